@@ -1,0 +1,46 @@
+# bellcow: `make run` starts a server, `make test` proves it. `make help` lists the rest.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-from-$(shell cksum pyproject.toml | cut -d' ' -f1)
+WORKERS ?= 2
+
+.PHONY: help setup run test check fix unit routes stories contract abuse cluster bench docs clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with bellcow and its tools in it
+
+$(STAMP):
+	@bash scripts/setup.sh "$(PYTHON)" "$(VENV)"
+	@rm -f $(VENV)/.made-from-*
+	@touch $@
+
+run: setup ## start a server on http://127.0.0.1:4646, state kept in .run
+	@exec $(BIN)/bellcow agent -dev -data-dir=$(CURDIR)/.run
+
+check: setup ## format, lint, types, import contracts, unit and route tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -n $(WORKERS) -m "not slow" tests/unit tests/routes tests/stories tests/test_tidy.py
+
+fix: setup ## let the tools repair what they can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: check ## everything CI runs
+	$(BIN)/pytest -n $(WORKERS) -m slow tests/unit tests/routes tests/stories
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/contract tests/abuse tests/cluster
+
+bench: setup ## speed and memory, as ratios within one run; table and JSON into bench/results
+	$(BIN)/python -m bench
+
+docs: setup ## write the generated pages of docs/
+	$(BIN)/python scripts/docs.py
+
+clean: ## remove what make made
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,40 @@
+"""Servers as members: who is there, and how they are seen."""
+
+from __future__ import annotations
+
+from bellcow.wire import Wire
+
+ALIVE, LEAVING, LEFT, FAILED = "alive", "leaving", "left", "failed"
+
+
+class Member(Wire, kw_only=True):
+    """One server as the member list shows it. Nomad: protocol and delegate numbers are constants."""
+
+    addr: str
+    delegate_cur: int = 4
+    delegate_max: int = 5
+    delegate_min: int = 2
+    name: str
+    port: int
+    protocol_cur: int = 2
+    protocol_max: int = 5
+    protocol_min: int = 1
+    status: str
+    tags: dict[str, str]
+
+
+class MembersReply(Wire, kw_only=True):
+    members: tuple[Member, ...]
+    server_dc: str
+    server_name: str
+    server_region: str
+
+
+class ClusterIdentity(Wire, kw_only=True):
+    """Which cluster this is; made by the first leader."""
+
+    cluster_id: str
+    create_index: int = 0
+    create_time: str
+    modify_index: int = 0
+    region: str

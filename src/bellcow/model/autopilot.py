@@ -1,0 +1,76 @@
+"""Autopilot's settings and what it finds: the health of servers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bellcow.errors import Error, invalid
+from bellcow.wire import NEVER, Duration, Wire
+
+
+class AutopilotConfiguration(Wire, kw_only=True):
+    """How autopilot judges and tends the servers. Defaults are those of the API documentation.
+
+    Nomad: this value has an encoder of its own, hence a field order of its own.
+    """
+
+    last_contact_threshold: Duration = Duration(200_000_000)
+    server_stabilization_time: Duration = Duration(10_000_000_000)
+    cleanup_dead_servers: bool = True
+    max_trailing_logs: int = 250
+    min_quorum: int = 0
+    enable_redundancy_zones: bool = False
+    disable_upgrade_migration: bool = False
+    enable_custom_upgrades: bool = False
+    create_index: int = 0
+    modify_index: int = 0
+
+    GO_TYPE: ClassVar[str] = (
+        "struct { LastContactThreshold string; ServerStabilizationTime string; *api.Alias }"
+    )
+    GO_STRUCT: ClassVar[str] = ""
+    GO_FIELD_TYPES: ClassVar[dict[str, str]] = {"MinQuorum": "uint"}
+
+    def problem(self) -> Error | None:
+        """Why these settings are refused, naming the field; None when they are fine."""
+        if self.last_contact_threshold.ns <= 0:
+            return invalid(
+                f"LastContactThreshold must be longer than zero, got {self.last_contact_threshold}: "
+                "no server could count as healthy"
+            )
+        if self.server_stabilization_time.ns < 0:
+            return invalid(
+                f"ServerStabilizationTime must not be negative, got {self.server_stabilization_time}"
+            )
+        return None
+
+
+class ServerHealth(Wire, kw_only=True):
+    """The health of one server as autopilot last found it.
+
+    Nomad: an encoder of its own, hence this field order. `last_contact` is -1 ns, `last_term` and
+    `last_index` are 0 and `stable_since` is the year 1 where nothing is known.
+    """
+
+    last_contact: Duration = Duration(-1)
+    id: str
+    name: str = ""
+    address: str
+    serf_status: str = "none"
+    version: str = ""
+    leader: bool = False
+    last_term: int = 0
+    last_index: int = 0
+    healthy: bool = False
+    voter: bool = False
+    stable_since: str = NEVER
+
+
+class ClusterHealth(Wire, kw_only=True):
+    """The health of the cluster. `servers` is None before the first round of a new leader."""
+
+    failure_tolerance: int = 0
+    healthy: bool = False
+    leader: str = ""
+    servers: tuple[ServerHealth, ...] | None = None
+    voters: tuple[str, ...] = ()

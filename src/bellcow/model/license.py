@@ -1,0 +1,62 @@
+"""The license document as the API shows it and as the store keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bellcow.wire import Wire
+
+FEATURES = (
+    "Automated Upgrades",
+    "Enhanced Read Scalability",
+    "Redundancy Zones",
+    "Namespaces",
+    "Resource Quotas",
+    "Preemption",
+    "Audit Logging",
+    "Setinel Policies",  # Nomad: misspelt in the documentation, sent as documented
+)
+
+
+class License(Wire, kw_only=True):
+    """The claims of a license. Times are RFC 3339; `installation_id` `*` means any cluster."""
+
+    customer_id: str = ""
+    expiration_time: str = ""
+    features: tuple[str, ...] = ()
+    flags: dict[str, Any] = {}
+    installation_id: str = "*"
+    issue_time: str = ""
+    license_id: str = ""
+    modules: tuple[str, ...] = ()
+    product: str = "nomad"
+    start_time: str = ""
+    termination_time: str = ""
+
+
+class LicenseReply(Wire, kw_only=True):
+    known_leader: bool = False
+    last_contact: int = 0
+    last_index: int = 0
+    license: License
+    request_time: int = 0
+
+
+class StoredLicense(Wire, kw_only=True):
+    """The signed text as it was put; verified again whenever it is read."""
+
+    blob: str
+    create_index: int = 0
+    modify_index: int = 0
+
+
+class TemporaryLicense(Wire, kw_only=True):
+    """When the six hours of a new cluster's temporary license began, RFC 3339."""
+
+    create_index: int = 0
+    modify_index: int = 0
+    start_time: str
+
+
+class IndexReply(Wire, kw_only=True):
+    index: int

@@ -1,0 +1,63 @@
+"""The scheduler's settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from bellcow.errors import Error, invalid
+from bellcow.wire import Wire
+
+ALGORITHMS = ("binpack", "spread")
+Algorithm = Literal["binpack", "spread"]
+
+
+class PreemptionConfig(Wire, kw_only=True):
+    """Which kinds of job may push others aside."""
+
+    batch_scheduler_enabled: bool = False
+    service_scheduler_enabled: bool = False
+    sys_batch_scheduler_enabled: bool = False
+    system_scheduler_enabled: bool = True
+
+    GO_TYPE: ClassVar[str] = "api.PreemptionConfig"
+    GO_STRUCT: ClassVar[str] = "PreemptionConfig"
+
+
+class SchedulerConfiguration(Wire, kw_only=True):
+    """How placements are chosen, and what is held back. Defaults are those of the API documentation."""
+
+    create_index: int = 0
+    memory_oversubscription_enabled: bool = False
+    modify_index: int = 0
+    node_limit_for_feasibility_checks: int = 0
+    pause_eval_broker: bool = False
+    preemption_config: PreemptionConfig = PreemptionConfig()
+    reject_job_registration: bool = False
+    scheduler_algorithm: str = "binpack"
+
+    GO_TYPE: ClassVar[str] = "api.SchedulerConfiguration"
+    GO_STRUCT: ClassVar[str] = "SchedulerConfiguration"
+    GO_FIELD_TYPES: ClassVar[dict[str, str]] = {"SchedulerAlgorithm": "api.SchedulerAlgorithm"}
+    # What GET answers is this object inside another; sent back whole, it is taken as what it means.
+    WRAPPER: ClassVar[str] = "SchedulerConfig"
+
+    def problem(self) -> Error | None:
+        if self.scheduler_algorithm not in ALGORITHMS:
+            return invalid(f"invalid scheduler algorithm: {self.scheduler_algorithm[:64]}")
+        return None
+
+
+class SchedulerConfigurationReply(Wire, kw_only=True):
+    """What GET answers. `last_contact` is in nanoseconds; `index` is the configuration's ModifyIndex."""
+
+    index: int
+    known_leader: bool = True
+    last_contact: int = 0
+    scheduler_config: SchedulerConfiguration
+
+
+class SchedulerUpdateReply(Wire, kw_only=True):
+    """What PUT answers: the index this request took, and whether the configuration is now the new one."""
+
+    index: int
+    updated: bool

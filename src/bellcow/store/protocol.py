@@ -1,0 +1,119 @@
+"""What a store is: objects, one key `head`, and one shape of transaction.
+
+Every change of the truth is one commit that compares `head` and replaces it. So exactly one head ever
+follows a given head, a deposed leader's late write fails the compare, and who sees the head that follows
+knows whether its own lost commit happened. Who leads, what an object means and how memory is filled are
+not this module's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+
+Key: TypeAlias = tuple[str, str]
+"""Table and id of one object."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the whole store in one record. `NO_HEAD` stands for a store never written."""
+
+    index: int = 0  # the index clients see; only grows, never names two states
+    floor: int = 0  # index at which the present generation became the truth
+    commit: str = ""  # random id of this head
+    prev: str = ""  # commit id of the head that this one replaced
+    ops: int = 0  # changes in this commit besides head
+    gen: int = 0  # generation of objects that is the truth
+    gens: int = 0  # the last generation number ever taken
+    epoch: int = 0  # counts recoveries
+    leader: str = ""  # server id of the claim
+    term: int = 0  # term of the claim
+    time_ns: int = 0  # wall time of the commit, for people; nothing is decided by it
+
+
+NO_HEAD = Head()
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One whole commit, as a watcher sees it. `None` for a value means deleted."""
+
+    head: Head
+    changes: Mapping[Key, bytes | None]
+
+
+class Reload(msgspec.Struct, frozen=True):
+    """History is gone, or another generation is the truth: load again."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one commit may hold; `object_bytes` bounds a single value."""
+
+    max_changes: int = 4_096
+    max_bytes: int = 8 << 20
+    object_bytes: int = 512 << 10
+
+
+class StoreError(Exception):
+    """Base of what a store raises; the message is for the log."""
+
+
+class Fenced(StoreError):
+    """The compare failed: another head is the truth. Nothing was done."""
+
+
+class Unknown(StoreError):
+    """Sent, outcome not known. Never retried below the committer."""
+
+
+class Unavailable(StoreError):
+    """Certainly not done; may work later."""
+
+
+class TooLarge(StoreError):
+    """Over a limit of `Limits`; nothing was done."""
+
+
+class NoSpace(StoreError):
+    """The disk or the quota is full; nothing was done, reads go on."""
+
+
+class Corrupt(StoreError):
+    """The files do not hold what was written. Nothing is overwritten; the message names the file."""
+
+
+class Store(Protocol):
+    """Data. One conformance suite (`tests/unit/store/test_conformance.py`) runs on every implementation."""
+
+    limits: Limits
+
+    async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
+        """One consistent revision: head and the objects of `head.gen`.
+
+        Local and possibly stale. The iterator may be consumed in another thread, once.
+        """
+
+    async def confirm(self) -> Head:
+        """The newest head, linearizable. Raises Unavailable."""
+
+    async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
+        """If `known` is the head, replace it by `head` and apply `changes` to generation `head.gen`.
+
+        All or nothing. `head.prev` must be `known.commit` and `head.ops` the number of changes. Raises
+        Fenced, Unknown, Unavailable, TooLarge, NoSpace.
+        """
+
+    def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
+        """Whole commits in order, from the one that follows `after`; `Reload` ends it when it cannot."""
+
+    async def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
+        """Write one chunk of a generation that nobody sees yet. Raises Fenced when `known` is not the head."""
+
+    async def drop(self, known: Head, gen: int) -> bool:
+        """Delete up to 1,000 objects of a generation that is not the truth; True when none is left."""
+
+    async def close(self) -> None:
+        """Release files and threads. Nothing may be called afterwards."""

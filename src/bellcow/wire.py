@@ -1,0 +1,248 @@
+"""How values look on the wire: names, durations, times, and the base of every struct that crosses it.
+
+Durations are whole nanoseconds inside and Go's text (`1m30s`) outside; the grammar and the texts of the
+errors are those of Go's `time.ParseDuration`, which clients and configuration files lean on.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any, TypeVar
+
+import msgspec
+
+NS_PER_S = 1_000_000_000
+_MAX_NS = (1 << 63) - 1
+_UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,  # U+00B5, micro sign
+    "μs": 1_000,  # U+03BC, Greek small mu  # noqa: RUF001
+    "ms": 1_000_000,
+    "s": NS_PER_S,
+    "m": 60 * NS_PER_S,
+    "h": 3_600 * NS_PER_S,
+}
+_DIGITS = frozenset("0123456789")
+
+# Words that Nomad writes in capitals. Everything else is capitalised by its first letter.
+_CAPITALS = {
+    "acl": "ACL",
+    "cpu": "CPU",
+    "dc": "DC",
+    "http": "HTTP",
+    "id": "ID",
+    "json": "JSON",
+    "mb": "MB",
+    "mhz": "MHz",
+    "rpc": "RPC",
+    "ttl": "TTL",
+}
+
+
+def wire_name(field: str) -> str:
+    """`accessor_id` -> `AccessorID`: a field's name as Nomad spells it in JSON."""
+    return "".join(_CAPITALS.get(word) or word.capitalize() for word in field.split("_"))
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, rename=wire_name):
+    """Base of every value that clients see or the store keeps: frozen, named as Nomad names it.
+
+    Fields are declared in the byte order of their wire names, because that is the order in which they
+    are written (`spec` order where Nomad has an encoder of its own; the struct says so).
+    """
+
+
+@functools.total_ordering
+class Duration:
+    """A signed number of nanoseconds that reads and writes itself as Go does."""
+
+    __slots__ = ("ns",)
+
+    def __init__(self, ns: int) -> None:
+        self.ns = ns
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """Read Go's form; raises ValueError with Go's text."""
+        return cls(parse_duration(text))
+
+    @classmethod
+    def seconds(cls, seconds: float) -> Duration:
+        return cls(int(seconds * NS_PER_S))
+
+    @property
+    def s(self) -> float:
+        """The duration in seconds."""
+        return self.ns / NS_PER_S
+
+    def __str__(self) -> str:
+        return format_duration(self.ns)
+
+    def __repr__(self) -> str:
+        return f"Duration({self})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Duration) and other.ns == self.ns
+
+    def __lt__(self, other: Duration) -> bool:
+        return self.ns < other.ns
+
+    def __hash__(self) -> int:
+        return hash(self.ns)
+
+
+def _quote(text: str) -> str:
+    """Go's quoting in the errors of `time`: bytes outside printable ASCII as \\xNN."""
+    out = []
+    for char in text:
+        if char in {'"', "\\"}:
+            out.append("\\" + char)
+        elif " " <= char <= "~":
+            out.append(char)
+        else:
+            out.extend(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    return '"' + "".join(out) + '"'
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of Go's duration text: sign, then groups of decimal number and unit, or a lone 0.
+
+    Raises ValueError whose text is Go's. Source of the grammar: Go's package `time`, ParseDuration.
+    """
+    rest = text
+    negative = rest[:1] == "-"
+    if rest[:1] in {"-", "+"}:
+        rest = rest[1:]
+    if rest == "0":
+        return 0
+    bad = ValueError(f"time: invalid duration {_quote(text)}")
+    if not rest:
+        raise bad
+    total = 0
+    while rest:
+        whole, rest = _digits(rest)
+        fraction = ""
+        dot = rest[:1] == "."
+        if dot:
+            fraction, rest = _digits(rest[1:])
+        if not whole and not fraction:
+            raise bad
+        end = next((i for i, c in enumerate(rest) if c == "." or c in _DIGITS), len(rest))
+        unit, rest = rest[:end], rest[end:]
+        if not unit:
+            raise ValueError(f"time: missing unit in duration {_quote(text)}")
+        if unit not in _UNITS_NS:
+            raise ValueError(f"time: unknown unit {_quote(unit)} in duration {_quote(text)}")
+        scale = _UNITS_NS[unit]
+        # Lengths are checked before int(): digits come from clients.
+        if len(whole.lstrip("0")) > 19:
+            raise bad
+        total += int(whole or "0") * scale
+        if fraction:
+            fraction = fraction[:19]
+            total += int(fraction) * scale // 10 ** len(fraction)
+        if total > _MAX_NS + negative:
+            raise bad
+    return -total if negative else total
+
+
+def _digits(text: str) -> tuple[str, str]:
+    end = next((i for i, c in enumerate(text) if c not in _DIGITS), len(text))
+    return text[:end], text[end:]
+
+
+def format_duration(ns: int) -> str:
+    """Go's `Duration.String`: `1h30m0s`, `27.291304ms`, `-1ns`, `0s`."""
+    if ns == 0:
+        return "0s"
+    sign = "-" if ns < 0 else ""
+    rest = abs(ns)
+    if rest < NS_PER_S:
+        for unit, scale in (("ms", 1_000_000), ("µs", 1_000)):
+            if rest >= scale:
+                return f"{sign}{_decimal(rest, scale)}{unit}"
+        return f"{sign}{rest}ns"
+    minutes, below = divmod(rest, 60 * NS_PER_S)
+    out = f"{_decimal(below, NS_PER_S)}s"
+    if minutes:
+        hours, minutes = divmod(minutes, 60)
+        out = f"{minutes}m{out}"
+        if hours:
+            out = f"{hours}h{out}"
+    return sign + out
+
+
+def _decimal(value: int, scale: int) -> str:
+    whole, rest = divmod(value, scale)
+    if not rest:
+        return str(whole)
+    return f"{whole}." + str(rest).rjust(len(str(scale)) - 1, "0").rstrip("0")
+
+
+def rfc3339(wall_ns: int) -> str:
+    """A wall time as Go writes it with nanoseconds in UTC, trailing zeros of the fraction dropped."""
+    seconds, ns = divmod(wall_ns, NS_PER_S)
+    base = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    fraction = f".{ns:09d}".rstrip("0") if ns else ""
+    return f"{base}{fraction}Z"
+
+
+def rfc3339_seconds(wall_ns: int) -> str:
+    """A wall time rounded to whole seconds, UTC."""
+    return rfc3339((wall_ns + NS_PER_S // 2) // NS_PER_S * NS_PER_S)
+
+
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
+
+
+def enc_hook(value: object) -> object:
+    """What msgspec cannot write by itself."""
+    if isinstance(value, Duration):
+        return str(value)
+    raise NotImplementedError(f"cannot encode {type(value).__name__}")
+
+
+def dec_hook(kind: type, value: Any) -> object:
+    """What msgspec cannot read by itself."""
+    if kind is Duration:
+        return Duration.parse(value) if isinstance(value, str) else Duration(value)
+    raise NotImplementedError(f"cannot decode {kind.__name__}")
+
+
+T = TypeVar("T")
+
+_json = msgspec.json.Encoder(enc_hook=enc_hook)
+_msgpack = msgspec.msgpack.Encoder(enc_hook=enc_hook)
+
+
+def to_json(value: object) -> bytes:
+    return _json.encode(value)
+
+
+def to_msgpack(value: object) -> bytes:
+    return _msgpack.encode(value)
+
+
+@functools.cache
+def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    """One decoder a type, made once."""
+    return msgspec.msgpack.Decoder(kind, dec_hook=dec_hook)
+
+
+def _placeholder(number: int) -> bytes:
+    return b'"\\u0000%d"' % number
+
+
+def pretty(body: bytes, one_line: tuple[bytes, ...] = ()) -> bytes:
+    """The same JSON indented by four spaces, with a newline at the end.
+
+    Nomad: values with an encoder of their own stay on one line; `one_line` holds those, as written.
+    """
+    for number, fragment in enumerate(one_line):
+        body = body.replace(fragment, _placeholder(number), 1)
+    body = msgspec.json.format(body, indent=4) if body[:1] in b"{[" else body
+    for number, fragment in enumerate(one_line):
+        body = body.replace(_placeholder(number), fragment, 1)
+    return body + b"\n"
