@@ -1,0 +1,174 @@
+"""Requests and responses as values: what the protocol hands to the pipeline and what it gets back.
+
+Nothing here knows routes, tokens or the server; nothing here touches a socket.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Request:
+    """One request, headers only; its body comes separately, and only to those who ask for it.
+
+    `headers` hold lower-case names in the order received. `path` is decoded exactly once; `raw_path` is
+    what stood on the wire. `client` is the IP of the peer, "" when there is none.
+    """
+
+    __slots__ = (
+        "_query",
+        "client",
+        "deadline",
+        "headers",
+        "method",
+        "path",
+        "raw_path",
+        "raw_query",
+        "secure",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        raw_path: bytes,
+        raw_query: bytes,
+        headers: Headers,
+        client: str = "",
+        *,
+        secure: bool = False,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.raw_path = raw_path
+        self.raw_query = raw_query
+        self.headers = headers
+        self.client = client
+        self.secure = secure
+        self.deadline: float | None = None  # monotonic; set when a blocking query begins to wait
+        self._query: dict[str, list[str]] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header given by its lower-case name."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """All parameters, names case-sensitive, values in the order given. Parsed when first asked for."""
+        if self._query is None:
+            self._query = parse_query(self.raw_query) if self.raw_query else {}
+        return self._query
+
+    def has(self, name: str) -> bool:
+        """Whether the parameter is present, even empty."""
+        return bool(self.raw_query) and name in self.query
+
+    def param(self, name: str, default: str = "") -> str:
+        """The first value of a parameter."""
+        if not self.raw_query:
+            return default
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    @property
+    def accepts_gzip(self) -> bool:
+        value = self.header(b"accept-encoding")
+        return value is not None and _lists_gzip(value)
+
+
+def parse_query(raw: bytes) -> dict[str, list[str]]:
+    """Go's reading of a query string: pairs split at `&`; a pair holding `;` is dropped."""
+    out: dict[str, list[str]] = {}
+    for pair in raw.decode("latin-1").split("&"):
+        if not pair or ";" in pair:
+            continue
+        name, _, value = pair.partition("=")
+        out.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+    return out
+
+
+def _lists_gzip(value: bytes) -> bool:
+    """Whether Accept-Encoding lists gzip with a quality above 0. Nomad: `*` does not count."""
+    if value == b"gzip":
+        return True
+    for part in value.lower().split(b","):
+        name, _, parameters = part.partition(b";")
+        if name.strip() == b"gzip":
+            _, _, quality = parameters.partition(b"q=")
+            try:
+                return not quality or float(quality) > 0
+            except ValueError:
+                return False
+    return False
+
+
+class Response:
+    """One answer. `headers` leave out what the writer adds: Date, Vary, Content-Length, Connection.
+
+    Either `body` holds all of it, or `stream` yields it and the answer goes out chunked. `close` ends the
+    connection after it. The body is as it goes on the wire: encoded, and compressed where the headers
+    say so.
+    """
+
+    __slots__ = ("body", "close", "headers", "status", "stream")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        stream: AsyncIterator[bytes] | None = None,
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.stream = stream
+        self.close = close
+
+
+class Wait:
+    """Not yet: ask again when one of `tables` has changed, or `seconds` from now at the latest."""
+
+    __slots__ = ("seconds", "tables")
+
+    def __init__(self, tables: tuple[str, ...], seconds: float) -> None:
+        self.tables = tables
+        self.seconds = seconds
+
+
+class Body(Protocol):
+    """The body of one request, read by those who want it."""
+
+    async def read(self, limit: int) -> bytes | None:
+        """All of it; None when there is none (no body, or a length of 0).
+
+        Raises Error(TOO_LARGE) above `limit` bytes, without reading on, and Error(TIMEOUT) when the
+        client is too slow.
+        """
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Piece by piece with backpressure; Error(TIMEOUT) when no progress is made."""
+
+
+class App(Protocol):
+    """What answers requests. `api.pipeline.Pipeline` is the real one."""
+
+    def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
+        """Answer without awaiting, or say to wait, or None: not here, use `answer`.
+
+        With `last` a blocking query is answered as things stand.
+        """
+
+    async def answer(self, request: Request, body: Body) -> Response:
+        """Answer any request; never raises but CancelledError."""

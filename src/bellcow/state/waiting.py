@@ -1,0 +1,64 @@
+"""Who waits for which table. A waiter is any object with `wake`; nothing is kept but the object itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SLICE = 500  # waiters answered between two turns of the loop
+
+
+class Waiter(Protocol):
+    def wake(self) -> None:
+        """Something you wait for may have changed. Called once; register again to go on waiting."""
+
+
+class Waiting:
+    """Sets of waiters a table. `wake` empties the sets it touches, then wakes in slices."""
+
+    def __init__(self) -> None:
+        self._sets: dict[str, set[Waiter]] = {}
+        self._woken: list[Waiter] = []
+        self._scheduled = False
+
+    def __len__(self) -> int:
+        return len(set().union(*self._sets.values())) if self._sets else 0
+
+    def add(self, tables: Iterable[str], waiter: Waiter) -> None:
+        for table in tables:
+            self._sets.setdefault(table, set()).add(waiter)
+
+    def discard(self, tables: Iterable[str], waiter: Waiter) -> None:
+        for table in tables:
+            self._sets.get(table, set()).discard(waiter)
+
+    def wake(self, tables: Iterable[str]) -> None:
+        """Wake all who wait for one of `tables`, each once, 500 a turn of the loop."""
+        woken: set[Waiter] = set()
+        for table in tables:
+            waiters = self._sets.pop(table, None)
+            if waiters:
+                woken |= waiters
+        if not woken:
+            return
+        for waiters in self._sets.values():
+            waiters -= woken
+        self._woken.extend(woken)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._wake_slice)
+
+    def wake_all(self) -> None:
+        self.wake(list(self._sets))
+
+    def _wake_slice(self) -> None:
+        now, self._woken = self._woken[:SLICE], self._woken[SLICE:]
+        if self._woken:
+            asyncio.get_running_loop().call_soon(self._wake_slice)
+        else:
+            self._scheduled = False
+        for waiter in now:
+            waiter.wake()
