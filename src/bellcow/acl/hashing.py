@@ -1,0 +1,33 @@
+"""The hashes that policies, tokens and namespaces show: base64 of BLAKE2b-256 over their own text.
+
+They say whether an object changed, nothing more; a secret never goes into one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bellcow.model.acl import ACLPolicy, ACLToken
+    from bellcow.model.namespace import Namespace
+
+
+def policy_hash(policy: ACLPolicy) -> str:
+    return _hash(policy.name, policy.description, policy.rules)
+
+
+def token_hash(token: ACLToken) -> str:
+    reach = "global" if token.global_ else "local"
+    return _hash(token.name, token.type, *(token.policies or ()), reach)
+
+
+def namespace_hash(namespace: Namespace) -> str:
+    return _hash(namespace.name, namespace.description, namespace.quota)
+
+
+def _hash(*parts: str) -> str:
+    # Nomad: nothing stands between the parts, so "ab" + "c" and "a" + "bc" are the same.
+    text = "".join(parts).encode("utf-8", "surrogatepass")
+    return b64encode(hashlib.blake2b(text, digest_size=32).digest()).decode()
