@@ -1,0 +1,92 @@
+"""Autopilot on the leader: gather, decide, act, every two seconds. The rules are in `rules.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from bellcow.autopilot.rules import Contact, Facts, Found, Inputs, observe
+from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
+from bellcow.model.raft import RaftConfiguration
+from bellcow.state.tables import AUTOPILOT, RAFT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bellcow.clock import Clock
+    from bellcow.model.agent import Member
+    from bellcow.state.tables import Tables
+
+ROUND_S = 2.0
+
+
+class Contacts(Protocol):
+    """Where the loop learns how the servers are."""
+
+    def members_by_id(self) -> Mapping[str, Member]: ...
+
+    async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
+        """What each server answers; one that does not answer within a second is left out."""
+
+
+class Autopilot:
+    """Holds the latest round of this leadership. `health` is None outside one."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        contacts: Contacts,
+        clock: Clock,
+        leader_id: str,
+        report: Callable[..., None],
+    ) -> None:
+        self._tables = tables
+        self._contacts = contacts
+        self._clock = clock
+        self._leader_id = leader_id
+        self._report = report
+        self._found: dict[str, Found] = {}
+        self.health = ClusterHealth()
+
+    async def run(self) -> None:
+        """One leadership. What an earlier one found is forgotten."""
+        self._found = {}
+        self.health = ClusterHealth()
+        try:
+            while True:
+                await self.round()
+                await asyncio.sleep(ROUND_S)
+        finally:
+            self.health = ClusterHealth()
+
+    async def round(self) -> None:
+        inputs = await self._gather()
+        outcome = observe(inputs, self._found)
+        for server_id, found in outcome.found.items():
+            old = self._found.get(server_id)
+            if old is not None and old.healthy != found.healthy:
+                self._report("health_changed", server=server_id, healthy=found.healthy)
+        self._found = outcome.found
+        self.health = outcome.health
+
+    async def _gather(self) -> Inputs:
+        head = self._tables.head
+        raft = self._tables.one(RAFT) or RaftConfiguration()
+        members = self._contacts.members_by_id()
+        contacts = await self._contacts.contacts(tuple(server.id for server in raft.servers))
+        return Inputs(
+            now_ns=self._clock.wall_ns(),
+            leader_id=self._leader_id,
+            leader_term=head.term,
+            leader_index=head.index,
+            configuration=self._tables.one(AUTOPILOT) or AutopilotConfiguration(),
+            servers=tuple(
+                Facts(
+                    server=server,
+                    serf_status=members[server.id].status if server.id in members else "none",
+                    version=members[server.id].tags["build"] if server.id in members else "",
+                    contact=contacts.get(server.id),
+                )
+                for server in raft.servers
+            ),
+        )

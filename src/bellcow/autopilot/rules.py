@@ -1,0 +1,118 @@
+"""Autopilot's rules: which servers are healthy, since when, and what the cluster can bear.
+
+Pure. `observe` takes everything that counts, the time included, and returns what is found; the loop
+gathers before and acts after.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bellcow.model.agent import ALIVE
+from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth, ServerHealth
+from bellcow.model.raft import RaftServer
+from bellcow.wire import NEVER, Duration, rfc3339_seconds
+
+UNKNOWN_CONTACT = Duration(-1)
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server answered: time since it heard the leader, and where its log stands."""
+
+    last_contact: Duration
+    last_term: int
+    last_index: int
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the leader knows of one server at one moment. `contact` is None where it did not answer."""
+
+    server: RaftServer
+    serf_status: str = "none"
+    version: str = ""
+    contact: Contact | None = None
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a round is decided on. `leader_index` was taken before the servers were asked."""
+
+    now_ns: int
+    leader_id: str
+    leader_term: int
+    leader_index: int
+    configuration: AutopilotConfiguration
+    servers: tuple[Facts, ...]
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One server's health and since when it has been so, in nanoseconds of wall time; None: never known."""
+
+    healthy: bool
+    since_ns: int | None
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a round: what clients are shown, and what the next round needs to know."""
+
+    health: ClusterHealth
+    found: dict[str, Found]
+
+
+def is_healthy(facts: Facts, inputs: Inputs) -> bool:
+    """Whether one server is healthy: alive, in contact, of the leader's term, not too far behind."""
+    contact = facts.contact
+    if facts.serf_status != ALIVE or contact is None:
+        return False
+    if not 0 <= contact.last_contact.ns <= inputs.configuration.last_contact_threshold.ns:
+        return False
+    if contact.last_term != inputs.leader_term:
+        return False
+    # A log shorter than the limit cannot trail by more than the limit.
+    return contact.last_index >= inputs.leader_index - inputs.configuration.max_trailing_logs
+
+
+def failure_tolerance(voters: int, healthy: int) -> int:
+    """How many healthy voters may fail before the quorum is lost."""
+    return max(0, healthy - (voters // 2 + 1))
+
+
+def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
+    """Judge every server of the configuration, in its order, by its own answer alone."""
+    found: dict[str, Found] = {}
+    servers = []
+    for facts in inputs.servers:
+        healthy = is_healthy(facts, inputs)
+        old = before.get(facts.server.id)
+        since = old.since_ns if old is not None and old.healthy == healthy else inputs.now_ns
+        found[facts.server.id] = Found(healthy=healthy, since_ns=since)
+        servers.append(_shown(facts, inputs, healthy=healthy, since_ns=since))
+    voters = [server for server in servers if server.voter]
+    health = ClusterHealth(
+        failure_tolerance=failure_tolerance(
+            len(voters), sum(server.healthy for server in voters)
+        ),
+        healthy=all(server.healthy for server in servers),
+        leader=inputs.leader_id,
+        servers=tuple(servers),
+        voters=tuple(server.id for server in voters),
+    )
+    return Round(health=health, found=found)
+
+
+def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int | None) -> ServerHealth:
+    contact = facts.contact
+    known = facts.serf_status != "none"
+    return ServerHealth(
+        last_contact=contact.last_contact if contact else UNKNOWN_CONTACT,
+        id=facts.server.id,
+        name=facts.server.name if known else "",
+        address=facts.server.address,
+        serf_status=facts.serf_status,
+        version=facts.version,
+        leader=facts.server.id == inputs.leader_id,
+        last_term=contact.last_term if contact else 0,
+        last_index=contact.last_index if contact else 0,
+        healthy=healthy,
+        voter=facts.server.voter,
+        stable_since=rfc3339_seconds(since_ns) if since_ns is not None else NEVER,
+    )

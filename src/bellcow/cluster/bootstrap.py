@@ -1,0 +1,69 @@
+"""The first state of a new cluster, written by its first leader in one commit.
+
+The order gives the settings the indexes that the API documentation shows: autopilot 4, scheduler 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.clock import new_uuid
+from bellcow.model.agent import ClusterIdentity
+from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.license import TemporaryLicense
+from bellcow.model.namespace import DEFAULT, Namespace
+from bellcow.model.raft import RaftConfiguration, RaftServer
+from bellcow.model.scheduler import SchedulerConfiguration
+from bellcow.state.tables import (
+    AUTOPILOT,
+    CLUSTER,
+    LICENSE_TEMPORARY,
+    NAMESPACES,
+    ONLY,
+    RAFT,
+    SCHEDULER,
+    with_indexes,
+)
+from bellcow.wire import rfc3339, to_msgpack
+
+if TYPE_CHECKING:
+    from bellcow.clock import Clock
+    from bellcow.store.protocol import Key
+
+
+class Founder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this server is, and what it writes if it is the first of a new cluster."""
+
+    server_id: str
+    name: str  # NAME.REGION
+    address: str  # ip:port of the peer port
+    region: str
+    autopilot: AutopilotConfiguration
+    scheduler: SchedulerConfiguration
+    default_namespace: Namespace
+
+
+def first_state(founder: Founder, clock: Clock) -> tuple[int, dict[Key, bytes | None]]:
+    """The index a new cluster begins at, and its objects."""
+    now = rfc3339(clock.wall_ns())
+    itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
+    rows = (
+        (1, NAMESPACES, DEFAULT, founder.default_namespace),
+        (2, RAFT, ONLY, RaftConfiguration(servers=(itself,))),
+        (
+            3,
+            CLUSTER,
+            ONLY,
+            ClusterIdentity(cluster_id=new_uuid(clock), create_time=now, region=founder.region),
+        ),
+        (4, AUTOPILOT, ONLY, founder.autopilot),
+        (5, SCHEDULER, ONLY, founder.scheduler),
+        (6, LICENSE_TEMPORARY, ONLY, TemporaryLicense(start_time=now)),
+    )
+    changes: dict[Key, bytes | None] = {
+        (table.name, row_id): to_msgpack(with_indexes(row, index, index))
+        for index, table, row_id, row in rows
+    }
+    return 6, changes

@@ -1,0 +1,85 @@
+"""Who takes part in consensus: one protocol, and its answer for a server that is alone."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from bellcow.store.protocol import Unavailable
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """This server's own view of the consensus; never needs a quorum."""
+
+    member_id: int
+    leader_id: int | None
+    term: int
+    is_learner: bool = False
+    db_bytes: int = 0
+    version: str = ""
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """One member of the consensus. `server_id` is "" until it has started."""
+
+    member_id: int
+    server_id: str
+    address: str
+    voter: bool
+
+
+class Peers(Protocol):
+    """Votes. The calls that change them are the leader's alone, one at a time."""
+
+    async def status(self) -> Status:
+        """Raises Unavailable when the engine beside us does not answer."""
+
+    async def members(self) -> list[Peer]: ...
+
+    async def add(self, address: str) -> Peer: ...
+
+    async def promote(self, member_id: int) -> None: ...
+
+    async def update(self, member_id: int, address: str) -> None: ...
+
+    async def remove(self, member_id: int) -> None: ...
+
+    async def transfer(self, member_id: int) -> None: ...
+
+
+class Single:
+    """A server alone on the embedded store: it leads, its term counts its starts."""
+
+    MEMBER = 1
+
+    def __init__(self, server_id: str, address: str, starts: int) -> None:
+        self._server_id = server_id
+        self._address = address
+        self._starts = starts
+
+    async def status(self) -> Status:
+        return Status(member_id=self.MEMBER, leader_id=self.MEMBER, term=self._starts)
+
+    async def members(self) -> list[Peer]:
+        return [
+            Peer(
+                member_id=self.MEMBER, server_id=self._server_id, address=self._address, voter=True
+            )
+        ]
+
+    async def add(self, address: str) -> Peer:
+        raise Unavailable(f"the embedded store has one voter; {address} needs engine = etcd")
+
+    async def promote(self, member_id: int) -> None:
+        raise Unavailable(f"the embedded store has one voter; member {member_id} cannot be promoted")
+
+    async def update(self, member_id: int, address: str) -> None:
+        if member_id == self.MEMBER:
+            self._address = address
+
+    async def remove(self, member_id: int) -> None:
+        raise Unavailable(f"the embedded store has one voter; member {member_id} stays")
+
+    async def transfer(self, member_id: int) -> None:
+        raise Unavailable(f"the embedded store has one voter; nobody can take over from {member_id}")

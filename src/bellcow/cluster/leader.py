@@ -1,0 +1,165 @@
+"""Leadership: the claim on `head`, the loops that run while it holds, and who waits for a leader.
+
+A server leads when its member leads the consensus and its claim stands in `head`. Every transaction
+compares `head`, so a deposed leader finds out at its next write at the latest; no clock decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.cluster.bootstrap import first_state
+from bellcow.errors import no_leader
+from bellcow.store.protocol import NO_HEAD, Fenced, StoreError, Unavailable, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.bootstrap import Founder
+    from bellcow.cluster.engine import Peers
+    from bellcow.state.committer import Committer
+    from bellcow.state.mirror import Mirror
+    from bellcow.state.tables import Tables
+    from bellcow.store.protocol import Head, Store
+
+LOOK_S = 0.1  # between two looks at who leads
+HOLD_S = 5.0  # how long a request waits for a leader
+
+Loop = "Callable[[], Awaitable[None]]"
+
+
+class Deposed(Exception):  # noqa: N818  not an error: an event
+    """This server's member does not lead any more."""
+
+
+class Leadership:
+    """Claims, leads, steps down, begins again. `is_leader` is true from barrier to step-down."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        peers: Peers,
+        mirror: Mirror,
+        tables: Tables,
+        committer: Committer,
+        clock: Clock,
+        founder: Founder,
+        report: Callable[..., None],
+    ) -> None:
+        self._store = store
+        self._peers = peers
+        self._mirror = mirror
+        self._tables = tables
+        self._committer = committer
+        self._clock = clock
+        self._founder = founder
+        self._report = report
+        self._loops: Sequence[Callable[[], Awaitable[None]]] = ()
+        self._leads = asyncio.Event()
+        self.is_leader = False
+        self.epoch = 0  # counts changes of leadership seen here; caches hang on it
+
+    @property
+    def leader_id(self) -> str:
+        """The server that leads as far as this one knows; "" when nobody does."""
+        return self._founder.server_id if self.is_leader else ""
+
+    async def wait_for_leader(self) -> None:
+        """Return when this server leads; raise Error(NO_LEADER) after five seconds without."""
+        if self.is_leader:
+            return
+        try:
+            async with asyncio.timeout(HOLD_S):
+                await self._leads.wait()
+        except TimeoutError:
+            raise no_leader() from None
+
+    async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Look every 100 ms, claim when it is our turn, lead until deposed. `loops` run while leading."""
+        self._loops = loops
+        while True:
+            try:
+                claim = await self._claim()
+            except (Fenced, Unknown, Unavailable) as error:
+                self._report("claim_failed", reason=str(error))
+                claim = None
+            if claim is None:
+                await asyncio.sleep(LOOK_S)
+                continue
+            await self._lead(claim)
+
+    async def _claim(self) -> Head | None:
+        """Take leadership in `head` if the consensus says so twice; None when it is not our turn."""
+        before = await self._store.confirm()
+        status = await self._peers.status()
+        after = await self._store.confirm()
+        if status.leader_id != status.member_id or before.term != after.term:
+            return None
+        if status.term < after.term:
+            return None
+        changes = {}
+        head = msgspec.structs.replace(
+            after,
+            index=after.index + 1,
+            commit=self._clock.random_bytes(8).hex(),
+            prev=after.commit,
+            leader=self._founder.server_id,
+            term=status.term,
+            time_ns=self._clock.wall_ns(),
+        )
+        if after == NO_HEAD:
+            index, changes = first_state(self._founder, self._clock)
+            head = msgspec.structs.replace(head, index=index)
+        head = msgspec.structs.replace(head, ops=len(changes))
+        head = await self._store.commit(after, head, changes)
+        await self._mirror.reached(head.index)
+        return head
+
+    async def _lead(self, claim: Head) -> None:
+        """Run committer and loops until one of them finds that this server does not lead any more."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._committer.run(claim), name="committer")
+                await asyncio.sleep(0)  # the committer takes the queue over before we say we lead
+                self._begin(claim)
+                group.create_task(self._watch(), name="leadership watch")
+                for loop in self._loops:
+                    group.create_task(self._tend(loop), name=getattr(loop, "__qualname__", "loop"))
+        except* (Deposed, StoreError) as group_error:
+            self._report("leadership_lost", reason=str(group_error.exceptions[0]))
+        finally:
+            self._end()
+
+    def _begin(self, claim: Head) -> None:
+        self.is_leader = True
+        self.epoch += 1
+        self._leads.set()
+        self._report("leadership_acquired", term=claim.term, index=claim.index)
+
+    def _end(self) -> None:
+        self.is_leader = False
+        self.epoch += 1
+        self._leads.clear()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            status = await self._peers.status()
+            if status.leader_id != status.member_id:
+                raise Deposed("another server leads")
+
+    async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Keep one loop alive: a slip of ours in it is said and the loop begun again."""
+        while True:
+            try:
+                await loop()
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001  the other loops and the writes must go on
+                self._report("loop_failed", loop=loop.__qualname__, error=repr(error))
+                await asyncio.sleep(1)

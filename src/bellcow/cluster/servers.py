@@ -1,0 +1,89 @@
+"""The consensus configuration: who is in it, what it looks like to clients, and what may be taken out.
+
+Pure: takes the stored configuration and what is known of the members, returns values or raises.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bellcow.errors import Code, Error, refused
+from bellcow.model.raft import RaftConfigurationReply, RaftServerReply
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from bellcow.model.raft import RaftConfiguration, RaftServer
+
+RAFT_PROTOCOL = "3"
+
+
+def describe(
+    configuration: RaftConfiguration, names: Mapping[str, str], leader_id: str
+) -> RaftConfigurationReply:
+    """The configuration as clients see it. `names` maps server ids to member names."""
+    return RaftConfigurationReply(
+        index=configuration.modify_index,
+        servers=tuple(
+            RaftServerReply(
+                address=server.address,
+                id=server.id,
+                leader=server.id == leader_id,
+                node=names.get(server.id, "(unknown)"),
+                raft_protocol=RAFT_PROTOCOL if server.id in names else "unknown",
+                voter=server.voter,
+            )
+            for server in configuration.servers
+        ),
+    )
+
+
+def find_server(configuration: RaftConfiguration, *, by: str, value: str) -> RaftServer:
+    """The server with that `id` or `address`. Raises the refusal clients match on."""
+    for server in configuration.servers:
+        if (server.id if by == "id" else server.address) == value:
+            return server
+    raise refused(f"{by} {go_quote(value)} was not found in the Raft configuration")
+
+
+def check_removal(
+    configuration: RaftConfiguration, server: RaftServer, alive: Collection[str], *, force: bool
+) -> None:
+    """Raise unless `server` may be taken out.
+
+    The last voter never may. A live voter may not where the live voters left would be fewer than the
+    quorum of the voters left, unless `force`.
+    """
+    left = [other for other in configuration.servers if other.id != server.id]
+    voters = [other for other in left if other.voter]
+    if not voters:
+        standing = " ".join(f"{{Nonvoter {other.id} {other.address}}}" for other in left)
+        raise refused(f"Need at least one voter in configuration: {{[{standing}]}}")
+    quorum = len(voters) // 2 + 1
+    living = sum(other.id in alive for other in voters)
+    if server.voter and server.id in alive and living < quorum and not force:
+        raise Error(
+            Code.CONFLICT,
+            f"removing {server.name} would cost the quorum: of {len(voters)} voters left {living} are "
+            f"alive and {quorum} are needed; add ?force=true to do it all the same",
+        )
+
+
+def go_quote(text: str, limit: int = 200) -> str:
+    """Go's quoting (%q, printable text kept), cut at `limit` characters: the text comes from clients."""
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    escapes |= {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
+    out = []
+    for char in text[:limit]:
+        code = ord(char)
+        if char in escapes:
+            out.append(escapes[char])
+        elif char.isprintable():
+            out.append(char)
+        elif code < 0x100:
+            out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")
+        elif code < 0x10000:
+            out.append(f"\\u{code:04x}")
+        else:
+            out.append(f"\\U{code:08x}")
+    return '"' + "".join(out) + ("..." if len(text) > limit else "") + '"'

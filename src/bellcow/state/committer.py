@@ -1,0 +1,211 @@
+"""The committer: takes the commands that are queued, makes one commit of them, answers all.
+
+Only the leader runs it. No answer leaves before the commit, refusals included: they may rest on an
+earlier command of the batch. One transaction is in flight, never two; the disk's time for one batch is
+the collecting time of the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from bellcow.errors import Code, Error, no_leader
+from bellcow.state.draft import Draft
+from bellcow.store.protocol import Fenced, NoSpace, TooLarge, Unavailable, Unknown
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bellcow.clock import Clock
+    from bellcow.state.mirror import Mirror
+    from bellcow.state.tables import Tables
+    from bellcow.store.protocol import Head, Key, Store
+
+T = TypeVar("T")
+
+COMMANDS_A_BATCH = 512
+BATCH_BYTES = 1 << 20
+QUEUE_LIMIT = 10_000
+OUTCOME_WAIT_S = 5.0
+
+
+class _Job:
+    __slots__ = ("command", "future", "outcome", "refusal")
+
+    def __init__(self, command: Callable[[Draft], Any], future: asyncio.Future[Any]) -> None:
+        self.command = command
+        self.future = future
+        self.outcome: Any = None
+        self.refusal: Exception | None = None
+
+    def answer(self) -> None:
+        if self.future.done():
+            return
+        if self.refusal is not None:
+            self.future.set_exception(self.refusal)
+        else:
+            self.future.set_result(self.outcome)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Committer:
+    """`commit` queues a command and returns its answer; `run` works the queue while this server leads."""
+
+    def __init__(self, store: Store, tables: Tables, mirror: Mirror, clock: Clock) -> None:
+        self._store = store
+        self._tables = tables
+        self._mirror = mirror
+        self._clock = clock
+        self._queue: deque[_Job] = deque()
+        self._work = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._leading = False
+        self.known: Head | None = None
+        self.commits = 0
+        self.commands = 0
+        self.last_commit_s = 0.0
+
+    async def commit(self, command: Callable[[Draft], T]) -> T:
+        """Run `command` in the next batch. Raises its Error, or Error(NO_LEADER) when nobody leads here."""
+        if not self._leading:
+            raise no_leader()
+        if len(self._queue) >= QUEUE_LIMIT:
+            raise Error(Code.TOO_MANY, "too many writes are waiting; try again in a moment")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Job(command, future))
+        self._work.set()
+        return await future
+
+    async def run(self, claim: Head) -> None:
+        """Work the queue from the head `claim` on, until Fenced or Unknown ends this leadership."""
+        self.known = claim
+        self._leading = True
+        try:
+            while True:
+                await self._work.wait()
+                async with self._lock:
+                    await self._batch()
+        finally:
+            self._leading = False
+            self.known = None
+            while self._queue:
+                self._queue.popleft().fail(no_leader())
+
+    def hold(self) -> asyncio.Lock:
+        """The lock that keeps batches out while a restore prepares and makes its switch."""
+        return self._lock
+
+    async def _batch(self) -> None:
+        known = self.known
+        assert known is not None  # noqa: S101  run() set it
+        draft = Draft(self._tables)
+        jobs, changes = self._run_commands(draft)
+        if not self._queue:
+            self._work.clear()
+        head = self.next_head(known, index=draft.last_index, ops=len(changes))
+        try:
+            if head.index == known.index:
+                await self._store.confirm()
+            else:
+                await self.advance(head, changes)
+        except (NoSpace, Unavailable) as error:
+            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error}"))
+        except TooLarge as error:
+            _fail(jobs, Error(Code.TOO_LARGE, f"not done: {error}"))
+        except Fenced:
+            _fail(jobs, no_leader())
+            raise
+        except Unknown:
+            await self._settle(jobs, known, head)
+            raise
+        except BaseException:
+            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, "outcome unknown: the server is stopping"))
+            raise
+        else:
+            self._answer(jobs)
+
+    def _answer(self, jobs: list[_Job]) -> None:
+        self.commands += len(jobs)
+        for job in jobs:
+            job.answer()
+
+    def _run_commands(self, draft: Draft) -> tuple[list[_Job], dict[Key, bytes | None]]:
+        """Run queued commands until a limit; returns those that ran and what they change, encoded."""
+        limits = self._store.limits
+        jobs: list[_Job] = []
+        changes: dict[Key, bytes | None] = {}
+        size = 0
+        while self._queue and len(jobs) < COMMANDS_A_BATCH and size < BATCH_BYTES:
+            job = self._queue[0]
+            try:
+                job.outcome = draft.run(job.command)
+            except Exception as error:  # noqa: BLE001  a slip in one command must not stop all writes
+                job.refusal = error
+            fresh = {
+                (table.name, row_id): None if row is None else to_msgpack(row)
+                for (table, row_id), row in draft.fresh.items()
+            }
+            sizes = [len(value or b"") for value in fresh.values()]
+            if sizes and (max(sizes) > limits.object_bytes or len(sizes) > limits.max_changes):
+                draft.forget()
+                fresh = {}
+                job.refusal = Error(
+                    Code.TOO_LARGE,
+                    f"an object may have at most {limits.object_bytes} bytes, "
+                    f"a write at most {limits.max_changes} objects",
+                )
+            elif len(changes) + len(fresh) > limits.max_changes or (
+                size + sum(sizes) > limits.max_bytes
+            ):
+                break  # it runs again, first in the next batch
+            draft.keep()
+            changes.update(fresh)
+            size += sum(sizes)
+            self._queue.popleft()
+            jobs.append(job)
+        return jobs, changes
+
+    def next_head(self, known: Head, *, index: int, ops: int) -> Head:
+        """The head that follows `known` with another index."""
+        return msgspec.structs.replace(
+            known,
+            index=index,
+            commit=self._clock.random_bytes(8).hex(),
+            prev=known.commit,
+            ops=ops,
+            time_ns=self._clock.wall_ns(),
+        )
+
+    async def advance(self, head: Head, changes: dict[Key, bytes | None]) -> None:
+        """Commit `head` with `changes` and wait until memory has it. The caller holds the lock."""
+        known = self.known
+        if known is None:
+            raise Fenced("the claim was dropped")
+        began = self._clock.monotonic()
+        self.known = await self._store.commit(known, head, changes)
+        self.last_commit_s = self._clock.monotonic() - began
+        self.commits += 1
+        await self._mirror.reached(head.index)
+
+    async def _settle(self, jobs: list[_Job], known: Head, sent: Head) -> None:
+        """Sent, outcome not known: the head that follows `known` tells whether it was ours."""
+        follower = await self._mirror.follower_of(known, OUTCOME_WAIT_S)
+        if follower is None:
+            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, "outcome unknown: the write may or may not be done"))
+        elif follower.commit == sent.commit:
+            self._answer(jobs)
+        else:
+            _fail(jobs, Error(Code.UNAVAILABLE, "not done: leadership changed while committing"))
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        job.fail(error)

@@ -1,0 +1,206 @@
+"""The tables in memory and the registry that names them: one line a table.
+
+Rows are frozen structs in plain dicts. Only the mirror changes a table, a whole commit at a time, and
+never while anything awaits; a reference that a reader holds stays a consistent old version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from bellcow.model.acl import ACLBootstrap, ACLPolicy, ACLToken
+from bellcow.model.agent import ClusterIdentity
+from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.license import StoredLicense, TemporaryLicense
+from bellcow.model.namespace import Namespace
+from bellcow.model.raft import RaftConfiguration
+from bellcow.model.scheduler import SchedulerConfiguration
+from bellcow.store.protocol import NO_HEAD, Head, Key
+from bellcow.wire import Wire, msgpack_decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+T = TypeVar("T")
+
+ONLY = "-"
+"""Id of the one row of a table that holds a single setting."""
+
+
+class Deletion(Wire, kw_only=True):
+    """The index of a table's last deletion: rows tell the index of their last write, gone rows cannot."""
+
+    create_index: int = 0
+    modify_index: int = 0
+
+
+class Table(Generic[T]):
+    """A table's name, what its rows are, and what else than its id may find a row."""
+
+    __slots__ = ("kind", "lookup", "name")
+
+    def __init__(self, name: str, kind: type[T], lookup: Callable[[T], str] | None = None) -> None:
+        self.name = name
+        self.kind = kind
+        self.lookup = lookup
+
+    def __repr__(self) -> str:
+        return f"Table({self.name})"
+
+
+def secret_digest(secret: str) -> str:
+    """What a token is found by: a digest, so that no lookup compares secrets byte by byte."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _token_digest(token: ACLToken) -> str:
+    return secret_digest(token.secret_id)
+
+
+ACL_BOOTSTRAP = Table("acl_bootstrap", ACLBootstrap)
+ACL_POLICIES = Table("acl_policies", ACLPolicy)
+ACL_TOKENS = Table("acl_tokens", ACLToken, lookup=_token_digest)
+AUTOPILOT = Table("autopilot_configuration", AutopilotConfiguration)
+CLUSTER = Table("cluster", ClusterIdentity)
+DELETIONS = Table("deletions", Deletion)
+LICENSE = Table("license", StoredLicense)
+LICENSE_TEMPORARY = Table("license_temporary", TemporaryLicense)
+NAMESPACES = Table("namespaces", Namespace)
+RAFT = Table("raft_configuration", RaftConfiguration)
+SCHEDULER = Table("scheduler_configuration", SchedulerConfiguration)
+
+REGISTRY: dict[str, Table[Any]] = {
+    table.name: table
+    for table in (
+        ACL_BOOTSTRAP,
+        ACL_POLICIES,
+        ACL_TOKENS,
+        AUTOPILOT,
+        CLUSTER,
+        DELETIONS,
+        LICENSE,
+        LICENSE_TEMPORARY,
+        NAMESPACES,
+        RAFT,
+        SCHEDULER,
+    )
+}
+
+
+class UnknownTableError(Exception):
+    """The store holds a table of another version of this program."""
+
+
+class Rows:
+    """The rows of one generation, being filled or serving."""
+
+    __slots__ = ("found", "index", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {name: {} for name in REGISTRY}
+        self.found: dict[str, dict[str, Any]] = {
+            name: {} for name, table in REGISTRY.items() if table.lookup
+        }
+        self.index: dict[str, int] = dict.fromkeys(REGISTRY, 0)
+
+    def put(self, table: Table[Any], row_id: str, row: Any) -> None:
+        rows = self.rows[table.name]
+        if table.lookup is not None:
+            found = self.found[table.name]
+            old = rows.get(row_id)
+            if old is not None:
+                found.pop(table.lookup(old), None)
+            found[table.lookup(row)] = row
+        rows[row_id] = row
+        self._touch(table.name if table is not DELETIONS else row_id, row.modify_index)
+
+    def delete(self, table: Table[Any], row_id: str) -> None:
+        old = self.rows[table.name].pop(row_id, None)
+        if old is not None and table.lookup is not None:
+            self.found[table.name].pop(table.lookup(old), None)
+
+    def _touch(self, name: str, index: int) -> None:
+        if index > self.index.get(name, 0):
+            self.index[name] = index
+
+
+def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
+    """A stored object as a row of its table."""
+    table = REGISTRY.get(key[0])
+    if table is None:
+        raise UnknownTableError(
+            f'the store holds objects of a kind "{key[0]}" that this version does not know; '
+            "start the version that wrote them"
+        )
+    return table, msgpack_decoder(table.kind).decode(value)
+
+
+def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
+    """New rows from stored objects. May run in another thread."""
+    rows = Rows()
+    for key, value in items:
+        table, row = decode(key, value)
+        rows.put(table, key[1], row)
+    return rows
+
+
+class Tables:
+    """What every reader reads. `head` is the commit that memory stands at."""
+
+    def __init__(self) -> None:
+        self.head: Head = NO_HEAD
+        self._rows = Rows()
+
+    @property
+    def index(self) -> int:
+        """The index memory stands at."""
+        return self.head.index
+
+    def get(self, table: Table[T], row_id: str) -> T | None:
+        row: T | None = self._rows.rows[table.name].get(row_id)
+        return row
+
+    def one(self, table: Table[T]) -> T | None:
+        """The row of a table that holds a single setting."""
+        return self.get(table, ONLY)
+
+    def all(self, table: Table[T]) -> Mapping[str, T]:
+        """All rows by id. A view: copy it before the next await."""
+        return self._rows.rows[table.name]
+
+    def find(self, table: Table[T], value: str) -> T | None:
+        """The row whose `lookup` gives `value`."""
+        row: T | None = self._rows.found[table.name].get(value)
+        return row
+
+    def table_index(self, *tables: Table[Any]) -> int:
+        """The index of the last write to any of `tables`; after a restore never below it."""
+        return max(self.head.floor, *(self._rows.index[table.name] for table in tables))
+
+    def apply(self, head: Head, changes: Mapping[Key, bytes | None]) -> set[str]:
+        """Take in one whole commit; returns the names of the tables it touched. The mirror's alone."""
+        touched: set[str] = set()
+        for key, value in changes.items():
+            if value is None:
+                self._rows.delete(REGISTRY[key[0]], key[1])
+            else:
+                table, row = decode(key, value)
+                self._rows.put(table, key[1], row)
+            touched.add(key[0] if key[0] != DELETIONS.name else key[1])
+        self.head = head
+        return touched
+
+    def replace(self, head: Head, rows: Rows) -> set[str]:
+        """Take another generation, or a later copy, for the truth. The mirror's alone."""
+        self._rows = rows
+        self.head = head
+        return set(REGISTRY)
+
+
+def with_indexes(row: T, create_index: int, modify_index: int) -> T:
+    """The same row with its indexes set."""
+    changed: T = msgspec.structs.replace(row, create_index=create_index, modify_index=modify_index)  # type: ignore[type-var]
+    return changed
