@@ -1,7 +1,8 @@
 """The only reader of time and the only source of randomness.
 
-Everything that decides takes the time as an argument; everything that gathers asks a `Clock`. Tests put
-a virtual one in its place (`tests/sim/clock.py`), so a simulated day takes a fraction of a second.
+Everything that decides takes the time as an argument; everything that gathers asks a `Clock`.
+Tests put a virtual one in its place (`tests/sim/clock.py`), so a simulated day takes a fraction
+of a second.
 """
 
 from __future__ import annotations

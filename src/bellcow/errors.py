@@ -1,7 +1,8 @@
 """The one error type that crosses module edges, and the closed list of its codes.
 
-A code says what kind of refusal it is; `api/errors.py` is the only place that turns one into a status.
-The message is what the client reads, so it says what to do next where there is something to do.
+A code says what kind of refusal it is; `api/errors.py` is the only place that turns one into a
+status. The message is what the client reads, so it says what to do next where there is something
+to do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import enum
 
 
 class Code(enum.Enum):
-    """What kind of refusal this is. The list is closed: a new kind needs a line in `api/errors.py`."""
+    """What kind of refusal this is.
+
+    The list is closed: a new kind needs a line in `api/errors.py`.
+    """
 
     INVALID = "invalid"  # the request itself is wrong
     DENIED = "denied"  # the token lacks the right, or is unknown

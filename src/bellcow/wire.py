@@ -1,7 +1,9 @@
-"""How values look on the wire: names, durations, times, and the base of every struct that crosses it.
+"""How values look on the wire: names, durations, times, and the base of every struct that crosses
+it.
 
-Durations are whole nanoseconds inside and Go's text (`1m30s`) outside; the grammar and the texts of the
-errors are those of Go's `time.ParseDuration`, which clients and configuration files lean on.
+Durations are whole nanoseconds inside and Go's text (`1m30s`) outside; the grammar and the texts
+of the errors are those of Go's `time.ParseDuration`, which clients and configuration files lean
+on.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _UNITS_NS = {
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,  # U+00B5, micro sign
-    "μs": 1_000,  # U+03BC, Greek small mu  # noqa: RUF001
+    "μs": 1_000,  # U+03BC, Greek small mu
     "ms": 1_000_000,
     "s": NS_PER_S,
     "m": 60 * NS_PER_S,
@@ -49,8 +51,8 @@ def wire_name(field: str) -> str:
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename=wire_name):
     """Base of every value that clients see or the store keeps: frozen, named as Nomad names it.
 
-    Fields are declared in the byte order of their wire names, because that is the order in which they
-    are written (`spec` order where Nomad has an encoder of its own; the struct says so).
+    Fields are declared in the byte order of their wire names, because that is the order in which
+    they are written (`spec` order where Nomad has an encoder of its own; the struct says so).
     """
 
 
@@ -94,7 +96,7 @@ class Duration:
 
 
 def _quote(text: str) -> str:
-    """Go's quoting in the errors of `time`: bytes outside printable ASCII as \\xNN."""
+    """Go's quoting in the errors of `time`: bytes outside printable ASCII in hexadecimal."""
     out = []
     for char in text:
         if char in {'"', "\\"}:
@@ -182,7 +184,9 @@ def _decimal(value: int, scale: int) -> str:
 
 
 def rfc3339(wall_ns: int) -> str:
-    """A wall time as Go writes it with nanoseconds in UTC, trailing zeros of the fraction dropped."""
+    """A wall time as Go writes it with nanoseconds in UTC, trailing zeros of the fraction
+    dropped.
+    """
     seconds, ns = divmod(wall_ns, NS_PER_S)
     base = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     fraction = f".{ns:09d}".rstrip("0") if ns else ""
@@ -225,9 +229,8 @@ def to_msgpack(value: object) -> bytes:
     return _msgpack.encode(value)
 
 
-@functools.cache
 def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
-    """One decoder a type, made once."""
+    """A decoder for stored rows; keep it, making one is dear."""
     return msgspec.msgpack.Decoder(kind, dec_hook=dec_hook)
 
 

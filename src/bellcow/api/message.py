@@ -17,8 +17,8 @@ Headers = list[tuple[bytes, bytes]]
 class Request:
     """One request, headers only; its body comes separately, and only to those who ask for it.
 
-    `headers` hold lower-case names in the order received. `path` is decoded exactly once; `raw_path` is
-    what stood on the wire. `client` is the IP of the peer, "" when there is none.
+    `headers` hold lower-case names in the order received. `path` is decoded exactly once;
+    `raw_path` is what stood on the wire. `client` is the IP of the peer, "" when there is none.
     """
 
     __slots__ = (
@@ -63,7 +63,10 @@ class Request:
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """All parameters, names case-sensitive, values in the order given. Parsed when first asked for."""
+        """All parameters, names case-sensitive, values in the order given.
+
+        Parsed when first asked for.
+        """
         if self._query is None:
             self._query = parse_query(self.raw_query) if self.raw_query else {}
         return self._query
@@ -114,9 +117,9 @@ def _lists_gzip(value: bytes) -> bool:
 class Response:
     """One answer. `headers` leave out what the writer adds: Date, Vary, Content-Length, Connection.
 
-    Either `body` holds all of it, or `stream` yields it and the answer goes out chunked. `close` ends the
-    connection after it. The body is as it goes on the wire: encoded, and compressed where the headers
-    say so.
+    Either `body` holds all of it, or `stream` yields it and the answer goes out chunked. `close`
+    ends the connection after it. The body is as it goes on the wire: encoded, and compressed
+    where the headers say so.
     """
 
     __slots__ = ("body", "close", "headers", "status", "stream")

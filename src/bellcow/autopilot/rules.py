@@ -25,7 +25,10 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the leader knows of one server at one moment. `contact` is None where it did not answer."""
+    """What the leader knows of one server at one moment.
+
+    `contact` is None where it did not answer.
+    """
 
     server: RaftServer
     serf_status: str = "none"
@@ -45,7 +48,10 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """One server's health and since when it has been so, in nanoseconds of wall time; None: never known."""
+    """One server's health and since when it has been so, in nanoseconds of wall time.
+
+    None: never known.
+    """
 
     healthy: bool
     since_ns: int | None
@@ -59,7 +65,10 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_healthy(facts: Facts, inputs: Inputs) -> bool:
-    """Whether one server is healthy: alive, in contact, of the leader's term, not too far behind."""
+    """Whether one server is healthy.
+
+    Alive, in contact, of the leader's term, not too far behind.
+    """
     contact = facts.contact
     if facts.serf_status != ALIVE or contact is None:
         return False
@@ -88,9 +97,7 @@ def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
         servers.append(_shown(facts, inputs, healthy=healthy, since_ns=since))
     voters = [server for server in servers if server.voter]
     health = ClusterHealth(
-        failure_tolerance=failure_tolerance(
-            len(voters), sum(server.healthy for server in voters)
-        ),
+        failure_tolerance=failure_tolerance(len(voters), sum(server.healthy for server in voters)),
         healthy=all(server.healthy for server in servers),
         leader=inputs.leader_id,
         servers=tuple(servers),

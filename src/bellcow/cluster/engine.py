@@ -72,7 +72,7 @@ class Single:
         raise Unavailable(f"the embedded store has one voter; {address} needs engine = etcd")
 
     async def promote(self, member_id: int) -> None:
-        raise Unavailable(f"the embedded store has one voter; member {member_id} cannot be promoted")
+        raise Unavailable(f"the embedded store has one voter; {member_id} cannot be promoted")
 
     async def update(self, member_id: int, address: str) -> None:
         if member_id == self.MEMBER:
@@ -82,4 +82,4 @@ class Single:
         raise Unavailable(f"the embedded store has one voter; member {member_id} stays")
 
     async def transfer(self, member_id: int) -> None:
-        raise Unavailable(f"the embedded store has one voter; nobody can take over from {member_id}")
+        raise Unavailable(f"the embedded store has one voter; none can follow {member_id}")

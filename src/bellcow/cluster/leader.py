@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     from bellcow.state.committer import Committer
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
-    from bellcow.store.protocol import Head, Store
+    from bellcow.store.protocol import Head, Key, Store
 
 LOOK_S = 0.1  # between two looks at who leads
 HOLD_S = 5.0  # how long a request waits for a leader
-
-Loop = "Callable[[], Awaitable[None]]"
 
 
 class Deposed(Exception):  # noqa: N818  not an error: an event
@@ -80,7 +78,10 @@ class Leadership:
             raise no_leader() from None
 
     async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        """Look every 100 ms, claim when it is our turn, lead until deposed. `loops` run while leading."""
+        """Look every 100 ms, claim when it is our turn, lead until deposed.
+
+        `loops` run while leading.
+        """
         self._loops = loops
         while True:
             try:
@@ -94,7 +95,10 @@ class Leadership:
             await self._lead(claim)
 
     async def _claim(self) -> Head | None:
-        """Take leadership in `head` if the consensus says so twice; None when it is not our turn."""
+        """Take leadership in `head` if the consensus says so twice.
+
+        None when it is not our turn.
+        """
         before = await self._store.confirm()
         status = await self._peers.status()
         after = await self._store.confirm()
@@ -102,7 +106,7 @@ class Leadership:
             return None
         if status.term < after.term:
             return None
-        changes = {}
+        changes: dict[Key, bytes | None] = {}
         head = msgspec.structs.replace(
             after,
             index=after.index + 1,
@@ -121,7 +125,9 @@ class Leadership:
         return head
 
     async def _lead(self, claim: Head) -> None:
-        """Run committer and loops until one of them finds that this server does not lead any more."""
+        """Run committer and loops until one of them finds that this server does not lead any
+        more.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._committer.run(claim), name="committer")

@@ -1,4 +1,5 @@
-"""The consensus configuration: who is in it, what it looks like to clients, and what may be taken out.
+"""The consensus configuration: who is in it, what it looks like to clients, and what may be taken
+out.
 
 Pure: takes the stored configuration and what is known of the members, returns values or raises.
 """
@@ -51,8 +52,8 @@ def check_removal(
 ) -> None:
     """Raise unless `server` may be taken out.
 
-    The last voter never may. A live voter may not where the live voters left would be fewer than the
-    quorum of the voters left, unless `force`.
+    The last voter never may. A live voter may not where the live voters left would be fewer than
+    the quorum of the voters left, unless `force`.
     """
     left = [other for other in configuration.servers if other.id != server.id]
     voters = [other for other in left if other.voter]
@@ -64,13 +65,16 @@ def check_removal(
     if server.voter and server.id in alive and living < quorum and not force:
         raise Error(
             Code.CONFLICT,
-            f"removing {server.name} would cost the quorum: of {len(voters)} voters left {living} are "
-            f"alive and {quorum} are needed; add ?force=true to do it all the same",
+            f"removing {server.name} would cost the quorum: of {len(voters)} voters left {living} "
+            f"are alive and {quorum} are needed; add ?force=true to do it all the same",
         )
 
 
 def go_quote(text: str, limit: int = 200) -> str:
-    """Go's quoting (%q, printable text kept), cut at `limit` characters: the text comes from clients."""
+    """Go's quoting (%q, printable text kept), cut at `limit` characters.
+
+    The text comes from clients.
+    """
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
     escapes |= {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
     out = []

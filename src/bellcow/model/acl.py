@@ -5,7 +5,7 @@ from __future__ import annotations
 from bellcow.wire import Wire
 
 
-class ACLPolicy(Wire, kw_only=True):
+class ACLPolicy(Wire, frozen=True, kw_only=True):
     """A named set of rules. `hash` is base64 of BLAKE2b-256 over name, description and rules."""
 
     create_index: int = 0
@@ -16,7 +16,7 @@ class ACLPolicy(Wire, kw_only=True):
     rules: str = ""
 
 
-class ACLPolicyStub(Wire, kw_only=True):
+class ACLPolicyStub(Wire, frozen=True, kw_only=True):
     """A policy in a list: without its rules."""
 
     create_index: int
@@ -26,8 +26,9 @@ class ACLPolicyStub(Wire, kw_only=True):
     name: str
 
 
-class ACLToken(Wire, kw_only=True):
-    """A token. `hash` is base64 of BLAKE2b-256 over name, type, each policy and `global` or `local`.
+class ACLToken(Wire, frozen=True, kw_only=True):
+    """A token. `hash` is base64 of BLAKE2b-256 over name, type, each policy and `global` or
+    `local`.
 
     `policies` is None for management tokens. `create_time` is RFC 3339 with nanoseconds.
     """
@@ -44,7 +45,7 @@ class ACLToken(Wire, kw_only=True):
     type: str = ""
 
 
-class ACLTokenStub(Wire, kw_only=True):
+class ACLTokenStub(Wire, frozen=True, kw_only=True):
     """A token in a list: without its secret."""
 
     accessor_id: str
@@ -58,7 +59,7 @@ class ACLTokenStub(Wire, kw_only=True):
     type: str
 
 
-class ACLBootstrap(Wire, kw_only=True):
+class ACLBootstrap(Wire, frozen=True, kw_only=True):
     """That the bootstrap was done: at which index, and so what the reset file must hold."""
 
     accessor_id: str

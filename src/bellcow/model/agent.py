@@ -7,8 +7,11 @@ from bellcow.wire import Wire
 ALIVE, LEAVING, LEFT, FAILED = "alive", "leaving", "left", "failed"
 
 
-class Member(Wire, kw_only=True):
-    """One server as the member list shows it. Nomad: protocol and delegate numbers are constants."""
+class Member(Wire, frozen=True, kw_only=True):
+    """One server as the member list shows it.
+
+    Nomad: protocol and delegate numbers are constants.
+    """
 
     addr: str
     delegate_cur: int = 4
@@ -23,14 +26,14 @@ class Member(Wire, kw_only=True):
     tags: dict[str, str]
 
 
-class MembersReply(Wire, kw_only=True):
+class MembersReply(Wire, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     server_dc: str
     server_name: str
     server_region: str
 
 
-class ClusterIdentity(Wire, kw_only=True):
+class ClusterIdentity(Wire, frozen=True, kw_only=True):
     """Which cluster this is; made by the first leader."""
 
     cluster_id: str

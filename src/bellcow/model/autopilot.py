@@ -8,7 +8,7 @@ from bellcow.errors import Error, invalid
 from bellcow.wire import NEVER, Duration, Wire
 
 
-class AutopilotConfiguration(Wire, kw_only=True):
+class AutopilotConfiguration(Wire, frozen=True, kw_only=True):
     """How autopilot judges and tends the servers. Defaults are those of the API documentation.
 
     Nomad: this value has an encoder of its own, hence a field order of its own.
@@ -35,17 +35,18 @@ class AutopilotConfiguration(Wire, kw_only=True):
         """Why these settings are refused, naming the field; None when they are fine."""
         if self.last_contact_threshold.ns <= 0:
             return invalid(
-                f"LastContactThreshold must be longer than zero, got {self.last_contact_threshold}: "
-                "no server could count as healthy"
+                "LastContactThreshold must be longer than zero, or no server could be healthy; "
+                f"got {self.last_contact_threshold}"
             )
         if self.server_stabilization_time.ns < 0:
             return invalid(
-                f"ServerStabilizationTime must not be negative, got {self.server_stabilization_time}"
+                "ServerStabilizationTime must not be negative; "
+                f"got {self.server_stabilization_time}"
             )
         return None
 
 
-class ServerHealth(Wire, kw_only=True):
+class ServerHealth(Wire, frozen=True, kw_only=True):
     """The health of one server as autopilot last found it.
 
     Nomad: an encoder of its own, hence this field order. `last_contact` is -1 ns, `last_term` and
@@ -66,7 +67,7 @@ class ServerHealth(Wire, kw_only=True):
     stable_since: str = NEVER
 
 
-class ClusterHealth(Wire, kw_only=True):
+class ClusterHealth(Wire, frozen=True, kw_only=True):
     """The health of the cluster. `servers` is None before the first round of a new leader."""
 
     failure_tolerance: int = 0

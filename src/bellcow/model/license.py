@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from bellcow.wire import Wire
 
 FEATURES = (
@@ -18,13 +20,13 @@ FEATURES = (
 )
 
 
-class License(Wire, kw_only=True):
+class License(Wire, frozen=True, kw_only=True):
     """The claims of a license. Times are RFC 3339; `installation_id` `*` means any cluster."""
 
     customer_id: str = ""
     expiration_time: str = ""
     features: tuple[str, ...] = ()
-    flags: dict[str, Any] = {}
+    flags: dict[str, Any] = msgspec.field(default_factory=dict)
     installation_id: str = "*"
     issue_time: str = ""
     license_id: str = ""
@@ -34,7 +36,7 @@ class License(Wire, kw_only=True):
     termination_time: str = ""
 
 
-class LicenseReply(Wire, kw_only=True):
+class LicenseReply(Wire, frozen=True, kw_only=True):
     known_leader: bool = False
     last_contact: int = 0
     last_index: int = 0
@@ -42,7 +44,7 @@ class LicenseReply(Wire, kw_only=True):
     request_time: int = 0
 
 
-class StoredLicense(Wire, kw_only=True):
+class StoredLicense(Wire, frozen=True, kw_only=True):
     """The signed text as it was put; verified again whenever it is read."""
 
     blob: str
@@ -50,7 +52,7 @@ class StoredLicense(Wire, kw_only=True):
     modify_index: int = 0
 
 
-class TemporaryLicense(Wire, kw_only=True):
+class TemporaryLicense(Wire, frozen=True, kw_only=True):
     """When the six hours of a new cluster's temporary license began, RFC 3339."""
 
     create_index: int = 0
@@ -58,5 +60,5 @@ class TemporaryLicense(Wire, kw_only=True):
     start_time: str
 
 
-class IndexReply(Wire, kw_only=True):
+class IndexReply(Wire, frozen=True, kw_only=True):
     index: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bellcow.wire import Wire
 
 
-class RaftServer(Wire, kw_only=True):
+class RaftServer(Wire, frozen=True, kw_only=True):
     """One server of the configuration. `address` is `ip:port` of the peer port (4647)."""
 
     address: str
@@ -14,7 +14,7 @@ class RaftServer(Wire, kw_only=True):
     voter: bool = True
 
 
-class MembershipChange(Wire, kw_only=True):
+class MembershipChange(Wire, frozen=True, kw_only=True):
     """The change under way, written before it is made so that the next leader can finish it."""
 
     address: str = ""
@@ -23,7 +23,7 @@ class MembershipChange(Wire, kw_only=True):
     server_id: str
 
 
-class RaftConfiguration(Wire, kw_only=True):
+class RaftConfiguration(Wire, frozen=True, kw_only=True):
     """The servers in their stored order, and the membership change under way, if any."""
 
     change: MembershipChange | None = None
@@ -32,7 +32,7 @@ class RaftConfiguration(Wire, kw_only=True):
     servers: tuple[RaftServer, ...] = ()
 
 
-class RaftServerReply(Wire, kw_only=True):
+class RaftServerReply(Wire, frozen=True, kw_only=True):
     """One server as GET shows it. Nomad: `raft_protocol` is a string."""
 
     address: str
@@ -43,17 +43,17 @@ class RaftServerReply(Wire, kw_only=True):
     voter: bool
 
 
-class RaftConfigurationReply(Wire, kw_only=True):
+class RaftConfigurationReply(Wire, frozen=True, kw_only=True):
     index: int
     servers: tuple[RaftServerReply, ...]
 
 
-class RaftPeer(Wire, kw_only=True):
+class RaftPeer(Wire, frozen=True, kw_only=True):
     address: str
     id: str
 
 
-class LeadershipTransferReply(Wire, kw_only=True):
+class LeadershipTransferReply(Wire, frozen=True, kw_only=True):
     err: str | None = None
     from_: RaftPeer
     noop: bool = False

@@ -11,7 +11,7 @@ ALGORITHMS = ("binpack", "spread")
 Algorithm = Literal["binpack", "spread"]
 
 
-class PreemptionConfig(Wire, kw_only=True):
+class PreemptionConfig(Wire, frozen=True, kw_only=True):
     """Which kinds of job may push others aside."""
 
     batch_scheduler_enabled: bool = False
@@ -23,8 +23,11 @@ class PreemptionConfig(Wire, kw_only=True):
     GO_STRUCT: ClassVar[str] = "PreemptionConfig"
 
 
-class SchedulerConfiguration(Wire, kw_only=True):
-    """How placements are chosen, and what is held back. Defaults are those of the API documentation."""
+class SchedulerConfiguration(Wire, frozen=True, kw_only=True):
+    """How placements are chosen, and what is held back.
+
+    Defaults are those of the API documentation.
+    """
 
     create_index: int = 0
     memory_oversubscription_enabled: bool = False
@@ -47,8 +50,11 @@ class SchedulerConfiguration(Wire, kw_only=True):
         return None
 
 
-class SchedulerConfigurationReply(Wire, kw_only=True):
-    """What GET answers. `last_contact` is in nanoseconds; `index` is the configuration's ModifyIndex."""
+class SchedulerConfigurationReply(Wire, frozen=True, kw_only=True):
+    """What GET answers.
+
+    `last_contact` is in nanoseconds; `index` is the configuration's ModifyIndex.
+    """
 
     index: int
     known_leader: bool = True
@@ -56,8 +62,11 @@ class SchedulerConfigurationReply(Wire, kw_only=True):
     scheduler_config: SchedulerConfiguration
 
 
-class SchedulerUpdateReply(Wire, kw_only=True):
-    """What PUT answers: the index this request took, and whether the configuration is now the new one."""
+class SchedulerUpdateReply(Wire, frozen=True, kw_only=True):
+    """What PUT answers.
+
+    The index this request took, and whether the configuration is now the new one.
+    """
 
     index: int
     updated: bool

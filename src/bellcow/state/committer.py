@@ -1,8 +1,8 @@
 """The committer: takes the commands that are queued, makes one commit of them, answers all.
 
 Only the leader runs it. No answer leaves before the commit, refusals included: they may rest on an
-earlier command of the batch. One transaction is in flight, never two; the disk's time for one batch is
-the collecting time of the next.
+earlier command of the batch. One transaction is in flight, never two; the disk's time for one
+batch is the collecting time of the next.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class _Job:
 
 
 class Committer:
-    """`commit` queues a command and returns its answer; `run` works the queue while this server leads."""
+    """`commit` queues a command and returns its answer.
+
+    `run` works the queue while this server leads.
+    """
 
     def __init__(self, store: Store, tables: Tables, mirror: Mirror, clock: Clock) -> None:
         self._store = store
@@ -74,7 +77,10 @@ class Committer:
         self.last_commit_s = 0.0
 
     async def commit(self, command: Callable[[Draft], T]) -> T:
-        """Run `command` in the next batch. Raises its Error, or Error(NO_LEADER) when nobody leads here."""
+        """Run `command` in the next batch.
+
+        Raises its Error, or Error(NO_LEADER) when nobody leads here.
+        """
         if not self._leading:
             raise no_leader()
         if len(self._queue) >= QUEUE_LIMIT:
@@ -138,7 +144,10 @@ class Committer:
             job.answer()
 
     def _run_commands(self, draft: Draft) -> tuple[list[_Job], dict[Key, bytes | None]]:
-        """Run queued commands until a limit; returns those that ran and what they change, encoded."""
+        """Run queued commands until a limit.
+
+        Returns those that ran and what they change, encoded.
+        """
         limits = self._store.limits
         jobs: list[_Job] = []
         changes: dict[Key, bytes | None] = {}
@@ -199,7 +208,10 @@ class Committer:
         """Sent, outcome not known: the head that follows `known` tells whether it was ours."""
         follower = await self._mirror.follower_of(known, OUTCOME_WAIT_S)
         if follower is None:
-            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, "outcome unknown: the write may or may not be done"))
+            _fail(
+                jobs,
+                Error(Code.UNKNOWN_OUTCOME, "outcome unknown: the write may or may not be done"),
+            )
         elif follower.commit == sent.commit:
             self._answer(jobs)
         else:

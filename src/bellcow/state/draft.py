@@ -1,7 +1,7 @@
 """What a command sees and writes: memory, and over it what this batch has changed so far.
 
-A command is a plain function of a `Draft`. It reads, it writes, it returns its answer or raises Error;
-time and randomness come to it as arguments. A command that raises leaves nothing behind.
+A command is a plain function of a `Draft`. It reads, it writes, it returns its answer or raises
+Error; time and randomness come to it as arguments. A command that raises leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ RowKey: TypeAlias = "tuple[Table[Any], str]"
 
 
 class Draft:
-    """Tables plus the changes of one batch. `index` is the one the running command takes if it writes."""
+    """Tables plus the changes of one batch.
+
+    `index` is the one the running command takes if it writes.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -30,12 +33,10 @@ class Draft:
 
     def get(self, table: Table[T], row_id: str) -> T | None:
         key = (table, row_id)
-        if key in self._command:
-            row: T | None = self._command[key]
-            return row
-        if key in self._batch:
-            row = self._batch[key]
-            return row
+        for changes in (self._command, self._batch):
+            if key in changes:
+                row: T | None = changes[key]
+                return row
         return self._tables.get(table, row_id)
 
     def one(self, table: Table[T]) -> T | None:

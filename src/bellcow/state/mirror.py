@@ -1,4 +1,7 @@
-"""The mirror: the only code that changes memory. It loads, then applies whole commits as they come."""
+"""The mirror.
+
+The only code that changes memory. It loads, then applies whole commits as they come.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bellcow.errors import Code, Error
-from bellcow.state.tables import Rows, Tables, fill
+from bellcow.state.tables import fill
 from bellcow.store.protocol import NO_HEAD, Change, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bellcow.state.tables import Tables
     from bellcow.state.waiting import Waiting
     from bellcow.store.protocol import Head, Store
 
@@ -70,13 +74,16 @@ class Mirror:
             elif not future.done():
                 future.set_result(None)
         self._reached = still
-        for commit, future in self._followers:
-            if head.prev == commit and not future.done():
-                future.set_result(head)
+        for commit, follower in self._followers:
+            if head.prev == commit and not follower.done():
+                follower.set_result(head)
         self._waiting.wake(touched)
 
     async def reached(self, index: int, timeout_s: float = 5.0) -> None:
-        """Wait until memory stands at `index` or later. Raises Error(UNAVAILABLE) when it does not."""
+        """Wait until memory stands at `index` or later.
+
+        Raises Error(UNAVAILABLE) when it does not.
+        """
         if self._tables.index >= index and self._tables.head is not NO_HEAD:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -119,6 +126,3 @@ def _collector_paused() -> Iterator[None]:
         gc.freeze()
         gc.enable()
         gc.set_threshold(50_000, 50, 1_000)
-
-
-__all__ = ["Mirror", "Rows"]

@@ -1,7 +1,7 @@
 """The tables in memory and the registry that names them: one line a table.
 
-Rows are frozen structs in plain dicts. Only the mirror changes a table, a whole commit at a time, and
-never while anything awaits; a reference that a reader holds stays a consistent old version.
+Rows are frozen structs in plain dicts. Only the mirror changes a table, a whole commit at a time,
+and never while anything awaits; a reference that a reader holds stays a consistent old version.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ ONLY = "-"
 """Id of the one row of a table that holds a single setting."""
 
 
-class Deletion(Wire, kw_only=True):
-    """The index of a table's last deletion: rows tell the index of their last write, gone rows cannot."""
+class Deletion(Wire, frozen=True, kw_only=True):
+    """The index of a table's last deletion.
+
+    Rows tell the index of their last write, gone rows cannot.
+    """
 
     create_index: int = 0
     modify_index: int = 0
@@ -40,12 +43,13 @@ class Deletion(Wire, kw_only=True):
 class Table(Generic[T]):
     """A table's name, what its rows are, and what else than its id may find a row."""
 
-    __slots__ = ("kind", "lookup", "name")
+    __slots__ = ("decoder", "kind", "lookup", "name")
 
     def __init__(self, name: str, kind: type[T], lookup: Callable[[T], str] | None = None) -> None:
         self.name = name
         self.kind = kind
         self.lookup = lookup
+        self.decoder = msgpack_decoder(kind)
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
@@ -135,7 +139,7 @@ def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
             f'the store holds objects of a kind "{key[0]}" that this version does not know; '
             "start the version that wrote them"
         )
-    return table, msgpack_decoder(table.kind).decode(value)
+    return table, table.decoder.decode(value)
 
 
 def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
@@ -181,7 +185,10 @@ class Tables:
         return max(self.head.floor, *(self._rows.index[table.name] for table in tables))
 
     def apply(self, head: Head, changes: Mapping[Key, bytes | None]) -> set[str]:
-        """Take in one whole commit; returns the names of the tables it touched. The mirror's alone."""
+        """Take in one whole commit.
+
+        Returns the names of the tables it touched. The mirror's alone.
+        """
         touched: set[str] = set()
         for key, value in changes.items():
             if value is None:

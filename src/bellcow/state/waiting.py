@@ -1,4 +1,7 @@
-"""Who waits for which table. A waiter is any object with `wake`; nothing is kept but the object itself."""
+"""Who waits for which table.
+
+A waiter is any object with `wake`; nothing is kept but the object itself.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,8 @@ class Waiting:
                 woken |= waiters
         if not woken:
             return
-        for waiters in self._sets.values():
-            waiters -= woken
+        for others in self._sets.values():
+            others.difference_update(woken)
         self._woken.extend(woken)
         if not self._scheduled:
             self._scheduled = True
