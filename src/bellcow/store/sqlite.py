@@ -1,0 +1,535 @@
+"""The embedded store: one SQLite file, one thread that writes it, no other program to install.
+
+Every row carries a checksum over its key and value, and a mark beside the file remembers that there
+was something to lose, so damage is refused and never read as an empty store. The mark is also the
+lock that keeps a second process out. What an object means is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import zlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from bellcow import wire
+from bellcow.store.protocol import (
+    NO_HEAD,
+    Change,
+    Corrupt,
+    Fenced,
+    Head,
+    Limits,
+    NoSpace,
+    Reload,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    Unknown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.store.protocol import Key
+
+FORMAT = 1  # of the tables below, kept in SQLite's user_version
+HISTORY_COMMITS = 1_024  # commits a subscriber may be behind
+HISTORY_BYTES = 16 << 20  # and their values
+DROP_OBJECTS = 1_000  # one slice of drop
+WAL_KEPT_BYTES = 16 << 20  # what stays of the write-ahead log after a burst
+
+_TABLES = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE head (
+  name TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE objects (
+  gen INTEGER NOT NULL, tbl TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL,
+  sum INTEGER NOT NULL, PRIMARY KEY (gen, tbl, id)
+) WITHOUT ROWID;
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+_DROP = """
+DELETE FROM objects WHERE (gen, tbl, id) IN (SELECT gen, tbl, id FROM objects WHERE gen = ? LIMIT ?)
+"""
+
+_NO_ROOM = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,  # a quota and a file size limit come as this
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
+_SYNC_FAILED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+
+T = TypeVar("T")
+
+
+async def open_store(path: Path | None, clock: Clock) -> SqliteStore:
+    """Open the store in `path`, or make it; `None` keeps it in memory.
+
+    Raises Corrupt when the files are damaged or gone, Unavailable when another process has them or
+    other users can read them and that cannot be changed.
+    """
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+    try:
+        files = await asyncio.get_running_loop().run_in_executor(worker, _Files, path, clock)
+    except BaseException:
+        worker.shutdown(wait=False)
+        raise
+    return SqliteStore(files, worker)
+
+
+class SqliteStore:
+    """A `Store` on one machine. Made by `open_store`."""
+
+    def __init__(self, files: _Files, worker: ThreadPoolExecutor) -> None:
+        self.limits = Limits()
+        self.tightened = files.tightened
+        self._files = files
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
+        self._feed = _Feed(files.head)
+        self._closed = False
+
+    async def starts(self) -> int:
+        """How often this store was opened, this time included: the term of a single server."""
+        return self._files.starts
+
+    async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
+        return await self._work(self._files.load)
+
+    async def confirm(self) -> Head:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        return self._feed.head
+
+    async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
+        _check_chain(known, head, changes)
+        _check_limits(self.limits, changes.items())
+        change = Change(head, dict(changes))
+        await self._work(lambda: self._commit(known, change))
+        return head
+
+    def _commit(self, known: Head, change: Change) -> None:
+        self._files.commit(known, change)
+        # Published from here and not by who waits: that one may have been canceled by now.
+        self._loop.call_soon_threadsafe(self._feed.publish, change)
+
+    async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
+        async for change in self._feed.read(after):
+            yield change
+
+    async def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
+        _check_unseen(known, gen)
+
+        def work() -> None:
+            chunk = list(items)
+            _check_limits(self.limits, chunk)
+            self._files.stage(known, gen, chunk)
+
+        await self._work(work)
+
+    async def drop(self, known: Head, gen: int) -> bool:
+        _check_unseen(known, gen)
+        return await self._work(lambda: self._files.drop(known, gen))
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._loop.run_in_executor(self._worker, self._files.close)
+        self._worker.shutdown(wait=False)
+        self._feed.end()
+
+    async def _work(self, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        return await self._loop.run_in_executor(self._worker, work)
+
+
+def _check_chain(known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> None:
+    if head.prev != known.commit or head.ops != len(changes):
+        raise ValueError("head.prev must be known.commit and head.ops the number of changes")
+    if not head.commit or head.commit == known.commit:
+        raise ValueError("head.commit must be a new id")
+
+
+def _check_unseen(known: Head, gen: int) -> None:
+    if gen == known.gen:
+        raise ValueError(f"generation {gen} is the truth: it changes by commits only")
+
+
+def _check_limits(limits: Limits, items: Iterable[tuple[Key, bytes | None]]) -> None:
+    count = 0
+    total = 0
+    for (table, name), value in items:
+        count += 1
+        size = len(value) if value is not None else 0
+        total += size + len(table) + len(name)
+        if size > limits.object_bytes:
+            raise TooLarge(f"{table} {name[:64]}: {size} bytes, at most {limits.object_bytes}")
+    if count > limits.max_changes:
+        raise TooLarge(f"{count} changes in one commit, at most {limits.max_changes}")
+    if total > limits.max_bytes:
+        raise TooLarge(f"{total} bytes in one commit, at most {limits.max_bytes}")
+
+
+class _Feed:
+    """The last commits, and everyone who waits for the next. Lives on the loop's thread."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self._kept: deque[Change] = deque()
+        self._kept_bytes = 0
+        self._first = 0  # number of the oldest commit kept; the next one gets first + len(kept)
+        self._more = asyncio.Event()
+        self._ended = False
+
+    def publish(self, change: Change) -> None:
+        self.head = change.head
+        self._kept.append(change)
+        self._kept_bytes += _size(change)
+        while len(self._kept) > HISTORY_COMMITS or self._kept_bytes > HISTORY_BYTES:
+            self._kept_bytes -= _size(self._kept.popleft())
+            self._first += 1
+        self._wake()
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+    def _number_after(self, head: Head) -> int | None:
+        """The number of the commit that follows `head`, which may still be to come."""
+        if head == self.head:
+            return self._first + len(self._kept)
+        for number, change in enumerate(self._kept, self._first):
+            if change.head.prev == head.commit:
+                return number
+        return None
+
+    async def read(self, after: Head) -> AsyncIterator[Change | Reload]:
+        number = self._number_after(after)
+        while not self._ended:
+            if number is None or number < self._first:
+                break
+            if number == self._first + len(self._kept):
+                await self._more.wait()
+                continue
+            change = self._kept[number - self._first]
+            if change.head.gen != after.gen:
+                break
+            yield change
+            number += 1
+        if not self._ended:
+            yield Reload()
+
+
+def _size(change: Change) -> int:
+    return sum(len(value) for value in change.changes.values() if value is not None)
+
+
+class _Files:
+    """The connection, the mark and what is read from them. Lives on the store's own thread."""
+
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._mark: int | None = None
+        self._written = False
+        self._readers: set[sqlite3.Connection] = set()
+        self.tightened: tuple[Path, ...] = ()
+        try:
+            with self._translated():
+                self._open()
+        except BaseException:
+            self._release()
+            raise
+
+    def _open(self) -> None:
+        if self._path is None:
+            self._writer = _connect(":memory:")
+        else:
+            self.tightened = _prepare(self._path)
+            self._mark, self._written = _take_mark(self._path)
+            if self._written and not _has_bytes(self._path):
+                raise self._corrupt("it is missing or empty, and something was stored in it")
+            if not _has_bytes(self._path) and _has_bytes(_beside(self._path, "-wal")):
+                raise self._corrupt("it is missing or empty, but its write-ahead log is there")
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._writer = _connect(str(self._path))
+        self._check()
+        self.head = self._read_head(self._writer)
+        if self._written and self.head is NO_HEAD:
+            raise self._corrupt("it holds no head, and something was stored in it")
+        self.starts = self._count_start()
+        if self.head is not NO_HEAD:
+            self._write_mark()
+
+    def _check(self) -> None:
+        """Refuse what SQLite finds damaged; make the tables in a new file."""
+        findings = [row[0].decode() for row in self._writer.execute("PRAGMA quick_check(1)")]
+        if findings != ["ok"]:
+            raise self._corrupt("; ".join(findings))
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version == 0 and not self._writer.execute("SELECT 1 FROM sqlite_master").fetchone():
+            if self._written:
+                raise self._corrupt("it holds no tables, and something was stored in it")
+            self._writer.executescript(_TABLES)
+        elif version != FORMAT:
+            raise Unavailable(
+                f"{self._path} has format {version} and this program knows {FORMAT}:"
+                " start the version that wrote it"
+            )
+
+    def _count_start(self) -> int:
+        before = self._read(self._writer, "starts")
+        starts = (msgspec.msgpack.decode(before, type=int) if before is not None else 0) + 1
+        self._write(self._writer, "starts", msgspec.msgpack.encode(starts))
+        return starts
+
+    # What the store does.
+
+    def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
+        with self._translated():
+            if self._path is None:  # one connection only: the rows are taken at once
+                head = self._read_head(self._writer)
+                return head, iter(list(self._rows(self._writer, head.gen)))
+            reader = _connect(f"{self._path.absolute().as_uri()}?mode=ro")
+            self._readers.add(reader)
+            reader.execute("BEGIN")
+            head = self._read_head(reader)
+            return head, self._stream(reader, head.gen)
+
+    def commit(self, known: Head, change: Change) -> None:
+        head = change.head
+        with self._translated(), self._transaction(known):
+            self._put(
+                head.gen,
+                ((key, value) for key, value in change.changes.items() if value is not None),
+            )
+            self._writer.executemany(
+                "DELETE FROM objects WHERE gen = ? AND tbl = ? AND id = ?",
+                ((head.gen, *key) for key, value in change.changes.items() if value is None),
+            )
+            self._write(self._writer, "head", msgspec.msgpack.encode(head))
+        self._write_mark()
+
+    def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
+        with self._translated(), self._transaction(known):
+            self._put(gen, items)
+
+    def drop(self, known: Head, gen: int) -> bool:
+        with self._translated(), self._transaction(known):
+            self._writer.execute(_DROP, (gen, DROP_OBJECTS))
+            left = self._writer.execute("SELECT 1 FROM objects WHERE gen = ? LIMIT 1", (gen,))
+            return left.fetchone() is None
+
+    def close(self) -> None:
+        with self._translated():
+            self._release()
+
+    def _release(self) -> None:
+        for reader in list(self._readers):
+            reader.close()
+        self._readers.clear()
+        writer: sqlite3.Connection | None = getattr(self, "_writer", None)
+        if writer is not None:
+            writer.close()
+        if self._mark is not None:
+            os.close(self._mark)
+            self._mark = None
+
+    # How it does it.
+
+    @contextlib.contextmanager
+    def _transaction(self, known: Head) -> Iterator[None]:
+        """One transaction in which `known` is the head."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            self._compare(known)
+            yield
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
+    def _compare(self, known: Head) -> None:
+        if self._read_head(self._writer) != known:
+            raise Fenced("another head is the truth")
+
+    def _put(self, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
+        self._writer.executemany(
+            "REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
+            (
+                (gen, table, name, value, _sum(gen, table.encode(), name.encode(), value))
+                for (table, name), value in items
+            ),
+        )
+
+    def _stream(self, reader: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
+        try:
+            with self._translated():
+                yield from self._rows(reader, gen)
+        finally:
+            reader.close()
+            self._readers.discard(reader)
+
+    def _rows(self, connection: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
+        tables: dict[bytes, str] = {}
+        rows = connection.execute("SELECT tbl, id, value, sum FROM objects WHERE gen = ?", (gen,))
+        try:
+            for table, name, value, total in rows:
+                if _sum(gen, table, name, value) != total:
+                    raise self._corrupt(f"checksum of an object in {table!r} does not match")
+                if table not in tables:
+                    tables[table] = table.decode()
+                yield (tables[table], name.decode()), value
+        except (TypeError, ValueError) as error:
+            raise self._corrupt(f"a row is not what was written ({error})") from error
+
+    def _read_head(self, connection: sqlite3.Connection) -> Head:
+        raw = self._read(connection, "head")
+        if raw is None:
+            return NO_HEAD
+        try:
+            return msgspec.msgpack.decode(raw, type=Head)
+        except msgspec.DecodeError as error:
+            raise self._corrupt(f"its head cannot be read ({error})") from error
+
+    def _read(self, connection: sqlite3.Connection, name: str) -> bytes | None:
+        row = connection.execute("SELECT value, sum FROM head WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        value, total = row
+        if not isinstance(value, bytes) or _sum(0, b"", name.encode(), value) != total:
+            raise self._corrupt(f"checksum of its {name} does not match")
+        return value
+
+    def _write(self, connection: sqlite3.Connection, name: str, value: bytes) -> None:
+        total = _sum(0, b"", name.encode(), value)
+        connection.execute("REPLACE INTO head VALUES (?, ?, ?)", (name, value, total))
+
+    def _write_mark(self) -> None:
+        """Remember, before the first commit is acknowledged, that there is something to lose."""
+        if self._path is None or self._mark is None or self._written:
+            return
+        since = wire.rfc3339_seconds(self._clock.wall_ns())
+        text = f"The store beside this file holds data since {since}.\n"
+        # The commit is done. A disk too full for this line must not make it look undone: the next
+        # commit tries again.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._mark, text.encode(), 0)
+            os.fsync(self._mark)
+            _sync_directory(self._path.parent)
+            self._written = True
+
+    def _corrupt(self, what: str) -> Corrupt:
+        return Corrupt(
+            f"{self._path or 'the store in memory'} is damaged: {what}. Nothing was changed."
+            " Put back a copy of the file with its -wal and .mark files; or move all of them away,"
+            " start, and restore a snapshot with `bellcow operator snapshot restore FILE`."
+        )
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
+        except OSError as error:
+            kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT} else Unavailable
+            raise kind(f"{error.filename or self._path}: {error.strerror}") from error
+
+    def _refusal(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        text = f"{self._path}: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
+        if code in _NO_ROOM:
+            return NoSpace(f"{text}: the disk or a quota is full")
+        if code in _SYNC_FAILED:
+            return Unknown(text)
+        if code in _DAMAGED or code & 0xFF == sqlite3.SQLITE_CORRUPT:
+            return self._corrupt(str(error))
+        return Unavailable(text)
+
+
+def _sum(gen: int, table: bytes, name: bytes, value: bytes) -> int:
+    return zlib.crc32(value, zlib.crc32(b"%d\0%b\0%b\0" % (gen, table, name)))
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    """A connection without implicit transactions; text comes as bytes, as damage may break it."""
+    connection = sqlite3.connect(
+        name, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
+    )
+    connection.text_factory = bytes
+    if not name.endswith("?mode=ro"):
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+    return connection
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _has_bytes(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(path: Path) -> tuple[Path, ...]:
+    """Make the directory, and take away the rights of other users; returns what had too many."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ours = [path.parent, path, *(_beside(path, end) for end in ("-wal", "-shm", ".mark"))]
+    wide = [each for each in ours if each.exists() and each.stat().st_mode & 0o077]
+    for each in wide:
+        try:
+            each.chmod(each.stat().st_mode & 0o700)
+        except OSError as error:
+            raise Unavailable(
+                f"{each} can be read by other users, and that cannot be changed"
+                f" ({error.strerror}): run `chmod go= {each}` as its owner"
+            ) from error
+    return tuple(wide)
+
+
+def _take_mark(path: Path) -> tuple[int, bool]:
+    """The locked file beside the store, and whether it says that something was stored."""
+    mark = _beside(path, ".mark")
+    descriptor = os.open(mark, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Unavailable(f"{path} is in use by another process") from error
+    return descriptor, os.fstat(descriptor).st_size > 0
