@@ -1,0 +1,371 @@
+"""What a license says and whether to believe it: signature, dates, product, installation, features.
+
+The rules know no clock, no store and no cluster; who asks brings the time and the cluster's id.
+The libraries for keys are imported where they are used: most servers never see a signed license.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from calendar import timegm
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.errors import Error, invalid
+from bellcow.model.license import FEATURES, License
+from bellcow.wire import NS_PER_S, rfc3339, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from joserfc.jwk import OKPKey
+    from joserfc.jws import JWSRegistry
+
+MAX_BYTES = 64 * 1024
+PRODUCT = "nomad"
+ANY_INSTALLATION = "*"
+WARN_BEFORE_NS = 30 * 24 * 3600 * NS_PER_S
+
+# No license names it, so it runs for as long as any license does.
+SNAPSHOT_AGENT = "Snapshot Agent"
+LICENSED = frozenset(
+    {"Automated Upgrades", "Enhanced Read Scalability", "Redundancy Zones", SNAPSHOT_AGENT}
+)
+FREE = frozenset(FEATURES) - LICENSED
+
+_ALGORITHM = "EdDSA"
+_ISSUER_PREFIX = "ed25519:"
+# A header is three words. The limit keeps the depth of its JSON harmless before it is read.
+_MAX_HEADER = 512
+_DAY_NS = 24 * 3600 * NS_PER_S
+_TEMPORARY_NS = 6 * 3600 * NS_PER_S
+_COMMUNITY_NS = 36_525 * _DAY_NS  # 100 years
+_MODULES = ("governance-policy",)
+_RFC3339 = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})"
+    r"(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+)
+
+
+class Phase(enum.Enum):
+    """Where in its life a license is."""
+
+    VALID = "valid"
+    EXPIRING = "expiring"  # within 30 days
+    EXPIRED = "expired"  # to be replaced, but everything still acts
+    TERMINATED = "terminated"  # the licensed features have stopped
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The phase, and a sentence for the log and for health."""
+
+    phase: Phase
+    text: str
+
+
+class _Header(msgspec.Struct):
+    alg: str = ""
+    crit: Any = None
+
+
+class _Dates(msgspec.Struct, frozen=True):
+    start_ns: int
+    expiration_ns: int
+    termination_ns: int
+
+
+# Keys and signed texts
+
+
+def new_key() -> tuple[str, str]:
+    """A private key as PEM, and its public half as it is put into `license { issuers = [...] }`."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=")
+    return pem.decode(), _ISSUER_PREFIX + public.decode()
+
+
+def issue(claims: Mapping[str, Any], private_pem: str) -> str:
+    """Sign a license; the claims are those that `GET /v1/operator/license` shows.
+
+    A left-out IssueTime is the StartTime.
+    """
+    from joserfc import jws
+
+    known = {field.encode_name for field in msgspec.structs.fields(License)}
+    unknown = sorted(set(claims) - known)
+    if unknown:
+        raise invalid(f"unknown claims {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    license_ = _convert({"IssueTime": claims.get("StartTime", ""), **claims})
+    strange = sorted(set(license_.features) - set(FEATURES))
+    if strange:
+        raise invalid(f"unknown features {', '.join(strange)}; known are {', '.join(FEATURES)}")
+    _check(license_)
+    header = {"alg": _ALGORITHM, "typ": "JWT"}
+    key = _private_key(private_pem)
+    return jws.serialize_compact(header, to_json(license_), key, registry=_one_algorithm())
+
+
+def verify(blob: str, issuers: Sequence[str], now_ns: int, cluster_id: str) -> License:
+    """The license in a signed text that may be installed now; Error with the reason if not."""
+    license_ = read(blob, issuers, cluster_id)
+    dates = _dates(license_)
+    if now_ns < dates.start_ns:
+        raise invalid(f"the license is not valid before {license_.start_time}")
+    if now_ns >= dates.expiration_ns:
+        raise invalid(f"the license expired on {license_.expiration_time}")
+    return license_
+
+
+def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
+    """The license in a signed text whatever the time: for one that is installed already."""
+    text = blob.strip()
+    if len(text) > MAX_BYTES:
+        raise invalid(f"the license is larger than {MAX_BYTES} bytes")
+    if not issuers:
+        raise invalid("no license issuer is configured on this cluster")
+    _check_header(text)
+    license_ = _decode(_payload(text, issuers))
+    _check(license_)
+    if license_.installation_id not in {ANY_INSTALLATION, cluster_id}:
+        raise invalid(
+            f"the license is for installation {license_.installation_id}, this is {cluster_id}"
+        )
+    return license_
+
+
+def check_issuer(text: str) -> None:
+    """Refuse a text that is no public key, as the agent's file may hold."""
+    _public_key(text)
+
+
+def _check_header(blob: str) -> None:
+    """Only our one algorithm, said before any key is tried: the text must not choose it."""
+    parts = blob.split(".")
+    if not blob.isascii() or len(parts) != 3 or not all(parts):
+        raise _not_a_license()
+    if len(parts[0]) > _MAX_HEADER:
+        raise _not_a_license()
+    try:
+        header = msgspec.json.decode(_unbase64(parts[0]), type=_Header)
+    except (ValueError, RecursionError):
+        raise _not_a_license() from None
+    if header.alg != _ALGORITHM:
+        raise invalid(
+            f"the license is signed with algorithm {header.alg[:40]!a}, only {_ALGORITHM} is taken"
+        )
+    if header.crit is not None:
+        raise invalid("the license asks for extensions that are not known here")
+
+
+def _payload(blob: str, issuers: Sequence[str]) -> bytes:
+    from joserfc import jws
+    from joserfc.errors import JoseError
+
+    for issuer in issuers:
+        try:
+            key = _public_key(issuer)
+            return jws.deserialize_compact(blob, key, registry=_one_algorithm()).payload
+        except JoseError:
+            continue
+    raise invalid("the signature of the license is not that of a configured issuer")
+
+
+@functools.cache
+def _one_algorithm() -> JWSRegistry:
+    """The library's list of algorithms, cut down to ours.
+
+    It warns at each use that RFC 9864 prefers another name for the same algorithm. We stay with the
+    name that every tool knows, and a warning would only reach a log that nobody can act on.
+    """
+    from joserfc.errors import UnsupportedAlgorithmError
+    from joserfc.jws import JWSRegistry
+
+    class OneAlgorithm(JWSRegistry):
+        def get_alg(self, name: str) -> Any:
+            if name != _ALGORITHM:
+                raise UnsupportedAlgorithmError(name)
+            return self.algorithms[name]
+
+    return OneAlgorithm()
+
+
+def _public_key(text: str) -> OKPKey:
+    from joserfc.jwk import OKPKey
+
+    raw = text.strip().removeprefix(_ISSUER_PREFIX)
+    try:
+        if len(_unbase64(raw)) == 32:
+            return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": raw.rstrip("=")})
+    except ValueError:
+        pass
+    raise invalid(
+        f"{text[:80]!a} is not a license issuer: it looks like {_ISSUER_PREFIX}KEY, "
+        "as `bellcow license keygen` prints it"
+    )
+
+
+def _private_key(pem: str) -> OKPKey:
+    from joserfc.errors import JoseError
+    from joserfc.jwk import OKPKey
+
+    try:
+        key = OKPKey.import_key(pem)
+    except (JoseError, ValueError, TypeError):
+        raise invalid("the private key is not a PEM file of `bellcow license keygen`") from None
+    if key.curve_name != "Ed25519" or not key.is_private:
+        raise invalid("the key is not a private Ed25519 key")
+    return key
+
+
+def _unbase64(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _not_a_license() -> Error:
+    return invalid("the text is not a license: three parts in base64 joined by dots are expected")
+
+
+# Claims
+
+
+def _decode(payload: bytes) -> License:
+    try:
+        return msgspec.json.decode(payload, type=License)
+    except (ValueError, RecursionError) as problem:
+        raise invalid(f"the claims of the license are not understood: {problem}") from None
+
+
+def _convert(claims: dict[str, Any]) -> License:
+    try:
+        return msgspec.convert(claims, License)
+    except ValueError as problem:
+        raise invalid(f"the claims of the license are not understood: {problem}") from None
+
+
+def _check(license_: License) -> None:
+    if license_.product != PRODUCT:
+        raise invalid(f"the license is for product {license_.product[:40]!a}, not for {PRODUCT}")
+    if not license_.license_id:
+        raise invalid("LicenseID of the license is missing")
+    _time("IssueTime", license_.issue_time)  # clients fail on an answer in which it is no time
+    _dates(license_)
+
+
+def _dates(license_: License) -> _Dates:
+    dates = _Dates(
+        _time("StartTime", license_.start_time),
+        _time("ExpirationTime", license_.expiration_time),
+        _time("TerminationTime", license_.termination_time),
+    )
+    if not dates.start_ns <= dates.expiration_ns <= dates.termination_ns:
+        raise invalid(
+            "StartTime, ExpirationTime and TerminationTime of the license are not in that order"
+        )
+    return dates
+
+
+def _time(name: str, text: str) -> int:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise invalid(f"{name} of the license is not a time like 2006-01-02T15:04:05Z") from None
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 time with any offset; ValueError if it is none."""
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        raise ValueError("not an RFC 3339 time")
+    year, month, day, hour, minute, second = (int(found[group]) for group in range(1, 7))
+    fraction, sign, hours, minutes = found.group(7, 8, 9, 10)
+    seconds = timegm(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timetuple())
+    if sign:
+        if int(hours) > 23 or int(minutes) > 59:
+            raise ValueError("not an RFC 3339 offset")
+        east = int(hours) * 3600 + int(minutes) * 60
+        seconds += east if sign == "-" else -east
+    return seconds * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
+
+
+# Built-in licenses
+
+
+def community(start_ns: int) -> License:
+    """The license of a cluster that has no issuers: everything, for a hundred years."""
+    return _built_in("community", "community", start_ns, _COMMUNITY_NS)
+
+
+def temporary(start_ns: int) -> License:
+    """The license of a new cluster with issuers, until one is put."""
+    return _built_in("temporary-license", "temporary license customer", start_ns, _TEMPORARY_NS)
+
+
+def _built_in(license_id: str, customer_id: str, start_ns: int, lasts_ns: int) -> License:
+    start, end = rfc3339(start_ns), rfc3339(start_ns + lasts_ns)
+    return License(
+        customer_id=customer_id,
+        expiration_time=end,
+        features=FEATURES,
+        flags={"modules": list(_MODULES)},
+        installation_id=ANY_INSTALLATION,
+        issue_time=start,
+        license_id=license_id,
+        modules=_MODULES,
+        product=PRODUCT,
+        start_time=start,
+        termination_time=end,
+    )
+
+
+# What a license means at a moment
+
+
+def status(license_: License, now_ns: int) -> Status:
+    """The phase of an installed license, and what to tell the operator."""
+    dates = _dates(license_)
+    name = f"license {license_.license_id}"
+    if now_ns >= dates.termination_ns:
+        stopped = ", ".join(sorted(LICENSED))
+        text = f"{name} ended on {license_.termination_time}; stopped: {stopped}; put a new license"
+        return Status(Phase.TERMINATED, text)
+    if now_ns >= dates.expiration_ns:
+        left = _left(dates.termination_ns - now_ns)
+        text = f"{name} expired on {license_.expiration_time}; its features stop {left}"
+        return Status(Phase.EXPIRED, f"{text}; put a new license")
+    until = f"{name} is valid until {license_.expiration_time}"
+    if dates.expiration_ns - now_ns <= WARN_BEFORE_NS:
+        left = _left(dates.expiration_ns - now_ns)
+        return Status(Phase.EXPIRING, f"{until} and expires {left}; put a new license")
+    return Status(Phase.VALID, until)
+
+
+def _left(ns: int) -> str:
+    for unit_ns, unit in ((_DAY_NS, "day"), (3600 * NS_PER_S, "hour"), (60 * NS_PER_S, "minute")):
+        count = ns // unit_ns
+        if count:
+            return f"in {count} {unit}{'' if count == 1 else 's'}"
+    return "in less than a minute"
+
+
+def features_in_force(license_: License, now_ns: int) -> frozenset[str]:
+    """The features that act now. What needs no license always does, named in it or not.
+
+    A start in the future does not count against an installed license: it was valid when it was put,
+    and a clock that was set back must not stop a cluster.
+    """
+    if now_ns >= _dates(license_).termination_ns:
+        return FREE
+    return FREE | (LICENSED & {SNAPSHOT_AGENT, *license_.features})
