@@ -454,6 +454,29 @@ def test_of_equally_close_patterns_a_denying_one_wins_else_the_last_by_name():
     assert denied.any_namespace_right("ab")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "covered"),
+    [
+        ("a*a", "aa", True),
+        ("a*a", "a", False),  # no character counts twice
+        ("ab*ba", "aba", False),
+        ("a*b*b", "ab", False),
+        ("*ab*b", "ab", False),
+        ("a*b*b", "abb", True),
+        ("a**b", "ab", True),
+        ("***", "x", True),
+        ("*a*b*", "xaxbx", True),
+        ("*a*b*", "ba", False),
+        ("a*", "ba", False),
+        ("*a", "ab", False),
+    ],
+)
+def test_a_star_stands_for_any_characters_or_none(pattern, name, covered):
+    found = rights(namespace(pattern, policy="read"))
+    assert found.any_namespace_right(name) == covered
+    assert bool(reference([(pattern, ["read-job"])], name)) == covered
+
+
 def test_the_scale_short_hand_only_scales():
     found = rights(namespace("a", policy="scale"))
     assert found.namespace_allows("a", "scale-job")
