@@ -1,0 +1,66 @@
+"""How a command ends when it does not end well.
+
+`CommandError` carries the lines for standard error and the exit status; only `main.py` catches
+it. `failing` puts what was being done before what went wrong, which is how every refusal reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from bellcow.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class CommandError(Exception):
+    """The command ends here: `message` on standard error, and an exit status."""
+
+    def __init__(self, message: str, *, status: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class MisuseError(CommandError):
+    """The command line itself is wrong: the reason, then where to read more."""
+
+
+class RequestError(Exception):
+    """The server refused, or was not reached; `status` is 0 when no answer came."""
+
+    def __init__(self, message: str, *, status: int = 0, body: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.body = body
+
+
+class ShowHelp(Exception):  # noqa: N818  not an error: somebody asked
+    """Show this help on standard output and end with this status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+
+
+@contextlib.contextmanager
+def failing(prefix: str) -> Iterator[None]:
+    """Turn a refusal inside into a `CommandError` that begins with `prefix`."""
+    try:
+        yield
+    except (RequestError, Error) as error:
+        raise CommandError(f"{prefix}{error.message}") from error
+
+
+def os_text(error: OSError) -> str:
+    """The operating system's reason in Go's words: lower case."""
+    return (error.strerror or str(error)).lower()
+
+
+def opening(error: OSError, path: object) -> str:
+    """What Go says when `path` cannot be opened."""
+    return f"open {path}: {os_text(error)}"

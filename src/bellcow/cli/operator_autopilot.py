@@ -1,0 +1,178 @@
+"""`operator autopilot`: settings, and the health of the servers with the reasons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bellcow.cli.changes import set_with_cas
+from bellcow.cli.failure import CommandError, RequestError, failing
+from bellcow.cli.goflags import DURATION, UINT, flag, switch, three_state
+from bellcow.cli.output import formatted, go_bool, listing, say, to_json
+from bellcow.cli.session import Session, as_data, command
+
+if TYPE_CHECKING:
+    from bellcow.cli.client import Client
+
+CONFIGURATION = "/v1/operator/autopilot/configuration"
+_HEALTH = "/v1/operator/autopilot/health"
+_UNHEALTHY = 429
+_SHOWN = (
+    "CleanupDeadServers",
+    "LastContactThreshold",
+    "MaxTrailingLogs",
+    "MinQuorum",
+    "ServerStabilizationTime",
+    "EnableRedundancyZones",
+    "DisableUpgradeMigration",
+    "EnableCustomUpgrades",
+)
+
+
+@command("Shows the settings of autopilot.\n\nNeeds operator:read.")
+@as_data
+def get_config(session: Session, *, as_json: bool, template: str) -> None:
+    with failing("Error querying Autopilot configuration: "):
+        answer: dict[str, Any] = session.client.get(CONFIGURATION)
+    shown = formatted(
+        answer, as_json=as_json, template=template, go_type="*api.AutopilotConfiguration"
+    )
+    say("\n".join(f"{key} = {_text(answer[key])}" for key in _SHOWN) if shown is None else shown)
+
+
+def _text(value: object) -> str:
+    return go_bool(value) if isinstance(value, bool) else str(value)
+
+
+@command(
+    "Changes settings of autopilot; what is not given stays as it is.\n\n"
+    "Needs operator:write and operator:read."
+)
+@three_state("cleanup-dead-servers", "Remove dead servers by itself when a new one has joined.")
+@flag("max-trailing-logs", "n", "Log entries a healthy server may lag behind.", kind=UINT)
+@flag("min-quorum", "n", "Never remove dead servers below this many voters.", kind=UINT)
+@flag("last-contact-threshold", "duration", "Longest silence of a healthy server.", kind=DURATION)
+@flag(
+    "server-stabilization-time",
+    "duration",
+    "How long a new server must be healthy before it votes.",
+    kind=DURATION,
+)
+@three_state("enable-redundancy-zones", "Aim at one voter in each redundancy zone.")
+@three_state("disable-upgrade-migration", "Let servers of a new version vote at once.")
+@three_state("enable-custom-upgrades", "Compare upgrade_version instead of the build.")
+@switch("verbose", "Print what changed.")
+def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
+    from bellcow.wire import format_duration
+
+    changes = {
+        "".join(word.capitalize() for word in name.split("_")): value
+        for name, value in given.items()
+        if value is not None
+    }
+    for key in ("LastContactThreshold", "ServerStabilizationTime"):
+        if key in changes:
+            changes[key] = format_duration(changes[key])
+    if not changes:
+        raise session.misuse("Give at least one setting to change")
+    client = session.client
+
+    def read() -> dict[str, Any]:
+        with failing("Error querying for Autopilot configuration: "):
+            answer: dict[str, Any] = client.get(CONFIGURATION)
+            return answer
+
+    def write(after: dict[str, Any], index: int) -> bool:
+        with failing("Error setting Autopilot configuration: "):
+            return bool(client.put(CONFIGURATION, after, cas=str(index)))
+
+    changed = set_with_cas(read, write, changes)
+    if changed is None:
+        say("Configuration could not be atomically updated, please try again")
+        raise CommandError("")
+    say("Configuration updated!")
+    if verbose:
+        say("\n".join(changed) or "Nothing was different before")
+
+
+@command(
+    "Shows the health of each server, how many may be lost, and what is wrong with the unhealthy "
+    "ones.\n\nEnds with 0 when all are healthy, else with 1. Needs operator:read."
+)
+@as_data
+def health(session: Session, *, as_json: bool, template: str) -> None:
+    with failing("Error querying Autopilot configuration: "):
+        answer = session.client.request("GET", _HEALTH, accept=frozenset({200, _UNHEALTHY})).json()
+    shown = formatted(
+        answer, as_json=as_json, template=template, go_type="*api.OperatorHealthReply"
+    )
+    say(_health(session.client, answer) if shown is None else shown)
+    if not answer["Healthy"]:
+        raise CommandError("")
+
+
+def _health(client: Client, answer: dict[str, Any]) -> str:
+    servers: list[dict[str, Any]] = answer["Servers"] or []
+    voters = answer.get("Voters") or [one["ID"] for one in servers if one["Voter"]]
+    leader = answer.get("Leader") or next((one["ID"] for one in servers if one["Leader"]), "")
+    lines = [
+        f"Healthy: {go_bool(answer['Healthy'])}",
+        f"FailureTolerance: {answer['FailureTolerance']}",
+        f"Leader: {leader}",
+        "Voters:  ",
+        *(f"\t{voter}" for voter in voters),
+        "Servers: ",
+        listing(_health_rows(servers)),
+        "",
+    ]
+    for key in ("ReadReplicas", "RedundancyZones", "Upgrade"):
+        if answer.get(key):
+            lines += [f"{key}: ", to_json(answer[key]), ""]
+    if not answer["Healthy"]:
+        lines += _reasons(client, servers)
+    return "\n".join(lines)
+
+
+def _health_rows(servers: list[dict[str, Any]]) -> list[list[str]]:
+    header = ["ID", "Name", "Address", "SerfStatus", "Version", "Leader", "Voter", "Healthy"]
+    tail = ["LastContact", "LastTerm", "LastIndex", "StableSince"]
+    return [header + tail] + [[_text(one[key]) for key in header + tail] for one in servers]
+
+
+def _reasons(client: Client, servers: list[dict[str, Any]]) -> list[str]:
+    if not servers:
+        return [
+            "Unhealthy: the leader is new and has not looked at the servers yet; ask again in 2 s"
+        ]
+    try:
+        settings: dict[str, Any] = client.get(CONFIGURATION)
+    except RequestError:
+        settings = {}  # the table was shown; only the wording of the reasons depends on it
+    newest = next((one for one in servers if one["Leader"]), servers[0])
+    return [
+        f"Unhealthy: {one['Name'] or one['ID']}: {reason(one, newest, settings)}"
+        for one in servers
+        if not one["Healthy"]
+    ]
+
+
+def reason(server: dict[str, Any], leader: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Why autopilot calls this server unhealthy."""
+    from bellcow.wire import parse_duration
+
+    if server["SerfStatus"] != "alive":
+        return f"the other servers see it as {server['SerfStatus']}"
+    silence = parse_duration(server["LastContact"])
+    if silence < 0:
+        return "it does not answer the leader"
+    threshold = settings.get("LastContactThreshold", "")
+    if threshold and silence > parse_duration(threshold):
+        return f"no contact with the leader for {server['LastContact']}, allowed are {threshold}"
+    if server["LastTerm"] != leader["LastTerm"]:
+        return (
+            f"its last entry is of term {server['LastTerm']}, the leader's of {leader['LastTerm']}"
+        )
+    trails = leader["LastIndex"] - server["LastIndex"]
+    allowed = settings.get("MaxTrailingLogs")
+    if allowed is not None and trails > allowed:
+        return f"it trails by {trails} entries, allowed are {allowed}"
+    return "it was unhealthy when the leader last looked"

@@ -1,0 +1,166 @@
+"""`operator raft`: the servers of the consensus configuration, seen and changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bellcow.cli.failure import CommandError, RequestError, failing
+from bellcow.cli.goflags import flag, switch
+from bellcow.cli.output import complain, formatted, go_bool, say, table
+from bellcow.cli.session import Session, as_data, command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bellcow.cli.client import Client
+
+CONFIGURATION = "/v1/operator/raft/configuration"
+_PEER = "/v1/operator/raft/peer"
+_TRANSFER = "/v1/operator/raft/transfer-leadership"
+
+
+@command(
+    "Lists the servers of the consensus configuration: which of them vote, and which leads.\n\n"
+    "Needs a management token. Without a leader only -stale gets an answer: what the server that "
+    "is asked knew last."
+)
+@switch("stale", "Ask this server for what it knows, leader or not.")
+@as_data
+def list_peers(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
+    with failing("Failed to retrieve raft configuration: "):
+        try:
+            answer = _configuration(session.client, stale=stale)
+        except RequestError as refusal:
+            if not stale and refusal.body == "No cluster leader":
+                _explain_no_leader(session, refusal)
+            raise
+    shown = formatted(answer, as_json=as_json, template=template, go_type="*api.RaftConfiguration")
+    say(_peers(answer) if shown is None else shown)
+
+
+def _configuration(client: Client, *, stale: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = client.get(CONFIGURATION, **({"stale": ""} if stale else {}))
+    return answer
+
+
+def _explain_no_leader(session: Session, refusal: RequestError) -> None:
+    """Show what this server knew last, marked as such, and end."""
+    complain(f"Failed to retrieve raft configuration: {refusal.message}")
+    complain(
+        f"No server leads. What {session.client.address} knew last follows; if most of the voters "
+        "are lost for good, see docs/operations/outage-recovery.md"
+    )
+    say(_peers(_configuration(session.client, stale=True)))
+    raise CommandError("")
+
+
+def _peers(answer: dict[str, Any]) -> str:
+    rows = [["Node", "ID", "Address", "State", "Voter", "RaftProtocol"]]
+    rows += [
+        [
+            peer["Node"],
+            peer["ID"],
+            peer["Address"],
+            "leader" if peer["Leader"] else "follower",
+            go_bool(peer["Voter"]),
+            str(peer["RaftProtocol"]),
+        ]
+        for peer in answer["Servers"] or ()
+    ]
+    return table(rows)
+
+
+def _which(body: Callable[..., None]) -> Callable[..., None]:
+    """The flags that name a peer."""
+    body = flag("peer-name", "name", "Name of the server, with or without its region.")(body)
+    body = flag("peer-id", "id", "ID of the server.")(body)
+    return flag("peer-address", "ip:port", "Address that servers use among themselves.")(body)
+
+
+@command(
+    "Removes a server from the consensus configuration.\n\n"
+    "The server is told nothing: it keeps running and keeps its data, and stays out until it is "
+    "told to join or started again. Needs a management token. A removal that would cost the quorum "
+    "is refused unless -force is given."
+)
+@_which
+@switch("force", "Remove it even if the cluster then has no quorum.")
+@switch("dry-run", "Say what would be removed, and do nothing.")
+def remove_peer(session: Session, *, force: bool, dry_run: bool, **named: str | None) -> None:
+    prefix = "Error removing peer: "
+    key, value = _target(named, prefix, "an address or id is required for the peer to remove")
+    with failing(prefix):
+        peer = _find(session.client, key, value)
+        if dry_run:
+            say(f"Would remove {_described(peer)}" if peer else f"No peer has {key} {value}")
+            return
+        if peer is None and key == "name":
+            raise CommandError(
+                f"{prefix}no peer is called {value}; 'operator raft list-peers' has them"
+            )
+        query = {"id": peer["ID"]} if peer else {key: value}
+        if force:
+            query["force"] = "true"
+        session.client.delete(_PEER, **query)
+    say(f'Removed peer with {key} "{value}"')
+    if peer and _is_alive(session.client, peer["Node"]):
+        say("It is still running, and stays out until it is told to join or started again.")
+
+
+@command(
+    "Hands the leadership to another voter, for example before its machine is stopped.\n\n"
+    "Needs a management token."
+)
+@_which
+def transfer_leadership(session: Session, **named: str | None) -> None:
+    prefix = "Error transferring leadership to peer: "
+    key, value = _target(named, prefix, "an address or id is required for the destination peer")
+    with failing(prefix):
+        query = {key: value}
+        if key == "name":
+            peer = _find(session.client, key, value)
+            if peer is None:
+                raise CommandError(f"{prefix}no peer is called {value}")
+            query = {"id": peer["ID"]}
+        session.client.put(_TRANSFER, **query)
+    say(f'Transferred leadership to peer with {key} "{value}"')
+
+
+def _target(named: dict[str, str | None], prefix: str, missing: str) -> tuple[str, str]:
+    """The one way in which the peer was named: `address`, `id` or `name`, and the value."""
+    given = [(key.removeprefix("peer_"), value) for key, value in named.items() if value]
+    if not given:
+        raise CommandError(prefix + missing)
+    if len(given) > 1:
+        both = {key for key, _ in given} == {"address", "id"}
+        raise CommandError(
+            prefix
+            + ("cannot give both an address and id" if both else "name the peer in one way only")
+        )
+    return given[0]
+
+
+def _find(client: Client, key: str, value: str) -> dict[str, Any] | None:
+    """The peer that is meant; a name may leave its region out."""
+    peers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
+    if key != "name":
+        field = {"address": "Address", "id": "ID"}[key]
+        return next((peer for peer in peers if peer[field] == value), None)
+    found = [peer for peer in peers if value in {peer["Node"], peer["Node"].partition(".")[0]}]
+    if len(found) > 1:
+        raise CommandError(f"Several peers are called {value}; use -peer-id")
+    return found[0] if found else None
+
+
+def _described(peer: dict[str, Any]) -> str:
+    role = "voter" if peer["Voter"] else "non-voter"
+    leads = ", the leader" if peer["Leader"] else ""
+    return f"{peer['Node']} ({role}{leads}, ID {peer['ID']}, address {peer['Address']})"
+
+
+def _is_alive(client: Client, node: str) -> bool:
+    try:
+        members = client.get("/v1/agent/members")["Members"]
+    except RequestError:
+        return False  # only a remark depends on it
+    return any(member["Name"] == node and member["Status"] == "alive" for member in members)

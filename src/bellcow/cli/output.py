@@ -1,0 +1,181 @@
+"""What a command prints: lines, tables, key/value blocks, JSON and templates.
+
+Owns the look of all of them and knows nothing of what is shown. Results go to standard output,
+everything else to standard error; color only where a person reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bellcow.cli.failure import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NONE = "<none>"
+_RED, _PLAIN = "\033[31m", "\033[0m"
+# Control characters other than tab and newline could drive the terminal of whoever reads.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def say(text: str = "") -> None:
+    """One result on standard output."""
+    write(f"{text}\n")
+
+
+def write(text: str) -> None:
+    """Text on standard output as it is; control characters are made visible on a terminal."""
+    sys.stdout.write(_harmless(text) if sys.stdout.isatty() else text)
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes on standard output as they came."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def complain(text: str) -> None:
+    """One error on standard error, red on a terminal."""
+    if wants_color(os.environ, sys.argv[1:], terminal=sys.stderr.isatty()):
+        text = f"{_RED}{_harmless(text)}{_PLAIN}"
+    sys.stderr.write(f"{text}\n")
+
+
+def note(text: str) -> None:
+    """One remark on standard error, without color."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _harmless(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def wants_color(environment: Mapping[str, str], words: Sequence[str], *, terminal: bool) -> bool:
+    """Whether error lines are red: asked for, else on a terminal unless refused."""
+    flags = {word.lstrip("-") for word in words if word.startswith("-")}
+
+    def asked(flag: str, variable: str) -> bool:
+        named = (f"BELLCOW_{variable}", f"NOMAD_{variable}")
+        return flag in flags or any(environment.get(name) for name in named)
+
+    if asked("no-color", "CLI_NO_COLOR"):
+        return False
+    return asked("force-color", "CLI_FORCE_COLOR") or terminal
+
+
+def table(rows: Sequence[Sequence[object]], *, glue: str = "  ", empty: str = "") -> str:
+    """Rows of cells in columns, without a newline at the end.
+
+    Every cell but the last of its row is padded to the widest of its column; the last never is.
+    """
+    cells = [[str(cell).strip() or empty for cell in row] for row in rows]
+    widths = [
+        max((len(row[column]) for row in cells if column < len(row)), default=0)
+        for column in range(max(map(len, cells), default=0))
+    ]
+    return "\n".join(
+        glue.join(
+            [*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), row[-1]]
+        )
+        if row
+        else ""
+        for row in cells
+    )
+
+
+def listing(rows: Sequence[Sequence[object]]) -> str:
+    """A table in which an empty cell says so."""
+    return table(rows, empty=NONE)
+
+
+def pairs(rows: Sequence[tuple[str, object]]) -> str:
+    """A block of `name = value` lines, aligned."""
+    return table(rows, glue=" = ", empty=NONE)
+
+
+def go_bool(value: object) -> str:
+    return "true" if value else "false"
+
+
+def go_list(values: Sequence[object] | None) -> str:
+    """A list as Go prints it: `[a b]`."""
+    return "[" + " ".join(map(str, values or ())) + "]"
+
+
+def go_time(text: str) -> str:
+    """An RFC 3339 time in UTC as Go prints it by itself: `2026-11-23 13:59:47.25 +0000 UTC`."""
+    found = re.fullmatch(r"(\d+-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z", text)
+    if not found:
+        return text
+    fraction = (found[3] or "").rstrip("0").rstrip(".")
+    return f"{found[1]} {found[2]}{fraction} +0000 UTC"
+
+
+def to_json(value: Any) -> str:
+    """Indented by four spaces, keys in byte order, whole numbers as whole numbers."""
+    import msgspec
+
+    encoded = msgspec.json.encode(_whole(value), order="sorted")
+    return msgspec.json.format(encoded, indent=4).decode()
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(inner) for inner in value]
+    return value
+
+
+def formatted(value: Any, *, as_json: bool, template: str, go_type: str = "") -> str | None:
+    """`value` as JSON or through the template, or None when neither was asked for."""
+    if as_json and template:
+        raise CommandError("Both json and template formatting are not allowed")
+    if as_json:
+        return to_json(value)
+    if template:
+        from bellcow.cli.template import TemplateError, render
+
+        try:
+            return render(template, value, go_type)
+        except TemplateError as error:
+            raise CommandError(f"Error formatting the data: {error}") from error
+    return None
+
+
+def size(count: int) -> str:
+    """Bytes as people read them: `512 B`, `78.9 KiB`."""
+    if count < 1024:
+        return f"{count} B"
+    amount, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f} {unit}"
+
+
+def age(ns: int) -> str:
+    """How long ago, in its two largest units: `1h2m ago`, `3s ago`, `5m from now`."""
+    tense = "ago" if ns >= 0 else "from now"
+    rest = abs(ns) // 1_000_000_000
+    parts: list[str] = []
+    for unit, seconds in (
+        ("y", 31536000),
+        ("mo", 2592000),
+        ("d", 86400),
+        ("h", 3600),
+        ("m", 60),
+        ("s", 1),
+    ):
+        count, rest = divmod(rest, seconds)
+        if count and len(parts) < 2:
+            parts.append(f"{count}{unit}")
+    return f"{''.join(parts) or '0s'} {tense}"

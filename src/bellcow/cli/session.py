@@ -1,0 +1,66 @@
+"""What every command that talks to a server gets: the settings, and a client made on first use."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bellcow.cli import goflags
+from bellcow.cli.failure import MisuseError
+from bellcow.cli.goflags import NOTHING, Takes, flag, switch
+from bellcow.cli.settings import COMMON, COMMON_NAMES, Settings, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bellcow.cli.client import Client
+
+
+class Session:
+    """One run of one command."""
+
+    def __init__(self, settings: Settings, path: str) -> None:
+        self.settings = settings
+        self.path = path
+
+    @functools.cached_property
+    def client(self) -> Client:
+        from bellcow.cli.client import Client
+
+        return Client(self.settings)
+
+    @property
+    def program(self) -> str:
+        """The name this program was called by."""
+        return self.path.split(" ", 1)[0]
+
+    def misuse(self, message: str) -> MisuseError:
+        """The command line is wrong in a way that its grammar does not show."""
+        return MisuseError(f"{message}\nFor additional help try '{self.path} -help'")
+
+
+def command(
+    summary: str, *, takes: Takes = NOTHING
+) -> Callable[[Callable[..., None]], goflags.GoCommand]:
+    """A command with the common flags; its function gets a `Session` first."""
+
+    def make(body: Callable[..., None]) -> goflags.GoCommand:
+        @functools.wraps(body)
+        def run(**given: Any) -> None:
+            settings = read_settings(given, os.environ)
+            body(Session(settings, click.get_current_context().command_path), **given)
+
+        return goflags.command(summary, takes=takes, general=COMMON, general_names=COMMON_NAMES)(
+            run
+        )
+
+    return make
+
+
+def as_data(body: Callable[..., None]) -> Callable[..., None]:
+    """Add `-json` and `-t`, which arrive as `as_json` and `template`."""
+    body = flag("t", "template", "Print through a Go template.", into="template", default="")(body)
+    return switch("json", "Print as JSON.", into="as_json")(body)

@@ -1,0 +1,301 @@
+"""Which commands there are: one table of names, synopses and the modules that hold them.
+
+Help and completion read the table alone; a command's module is imported when it is called. Every
+leaf is found under `module:attribute`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from bellcow.cli.failure import MisuseError, ShowHelp
+from bellcow.cli.goflags import HELP_WORDS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A command: where its function stands, and its synopsis."""
+
+    place: str
+    synopsis: str
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A group: its synopsis, what its help says, and what is below it."""
+
+    synopsis: str
+    text: str
+    below: dict[str, Leaf | Branch] = field(default_factory=dict)
+    usage: str = "<subcommand> [options]"
+    hidden: bool = False
+
+
+_ARGUMENTS = "<subcommand> [options] [args]"
+
+_RAFT = Branch(
+    "See and change which servers are peers",
+    "Shows the servers of the consensus configuration and changes it.",
+    {
+        "list-peers": Leaf("operator_raft:list_peers", "List the peers, and which of them vote"),
+        "remove-peer": Leaf("operator_raft:remove_peer", "Remove a server from the peers"),
+        "transfer-leadership": Leaf(
+            "operator_raft:transfer_leadership", "Hand the leadership to another voter"
+        ),
+    },
+)
+_AUTOPILOT = Branch(
+    "See the health of the servers and how they are tended",
+    "Shows the health of the servers; reads and changes the settings that autopilot tends them by.",
+    {
+        "get-config": Leaf("operator_autopilot:get_config", "Show the settings of autopilot"),
+        "health": Leaf(
+            "operator_autopilot:health", "Show each server's health and say what is wrong"
+        ),
+        "set-config": Leaf("operator_autopilot:set_config", "Change settings of autopilot"),
+    },
+)
+_SCHEDULER = Branch(
+    "See and change how work is placed",
+    "Reads and changes the settings of the scheduler.",
+    {
+        "get-config": Leaf("operator_scheduler:get_config", "Show the settings of the scheduler"),
+        "set-config": Leaf("operator_scheduler:set_config", "Change settings of the scheduler"),
+    },
+)
+_SNAPSHOT = Branch(
+    "Back up and bring back the state of the servers",
+    "Saves the state of the servers to a file, shows what such a file holds, and restores it.",
+    {
+        "agent": Leaf("snapshot_agent:agent", "Save at an interval and keep the newest files"),
+        "inspect": Leaf("operator_snapshot:inspect", "Show what a snapshot file holds"),
+        "restore": Leaf(
+            "operator_snapshot:restore", "Replace the state by that of a snapshot file"
+        ),
+        "save": Leaf("operator_snapshot:save", "Save the state to a file"),
+    },
+)
+_GOSSIP = Branch(
+    "Manage the key of server-to-server traffic",
+    "Makes and manages the keys that servers encrypt their exchanges with.",
+    {
+        "keyring": Branch(
+            "Make, list and change keys",
+            "Makes a key, lists the installed ones, and changes which is used.",
+            {
+                "generate": Leaf("operator_keyring:keygen", "Make a new random key"),
+                "install": Leaf("operator_keyring:install", "Install a key on all servers"),
+                "list": Leaf("operator_keyring:list_keys", "List the installed keys"),
+                "remove": Leaf("operator_keyring:remove", "Remove a key from all servers"),
+                "use": Leaf("operator_keyring:use", "Encrypt with this key from now on"),
+            },
+        )
+    },
+)
+_OPERATOR = Branch(
+    "Tend the servers of the cluster",
+    "Commands for the operators of the cluster: its servers, their health, settings and backups.",
+    {
+        "api": Leaf("operator_api:api", "Send a request to the HTTP API"),
+        "autopilot": _AUTOPILOT,
+        "gossip": _GOSSIP,
+        "keygen": Leaf("operator_keyring:keygen", "Make a new random encryption key"),
+        "keyring": Leaf("operator_keyring:keyring", "List and change the encryption keys"),
+        "metrics": Leaf("operator_metrics:metrics", "Show the metrics of one server"),
+        "raft": _RAFT,
+        "scheduler": _SCHEDULER,
+        "snapshot": _SNAPSHOT,
+    },
+)
+_LICENSE = Branch(
+    "See, install and issue licenses",
+    "Shows and installs the license of the cluster, and issues licenses of your own.",
+    {
+        "get": Leaf("license:get", "Show the license of the cluster"),
+        "inspect": Leaf("license:inspect", "Show what a license file says"),
+        "issue": Leaf("license:issue", "Sign a license with your key"),
+        "keygen": Leaf("license:keygen", "Make a key to sign licenses with"),
+        "put": Leaf("license:put", "Install a license"),
+    },
+    _ARGUMENTS,
+)
+_SERVER = Branch(
+    "See the servers, join them, make one leave",
+    "Shows the servers that know each other, joins further ones, and makes one leave.",
+    {
+        "force-leave": Leaf("server:force_leave", "Take a failed server out of the cluster"),
+        "join": Leaf("server:join", "Join servers to this one"),
+        "members": Leaf("server:members", "List the servers and their status"),
+    },
+    _ARGUMENTS,
+)
+_ACL = Branch(
+    "Manage policies and tokens",
+    "Says who may do what: policies hold rights, tokens carry policies.",
+    {
+        "bootstrap": Leaf("acl:bootstrap", "Make the first management token"),
+        "policy": Branch(
+            "Manage policies",
+            "Writes, lists, shows and deletes policies.",
+            {
+                "apply": Leaf("acl_policy:apply", "Write a policy"),
+                "delete": Leaf("acl_policy:delete", "Delete a policy"),
+                "info": Leaf("acl_policy:info", "Show a policy"),
+                "list": Leaf("acl_policy:list_policies", "List the policies"),
+            },
+            _ARGUMENTS,
+        ),
+        "token": Branch(
+            "Manage tokens",
+            "Creates, lists, shows, changes and deletes tokens.",
+            {
+                "create": Leaf("acl_token:create", "Create a token"),
+                "delete": Leaf("acl_token:delete", "Delete a token"),
+                "info": Leaf("acl_token:info", "Show a token"),
+                "list": Leaf("acl_token:list_tokens", "List the tokens"),
+                "self": Leaf("acl_token:self_", "Show the token in use"),
+                "update": Leaf("acl_token:update", "Change a token"),
+            },
+            _ARGUMENTS,
+        ),
+    },
+    _ARGUMENTS,
+)
+_NAMESPACE = Branch(
+    "Manage namespaces",
+    "Writes, lists, shows and deletes namespaces.",
+    {
+        "apply": Leaf("namespace:apply", "Create or change a namespace"),
+        "delete": Leaf("namespace:delete", "Delete a namespace"),
+        "inspect": Leaf("namespace:inspect", "Show a namespace as JSON"),
+        "list": Leaf("namespace:list_namespaces", "List the namespaces"),
+        "status": Leaf("namespace:status", "Show a namespace"),
+    },
+    _ARGUMENTS,
+)
+_SYSTEM = Branch(
+    "Clean up",
+    "Housekeeping of the whole cluster.",
+    {
+        "gc": Leaf("system:gc", "Collect what nobody needs any more"),
+        "reconcile": Branch(
+            "Compute derived state anew",
+            "Computes derived state anew.",
+            {"summaries": Leaf("system:summaries", "Compute the summaries of all jobs anew")},
+            _ARGUMENTS,
+        ),
+    },
+    _ARGUMENTS,
+)
+TREE = Branch(
+    "",
+    "",
+    {
+        "acl": _ACL,
+        "agent": Leaf("agent:agent", "Run a server"),
+        "agent-info": Leaf("agent_info:agent_info", "Show what one server says of itself"),
+        "config": Branch(
+            "Check configuration files",
+            "Works on configuration files without a server.",
+            {"validate": Leaf("config:validate", "Check files and directories of configuration")},
+            _ARGUMENTS,
+        ),
+        "keygen": Leaf("operator_keyring:keygen_by_old_name", "", hidden=True),
+        "keyring": Leaf("operator_keyring:keyring_by_old_name", "", hidden=True),
+        "license": _LICENSE,
+        "monitor": Leaf("monitor:monitor", "Follow the log of a server"),
+        "namespace": _NAMESPACE,
+        "operator": _OPERATOR,
+        "server": _SERVER,
+        "status": Leaf("status:status", "Show the jobs, or find what an ID belongs to"),
+        "system": _SYSTEM,
+        "version": Leaf("version:version", "Show the version"),
+    },
+)
+COMMON = ("operator", "server", "acl", "license", "status", "agent")
+
+
+class LazyGroup(click.Group):
+    """A branch of the tree as click sees it; what is below is made when it is asked for."""
+
+    def __init__(self, name: str | None, branch: Branch) -> None:
+        super().__init__(name, add_help_option=False, no_args_is_help=False)
+        self.branch = branch
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(name for name, below in self.branch.below.items() if not below.hidden)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        below = self.branch.below.get(cmd_name)
+        if isinstance(below, Branch):
+            return LazyGroup(cmd_name, below)
+        if below is None:
+            return None
+        module, _, attribute = below.place.partition(":")
+        found = getattr(importlib.import_module(f"bellcow.cli.{module}"), attribute)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{below.place} is not a command")
+        return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            self.refuse(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def refuse(self, ctx: click.Context, args: list[str]) -> None:
+        """Show this group's help where no command of it was named."""
+        first = args[0] if args else ""
+        if first in HELP_WORDS:
+            raise ShowHelp(self.get_help(ctx), 0)
+        if first.startswith("-"):
+            raise MisuseError(
+                f"Flags go after the command: {first} stands before it\n"
+                f"For additional help try '{ctx.command_path} -help'"
+            )
+        if first not in self.branch.below:
+            asked = any(word in HELP_WORDS for word in args)
+            raise ShowHelp(self.get_help(ctx), 0 if asked else 1)
+
+    def get_help(self, ctx: click.Context) -> str:
+        rows = {name: self.branch.below[name].synopsis for name in self.list_commands(ctx)}
+        return (
+            f"Usage: {ctx.command_path} {self.branch.usage}\n\n  {self.branch.text}\n\n"
+            f"Subcommands:\n{lines(rows)}"
+        )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [
+            CompletionItem(name, help=self.branch.below[name].synopsis)
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete)
+        ]
+
+
+def lines(rows: dict[str, str]) -> str:
+    """Names and synopses: four spaces, the name, padding of at least four, the synopsis."""
+    width = max(map(len, rows)) + 4
+    return "\n".join(f"    {name:<{width}}{synopsis}" for name, synopsis in rows.items())
+
+
+def top_help(program: str) -> str:
+    """What the program shows when it does not know what to do."""
+    visible = {
+        name: below.synopsis for name, below in sorted(TREE.below.items()) if not below.hidden
+    }
+    common = {name: visible.pop(name) for name in COMMON}
+    return (
+        f"Usage: {program} [-version] [-help] [-autocomplete-(un)install] <command> [args]\n\n"
+        f"Common commands:\n{lines(common)}\n\nOther commands:\n{lines(visible)}"
+    )
