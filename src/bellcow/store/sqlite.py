@@ -72,7 +72,7 @@ _NO_ROOM = {
 }
 _SYNC_FAILED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _DAMAGED = {
-    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_ERROR,  # our statements are fixed: only tables that are not ours refuse them
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_IOERR_SHORT_READ,
     sqlite3.SQLITE_IOERR_CORRUPTFS,
@@ -303,7 +303,7 @@ class _Files:
             )
 
     def _count_start(self) -> int:
-        before = self._read(self._writer, "starts")
+        before = self._records(self._writer).get("starts")
         starts = (msgspec.msgpack.decode(before, type=int) if before is not None else 0) + 1
         self._write(self._writer, "starts", msgspec.msgpack.encode(starts))
         return starts
@@ -398,11 +398,14 @@ class _Files:
 
     def _rows(self, connection: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
         tables: dict[bytes, str] = {}
-        rows = connection.execute("SELECT tbl, id, value, sum FROM objects WHERE gen = ?", (gen,))
+        # All generations are read: a search for one ends early at a row whose number is damaged.
+        rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
         try:
-            for table, name, value, total in rows:
-                if _sum(gen, table, name, value) != total:
+            for row_gen, table, name, value, total in rows:
+                if _sum(row_gen, table, name, value) != total:
                     raise self._corrupt(f"checksum of an object in {table!r} does not match")
+                if row_gen != gen:
+                    continue
                 if table not in tables:
                     tables[table] = table.decode()
                 yield (tables[table], name.decode()), value
@@ -410,7 +413,7 @@ class _Files:
             raise self._corrupt(f"a row is not what was written ({error})") from error
 
     def _read_head(self, connection: sqlite3.Connection) -> Head:
-        raw = self._read(connection, "head")
+        raw = self._records(connection).get("head")
         if raw is None:
             return NO_HEAD
         try:
@@ -418,14 +421,16 @@ class _Files:
         except msgspec.DecodeError as error:
             raise self._corrupt(f"its head cannot be read ({error})") from error
 
-    def _read(self, connection: sqlite3.Connection, name: str) -> bytes | None:
-        row = connection.execute("SELECT value, sum FROM head WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            return None
-        value, total = row
-        if not isinstance(value, bytes) or _sum(0, b"", name.encode(), value) != total:
-            raise self._corrupt(f"checksum of its {name} does not match")
-        return value
+    def _records(self, connection: sqlite3.Connection) -> dict[str, bytes]:
+        """The head and the count of starts, read whole: a search can miss beside a damaged name."""
+        found = {}
+        for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
+            if not isinstance(name, bytes) or not isinstance(value, bytes):
+                raise self._corrupt("its head is not what was written")
+            if _sum(0, b"", name, value) != total:
+                raise self._corrupt("checksum of its head does not match")
+            found[name.decode()] = value
+        return found
 
     def _write(self, connection: sqlite3.Connection, name: str, value: bytes) -> None:
         total = _sum(0, b"", name.encode(), value)
@@ -458,12 +463,14 @@ class _Files:
             yield
         except sqlite3.Error as error:
             raise self._refusal(error) from error
+        except UnicodeDecodeError as error:  # SQLite quotes damaged bytes in the text of its error
+            raise self._corrupt(str(error)) from error
         except OSError as error:
             kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT} else Unavailable
             raise kind(f"{error.filename or self._path}: {error.strerror}") from error
 
     def _refusal(self, error: sqlite3.Error) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
         text = f"{self._path}: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
         if code in _NO_ROOM:
             return NoSpace(f"{text}: the disk or a quota is full")
@@ -484,10 +491,15 @@ def _connect(name: str) -> sqlite3.Connection:
         name, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
     )
     connection.text_factory = bytes
-    if not name.endswith("?mode=ro"):
+    if name.endswith("?mode=ro"):
+        return connection
+    try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
