@@ -122,7 +122,16 @@ def test_a_text_that_was_cut_off_is_refused(cut):
 
 
 def test_a_public_key_that_is_none_says_so():
-    for text in ("", "ed25519:", "ed25519:AAAA", "ssh-ed25519 AAAA", "\u00e9" * 43, PEM):
+    for text in (
+        "",
+        "ed25519:",
+        "ed25519:AAAA",
+        "ed25519:" + "A" * 42,
+        "A" * 44,
+        "ssh-ed25519 AAAA",
+        "\u00e9" * 43,
+        PEM,
+    ):
         with pytest.raises(Error, match="is not a license issuer"):
             rules.check_issuer(text)
         assert "is not a license issuer" in refusal(BLOB, issuers=[text])
@@ -228,6 +237,10 @@ def test_a_strange_header_is_refused_although_the_signature_is_right(header, exp
 )
 def test_garbage_is_refused(blob):
     assert refusal(blob) == NOT_A_LICENSE
+
+
+def test_a_right_header_before_no_unicode_is_refused():
+    assert refusal(BLOB.split(".")[0] + ".\ud800.\ud800") == NOT_A_LICENSE
 
 
 def test_a_text_over_64_kib_is_refused_before_anything_is_tried():
