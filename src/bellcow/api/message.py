@@ -132,12 +132,14 @@ class Response:
         *,
         stream: AsyncIterator[bytes] | None = None,
         close: bool = False,
+        packed: bool = False,
     ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.stream = stream
         self.close = close
+        self.packed = packed
 
 
 class Wait:

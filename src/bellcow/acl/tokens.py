@@ -1,0 +1,112 @@
+"""From the secret a client sends to what it may do, cached until policies or tokens change."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from bellcow.acl.policy import MANAGEMENT, NOTHING, Rights, Rules, compile_rights, parse_rules
+from bellcow.errors import Code, Error, denied
+from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS, secret_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bellcow.clock import Clock
+    from bellcow.model.acl import ACLToken
+    from bellcow.state.tables import Tables
+
+ANONYMOUS_POLICY = "anonymous"
+TOKEN_NOT_FOUND = "ACL token not found"  # noqa: S105  a text, not a secret
+CACHE_LIMIT = 10_000
+BAD_TOKEN_WINDOW_S = 10.0
+BAD_TOKEN_ADDRESSES = 10_000
+
+
+class Resolver:
+    """Rights by secret. With ACLs off everything is allowed and secrets are not looked at."""
+
+    def __init__(self, tables: Tables, *, enabled: bool) -> None:
+        self._tables = tables
+        self.enabled = enabled
+        self._cache: dict[str, Rights] = {}
+        self._rules: dict[str, tuple[int, Rules]] = {}
+        self._index = -1
+
+    def resolve(self, secret: str) -> Rights:
+        """What the bearer of `secret` ("" for none) may do; Error(DENIED) when nobody has it."""
+        if not self.enabled:
+            return MANAGEMENT
+        index = self._tables.table_index(ACL_TOKENS, ACL_POLICIES)
+        if index != self._index or len(self._cache) > CACHE_LIMIT:
+            self._cache.clear()
+            self._index = index
+        rights = self._cache.get(secret)
+        if rights is None:
+            rights = self._compile(secret)
+            self._cache[secret] = rights
+        return rights
+
+    def token(self, secret: str) -> ACLToken | None:
+        """The token with that secret. Looked up by digest, compared in constant time (B11)."""
+        token = self._tables.find(ACL_TOKENS, secret_digest(secret))
+        if token is None:
+            return None
+        same = hmac.compare_digest(
+            token.secret_id.encode(), secret.encode("utf-8", "surrogatepass")
+        )
+        return token if same else None
+
+    def _compile(self, secret: str) -> Rights:
+        if not secret:
+            if self._tables.get(ACL_POLICIES, ANONYMOUS_POLICY) is None:
+                return NOTHING
+            return compile_rights(self._parsed([ANONYMOUS_POLICY]))
+        token = self.token(secret)
+        if token is None:
+            raise denied(TOKEN_NOT_FOUND)
+        if token.type == "management":
+            return MANAGEMENT
+        return compile_rights(self._parsed(token.policies or ()))
+
+    def _parsed(self, names: Iterable[str]) -> list[Rules]:
+        """The rules of the policies that exist. Nomad: those that do not are skipped."""
+        out = []
+        for name in names:
+            policy = self._tables.get(ACL_POLICIES, name)
+            if policy is None:
+                continue
+            known = self._rules.get(name)
+            if known is None or known[0] != policy.modify_index:
+                known = (policy.modify_index, parse_rules(policy.rules))
+                self._rules[name] = known
+            out.append(known[1])
+        return out
+
+
+class BadTokens:
+    """Counts unknown tokens per client address, and says when one has sent too many (B14)."""
+
+    def __init__(self, clock: Clock, limit: int) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def check(self, client: str) -> None:
+        """Count one unknown token from `client`; Error(TOO_MANY) above the limit of the window."""
+        if not self._limit:
+            return
+        now = self._clock.monotonic()
+        since, count = self._seen.pop(client, (now, 0))
+        if now - since >= BAD_TOKEN_WINDOW_S:
+            since, count = now, 0
+        self._seen[client] = (since, count + 1)
+        if len(self._seen) > BAD_TOKEN_ADDRESSES:
+            self._seen.popitem(last=False)
+        if count >= self._limit:
+            raise Error(
+                Code.TOO_MANY,
+                f"more than {self._limit} unknown tokens in {BAD_TOKEN_WINDOW_S:g} s "
+                "from this address; wait before trying again",
+            )

@@ -1,0 +1,335 @@
+"""/v1/acl: bootstrap, policies, tokens."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.acl import commands
+from bellcow.acl.hashing import policy_hash
+from bellcow.acl.policy import (
+    Need,
+    RulesJSON,
+    invalid_policy,
+    parse_rules,
+    rules_json,
+    validate_policy,
+)
+from bellcow.acl.tokens import ANONYMOUS_POLICY
+from bellcow.api.call import Call, Reply
+from bellcow.api.guard import secret_of
+from bellcow.api.route import BodyRules, Serve, route
+from bellcow.clock import new_uuid
+from bellcow.errors import Code, denied, invalid, refused
+from bellcow.model.acl import ACLPolicy, ACLPolicyStub, ACLToken, ACLTokenStub
+from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS
+from bellcow.wire import Wire, rfc3339
+
+if TYPE_CHECKING:
+    from bellcow.state.tables import Tables
+
+BASE = "/v1/acl"
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+RESET_FILE = "acl-bootstrap-reset"
+RESET_DIGITS = 20
+# Nomad: a bad body is a plain failure here.
+BODY = BodyRules(code=Code.REFUSED)
+
+
+class BootstrapBody(Wire, frozen=True, kw_only=True):
+    """What may be sent with a bootstrap: the secret that the first token is to have."""
+
+    bootstrap_secret: str = ""
+
+
+class ACLPolicyReply(Wire, frozen=True, kw_only=True):
+    """A policy with its rules, as text and as read."""
+
+    create_index: int
+    description: str
+    hash: str
+    modify_index: int
+    name: str
+    rules: str
+    rules_json: RulesJSON
+
+
+def _must_be_on(call: Call) -> None:
+    if not call.server.resolver.enabled:
+        raise invalid("ACL support disabled")
+
+
+# Bootstrap
+
+
+@route(
+    "PUT, POST",
+    f"{BASE}/bootstrap",
+    need=Need.ANONYMOUS,
+    serve=Serve.LEADER,
+    token=False,
+    body_rules=BodyRules(optional=True),
+)
+async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLToken]:
+    """Make the first management token; once, and again only with the reset file in place."""
+    _must_be_on(call)
+    server = call.server
+    secret = body.bootstrap_secret if body else ""
+    if secret and not UUID.fullmatch(secret):
+        raise invalid("invalid acl token")
+    token = ACLToken(
+        accessor_id=new_uuid(server.clock),
+        secret_id=secret or new_uuid(server.clock),
+        name="Bootstrap Token",
+        type="management",
+        global_=True,
+        create_time=rfc3339(server.clock.wall_ns()),
+    )
+    reset = server.data_dir / RESET_FILE if server.data_dir else None
+    made = await server.commit(commands.bootstrap(token, _reset_index(reset)))
+    if reset is not None and reset.exists():
+        reset.unlink()
+        server.report("acl_bootstrap_reset", accessor=made.accessor_id)
+    return Reply(made, index=made.modify_index)
+
+
+def _reset_index(path: Any) -> int | None:
+    """The index in the reset file, None without one; -1, which fits nothing, when it is no number."""
+    try:
+        text = path.read_text("ascii", "replace").strip() if path else ""
+    except FileNotFoundError:
+        return None
+    if not path:
+        return None
+    return int(text) if text.isdigit() and len(text) <= RESET_DIGITS else -1
+
+
+# Policies
+
+
+@route(
+    "GET",
+    f"{BASE}/policies",
+    need=Need.ANONYMOUS,
+    serve=Serve.LEADER_OR_STALE,
+    watch=(ACL_POLICIES,),
+)
+def list_policies(call: Call) -> Reply[list[ACLPolicyStub]]:
+    """All policies for a management token, else those that the token has. `prefix` on the name."""
+    _must_be_on(call)
+    tables = call.server.tables
+    names = _visible_policies(call)
+    prefix = call.request.param("prefix")
+    stubs = [
+        msgspec.convert(policy, ACLPolicyStub, from_attributes=True)
+        for name in sorted(names)
+        if name.startswith(prefix) and (policy := tables.get(ACL_POLICIES, name)) is not None
+    ]
+    return Reply(stubs, index=max(1, tables.table_index(ACL_POLICIES)), read=True)
+
+
+def _visible_policies(call: Call) -> list[str]:
+    if call.rights.management:
+        return list(call.server.tables.all(ACL_POLICIES))
+    if not call.secret:
+        return [ANONYMOUS_POLICY]
+    token = call.server.resolver.token(call.secret)
+    return list(token.policies or ()) if token else []
+
+
+@route(
+    "GET",
+    f"{BASE}/policy/{{name}}",
+    need=Need.ANONYMOUS,
+    serve=Serve.LEADER_OR_STALE,
+    watch=(ACL_POLICIES,),
+)
+def read_policy(call: Call) -> Reply[ACLPolicyReply]:
+    """One policy with its rules; for a management token or one that has it."""
+    _must_be_on(call)
+    name = _named(call.tail, "Missing Policy Name")
+    visible = call.rights.management or name == ANONYMOUS_POLICY or name in _visible_policies(call)
+    if not visible:
+        raise denied()
+    tables = call.server.tables
+    policy = tables.get(ACL_POLICIES, name)
+    if policy is None:
+        index = tables.table_index(ACL_POLICIES)
+        return Reply(status=404, text="ACL policy not found", index=index, read=True)
+    shown = ACLPolicyReply(
+        **msgspec.structs.asdict(policy), rules_json=rules_json(parse_rules(policy.rules))
+    )
+    return Reply(shown, index=_index(tables, policy), read=True)
+
+
+@route(
+    "PUT, POST",
+    f"{BASE}/policy/{{name}}",
+    need=Need.MANAGEMENT,
+    serve=Serve.LEADER,
+    body_rules=BODY,
+)
+async def put_policy(call: Call, body: ACLPolicy) -> Reply[None]:
+    """Create or replace a policy."""
+    _must_be_on(call)
+    name = _named(call.tail, "Missing Policy Name")
+    if body.name != name:
+        raise invalid("ACL policy name does not match request path")
+    if reasons := validate_policy(body):
+        raise invalid_policy(reasons)
+    hashed = msgspec.structs.replace(body, hash=policy_hash(body))
+    written = await call.server.commit(commands.put_policy(hashed))
+    return Reply(index=written.index)
+
+
+@route("DELETE", f"{BASE}/policy/{{name}}", need=Need.MANAGEMENT, serve=Serve.LEADER)
+async def delete_policy(call: Call) -> Reply[None]:
+    """Delete a policy; an unknown one is deleted with success."""
+    _must_be_on(call)
+    name = _named(call.tail, "Missing Policy Name")
+    written = await call.server.commit(commands.delete_policy(name))
+    return Reply(index=written.index)
+
+
+# Tokens
+
+
+@route(
+    "GET",
+    f"{BASE}/tokens",
+    need=Need.MANAGEMENT,
+    serve=Serve.LEADER_OR_STALE,
+    watch=(ACL_TOKENS,),
+)
+def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
+    """All tokens without their secrets, sorted by accessor. `prefix` on the accessor."""
+    _must_be_on(call)
+    tables = call.server.tables
+    prefix = call.request.param("prefix").lower()
+    stubs = [
+        msgspec.convert(token, ACLTokenStub, from_attributes=True)
+        for accessor, token in sorted(tables.all(ACL_TOKENS).items())
+        if accessor.startswith(prefix)
+    ]
+    return Reply(stubs, index=tables.table_index(ACL_TOKENS), read=True)
+
+
+@route(
+    "GET",
+    f"{BASE}/token/self",
+    need=Need.ANONYMOUS,
+    serve=Serve.LEADER_OR_STALE,
+    token=False,
+)
+def read_own_token(call: Call) -> Reply[ACLToken]:
+    """The token that the request carries."""
+    _must_be_on(call)
+    secret = secret_of(call.request)
+    if not secret:
+        raise refused("acl token lookup failed: missing secret id")
+    tables = call.server.tables
+    token = call.server.resolver.token(secret)
+    if token is None:
+        call.server.bad_tokens.check(call.request.client)
+        return _no_token(tables)
+    return Reply(token, index=_index(tables, token), read=True)
+
+
+@route(
+    "GET",
+    f"{BASE}/token/{{accessor}}",
+    need=Need.ANONYMOUS,
+    serve=Serve.LEADER_OR_STALE,
+    watch=(ACL_TOKENS,),
+)
+def read_token(call: Call) -> Reply[ACLToken]:
+    """One token with its secret; for a management token or for the token itself."""
+    _must_be_on(call)
+    accessor = _accessor(call.tail)
+    tables = call.server.tables
+    token = tables.get(ACL_TOKENS, accessor)
+    own = call.server.resolver.token(call.secret) if call.secret else None
+    if not call.rights.management and (token is None or own is not token):
+        raise denied()
+    if token is None:
+        return _no_token(tables)
+    return Reply(token, index=_index(tables, token), read=True)
+
+
+@route("PUT, POST", f"{BASE}/token", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY)
+async def put_token(call: Call, body: ACLToken) -> Reply[ACLToken]:
+    """Create a token; with the accessor of an existing one, update that."""
+    _must_be_on(call)
+    if body.accessor_id and not body.secret_id:
+        return await _update(call, body)
+    return await _create(call, body)
+
+
+@route(
+    "PUT, POST",
+    f"{BASE}/token/{{accessor}}",
+    need=Need.MANAGEMENT,
+    serve=Serve.LEADER,
+    body_rules=BODY,
+)
+async def update_token(call: Call, body: ACLToken) -> Reply[ACLToken]:
+    """Replace name, type and policies of a token; its secret stays."""
+    _must_be_on(call)
+    accessor = _named(call.tail, "Missing Token Accessor")
+    if body.accessor_id != accessor:
+        raise invalid("ACL token accessor does not match request path")
+    return await _update(call, body)
+
+
+@route("DELETE", f"{BASE}/token/{{accessor}}", need=Need.MANAGEMENT, serve=Serve.LEADER)
+async def delete_token(call: Call) -> Reply[None]:
+    """Delete a token; it stops working at once."""
+    _must_be_on(call)
+    accessor = _named(call.tail, "Missing Token Accessor")
+    written = await call.server.commit(commands.delete_token(accessor))
+    return Reply(index=written.index)
+
+
+async def _create(call: Call, body: ACLToken) -> Reply[ACLToken]:
+    clock = call.server.clock
+    for given in (body.accessor_id, body.secret_id):
+        if given and not UUID.fullmatch(given):
+            raise invalid("AccessorID and SecretID must be UUIDs when given")
+    token = msgspec.structs.replace(
+        body,
+        accessor_id=body.accessor_id.lower() or new_uuid(clock),
+        secret_id=body.secret_id or new_uuid(clock),
+        create_time=rfc3339(clock.wall_ns()),
+    )
+    made = await call.server.commit(commands.create_token(token))
+    return Reply(made, index=made.modify_index)
+
+
+async def _update(call: Call, body: ACLToken) -> Reply[ACLToken]:
+    made = await call.server.commit(commands.update_token(body))
+    return Reply(made, index=made.modify_index)
+
+
+def _named(tail: str, missing: str) -> str:
+    if not tail:
+        raise invalid(missing)
+    return tail
+
+
+def _accessor(tail: str) -> str:
+    accessor = _named(tail, "Missing Token Accessor")
+    if len(accessor) != len("00000000-0000-0000-0000-000000000000"):
+        # Nomad: the text speaks of the index of its store.
+        raise refused("acl token lookup failed: index error: UUID must be 36 characters")
+    return accessor
+
+
+def _no_token(tables: Tables) -> Reply[ACLToken]:
+    index = tables.table_index(ACL_TOKENS)
+    return Reply(status=404, text="ACL token not found", index=index, read=True)
+
+
+def _index(tables: Tables, row: Any) -> int:
+    return max(int(row.modify_index), tables.head.floor)

@@ -1,0 +1,76 @@
+"""From a handler's reply to the bytes of an answer: JSON, pretty JSON, plain text, gzip, redirects."""
+
+from __future__ import annotations
+
+import posixpath
+import zlib
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from bellcow.api.call import Reply
+from bellcow.api.message import Response
+from bellcow.wire import pretty, to_json
+
+if TYPE_CHECKING:
+    from bellcow.api.message import Headers, Request
+
+JSON = (b"Content-Type", b"application/json")
+TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
+HTML = (b"Content-Type", b"text/html; charset=utf-8")
+GZIP = (b"Content-Encoding", b"gzip")
+
+
+def as_reply(value: Any) -> Reply[Any]:
+    """What a handler returned, as a reply: a bare value is its body, None no body at all."""
+    return value if isinstance(value, Reply) else Reply(value)
+
+
+def encode(request: Request, reply: Reply[Any]) -> tuple[bytes, Headers]:
+    """Body and Content-Type of a reply; none for an empty one."""
+    if reply.text is not None:
+        return reply.text.encode("utf-8", "replace"), [TEXT]
+    if reply.stream is not None or reply.content_type is not None:
+        kind = (reply.content_type or "application/octet-stream").encode("ascii")
+        return reply.encoded or b"", [(b"Content-Type", kind)]
+    if reply.encoded is None and reply.value is None:
+        return b"", []
+    body = reply.encoded if reply.encoded is not None else to_json(reply.value)
+    # Nomad: any value of `pretty` but 0 asks for it, "false" included.
+    if request.has("pretty") and request.param("pretty") != "0":
+        body = pretty(body, reply.one_line)
+    return body, [JSON]
+
+
+def compress(body: bytes) -> bytes:
+    """gzip at the level that costs least; the answers are small or cached."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()
+
+
+def pack(request: Request, response: Response) -> Response:
+    """Compress the body when the client takes it. Nomad: whatever its size and status."""
+    if response.body and not response.packed and request.accepts_gzip:
+        response.body = compress(response.body)
+        response.headers.append(GZIP)
+    response.packed = True
+    return response
+
+
+def redirect(status: int, target: str, request: Request) -> Response:
+    """A redirect that keeps the query, with Go's one line of HTML."""
+    location = quote(target, safe="/:@!$&'()*+,;=~-._")
+    if request.raw_query:
+        location += "?" + request.raw_query.decode("latin-1")
+    words = {301: "Moved Permanently", 307: "Temporary Redirect"}[status]
+    escaped = location.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&#34;")
+    body = f'<a href="{escaped}">{words}</a>.\n\n' if request.method in {"GET", "HEAD"} else ""
+    headers: Headers = [(b"Location", location.encode("latin-1", "replace"))]
+    if body:
+        headers.insert(0, HTML)
+    return Response(status, headers, body.encode())
+
+
+def cleaned(path: str) -> str:
+    """The path without `//`, `.` and `..`, a slash at its end kept."""
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    return clean + "/" if path.endswith("/") and clean != "/" else clean

@@ -1,0 +1,107 @@
+"""What a handler gets and what it gives back: no HTTP on either side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from bellcow.errors import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bellcow.acl.policy import Rights
+    from bellcow.api.message import Body, Request
+    from bellcow.server import Server
+
+T = TypeVar("T")
+
+UINT64_DIGITS = 20
+UINT64_MAX = (1 << 64) - 1
+
+
+class Call:
+    """One request on its way to a handler, its token already resolved and its right checked."""
+
+    __slots__ = ("content", "request", "rights", "secret", "server", "tail", "warnings")
+
+    def __init__(self, server: Server, request: Request, tail: str) -> None:
+        self.server = server
+        self.request = request
+        self.tail = tail
+        self.secret = ""
+        self.rights: Rights = None  # type: ignore[assignment]  # set before a handler sees it
+        self.content: Body = None  # type: ignore[assignment]  # set on the path that may await
+        self.warnings: tuple[str, ...] = ()
+
+    @property
+    def stale(self) -> bool:
+        """Nomad: presence counts, whatever the value; `stale=false` alone is not stale."""
+        return self.request.has("stale") and self.request.param("stale") != "false"
+
+    @property
+    def cas(self) -> int | None:
+        """The index of a compare-and-set, None when there is none."""
+        if not self.request.has("cas"):
+            return None
+        return parse_uint(self.request.param("cas"), "Error parsing cas value: ")
+
+    def flag(self, name: str) -> bool:
+        """A switch that must be said: `force=true`."""
+        return self.request.param(name).lower() in {"true", "1"}
+
+
+def parse_uint(text: str, prefix: str) -> int:
+    """An unsigned decimal number of 64 bits; Error(INVALID) in Go's words."""
+    if not text.isascii() or not text.isdigit():
+        why = "invalid syntax"
+    elif len(text.lstrip("0")) > UINT64_DIGITS or int(text) > UINT64_MAX:
+        why = "value out of range"
+    else:
+        return int(text)
+    raise invalid(f'{prefix}strconv.ParseUint: parsing "{text[:64]}": {why}')
+
+
+class Reply(Generic[T]):
+    """A handler's answer where more than a value is to be said.
+
+    `index` becomes `X-Nomad-Index`; with `read` the two other headers of a read go along. `text` is a
+    plain answer in place of a value; `one_line` holds encoded parts that pretty printing leaves alone.
+    """
+
+    __slots__ = (
+        "content_type",
+        "encoded",
+        "headers",
+        "index",
+        "one_line",
+        "read",
+        "status",
+        "stream",
+        "text",
+        "value",
+    )
+
+    def __init__(
+        self,
+        value: T | None = None,
+        *,
+        index: int | None = None,
+        read: bool = False,
+        status: int = 200,
+        text: str | None = None,
+        encoded: bytes | None = None,
+        content_type: str | None = None,
+        one_line: tuple[bytes, ...] = (),
+        headers: tuple[tuple[str, str], ...] = (),
+        stream: AsyncIterator[bytes] | None = None,
+    ) -> None:
+        self.value: Any = value
+        self.index = index
+        self.read = read
+        self.status = status
+        self.text = text
+        self.encoded = encoded
+        self.content_type = content_type
+        self.one_line = one_line
+        self.headers = headers
+        self.stream = stream

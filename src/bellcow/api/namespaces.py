@@ -1,0 +1,92 @@
+"""/v1/namespace and /v1/namespaces."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bellcow.acl.hashing import namespace_hash
+from bellcow.acl.policy import Need, invalid_namespace, validate_namespace
+from bellcow.api.call import Call, Reply
+from bellcow.api.route import BodyRules, Serve, route
+from bellcow.errors import Code, denied, invalid
+from bellcow.model.namespace import Namespace
+from bellcow.state.commands import delete_namespace, put_namespace
+from bellcow.state.tables import NAMESPACES
+
+# Nomad: a bad body is a plain failure here.
+BODY = BodyRules(code=Code.REFUSED)
+
+
+@route(
+    "GET",
+    "/v1/namespaces",
+    need=Need.ANONYMOUS,
+    serve=Serve.LEADER_OR_STALE,
+    watch=(NAMESPACES,),
+)
+def list_namespaces(call: Call) -> Reply[list[Namespace]]:
+    """The namespaces in which the token has any right, sorted by name. `prefix` on the name."""
+    tables = call.server.tables
+    prefix = call.request.param("prefix")
+    rows = [
+        row
+        for name, row in sorted(tables.all(NAMESPACES).items())
+        if name.startswith(prefix) and call.rights.any_namespace_right(name)
+    ]
+    return Reply(rows, index=max(1, tables.table_index(NAMESPACES)), read=True)
+
+
+@route(
+    "GET",
+    "/v1/namespace/{name}",
+    need=Need.ANONYMOUS,
+    serve=Serve.LEADER_OR_STALE,
+    watch=(NAMESPACES,),
+)
+def read_namespace(call: Call) -> Reply[Namespace]:
+    """One namespace, for a token that has any right in it."""
+    if not call.rights.any_namespace_right(call.tail):
+        raise denied()
+    tables = call.server.tables
+    row = tables.get(NAMESPACES, call.tail)
+    if row is None:
+        index = tables.table_index(NAMESPACES)
+        return Reply(status=404, text="Namespace not found", index=index, read=True)
+    return Reply(row, index=max(row.modify_index, tables.head.floor), read=True)
+
+
+@route(
+    "PUT, POST", "/v1/namespace", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY
+)
+async def create_namespace(call: Call, body: Namespace) -> Reply[None]:
+    """Create or replace the namespace that the body names."""
+    return await _put(call, body)
+
+
+@route(
+    "PUT, POST",
+    "/v1/namespace/{name}",
+    need=Need.MANAGEMENT,
+    serve=Serve.LEADER,
+    body_rules=BODY,
+)
+async def update_namespace(call: Call, body: Namespace) -> Reply[None]:
+    """Create or replace a namespace."""
+    if body.name != call.tail:
+        raise invalid("Namespace name does not match request path")
+    return await _put(call, body)
+
+
+@route("DELETE", "/v1/namespace/{name}", need=Need.MANAGEMENT, serve=Serve.LEADER)
+async def remove_namespace(call: Call) -> Reply[None]:
+    """Delete a namespace; an unknown one is deleted with success."""
+    written = await call.server.commit(delete_namespace(call.tail))
+    return Reply(index=written.index)
+
+
+async def _put(call: Call, body: Namespace) -> Reply[None]:
+    if reasons := validate_namespace(body):
+        raise invalid_namespace(body.name, reasons)
+    hashed = msgspec.structs.replace(body, hash=namespace_hash(body))
+    written = await call.server.commit(put_namespace(hashed))
+    return Reply(index=written.index)

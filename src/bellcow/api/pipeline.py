@@ -1,0 +1,363 @@
+"""The only path a request takes: find, read, decode, lead, authorize, wait, handle, answer.
+
+`answer_now` walks it without awaiting, for reads that memory can answer; `answer` walks the same
+steps where something must be awaited. Both call the same handlers and build answers in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.acl.policy import NOTHING
+from bellcow.api import answers
+from bellcow.api.call import Call, Reply, parse_uint
+from bellcow.api.decode import DecodeError, decode
+from bellcow.api.errors import STATUS
+from bellcow.api.guard import Guards, secret_of
+from bellcow.api.message import Request, Response, Wait
+from bellcow.api.route import ROUTES, Paths, Route, Serve
+from bellcow.errors import Code, Error, denied, invalid, refused
+from bellcow.wire import NS_PER_S, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bellcow.api.message import Body, Headers
+    from bellcow.server import Server
+
+JSON_LIMIT = 1 << 20
+MAX_WAIT_S = 300.0
+JITTER = 16  # a wait is prolonged by up to a sixteenth, so that not all end at once
+PACK_NOW_LIMIT = 64 << 10  # bigger bodies are compressed in a thread
+PACKERS = 4
+
+_TRUE, _FALSE = b"true", b"false"
+
+
+class _Cached:
+    """An encoded answer and the state it was made from."""
+
+    __slots__ = ("packed", "plain", "state")
+
+    def __init__(self, state: tuple[int, int, int], plain: Response) -> None:
+        self.state = state
+        self.plain = plain
+        self.packed: Response | None = None
+
+
+class Pipeline:
+    """Answers requests from a server's parts, by the declarations in `ROUTES`."""
+
+    def __init__(self, server: Server, guards: Guards, routes: Sequence[Route] = ()) -> None:
+        self._server = server
+        self._guards = guards
+        self._paths = Paths(list(routes) or ROUTES)
+        self._cache: dict[str, _Cached] = {}
+        self._packers = asyncio.Semaphore(PACKERS)
+        self._extra = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in server.settings.http_api_response_headers.items()
+        ]
+        self.answered = 0
+        self.refused = 0
+
+    # The two doors
+
+    def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
+        """Answer from memory, say to wait, or None where something must be awaited."""
+        found = self._paths.find(request.path)
+        route = found[0].get(request.method) if found else None
+        if found is None or route is None or route.awaits or _is_unclean(request.raw_path):
+            return None
+        try:
+            self._guards.check(request)
+            outcome = self._read(route, Call(self._server, request, found[1]), last=last)
+        except _NotHere:
+            return None
+        except Error as error:
+            return answers.pack(request, self._refusal(request, error))
+        except Exception as error:  # noqa: BLE001  the client gets a sentence, the log the rest
+            return answers.pack(request, self._failure(request, error))
+        if isinstance(outcome, Wait) or outcome.packed:
+            return outcome
+        if len(outcome.body) > PACK_NOW_LIMIT:
+            return None
+        return answers.pack(request, outcome)
+
+    async def answer(self, request: Request, body: Body) -> Response:
+        """Answer any request, awaiting what must be awaited."""
+        try:
+            response = await self._answer(request, body)
+        except Error as error:
+            response = self._refusal(request, error)
+        except Exception as error:  # noqa: BLE001  the client gets a sentence, the log the rest
+            response = self._failure(request, error)
+        if request.method == "HEAD":
+            response.body = b""
+        if len(response.body) > PACK_NOW_LIMIT and not response.packed:
+            async with self._packers:
+                return await asyncio.to_thread(answers.pack, request, response)
+        return answers.pack(request, response)
+
+    async def _answer(self, request: Request, body: Body) -> Response:
+        self._guards.check(request)
+        if _is_unclean(request.raw_path):
+            return answers.redirect(301, answers.cleaned(request.path), request)
+        found = self._paths.find(request.path)
+        if found is None:
+            return self._unknown_path(request)
+        route = found[0].get(request.method)
+        if route is None:
+            return self._wrong_method(next(iter(found[0].values())))
+        call = Call(self._server, request, found[1])
+        call.content = body
+        if route.awaits:
+            return await self._act(route, call)
+        return await self._read_waiting(route, call)
+
+    # The steps
+
+    def _read(self, route: Route, call: Call, *, last: bool) -> Response | Wait:
+        """A handler that does not await: authorize, look into the cache, handle, wait or answer."""
+        request = call.request
+        wait_s, min_index = self._common(route, request)
+        self._must_be_served_here(route, call)
+        self._authorize(route, call)
+        if route.cache and not request.raw_query:
+            return self._cached(route, call)
+        reply = answers.as_reply(route.handler(call))
+        if min_index and route.watch and not last and (reply.index or 0) <= min_index:
+            return Wait(tuple(t.name for t in route.watch), self._left(request, wait_s))
+        return self._respond(request, reply)
+
+    async def _read_waiting(self, route: Route, call: Call) -> Response:
+        """The same read where it may have to wait, for a leader or for a table."""
+        last = False
+        while True:
+            try:
+                outcome = self._read(route, call, last=last)
+            except _NotHere:
+                await self._server.leadership.wait_for_leader()
+                continue
+            if isinstance(outcome, Response):
+                return outcome
+            last = not await self._changed(outcome)
+
+    async def _act(self, route: Route, call: Call) -> Response:
+        """A handler that awaits: decode, find the leader, authorize, handle, answer."""
+        self._common(route, call.request)
+        arguments = await self._decoded(route, call)
+        try:
+            self._must_be_served_here(route, call)
+        except _NotHere:
+            await self._server.leadership.wait_for_leader()
+        self._authorize(route, call)
+        reply = answers.as_reply(await route.handler(call, *arguments))
+        response = self._respond(call.request, reply)
+        for warning in call.warnings:
+            response.headers.append((b"Warning", warning.encode("latin-1", "replace")))
+        return response
+
+    def _common(self, route: Route, request: Request) -> tuple[float, int]:
+        """Seconds to wait and the index to wait for. Nomad: `wait` is looked at first."""
+        wait_s, index = MAX_WAIT_S, 0
+        if not request.raw_query or request.method != "GET" or not route.reads_wait:
+            return wait_s, index
+        if text := request.param("wait"):
+            try:
+                wait_s = min(parse_duration(text) / NS_PER_S, MAX_WAIT_S) or MAX_WAIT_S
+            except ValueError:
+                raise invalid("Invalid wait time") from None
+        if text := request.param("index"):
+            try:
+                index = parse_uint(text, "")
+            except Error:
+                raise invalid("Invalid index") from None
+        return max(wait_s, 0.0), index
+
+    async def _decoded(self, route: Route, call: Call) -> tuple[Any, ...]:
+        """The body as the handler wants it. Nomad: looked at before the token."""
+        if route.body is None:
+            return ()
+        rules = route.body_rules
+        raw = await call.content.read(JSON_LIMIT)
+        if route.body is bytes:
+            return (raw or b"",)
+        if not raw and rules.optional:
+            return (None,)
+        try:
+            decoded = decode(route.body, raw)
+        except DecodeError as error:
+            raise Error(rules.code, f"{rules.prefix}{error}") from None
+        if rules.strict and decoded.null:
+            raise Error(rules.code, f"{rules.prefix}the body is null; send an object")
+        if rules.strict and decoded.unknown and not decoded.known:
+            known = ", ".join(field.encode_name for field in msgspec.structs.fields(route.body))
+            raise Error(
+                rules.code,
+                f"{rules.prefix}no key of the body is known: {_listed(decoded.unknown)}; "
+                f"known are {known}",
+            )
+        if decoded.unknown:
+            call.warnings = (f'299 - "unknown keys ignored: {_listed(decoded.unknown)}"',)
+        problem = getattr(decoded.value, "problem", None)
+        if problem is not None and (error := problem()) is not None:
+            raise error
+        return (decoded.value,)
+
+    def _must_be_served_here(self, route: Route, call: Call) -> None:
+        """Raise unless this server may answer: its region, and its leadership where that counts."""
+        if route.serve is Serve.LOCAL:
+            return
+        if call.request.raw_query:
+            region = call.request.param("region")
+            if region and region != self._server.settings.region:
+                raise refused("No path to region")
+            if route.serve is Serve.LEADER_OR_STALE and call.stale:
+                return
+        if not self._server.leadership.is_leader:
+            raise _NotHere
+
+    def _authorize(self, route: Route, call: Call) -> None:
+        """Resolve the token and check the declared right."""
+        if not route.token:
+            call.rights = NOTHING
+            return
+        resolver = self._server.resolver
+        if resolver.enabled:
+            call.secret = secret_of(call.request)
+        try:
+            call.rights = resolver.resolve(call.secret)
+        except Error as error:
+            self._server.bad_tokens.check(call.request.client)
+            raise Error(route.unknown_token, error.message) from None
+        if not call.rights.allows(route.need):
+            raise denied()
+
+    def _left(self, request: Request, wait_s: float) -> float:
+        """Seconds a blocking query still has; its deadline is set when it first waits."""
+        now = self._server.clock.monotonic()
+        if request.deadline is None:
+            request.deadline = now + wait_s + self._server.clock.uniform(0.0, wait_s / JITTER)
+        return max(0.0, request.deadline - now)
+
+    async def _changed(self, wait: Wait) -> bool:
+        """Wait for a table; False when the time is over."""
+        waiter = _Event()
+        self._server.waiting.add(wait.tables, waiter)
+        try:
+            async with asyncio.timeout(wait.seconds):
+                await waiter.event.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._server.waiting.discard(wait.tables, waiter)
+        return True
+
+    # The answers
+
+    def _cached(self, route: Route, call: Call) -> Response:
+        """The encoded answer of a route whose body hangs on tables alone; the token was checked."""
+        tables, leadership = self._server.tables, self._server.leadership
+        state = (tables.table_index(*route.cache), tables.head.gen, leadership.epoch)
+        cached = self._cache.get(route.name)
+        if cached is None or cached.state != state:
+            reply = answers.as_reply(route.handler(call))
+            cached = _Cached(state, self._respond(call.request, reply))
+            cached.plain.packed = True
+            self._cache[route.name] = cached
+        else:
+            self.answered += 1
+        if not call.request.accepts_gzip:
+            return cached.plain
+        if cached.packed is None:
+            plain = cached.plain
+            cached.packed = answers.pack(
+                call.request, Response(plain.status, list(plain.headers), plain.body)
+            )
+        return cached.packed
+
+    def _respond(self, request: Request, reply: Reply[Any]) -> Response:
+        self.answered += 1
+        body, headers = answers.encode(request, reply)
+        if reply.index is not None:
+            headers.append((b"X-Nomad-Index", b"%d" % reply.index))
+        if reply.read:
+            known = _TRUE if self._server.leadership.is_leader else _FALSE
+            headers.append((b"X-Nomad-Knownleader", known))
+            headers.append((b"X-Nomad-Lastcontact", b"0"))
+        headers.extend((name.encode(), value.encode("latin-1")) for name, value in reply.headers)
+        headers.extend(self._extra)
+        packed = reply.stream is not None
+        return Response(reply.status, headers, body, stream=reply.stream, packed=packed)
+
+    def _refusal(self, request: Request, error: Error) -> Response:
+        self.refused += 1
+        status = STATUS[error.code]
+        self._server.report(
+            "request_refused",
+            method=request.method,
+            path=request.path[:200],
+            code=status,
+            error=error.message[:200],
+            client=request.client,
+        )
+        headers: Headers = [answers.TEXT, *self._extra]
+        if error.code in {Code.TOO_MANY, Code.NO_LEADER}:
+            headers.append((b"Retry-After", b"10" if error.code is Code.TOO_MANY else b"1"))
+        body = error.message.encode("utf-8", "replace")
+        close = error.code in {Code.TIMEOUT, Code.TOO_LARGE}
+        return Response(status, headers, body, close=close)
+
+    def _failure(self, request: Request, error: Exception) -> Response:
+        """A slip of ours: the log gets all of it, the client a sentence."""
+        self.refused += 1
+        self._server.report(
+            "request_failed", method=request.method, path=request.path[:200], exc_info=error
+        )
+        body = b"internal error; the server's log has more"
+        return Response(500, [answers.TEXT, *self._extra], body)
+
+    def _wrong_method(self, sibling: Route) -> Response:
+        self.refused += 1
+        text = sibling.wrong_method_text.encode()
+        headers = [answers.TEXT, *self._extra] if text else list(self._extra)
+        return Response(sibling.wrong_method, headers, text)
+
+    def _unknown_path(self, request: Request) -> Response:
+        """404 without a body; a folder named without its slash is sent on to the one with it."""
+        self.refused += 1
+        if self._paths.is_folder(request.path):
+            return answers.redirect(301, f"{request.path}/", request)
+        return Response(404, [])
+
+
+class _NotHere(Exception):  # noqa: N818  not an error: another door or another moment is for this
+    pass
+
+
+class _Event:
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def wake(self) -> None:
+        self.event.set()
+
+
+def _is_unclean(raw_path: bytes) -> bool:
+    """Whether the path as sent holds `//`, `.` or `..`; the decoded one is never looked at twice."""
+    if b"//" not in raw_path and b"/." not in raw_path:
+        return False
+    return any(part in {b"", b".", b".."} for part in raw_path[1:].rstrip(b"/").split(b"/")) or (
+        raw_path.endswith(b"//")
+    )
+
+
+def _listed(keys: tuple[str, ...]) -> str:
+    text = ", ".join(keys)[:200].replace('"', "'")
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,136 @@
+"""The declaration of a route, and the table of all of them: the whole of what an endpoint promises.
+
+Method, path, the right it needs, which server answers, what it waits for, what it reads and what it
+says to a wrong method stand beside the handler and nowhere else.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
+
+import msgspec
+
+from bellcow.acl.policy import Need
+from bellcow.errors import Code
+from bellcow.state.tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Handler: TypeAlias = "Callable[..., Any]"
+INVALID_METHOD = "Invalid method"
+
+
+class Serve(enum.Enum):
+    """Which server answers."""
+
+    LOCAL = "local"  # the one asked
+    LEADER = "leader"  # always the leader
+    LEADER_OR_STALE = "leader-or-stale"  # the leader, or the one asked with ?stale
+
+
+class BodyRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How a body is read and refused. Nomad: prefix and status differ by endpoint."""
+
+    prefix: str = ""
+    code: Code = Code.INVALID
+    strict: bool = False  # refuse null and a body in which no key is known
+    optional: bool = False  # no body is no error: the handler gets None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One method on one path."""
+
+    method: str
+    path: str
+    need: Need
+    serve: Serve
+    handler: Handler
+    summary: str
+    watch: tuple[Table[Any], ...] = ()
+    cache: tuple[Table[Any], ...] = ()
+    body: type | None = None
+    reply: Any = None
+    body_rules: BodyRules = BodyRules()
+    wrong_method: int = 405
+    wrong_method_text: str = INVALID_METHOD
+    token: bool = True  # whether a token is looked at; an unknown one is then refused
+    unknown_token: Code = Code.DENIED
+    reads_wait: bool = True  # whether `wait` and `index` are parsed, and refused when malformed
+    awaits: bool = False
+    documented: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
+
+    @property
+    def tail(self) -> bool:
+        """Whether the path ends in a name that the client chooses."""
+        return self.path.endswith("}")
+
+
+ROUTES: list[Route] = []
+
+
+def route(methods: str, path: str, **declared: Any) -> Callable[[Handler], Handler]:
+    """Declare the decorated function as the handler of `methods` ("PUT, POST") on `path`.
+
+    A path is literal, or ends in one `{name}` that takes all the rest, or ends in `*` and then takes
+    anything that begins so. A handler gets the call, then the body if it asks for one; a plain
+    function answers from memory without awaiting, a coroutine function may await.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        hints = get_type_hints(handler)
+        for method in methods.split(", "):
+            new = Route(
+                method=method,
+                path=path,
+                handler=handler,
+                summary=inspect.getdoc(handler) or "",
+                awaits=inspect.iscoroutinefunction(handler),
+                body=hints.get("body"),
+                reply=hints.get("return"),
+                **declared,
+            )
+            if any(old.method == method and old.path == path for old in ROUTES):
+                raise ValueError(f"{method} {path} is declared twice")
+            ROUTES.append(new)
+        return handler
+
+    return declare
+
+
+class Paths:
+    """Finds the routes of a path: one look-up for literal paths, then those with a tail."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self._literal: dict[str, dict[str, Route]] = {}
+        begins: dict[str, dict[str, Route]] = {}
+        for each in routes:
+            if each.tail:
+                begins.setdefault(each.path[: each.path.index("{")], {})[each.method] = each
+            elif each.path.endswith("*"):
+                begins.setdefault(each.path[:-1], {})[each.method] = each
+                self._literal.setdefault(each.path[:-1], {})[each.method] = each
+            else:
+                self._literal.setdefault(each.path, {})[each.method] = each
+        self._folders = {begin for begin in begins if begin.endswith("/")}
+        self._begins = sorted(begins.items(), key=lambda item: -len(item[0]))
+
+    def is_folder(self, path: str) -> bool:
+        """Whether names live below `path`, which is not a path itself."""
+        return f"{path}/" in self._folders
+
+    def find(self, path: str) -> tuple[dict[str, Route], str] | None:
+        """The routes by method, and the tail of the path; None for an unknown path."""
+        routes = self._literal.get(path)
+        if routes is not None:
+            return routes, ""
+        for start, begun in self._begins:
+            if path.startswith(start):
+                return begun, path[len(start) :]
+        return None

@@ -1,0 +1,60 @@
+"""Commands on settings and namespaces: plain functions of a draft, made by the handlers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.errors import refused
+from bellcow.model.namespace import DEFAULT, Namespace
+from bellcow.state.tables import NAMESPACES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bellcow.state.draft import Draft
+    from bellcow.state.tables import Table
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The index a write took, and whether it changed what is stored."""
+
+    index: int
+    updated: bool = True
+
+
+def put_setting(
+    table: Table[Any], setting: Any, cas: int | None = None
+) -> Callable[[Draft], Written]:
+    """Replace a single setting; with `cas` only if its modify index still is that."""
+
+    def command(draft: Draft) -> Written:
+        stored = draft.one(table)
+        if cas is not None and (stored is None or stored.modify_index != cas):
+            draft.take_index()
+            return Written(draft.index, updated=False)
+        draft.put_one(table, setting)
+        return Written(draft.index)
+
+    return command
+
+
+def put_namespace(namespace: Namespace) -> Callable[[Draft], Written]:
+    def command(draft: Draft) -> Written:
+        draft.put(NAMESPACES, namespace.name, namespace)
+        return Written(draft.index)
+
+    return command
+
+
+def delete_namespace(name: str) -> Callable[[Draft], Written]:
+    """Delete a namespace. Nomad: an unknown one is deleted with success."""
+
+    def command(draft: Draft) -> Written:
+        if name == DEFAULT:
+            raise refused("can not delete default namespace")
+        draft.delete(NAMESPACES, name)
+        return Written(draft.index)
+
+    return command
