@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+# Click's name for a switch that is off. Nobody types it: the grammar knows only `-name=false`.
+_NOT = "not-"
 HELP_WORDS = frozenset({"-h", "-help", "--help"})
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Body = Callable[..., None]
@@ -86,8 +88,8 @@ def normalize(
 ) -> tuple[list[str], list[str]]:
     """Split a command's words into canonical flags and arguments.
 
-    `flags` says of each name whether it takes a value. What comes back is `--name=value` for those
-    and `--name` for a switch that ended up true. `lenient` skips what is wrong.
+    `flags` says of each name whether it takes a value. What comes back is `--name=value` for those,
+    and `--name` or `--not-name` for a switch. `lenient` skips what is wrong.
     """
     found: list[str] = []
     switches: dict[str, bool] = {}
@@ -112,7 +114,8 @@ def normalize(
         except MisuseError:
             if not lenient:
                 raise
-    return found + [f"--{name}" for name, on in switches.items() if on], arguments
+    found += [f"--{name}" if on else f"--{_NOT}{name}" for name, on in switches.items()]
+    return found, arguments
 
 
 def _look_up(word: str, name: str, flags: Mapping[str, bool]) -> bool:
@@ -247,14 +250,15 @@ def flag(
 
 
 def switch(
-    name: str, text: str, *, into: str = "", hidden: bool = False
+    name: str, text: str, *, into: str = "", default: bool | None = False, hidden: bool = False
 ) -> Callable[[_Decorated], _Decorated]:
     """A flag that is true when it stands there alone."""
     return click.option(
-        f"-{name}",
+        f"-{name}/--{_NOT}{name}",
         f"--{name}",
         into or name.replace("-", "_"),
         is_flag=True,
+        default=default,
         help=text,
         hidden=hidden,
     )

@@ -59,6 +59,8 @@ def _guarded(program: str, words: list[str]) -> int:
     except (RequestError, Error) as error:
         output.complain(error.message)
         return 1
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         output.complain(error.format_message())
         return 1

@@ -1,0 +1,34 @@
+"""`agent-info`: what one server says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bellcow.cli.failure import CommandError, failing
+from bellcow.cli.output import formatted, say, to_json
+from bellcow.cli.session import Session, as_data, command
+
+
+@command("Shows the inner state of the server that is asked.\n\nNeeds agent:read.")
+@as_data
+def agent_info(session: Session, *, as_json: bool, template: str) -> None:
+    with failing("Error querying agent info: failed querying self endpoint: "):
+        answer: dict[str, Any] = session.client.get("/v1/agent/self")
+    if as_json and not template:
+        say(to_json(answer))
+        return
+    # Nomad: a template sees the client's structure, whose names differ from the keys in JSON.
+    fields = {key.capitalize(): value for key, value in answer.items()}
+    try:
+        shown = formatted(fields, as_json=as_json, template=template, go_type="*api.AgentSelf")
+    except CommandError as error:
+        raise CommandError(f"Error formatting output: {error.message}") from error
+    say(_groups(answer["stats"]) if shown is None else shown)
+
+
+def _groups(stats: dict[str, dict[str, str]]) -> str:
+    lines: list[str] = []
+    for group, facts in sorted(stats.items()):
+        lines.append(group)
+        lines += [f"  {name} = {value}" for name, value in sorted(facts.items())]
+    return "\n".join(lines)

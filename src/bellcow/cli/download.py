@@ -1,0 +1,95 @@
+"""Fetching a snapshot: checked against its digest, whole on disk before it has its name, private.
+
+Shared by `operator snapshot save` and `operator snapshot agent`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from bellcow.cli.failure import CommandError, failing, opening
+from bellcow.cli.progress import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bellcow.cli.client import Answer, Client
+    from bellcow.snapshot.archive import Info
+
+_SNAPSHOT = "/v1/operator/snapshot"
+_DIGEST = "sha-256="
+
+
+def default_name(wall_ns: int) -> str:
+    """`nomad-state-20261123-1795442432.snap`. Nomad leaves the day unpadded; padded names sort."""
+    import time
+
+    seconds = wall_ns // 1_000_000_000
+    return f"nomad-state-{time.strftime('%Y%m%d', time.gmtime(seconds))}-{seconds}.snap"
+
+
+def fetch(client: Client, *, stale: bool) -> Answer:
+    """Ask for a snapshot; the body is still to come."""
+    with failing("Failed to get snapshot file: "):
+        return client.request("GET", _SNAPSHOT, query={"stale": ""} if stale else {})
+
+
+def checked(answer: Answer) -> Iterator[bytes]:
+    """The bytes of the archive; at their end an error if they are not what the server digested."""
+    wanted = answer.headers.get("Digest", "")
+    digest = hashlib.sha256()
+    with failing("Failed to download snapshot file: "):
+        for chunk in answer.chunks():
+            digest.update(chunk)
+            yield chunk
+    found = base64.b64encode(digest.digest()).decode()
+    if wanted != f"{_DIGEST}{found}":
+        raise CommandError(
+            "Failed to download snapshot file: its checksum differs from the server's; try again"
+        )
+
+
+def save(client: Client, path: Path, *, stale: bool) -> Info:
+    """Write a snapshot to `path`, or leave nothing behind; what it holds."""
+    from bellcow.snapshot import archive
+
+    temporary = path.with_name(f"{path.name}.tmp")
+    handle = _create(temporary)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            for chunk in counted(checked(fetch(client, stale=stale)), f"Saving {path.name}"):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            with failing("Failed to verify snapshot file: "):
+                info = archive.inspect(file)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise CommandError(f"Failed to write snapshot file: {opening(error, path)}") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return info
+
+
+def _create(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise CommandError(f"Failed to create file: {opening(error, path)}") from error
+
+
+def _sync_directory(path: Path) -> None:
+    """Make the new name last through a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,170 @@
+"""`operator snapshot`: save, restore and inspect archives of the state."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from bellcow.cli import goflags
+from bellcow.cli.failure import CommandError, failing, opening
+from bellcow.cli.goflags import Takes, one, switch
+from bellcow.cli.output import age, formatted, note, pairs, say, size, table, write_bytes
+from bellcow.cli.session import Session, as_data, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bellcow.snapshot.archive import Info
+
+_CHUNK = 256 * 1024
+_NEEDS_FILE = one("filename")
+
+
+@command(
+    "Saves the state of the cluster to a new file.\n\n"
+    "The file holds secrets: only its owner may read it. With - the archive goes to standard "
+    "output. Needs a management token or the capability snapshot-save.",
+    takes=Takes(
+        0, 1, "This command takes either no arguments or one: <filename>", "[<filename>|-]"
+    ),
+)
+@switch("stale", "Let the server that is asked save what it knows, leader or not.")
+def save(session: Session, *, stale: bool, words: tuple[str, ...]) -> None:
+    from bellcow.cli import download
+    from bellcow.clock import SystemClock
+
+    if words == ("-",):
+        for chunk in download.checked(download.fetch(session.client, stale=stale)):
+            write_bytes(chunk)
+        return
+    name = words[0] if words else download.default_name(SystemClock().wall_ns())
+    if os.path.lexists(name):
+        raise session.misuse(f'Destination file already exists: "{name}"')
+    info = download.save(session.client, Path(name), stale=stale)
+    say(f"State file written to {name}")
+    say(f"It holds index {info.index} of term {info.term}, {size(Path(name).stat().st_size)}")
+
+
+@command(
+    "Replaces the state of the cluster by that of a snapshot file.\n\n"
+    "The file is checked before anything is sent. Who the servers are does not change; everything "
+    "else does, the tokens too. Needs a management token.",
+    takes=_NEEDS_FILE,
+)
+@switch("yes", "Do not ask.")
+@switch("force", "Restore even over another cluster's jobs.")
+def restore(session: Session, *, yes: bool, force: bool, words: tuple[str, ...]) -> None:
+    from bellcow.cli.progress import counted
+
+    name = words[0]
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115  closed by the block that follows
+    except OSError as error:
+        text = f'"{opening(error, name)}"'
+        raise CommandError(f"Error opening snapshot file: {text}") from error
+    with file:
+        info = _checked(file, more="\nNothing was sent to the server.")
+        _confirm(info, session.client.address, yes=yes, force=force)
+        total = os.fstat(file.fileno()).st_size
+        file.seek(0)
+        with failing("Failed to get restore snapshot: "):
+            session.client.request(
+                "PUT",
+                "/v1/operator/snapshot",
+                query={"force": "true"} if force else {},
+                body=counted(_chunks(file), f"Restoring {name}", total),
+                headers={"Content-Length": str(total), "Content-Type": "application/x-gzip"},
+            ).body()
+    say("Snapshot Restored")
+    if session.settings.token:
+        say("The tokens are now those of the snapshot: use one that existed when it was saved.")
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _checked(file: BinaryIO, *, more: str = "") -> Info:
+    from bellcow.errors import Error
+    from bellcow.snapshot import archive
+
+    try:
+        return archive.inspect(file)
+    except Error as error:
+        raise CommandError(f"Error verifying snapshot: {error.message}{more}") from error
+
+
+def _confirm(info: Info, address: str, *, yes: bool, force: bool) -> None:
+    """Ask, when somebody is there to answer; `-force` is never taken without an answer."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if force:
+            raise CommandError("-force needs -yes as well where nobody can be asked")
+        return
+    from bellcow.clock import SystemClock
+    from bellcow.license.rules import parse_time
+
+    objects = sum(count for _, count, _ in info.stats)
+    note(f"This replaces the state of the cluster at {address}")
+    saved = age(SystemClock().wall_ns() - parse_time(info.created)) if info.created else "unknown"
+    note(f"by {objects} objects of index {info.index}, saved {saved}.")
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise CommandError("Nothing was changed.")
+
+
+@goflags.command(
+    "Shows what a snapshot file holds, without a server: its index, and objects by kind.",
+    takes=_NEEDS_FILE,
+)
+@as_data
+def inspect(*, as_json: bool, template: str, words: tuple[str, ...]) -> None:
+    try:
+        with Path(words[0]).open("rb") as file:
+            info = _checked(file)
+    except OSError as error:
+        raise CommandError(f"Error opening snapshot file: {opening(error, words[0])}") from error
+    shown = formatted(_data(info), as_json=as_json, template=template)
+    say(_text(info) if shown is None else shown)
+
+
+def _by_size(info: Info) -> list[tuple[str, int, int]]:
+    return sorted(info.stats, key=lambda stat: (-stat[2], stat[0]))
+
+
+def _data(info: Info) -> dict[str, Any]:
+    return {
+        "Meta": {
+            "ID": info.id,
+            "Size": info.size,
+            "Index": info.index,
+            "Term": info.term,
+            "Version": info.version,
+            "Created": info.created,
+        },
+        "Stats": [
+            {"Name": kind, "Count": count, "Size": taken} for kind, count, taken in _by_size(info)
+        ],
+    }
+
+
+def _text(info: Info) -> str:
+    facts = pairs(
+        [
+            ("ID", info.id),
+            ("Size", size(info.size)),
+            ("Index", info.index),
+            ("Term", info.term),
+            ("Version", info.version),
+            ("Created", info.created),
+        ]
+    )
+    rows = [[kind, str(count), size(taken)] for kind, count, taken in _by_size(info)]
+    total = sum(taken for _, _, taken in info.stats)
+    counts = table([["Type", "Count", "Size"], *rows, ["", "", ""], ["Total", "", size(total)]])
+    return f"{facts}\n\n{counts}"
