@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import string
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -668,3 +669,24 @@ def test_every_printable_name_character_is_judged_alike_in_policy_and_namespace(
         fine = char in allowed
         assert (not acl.validate_policy(policy(name=char))) == fine
         assert (not acl.validate_namespace(Namespace(name=char))) == fine
+
+
+# The page
+
+PAGE = (Path(__file__).parents[3] / "docs" / "acl-policies.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_of_the_page_are_valid_policies():
+    examples = re.findall(r"```(?:hcl|json)\n(.*?)```", PAGE, re.DOTALL)
+    assert len(examples) >= 3
+    for example in examples:
+        acl.parse_rules(example)
+
+
+def test_the_page_lists_the_capabilities_of_each_short_hand():
+    rows = re.findall(r"^\| `(read|write|scale)` \| (.*) \|$", PAGE, re.MULTILINE)
+    listed = {level: re.findall("`([a-z-]+)`", text) for level, text in rows}
+    listed["write"] = [*listed["read"], *listed["write"][1:]]
+    for level, capabilities in listed.items():
+        (rule,) = acl.parse_rules(namespace("a", policy=level)).namespaces
+        assert list(rule.capabilities) == capabilities

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import subprocess
 import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -589,3 +591,39 @@ def test_a_server_that_sees_no_license_loads_no_key_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+# The page
+
+PAGE = (Path(__file__).parents[3] / "docs" / "operations" / "license.md").read_text("utf-8")
+
+
+def test_the_example_of_the_page_can_be_issued_and_installed():
+    (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    blob = rules.issue(msgspec.json.decode(example), PEM)
+    assert rules.verify(blob, [ISSUER], rules.parse_time("2027-06-01T00:00:00Z"), CLUSTER)
+    (issuer,) = re.findall(r'issuers = \["(.*)"\]', PAGE)
+    rules.check_issuer(issuer)
+
+
+def test_the_page_names_every_claim():
+    for claim in claims():
+        assert f"`{claim}`" in PAGE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NOT_A_LICENSE,
+        WRONG_SIGNATURE,
+        "the license is larger than 65536 bytes",
+        "the license is not valid before",
+        "the license expired on",
+        "the license is for product",
+        "the license is for installation",
+        "no license issuer is configured on this cluster",
+    ],
+)
+def test_the_page_says_what_to_do_about_each_refusal(text):
+    starts = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
+    assert any(text.startswith(start) for start in starts)
