@@ -1,0 +1,331 @@
+"""From nodes of a file to typed values of settings, one by one, each with the place it was written.
+
+The weak types and the texts of the refusals are those of HCL 1's decoder. What is found wrong is
+collected, never raised, so that one run names everything. It reads no files and merges nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from bellcow.config import hcl, model
+from bellcow.config.problem import Phase, Problem, quoted
+from bellcow.wire import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TRUE = {"1", "true"}
+_FALSE = {"0", "false"}
+
+# Paths that Nomad checks while it reads; the name is the one in its message.
+_EARLY_DURATIONS = {
+    "client.gc_interval": "gc_interval",
+    "acl.token_ttl": "acl.token_ttl",
+    "acl.policy_ttl": "acl.policy_ttl",
+    "client.server_join.retry_interval": "client.server_join.retry_interval",
+    "server.heartbeat_grace": "server.heartbeat_grace",
+    "server.min_heartbeat_ttl": "server.min_heartbeat_ttl",
+    "server.retry_interval": "server.retry_interval",
+    "server.server_join.retry_interval": "server.server_join.retry_interval",
+    "autopilot.server_stabilization_time": "autopilot.server_stabilization_time",
+    "autopilot.last_contact_threshold": "autopilot.last_contact_threshold",
+    "telemetry.collection_interval": "telemetry.collection_interval",
+}
+# Paths that it checks later, with the words before Go's text.
+_SETUP = "server config setup failed: "
+_LATE_DURATIONS = {
+    "server.job_gc_interval": (Phase.AGENT, _SETUP + "failed to parse job_gc_interval: "),
+    "server.node_gc_threshold": (Phase.AGENT, _SETUP),
+    "server.job_gc_threshold": (Phase.AGENT, _SETUP),
+    "server.eval_gc_threshold": (Phase.AGENT, _SETUP),
+    "server.deployment_gc_threshold": (Phase.AGENT, _SETUP),
+    "limits.rpc_handshake_timeout": (Phase.AGENT, _SETUP + "error parsing rpc_handshake_timeout: "),
+    "limits.https_handshake_timeout": (Phase.HTTP, "error parsing https_handshake_timeout: "),
+    "log_rotate_duration": (Phase.CHECK, "Failed to parse log rotation duration: "),
+}
+_DURATION_HELP = "a duration is a number with a unit, such as 200ms, 30s, 5m or 1h30m"
+_SECRETS = {"server.encrypt", "acl.replication_token", "server.license_env"}
+
+
+class Written(NamedTuple):
+    """A value as an operator gave it, and where."""
+
+    value: Any
+    place: str  # `file:line`, or the flag
+
+
+class Fault(NamedTuple):
+    """Why a value cannot be taken: the known text and what would be right."""
+
+    phase: Phase
+    message: str
+    allowed: str
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """What one file says. Maps hold their entries, lists of repeated blocks are joined."""
+
+    values: dict[str, Written]
+    problems: list[Problem]
+
+
+def decode(body: hcl.Body, file: str, before: str = "") -> Decoded:
+    """Read a whole file's nodes; `before` is what stands before Nomad's text of a refusal."""
+    out = Decoded({}, [])
+    _Reader(file, before, out).block(model.Settings, body, ())
+    return out
+
+
+class _Reader(NamedTuple):
+    file: str
+    before: str
+    out: Decoded
+
+    def block(self, kind: type[model.Block], body: hcl.Body, path: tuple[str, ...]) -> None:
+        keys = model.keys_of(kind, "".join(f"{name}." for name in path))
+        seen: dict[str, int] = {}
+        unexpected: list[tuple[hcl.Item, str]] = []
+        for item in body.items:
+            name = item.key.lower()
+            key = keys.get(name)
+            if key is None:
+                unexpected.append((item, _not_a_setting(path, name, keys)))
+            elif name in seen and key.kind not in {"block", "map", "any"}:
+                unexpected.append(
+                    (item, f"{key.path} is given twice, first on line {seen[name]}; keep one")
+                )
+            else:
+                seen.setdefault(name, item.line)
+                self.item(key, item, path)
+        if unexpected:
+            self.unexpected(unexpected, path)
+
+    def unexpected(self, found: list[tuple[hcl.Item, str]], path: tuple[str, ...]) -> None:
+        # Nomad: the innermost block comes first.
+        inner_first = ".".join(reversed(path)) + " " if path else ""
+        names = ", ".join(dict.fromkeys(item.key for item, _ in found))
+        self.out.problems.append(
+            Problem(
+                phase=Phase.LOAD,
+                message=f"{self.before}{inner_first}unexpected keys {names}",
+                keys=tuple(".".join((*path, item.key.lower())) for item, _ in found),
+                places=tuple(
+                    f"{self.file}:{item.line}:{item.column}: {why}" for item, why in found
+                ),
+            )
+        )
+
+    def item(self, key: model.Key, item: hcl.Item, path: tuple[str, ...]) -> None:
+        try:
+            if key.kind == "any":
+                self.keep(key, item, model.Anything())
+            elif key.kind == "map":
+                for found in hcl.blocks(item):
+                    self.map(key, item, found.body)
+            elif key.block is not None:
+                for found in hcl.blocks(item):
+                    self.block(key.block, found.body, (*path, key.name))
+            else:
+                self.value(key, item)
+        except hcl.HCLError as error:
+            place = f"{self.file}:{error.line}:{error.column}: {error.problem}"
+            self.refuse(key, Fault(Phase.LOAD, str(error), ""), place)
+
+    def keep(self, key: model.Key, item: hcl.Item, value: Any) -> None:
+        self.out.values[key.path] = Written(value, f"{self.file}:{item.line}")
+
+    def map(self, key: model.Key, item: hcl.Item, body: hcl.Body) -> None:
+        before = self.out.values.get(key.path)
+        entries = dict(before.value) if before else {}
+        for entry in body.items:
+            result = _string(entry.value, f"{key.path}.{entry.key}")
+            if isinstance(result, Fault):
+                self.refuse(key, result, self.place_of(key, entry.value, ""))
+            else:
+                entries[entry.key] = result
+        self.keep(key, item, entries)
+
+    def value(self, key: model.Key, item: hcl.Item) -> None:
+        if item.labels:
+            raise hcl.HCLError(item.line, item.column, f"{key.path} takes no labels")
+        result = convert(key, item.value)
+        if isinstance(result, Fault):
+            self.refuse(key, result, self.place_of(key, item.value, result.allowed))
+        else:
+            self.keep(key, item, result)
+
+    def place_of(self, key: model.Key, node: hcl.Value, allowed: str) -> str:
+        tail = f": {allowed}" if allowed else ""
+        return f"{self.file}:{node.line}:{node.column}: {key.path} = {shown(key, node)}{tail}"
+
+    def refuse(self, key: model.Key, fault: Fault, place: str) -> None:
+        before = self.before if fault.phase is Phase.LOAD else ""
+        self.out.problems.append(
+            Problem(
+                phase=fault.phase,
+                message=before + fault.message,
+                keys=(key.path,),
+                places=(place,),
+            )
+        )
+
+
+def shown(key: model.Key, value: Any) -> str:
+    """A value as the operator may read it again; secrets are not repeated."""
+    if key.path in _SECRETS:
+        return "(not shown)"
+    if isinstance(value, hcl.Scalar):
+        value = value.value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, hcl.ListNode):
+        return "[...]" if value.items else "[]"
+    if isinstance(value, hcl.Body):
+        return "{...}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(quoted(element) for element in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {quoted(v)}" for k, v in value.items()) + "}"
+    if value is None:
+        return "not set"
+    return str(value)
+
+
+def convert(key: model.Key, node: hcl.Value) -> Any:
+    """The value of a node for a key, or a Fault."""
+    if key.kind == "string":
+        return _string(node, key.path)
+    if key.kind == "number":
+        return _number(node, key.path)
+    if key.kind == "float":
+        return _float(node, key.path)
+    if key.kind == "bool":
+        return _bool(node, key.path)
+    if key.kind == "duration":
+        return _duration(node, key)
+    return _list(node, key.path)
+
+
+def _unknown_type(node: hcl.Value, path: str, wanted: str) -> Fault:
+    found = {hcl.ListNode: "a list", hcl.Body: "a block"}.get(type(node), "a single value")
+    if isinstance(node, hcl.Scalar) and isinstance(node.value, bool):
+        found = "a boolean"
+    message = f"At {node.line}:{node.column}: {path}: wants {wanted}, got {found}"
+    return Fault(Phase.LOAD, message, f"must be {wanted}")
+
+
+def _string(node: hcl.Value, path: str) -> str | Fault:
+    if isinstance(node, hcl.Scalar) and not isinstance(node.value, bool):
+        return node.value if isinstance(node.value, str) else str(node.value)
+    return _unknown_type(node, path, "a string")
+
+
+def _number(node: hcl.Value, path: str) -> int | Fault:
+    allowed = "must be a whole number"
+    if isinstance(node, hcl.Scalar) and isinstance(node.value, str):
+        text = node.value
+        try:
+            # Go's base prefixes and underscores are Python's; its spaces are not allowed.
+            number = int(text, 0) if len(text) <= 70 and text == text.strip() else None
+        except ValueError:
+            number = _old_octal(text)
+        if number is None:
+            message = f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax"
+            return Fault(Phase.LOAD, message, allowed)
+        if not -(1 << 63) <= number < 1 << 63:
+            message = f"strconv.ParseInt: parsing {quoted(text)}: value out of range"
+            return Fault(Phase.LOAD, message, allowed)
+        return number
+    if (
+        isinstance(node, hcl.Scalar)
+        and isinstance(node.value, int)
+        and not isinstance(node.value, bool)
+    ):
+        return node.value
+    return _unknown_type(node, path, "a whole number")
+
+
+def _old_octal(text: str) -> int | None:
+    """`0755`, which Go reads as octal and Python refuses."""
+    digits = text.removeprefix("-").removeprefix("+")
+    if digits.startswith("0") and digits.isdigit() and digits.isascii():
+        try:
+            return int(text, 8)
+        except ValueError:
+            return None
+    return None
+
+
+def _float(node: hcl.Value, path: str) -> float | Fault:
+    if isinstance(node, hcl.Scalar) and not isinstance(node.value, bool):
+        try:
+            return float(node.value)
+        except ValueError:
+            message = f"strconv.ParseFloat: parsing {quoted(str(node.value))}: invalid syntax"
+            return Fault(Phase.LOAD, message, "must be a number")
+    return _unknown_type(node, path, "a number")
+
+
+def _bool(node: hcl.Value, path: str) -> bool | Fault:
+    if not isinstance(node, hcl.Scalar) or isinstance(node.value, float):
+        return _unknown_type(node, path, "true or false")
+    text = str(node.value).lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    written = quoted(node.value) if isinstance(node.value, str) else str(node.value)
+    message = f"decodeBool: Unknown value for boolean: {written}"
+    return Fault(Phase.LOAD, message, "must be true or false")
+
+
+def _duration(node: hcl.Value, key: model.Key) -> Duration | Fault:
+    text = _string(node, key.path)
+    if isinstance(text, Fault):
+        return text
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        if key.path in _LATE_DURATIONS:
+            phase, words = _LATE_DURATIONS[key.path]
+            return Fault(phase, f"{words}{error}", _DURATION_HELP)
+        name = _EARLY_DURATIONS.get(key.path, key.path)
+        return Fault(Phase.LOAD, f"{name} can't parse time duration {text}", _DURATION_HELP)
+
+
+def _list(node: hcl.Value, path: str) -> tuple[str, ...] | Fault:
+    if not isinstance(node, hcl.ListNode):
+        return _unknown_type(node, path, "a list of strings")
+    out = []
+    for element in node.items:
+        text = _string(element, path)
+        if isinstance(text, Fault):
+            return text
+        out.append(text)
+    return tuple(out)
+
+
+def _not_a_setting(path: tuple[str, ...], name: str, keys: Mapping[str, model.Key]) -> str:
+    """Why an unknown key is refused, with the key that was probably meant or its right place."""
+    import difflib
+
+    full = ".".join((*path, name))
+    near = difflib.get_close_matches(name, keys, n=1)
+    if near:
+        return f'{full} is not a setting; did you mean "{near[0]}"?'
+    homes = [key.path for key in model.all_keys() if key.name == name and key.priority != "C"]
+    if homes:
+        where = " or ".join(_as_block(home) for home in homes[:3])
+        return f"{full} is not a setting; {name} belongs into {where}"
+    if path:
+        known = ", ".join(key.name for key in keys.values() if key.priority != "C")
+        return f"{full} is not a setting; {'.'.join(path)} has {known}"
+    return f"{full} is not a setting"
+
+
+def _as_block(path: str) -> str:
+    block = path.rpartition(".")[0]
+    return f"{block.replace('.', ' { ')} {{ }}" if block else "the top level"

@@ -1,0 +1,242 @@
+"""Files, directories and flags become one tree of settings, with what is wrong in any of them.
+
+A value that stands in a later place wins whatever it is, also `false`, `0` and an empty text. It
+does not judge the values; `validate.py` does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.config import hcl, model
+from bellcow.config.decode import Decoded, Fault, Written, convert, decode, shown
+from bellcow.config.flags import FLAGS, Flag
+from bellcow.config.model import Settings
+from bellcow.config.problem import Phase, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+# Nomad: these lists grow from file to file, the others are replaced.
+_GROWING = {
+    "server.enabled_schedulers",
+    "server.start_join",
+    "server.retry_join",
+    "client.servers",
+}
+_DEV: dict[str, Any] = {
+    "bind_addr": "127.0.0.1",
+    "log_level": "DEBUG",
+    "enable_debug": True,
+    "server.enabled": True,
+    "server.bootstrap_expect": 1,
+    "telemetry.prometheus_metrics": True,
+    "telemetry.publish_node_metrics": True,
+    "telemetry.publish_allocation_metrics": True,
+}
+_SCHEDULER = "server.default_scheduler_config."
+_OLD_JOIN = ("start_join", "retry_join", "retry_max", "retry_interval")
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files and flags say together.
+
+    `origins` gives for each setting that was written its `file:line`, or the flag. `notes` and
+    `changes` are lines for the log, at info and at debug level.
+    """
+
+    settings: Settings
+    dev: bool = False
+    files: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()  # paths in which nothing was found
+    problems: tuple[Problem, ...] = ()
+    origins: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+
+def load(
+    paths: Sequence[str],
+    flags: Mapping[str, Any] | None = None,
+    *,
+    dev: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read everything, later places over earlier ones: environment, files in order, flags.
+
+    `flags` holds the flags that were given, by name without a dash, with strings or lists of them
+    (booleans and numbers are taken too). Nothing is raised: what is wrong is in `problems`.
+    """
+    merged: dict[str, Written] = _environment(environment or {})
+    problems: list[Problem] = []
+    changes: list[str] = []
+    files: list[str] = []
+    empty: list[str] = []
+    for path in paths:
+        found = list(_read(path, problems))
+        for _, decoded in found:
+            _merge(merged, decoded.values, changes)
+            problems.extend(decoded.problems)
+        if any(decoded.values for _, decoded in found):
+            files.extend(file for file, _ in found)
+        elif not _names(problems, path):
+            empty.append(path)
+    from_flags = _flags(flags or {})
+    _merge(merged, from_flags.values, changes)
+    problems.extend(from_flags.problems)
+    return Loaded(
+        settings=_build(merged, dev),
+        dev=dev,
+        files=tuple(files),
+        empty=tuple(empty),
+        problems=tuple(problems),
+        origins={path: written.place for path, written in merged.items()},
+        notes=_notes(merged),
+        changes=tuple(changes),
+    )
+
+
+def _names(problems: Iterable[Problem], path: str) -> bool:
+    start = f"Error loading configuration from {path}: "
+    return any(problem.message.startswith(start) for problem in problems)
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, Written]:
+    out = {}
+    for name, path in (("LICENSE", "server.license_env"), ("LICENSE_PATH", "server.license_path")):
+        for prefix in ("BELLCOW_", "NOMAD_"):
+            value = environment.get(prefix + name)
+            if value and path not in out:
+                out[path] = Written(value, f"the environment variable {prefix}{name}")
+    return out
+
+
+def _read(path: str, problems: list[Problem]) -> Iterable[tuple[str, Decoded]]:
+    """The files behind a path with what they say; what cannot be read goes to `problems`."""
+    before = f"Error loading configuration from {path}: "
+    try:
+        names = _files_in(path) if _is_directory(path) else [os.path.normpath(path)]
+    except OSError as error:
+        # Nomad: a directory that cannot be listed is opened, a missing path is only looked at.
+        verb = "stat" if isinstance(error, FileNotFoundError) else "open"
+        problems.append(_unreadable(before, verb, path, error))
+        return
+    for name in names:
+        inside = f"{before}Error loading {name}: "
+        try:
+            text = _text_of(name)
+            yield name, decode(hcl.parse(text), name, inside)
+        except OSError as error:
+            problems.append(_unreadable(inside, "open", name, error))
+        except UnicodeDecodeError as error:
+            message = f"{inside}illegal UTF-8 encoding at byte {error.start}"
+            problems.append(Problem(phase=Phase.LOAD, message=message))
+        except hcl.HCLError as error:
+            place = f"{name}:{error.line}:{error.column}: {error.problem}"
+            problems.append(
+                Problem(phase=Phase.LOAD, message=f"{inside}{error}", keys=("",), places=(place,))
+            )
+
+
+def _unreadable(before: str, verb: str, path: str, error: OSError) -> Problem:
+    reason = (error.strerror or str(error)).lower()
+    return Problem(phase=Phase.LOAD, message=f"{before}{verb} {path}: {reason}", keys=("",))
+
+
+def _is_directory(path: str) -> bool:
+    if not path:  # which would mean the working directory
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return stat.S_ISDIR(Path(path).stat().st_mode)
+
+
+def _files_in(path: str) -> list[str]:
+    """Regular files directly in it that end in `.hcl` or `.json`, in byte order of the path."""
+    found = [
+        os.path.normpath(entry)
+        for entry in Path(path).iterdir()
+        if entry.name.endswith((".hcl", ".json"))
+        and not entry.name.startswith(".#")  # what an editor leaves behind
+        and entry.is_file()
+    ]
+    return sorted(found, key=os.fsencode)
+
+
+def _text_of(name: str) -> str:
+    """The text of a file, or a little more than is allowed, so that the reader refuses it."""
+    with Path(name).open("rb") as file:
+        data = file.read(hcl.MAX_BYTES + 1)
+    return data.decode(errors="strict" if len(data) <= hcl.MAX_BYTES else "replace")
+
+
+def _merge(into: dict[str, Written], later: Mapping[str, Written], changes: list[str]) -> None:
+    known = {key.path: key for key in model.all_keys()}
+    for path, written in later.items():
+        earlier = into.get(path)
+        new = written
+        if earlier is not None and isinstance(written.value, dict):
+            new = Written({**earlier.value, **written.value}, written.place)
+        elif earlier is not None and path in _GROWING:
+            new = Written((*earlier.value, *written.value), written.place)
+        if earlier is not None and earlier.value != new.value:
+            old, now = shown(known[path], earlier.value), shown(known[path], new.value)
+            changes.append(f"{path}: {old} ({earlier.place}) became {now} ({written.place})")
+        into[path] = new
+
+
+def _build(merged: Mapping[str, Written], dev: bool) -> Settings:
+    settings = Settings(name=socket.gethostname())
+    for path, value in _DEV.items() if dev else ():
+        settings = model.put(settings, path, value)
+    for path, written in merged.items():
+        settings = model.put(settings, path, written.value)
+    return settings
+
+
+def _flags(given: Mapping[str, Any]) -> Decoded:
+    out = Decoded({}, [])
+    known = {key.path: key for key in model.all_keys()}
+    for flag in FLAGS:
+        if flag.path and given.get(flag.name) is not None:
+            result = _flag_value(flag, known[flag.path], given[flag.name])
+            if isinstance(result, Fault):
+                message = f"Error parsing -{flag.name}: {result.message}"
+                out.problems.append(Problem(phase=Phase.LOAD, message=message, keys=(flag.path,)))
+            else:
+                out.values[flag.path] = Written(result, f"-{flag.name}")
+    return out
+
+
+def _flag_value(flag: Flag, key: model.Key, value: Any) -> Any:
+    if flag.kind == "list":
+        return tuple(value)
+    if flag.kind == "commas":
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if flag.kind == "map":
+        pairs = [pair for text in value for pair in text.split(",")]
+        bad = next((pair for pair in pairs if "=" not in pair), None)
+        if bad is not None:
+            return Fault(Phase.LOAD, f"{bad}: wants key=value", "")
+        return dict(pair.split("=", 1) for pair in pairs)
+    return convert(key, hcl.Scalar(value, 0, 0))
+
+
+def _notes(merged: Mapping[str, Written]) -> tuple[str, ...]:
+    out = []
+    if any(path.startswith(_SCHEDULER) for path in merged):
+        missing = [
+            f"{key.path.removeprefix(_SCHEDULER)} = {shown(key, key.default)}"
+            for key in model.all_keys()
+            if key.path.startswith(_SCHEDULER) and key.kind != "block" and key.path not in merged
+        ]
+        if missing:
+            out.append("default_scheduler_config takes built-in defaults: " + ", ".join(missing))
+    if any(f"server.{name}" in merged for name in _OLD_JOIN):
+        out.append("using deprecated retry_join fields. Upgrade configuration to use server_join")
+    return tuple(out)

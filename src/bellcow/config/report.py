@@ -1,0 +1,95 @@
+"""What the agent prints about its configuration, up to `==> Starting Nomad agent...`.
+
+Pure: it takes what was loaded and found, and returns lines. `config validate` prints the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.config import model
+from bellcow.config.decode import shown
+from bellcow.config.problem import Phase, Problem
+from bellcow.config.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bellcow.config.addresses import Machine
+    from bellcow.config.load import Loaded
+
+_ARROW = "==> "
+_INDENT = "    "
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Lines for the two outputs; `ok` when the agent may go on."""
+
+    stdout: tuple[str, ...]
+    stderr: tuple[str, ...]
+    ok: bool
+
+
+def report(loaded: Loaded, machine: Machine | None = None) -> Report:
+    """Check what was loaded and say everything about it, as the agent prints it."""
+    problems = find_problems(loaded, machine)
+    errors = [problem for problem in problems if not problem.warning]
+    stderr = [f"No configuration loaded from {path}" for path in loaded.empty]
+    told_error = False
+    for problem in problems:
+        # Nomad: it stops at the first error, so warnings behind one are not seen.
+        if problem.warning and told_error:
+            continue
+        told_error = told_error or not problem.warning
+        stderr.extend(_lines(problem, loaded))
+    first = min((problem.phase for problem in errors), default=None)
+    return Report(tuple(_announcements(loaded, first)), tuple(stderr), not errors)
+
+
+def find_problems(loaded: Loaded, machine: Machine | None = None) -> list[Problem]:
+    """Everything that is wrong with what was loaded, in the order of the start."""
+    broken = {key for problem in loaded.problems for key in problem.keys}
+    checked = validate(loaded.settings, origins=loaded.origins, dev=loaded.dev, machine=machine)
+    if any(problem.phase is Phase.LOAD for problem in loaded.problems):
+        # What could not be read would make others look missing: tell only of what was written.
+        checked = [
+            problem
+            for problem in checked
+            if not problem.warning and _about_written(problem, loaded, broken)
+        ]
+    return sorted([*loaded.problems, *checked], key=lambda problem: problem.phase)
+
+
+def _about_written(problem: Problem, loaded: Loaded, broken: set[str]) -> bool:
+    keys = set(problem.keys)
+    return bool(keys & loaded.origins.keys()) and not keys & broken
+
+
+def _lines(problem: Problem, loaded: Loaded) -> Sequence[str]:
+    """The known line first, then where it is and what is allowed."""
+    out = [_ARROW + problem.text]
+    if problem.warning:
+        return out
+    out.extend(_INDENT + place for place in problem.places)
+    keys = {key.path: key for key in model.all_keys()}
+    for path in problem.keys:
+        origin = loaded.origins.get(path, "-")
+        if problem.places or origin.startswith("-"):
+            continue
+        value = shown(keys[path], model.get(loaded.settings, path))
+        tail = f": {problem.allowed}" if problem.allowed else ""
+        out.append(f"{_INDENT}{origin}: {path} = {value}{tail}")
+    return out
+
+
+def _announcements(loaded: Loaded, first: Phase | None) -> Sequence[str]:
+    if first in {Phase.LOAD, Phase.CHECK}:
+        return ()
+    files = ", ".join(loaded.files)
+    known = f"Loaded configuration from {files}" if files else "No configuration files loaded"
+    out = [_ARROW + known]
+    if first is not Phase.TELEMETRY:
+        out.append(_ARROW + "Starting Nomad agent...")
+    return out
