@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bellcow.api.message import App, Response
+    from bellcow.api.protocol import Cycle
 
     Message = dict[str, Any]
     Receive = Callable[[], Awaitable[Message]]
@@ -33,7 +34,7 @@ def asgi(app: App, limits: HttpLimits | None = None) -> Asgi:
             raise RuntimeError(f"this is an HTTP server, not one for {scope['type']!r}")
         cycle = scope.get("extensions", {}).get(SCOPE_KEY)
         request = _request(scope) if cycle is None else cycle.request
-        response = await app.answer(request, AsgiBody(request, receive, bounds))
+        response = await app.answer(request, AsgiBody(request, receive, bounds, cycle))
         if cycle is None:
             await _send(request, response, send)
         else:
@@ -45,10 +46,13 @@ def asgi(app: App, limits: HttpLimits | None = None) -> Asgi:
 class AsgiBody:
     """A request's body (`message.Body`) over ASGI's `receive`."""
 
-    __slots__ = ("_length", "_limits", "_receive")
+    __slots__ = ("_cycle", "_length", "_limits", "_receive")
 
-    def __init__(self, request: Request, receive: Receive, limits: HttpLimits) -> None:
-        self._length = body_length(request)
+    def __init__(
+        self, request: Request, receive: Receive, limits: HttpLimits, cycle: Cycle | None = None
+    ) -> None:
+        self._cycle = cycle
+        self._length = body_length(request) if cycle is None else cycle.declared
         self._receive = receive
         self._limits = limits
 
@@ -57,6 +61,8 @@ class AsgiBody:
             return None
         if self._length > limit:
             raise _too_large(limit)
+        if self._cycle is not None and not self._cycle.more_body:
+            return await self._read(limit)  # all of it is here: a deadline would cost more than it
         try:
             async with asyncio.timeout(self._limits.body_s):
                 return await self._read(limit)

@@ -1,0 +1,136 @@
+"""TLS for the HTTP listener: contexts from PEM files, and new files for a context in use.
+
+Every refusal is an `Error` that names the file or the setting. It knows nothing of sockets.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bellcow.errors import Error, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Nomad: the older names are accepted. Nothing below 1.2 is ever spoken here.
+_VERSIONS: Final = {
+    "": ssl.TLSVersion.TLSv1_2,
+    "tls10": ssl.TLSVersion.TLSv1_2,
+    "tls11": ssl.TLSVersion.TLSv1_2,
+    "tls12": ssl.TLSVersion.TLSv1_2,
+    "tls13": ssl.TLSVersion.TLSv1_3,
+}
+
+# Nomad: the settings use Go's names. Those of TLS 1.3 cannot be chosen there either.
+_EXCHANGES: Final = {
+    "TLS_ECDHE_RSA_WITH_": "ECDHE-RSA-",
+    "TLS_ECDHE_ECDSA_WITH_": "ECDHE-ECDSA-",
+    "TLS_RSA_WITH_": "",
+}
+_BULK: Final = {
+    "CHACHA20_POLY1305": "CHACHA20-POLY1305",
+    "CHACHA20_POLY1305_SHA256": "CHACHA20-POLY1305",
+    "AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "AES_128_CBC_SHA256": "AES128-SHA256",
+    "AES_128_CBC_SHA": "AES128-SHA",
+    "AES_256_CBC_SHA": "AES256-SHA",
+}
+
+
+def make_context(
+    cert: str,
+    key: str,
+    ca: str = "",
+    *,
+    verify_client: bool = False,
+    min_version: str = "tls12",
+    ciphers: str = "",
+) -> ssl.SSLContext:
+    """A server's context. `ciphers` is a comma list of Go's names; empty means the built-in choice."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _version(min_version)
+    context.set_alpn_protocols(["http/1.1"])
+    # A resumed session would outlive the certificates and authorities that a reload takes away.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    if ciphers.strip():
+        context.set_ciphers(":".join(_cipher(name.strip()) for name in ciphers.split(",")))
+    _load_pair(context, cert, key)
+    if ca:
+        _load_authorities(context, ca)
+    if verify_client:
+        if not ca:
+            raise invalid("verifying clients needs ca_file: whose certificates are to be believed?")
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def reload(context: ssl.SSLContext, cert: str, key: str, ca: str = "") -> int:
+    """Read the files anew for the handshakes to come; open connections stay as they are.
+
+    Nothing changes when a file is bad. The result is how many authorities have left the file and are
+    believed all the same until a restart, because a context in use cannot forget one.
+    """
+    fresh = make_context(cert, key, ca)
+    gone = set(context.get_ca_certs(binary_form=True)) - set(fresh.get_ca_certs(binary_form=True))
+    _load_pair(context, cert, key)
+    if ca:
+        _load_authorities(context, ca)
+    return len(gone)
+
+
+def _version(name: str) -> ssl.TLSVersion:
+    if name not in _VERSIONS:
+        raise invalid(f'unsupported TLS version "{name}"')
+    return _VERSIONS[name]
+
+
+def _cipher(name: str) -> str:
+    for prefix, exchange in _EXCHANGES.items():
+        bulk = _BULK.get(name.removeprefix(prefix))
+        if name.startswith(prefix) and bulk is not None:
+            return exchange + bulk
+    raise invalid(f'unsupported TLS cipher "{name}"')
+
+
+def _load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
+    _check_readable((cert, key))
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except ssl.SSLError as fault:
+        raise _bad_pair(fault, cert, key) from fault
+
+
+def _bad_pair(fault: ssl.SSLError, cert: str, key: str) -> Error:
+    if fault.reason == "KEY_VALUES_MISMATCH":
+        return invalid(f"{key} is not the key of the certificate in {cert}")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cert)
+    except ssl.SSLError:
+        return invalid(f"{cert} holds no certificate in PEM form")
+    return invalid(f"{key} holds no private key in PEM form, or one locked with a password")
+
+
+def _load_authorities(context: ssl.SSLContext, ca: str) -> None:
+    _check_readable((ca,))
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as fault:
+        raise invalid(f"{ca} holds no certificate in PEM form") from fault
+
+
+def _check_readable(paths: Iterable[str]) -> None:
+    for path in paths:
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as fault:
+            raise invalid(f"cannot read {path}: {fault.strerror}") from fault
+
+
+def _no_password() -> str:
+    """Asked for when a key is locked. Without this the prompt would hold the start of the server."""
+    return ""
