@@ -8,10 +8,8 @@ word.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -30,8 +28,7 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Body = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class Takes:
+class Takes(NamedTuple):
     """How many arguments a command takes, how they are called, and what it says otherwise."""
 
     least: int
@@ -122,6 +119,8 @@ def _look_up(word: str, name: str, flags: Mapping[str, bool]) -> bool:
     if not name or name.startswith("-"):
         raise MisuseError(f"bad flag syntax: {word}")
     if name not in flags:
+        import difflib
+
         near = difflib.get_close_matches(name, flags, n=1, cutoff=0.75)
         more = f"\nDid you mean -{near[0]}?" if near else ""
         raise MisuseError(f"flag provided but not defined: -{name}{more}")

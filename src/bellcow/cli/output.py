@@ -7,7 +7,6 @@ everything else to standard error; color only where a person reads it.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 NONE = "<none>"
 _RED, _PLAIN = "\033[31m", "\033[0m"
 # Control characters other than tab and newline could drive the terminal of whoever reads.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 
 
 def say(text: str = "") -> None:
@@ -52,7 +51,7 @@ def note(text: str) -> None:
 
 
 def _harmless(text: str) -> str:
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return text.translate(_CONTROL)
 
 
 def wants_color(environment: Mapping[str, str], words: Sequence[str], *, terminal: bool) -> bool:
@@ -109,6 +108,8 @@ def go_list(values: Sequence[object] | None) -> str:
 
 def go_time(text: str) -> str:
     """An RFC 3339 time in UTC as Go prints it by itself: `2026-11-23 13:59:47.25 +0000 UTC`."""
+    import re
+
     found = re.fullmatch(r"(\d+-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z", text)
     if not found:
         return text

@@ -7,8 +7,7 @@ leaf is found under `module:attribute`.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A command: where its function stands, and its synopsis."""
 
     place: str
@@ -28,13 +26,12 @@ class Leaf:
     hidden: bool = False
 
 
-@dataclass(frozen=True)
-class Branch:
+class Branch(NamedTuple):
     """A group: its synopsis, what its help says, and what is below it."""
 
     synopsis: str
     text: str
-    below: dict[str, Leaf | Branch] = field(default_factory=dict)
+    below: dict[str, Leaf | Branch]
     usage: str = "<subcommand> [options]"
     hidden: bool = False
 

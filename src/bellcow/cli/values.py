@@ -5,17 +5,11 @@ Knows nothing of commands; every refusal is a ValueError with Go's text.
 
 from __future__ import annotations
 
-import re
-
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _UINT_MAX = (1 << 64) - 1
-_UINT_FORMS = (
-    (re.compile(r"0[xX]([0-9a-fA-F]+)"), 16),
-    (re.compile(r"0[bB]([01]+)"), 2),
-    (re.compile(r"0[oO]?([0-7]+)"), 8),
-    (re.compile(r"(0|[1-9][0-9]*)"), 10),
-)
+_BASES = {"0x": 16, "0b": 2, "0o": 8}
+_DIGITS = "0123456789abcdef"
 _ESCAPES = {
     '"': '\\"',
     "\\": "\\\\",
@@ -56,19 +50,16 @@ def parse_bool(text: str) -> bool:
 
 def parse_uint(text: str) -> int:
     """Go's `strconv.ParseUint` in base 0: decimal, `0x`, `0b`, and octal with `0` or `0o`."""
-    for form, base in _UINT_FORMS:
-        found = form.fullmatch(text)
-        # The length is checked before int(): a number of a million digits takes minutes to read.
-        if found and len(found[1].lstrip("0")) > 64:
-            break
-        if found:
-            number = int(found[1], base)
-            if number <= _UINT_MAX:
-                return number
-            break
-    else:
+    base = _BASES.get(text[:2].lower(), 0)
+    digits = text[2:] if base else text
+    if not base:
+        base = 8 if len(text) > 1 and text[0] == "0" else 10
+    if not digits or not set(digits.lower()) <= set(_DIGITS[:base]):
         raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: invalid syntax")
-    raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: value out of range")
+    # The length is looked at before int(): a number of a million digits takes minutes to read.
+    if len(digits.lstrip("0")) > 64 or int(digits, base) > _UINT_MAX:
+        raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: value out of range")
+    return int(digits, base)
 
 
 def parse_duration(text: str) -> int:
