@@ -47,6 +47,7 @@ _LATE_DURATIONS = {
     "log_rotate_duration": (Phase.CHECK, "Failed to parse log rotation duration: "),
 }
 _DURATION_HELP = "a duration is a number with a unit, such as 200ms, 30s, 5m or 1h30m"
+_FEW = 12  # as many keys as can be read in a message
 _SECRETS = {"server.encrypt", "acl.replication_token", "server.license_env"}
 
 
@@ -320,12 +321,13 @@ def _not_a_setting(path: tuple[str, ...], name: str, keys: Mapping[str, model.Ke
     if homes:
         where = " or ".join(_as_block(home) for home in homes[:3])
         return f"{full} is not a setting; {name} belongs into {where}"
-    if path:
-        known = ", ".join(key.name for key in keys.values() if key.priority != "C")
-        return f"{full} is not a setting; {'.'.join(path)} has {known}"
+    known = [key.name for key in keys.values() if key.priority != "C"]
+    if path and len(known) <= _FEW:
+        return f"{full} is not a setting; {'.'.join(path)} has {', '.join(known)}"
     return f"{full} is not a setting"
 
 
 def _as_block(path: str) -> str:
-    block = path.rpartition(".")[0]
-    return f"{block.replace('.', ' { ')} {{ }}" if block else "the top level"
+    """`server.server_join.retry_max` -> `server { server_join { } }`."""
+    names = path.split(".")[:-1]
+    return "".join(f"{name} {{ " for name in names) + " ".join("}" * len(names)) or "the top level"

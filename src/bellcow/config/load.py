@@ -98,7 +98,7 @@ def load(
         empty=tuple(empty),
         problems=tuple(problems),
         origins={path: written.place for path, written in merged.items()},
-        notes=_notes(merged),
+        notes=_notes(merged, dev),
         changes=tuple(changes),
     )
 
@@ -227,8 +227,10 @@ def _flag_value(flag: Flag, key: model.Key, value: Any) -> Any:
     return convert(key, hcl.Scalar(value, 0, 0))
 
 
-def _notes(merged: Mapping[str, Written]) -> tuple[str, ...]:
+def _notes(merged: Mapping[str, Written], dev: bool) -> tuple[str, ...]:
     out = []
+    if dev:
+        out.append("-dev starts the server part alone: there is no node agent yet")
     if any(path.startswith(_SCHEDULER) for path in merged):
         missing = [
             f"{key.path.removeprefix(_SCHEDULER)} = {shown(key, key.default)}"

@@ -6,8 +6,6 @@ only things looked at outside the settings are the files they name and the machi
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import stat
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bellcow.config import model
 from bellcow.config.addresses import AddressError, Machine, resolve_addresses
+from bellcow.config.derive import encrypt_key, server_directory
 from bellcow.config.problem import Phase, Problem, quoted
 from bellcow.model.scheduler import ALGORITHMS
 
@@ -144,22 +143,6 @@ def _check_names(given: _Given) -> Iterator[Problem]:
             yield _wrong(f"{key} must not be empty", key)
 
 
-def encrypt_key(settings: Settings) -> bytes:
-    """The key between servers; raises ValueError with Go's text when it is not base64."""
-    text = settings.server.encrypt.replace("\r", "").replace("\n", "")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError(f"illegal base64 data at input byte {_first_bad(text)}") from None
-
-
-def _first_bad(text: str) -> int:
-    """Where Go's decoder stops: at a foreign character or where padding is missing."""
-    found = re.match(r"[A-Za-z0-9+/]*", text)
-    end = found.end() if found else 0
-    return end if end < len(text) and text[end] != "=" else len(text) // 4 * 4
-
-
 def _check_encrypt(given: _Given) -> Iterator[Problem]:
     if not given.settings.server.encrypt:
         return
@@ -172,14 +155,10 @@ def _check_encrypt(given: _Given) -> Iterator[Problem]:
     if len(key) not in {16, 24, 32}:
         message = "failed to configure keyring: Invalid key: key size must be 16, 24 or 32 bytes"
         yield _problem(Phase.AGENT, message, "server.encrypt", allowed=allowed)
-    if (server_directory(given.settings) / "serf.keyring").exists():
+    directory = server_directory(given.settings)
+    if directory is not None and (directory / "serf.keyring").exists():
         message = "keyring exists but -encrypt given, using keyring"
         yield _warning(message, "server.encrypt")
-
-
-def server_directory(settings: Settings) -> Path:
-    """Where a server keeps its state."""
-    return Path(settings.server.data_dir or f"{settings.data_dir}/server")
 
 
 def _check_tls_files(given: _Given) -> Iterator[Problem]:

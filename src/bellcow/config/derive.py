@@ -1,0 +1,94 @@
+"""What follows from the settings and is asked for in more than one place."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bellcow.config.model import ServerJoin
+from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.scheduler import PreemptionConfig, SchedulerConfiguration
+
+if TYPE_CHECKING:
+    from bellcow.config.model import Settings
+
+
+def server_directory(settings: Settings) -> Path | None:
+    """Where a server keeps its state; None when it keeps it in memory only."""
+    if settings.server.data_dir:
+        return Path(settings.server.data_dir)
+    return Path(settings.data_dir) / "server" if settings.data_dir else None
+
+
+def server_join(settings: Settings) -> ServerJoin:
+    """Which servers to join, whichever of the two spellings was used."""
+    server = settings.server
+    new = server.server_join
+    if new.start_join or new.retry_join or not (server.start_join or server.retry_join):
+        return new
+    return ServerJoin(
+        retry_join=server.retry_join,
+        start_join=server.start_join,
+        retry_max=server.retry_max,
+        retry_interval=server.retry_interval,
+    )
+
+
+def scheduler_workers(settings: Settings) -> int:
+    """How many scheduling workers run here."""
+    given = settings.server.num_schedulers
+    return given if given is not None else os.cpu_count() or 1
+
+
+def first_scheduler_configuration(settings: Settings) -> SchedulerConfiguration:
+    """The scheduler configuration that the first leader of a new cluster stores."""
+    config = settings.server.default_scheduler_config
+    preemption = config.preemption_config
+    return SchedulerConfiguration(
+        scheduler_algorithm=config.scheduler_algorithm,
+        memory_oversubscription_enabled=config.memory_oversubscription_enabled,
+        reject_job_registration=config.reject_job_registration,
+        pause_eval_broker=config.pause_eval_broker,
+        node_limit_for_feasibility_checks=config.node_limit_for_feasibility_checks,
+        preemption_config=PreemptionConfig(
+            system_scheduler_enabled=preemption.system_scheduler_enabled,
+            sys_batch_scheduler_enabled=preemption.sysbatch_scheduler_enabled,
+            batch_scheduler_enabled=preemption.batch_scheduler_enabled,
+            service_scheduler_enabled=preemption.service_scheduler_enabled,
+        ),
+    )
+
+
+def first_autopilot_configuration(settings: Settings) -> AutopilotConfiguration:
+    """The autopilot configuration that the first leader of a new cluster stores."""
+    config = settings.autopilot
+    return AutopilotConfiguration(
+        cleanup_dead_servers=config.cleanup_dead_servers,
+        last_contact_threshold=config.last_contact_threshold,
+        max_trailing_logs=config.max_trailing_logs,
+        min_quorum=config.min_quorum,
+        server_stabilization_time=config.server_stabilization_time,
+        enable_redundancy_zones=config.enable_redundancy_zones,
+        disable_upgrade_migration=config.disable_upgrade_migration,
+        enable_custom_upgrades=config.enable_custom_upgrades,
+    )
+
+
+def encrypt_key(settings: Settings) -> bytes:
+    """The key between servers; raises ValueError with Go's text when it is not base64."""
+    text = settings.server.encrypt.replace("\r", "").replace("\n", "")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"illegal base64 data at input byte {_first_bad(text)}") from None
+
+
+def _first_bad(text: str) -> int:
+    """Where Go's decoder stops: at a foreign character or where padding is missing."""
+    found = re.match(r"[A-Za-z0-9+/]*", text)
+    end = found.end() if found else 0
+    return end if end < len(text) and text[end] != "=" else len(text) // 4 * 4

@@ -1,0 +1,57 @@
+"""The settings as tables for `docs/configuration.md`.
+
+`python -m bellcow.config.docs FILE` writes them into the page, between two marks.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bellcow.config import model
+from bellcow.config.decode import shown
+
+BEGIN = "<!-- settings: begin, written by python -m bellcow.config.docs -->"
+END = "<!-- settings: end -->"
+_EFFECT = {"A": "yes", "B": "in part", "C": "no"}
+
+
+def tables() -> str:
+    """One heading and one table for each block."""
+    return "\n".join(_tables(model.Settings, ""))
+
+
+def _tables(block: type[model.Block], path: str) -> list[str]:
+    keys = list(model.keys_of(block, f"{path}." if path else "").values())
+    rows = [_row(key) for key in keys if key.kind not in {"block", "any"}]
+    ignored = ", ".join(f"`{key.name}`" for key in keys if key.kind == "any")
+    out = [f"### `{path}`" if path else "### Top level", "", (block.__doc__ or "").strip(), ""]
+    out += ["| key | type | default | acted on | meaning |", "|---|---|---|---|---|", *rows, ""]
+    if ignored:
+        out += [f"Accepted without effect: {ignored}.", ""]
+    for key in keys:
+        if key.block is not None:
+            out += _tables(key.block, key.path)
+    return out
+
+
+def _row(key: model.Key) -> str:
+    default = "" if key.default in ("", None, (), {}) else f"`{_default(key)}`"
+    cells = (f"`{key.name}`", key.kind, default, _EFFECT[key.priority], key.help)
+    return "| " + " | ".join(cells) + " |"
+
+
+def _default(key: model.Key) -> str:
+    return str(key.default) if isinstance(key.default, str) else shown(key, key.default)
+
+
+def rewritten(text: str) -> str:
+    """A page with the part between the two marks as it should be."""
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
