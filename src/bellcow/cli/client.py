@@ -92,8 +92,8 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.address = settings.address.rstrip("/")
-        self.parts = _split(self.address)
+        self.parts = _split(settings.address)
+        self.address = _shown(self.parts)
         _check_tls_files(settings)
         self.pool = _pool(self.parts, settings)
 
@@ -152,7 +152,7 @@ class Client:
     ) -> Answer:
         """One request, whatever its status."""
         target = self.target(path, query)
-        shown = f'{method.capitalize()} "{_shown(self.parts)}{target}"'
+        shown = f'{method.capitalize()} "{self.address}{target}"'
         try:
             response = self.pool.urlopen(
                 method,
@@ -199,7 +199,9 @@ def _split(address: str) -> Any:
 
 
 def _shown(parts: Any) -> str:
-    return f"{parts.scheme}://{parts.netloc}"
+    """The address without what follows host and port: the API always is at the root."""
+    where = _socket_path(parts) if parts.scheme == "unix" else parts.netloc
+    return f"{parts.scheme}://{where}"
 
 
 def _socket_path(parts: Any) -> str:
@@ -263,6 +265,8 @@ def _context(settings: Settings) -> ssl.SSLContext:
             f"Error initializing client: cannot use the TLS files: {error}"
         ) from error
     if settings.tls_skip_verify:
+        # Whoever asks for this has been told; a warning before every answer helps nobody.
+        urllib3.disable_warnings(urllib3_errors.InsecureRequestWarning)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

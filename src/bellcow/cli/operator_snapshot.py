@@ -106,12 +106,11 @@ def _confirm(info: Info, address: str, *, yes: bool, force: bool) -> None:
             raise CommandError("-force needs -yes as well where nobody can be asked")
         return
     from bellcow.clock import SystemClock
-    from bellcow.license.rules import parse_time
 
     objects = sum(count for _, count, _ in info.stats)
     note(f"This replaces the state of the cluster at {address}")
-    saved = age(SystemClock().wall_ns() - parse_time(info.created)) if info.created else "unknown"
-    note(f"by {objects} objects of index {info.index}, saved {saved}.")
+    ago = age(SystemClock().wall_ns() - info.created_ns) if info.created_ns else "nobody knows when"
+    note(f"by {objects} objects of index {info.index}, saved {ago}.")
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
@@ -133,8 +132,10 @@ def inspect(*, as_json: bool, template: str, words: tuple[str, ...]) -> None:
     say(_text(info) if shown is None else shown)
 
 
-def _by_size(info: Info) -> list[tuple[str, int, int]]:
-    return sorted(info.stats, key=lambda stat: (-stat[2], stat[0]))
+def _created(info: Info) -> str:
+    from bellcow.wire import rfc3339
+
+    return rfc3339(info.created_ns) if info.created_ns else ""
 
 
 def _data(info: Info) -> dict[str, Any]:
@@ -145,10 +146,10 @@ def _data(info: Info) -> dict[str, Any]:
             "Index": info.index,
             "Term": info.term,
             "Version": info.version,
-            "Created": info.created,
+            "Created": _created(info),
         },
         "Stats": [
-            {"Name": kind, "Count": count, "Size": taken} for kind, count, taken in _by_size(info)
+            {"Name": kind, "Count": count, "Size": taken} for kind, count, taken in info.stats
         ],
     }
 
@@ -161,10 +162,13 @@ def _text(info: Info) -> str:
             ("Index", info.index),
             ("Term", info.term),
             ("Version", info.version),
-            ("Created", info.created),
+            ("Created", _created(info)),
         ]
     )
-    rows = [[kind, str(count), size(taken)] for kind, count, taken in _by_size(info)]
+    rows = [[kind, str(count), size(taken)] for kind, count, taken in info.stats]
     total = sum(taken for _, _, taken in info.stats)
     counts = table([["Type", "Count", "Size"], *rows, ["", "", ""], ["Total", "", size(total)]])
-    return f"{facts}\n\n{counts}"
+    largest = table(
+        [["Largest", "Name", "Size"], *([kind, name, size(n)] for kind, name, n in info.largest)]
+    )
+    return "\n\n".join([facts, counts, *([largest] if info.largest else [])])

@@ -78,6 +78,7 @@ _SNAPSHOT = Branch(
             "operator_snapshot:restore", "Replace the state by that of a snapshot file"
         ),
         "save": Leaf("operator_snapshot:save", "Save the state to a file"),
+        "state": Leaf("snapshot_state:state", "Print every object of a snapshot file"),
     },
 )
 _GOSSIP = Branch(

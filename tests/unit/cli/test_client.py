@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import socketserver
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bellcow.cli.client import Client
+from bellcow.cli.failure import CommandError, RequestError
+from bellcow.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PATH = "/v1/operator/raft/configuration"
+
+
+def test_what_every_request_carries(server: Any) -> None:
+    settings = Settings(
+        address=server.address + "/", region="r", namespace="n", token="s", http_auth="u:p"
+    )
+    server.on("GET /v1/x", {"a": 1})
+    assert Client(settings).get("/v1/x", stale="") == {"a": 1}
+    request = server.requests[0]
+    assert request.target == "/v1/x?namespace=n&region=r&stale="
+    assert request.headers["X-Nomad-Token"] == "s"
+    assert request.headers["authorization"] == "Basic dTpw"
+
+
+def test_a_path_with_a_query_keeps_it(server: Any) -> None:
+    server.on("GET /v1/x", [])
+    Client(Settings(address=server.address, region="r")).get("/v1/x?a=1&a=2")
+    assert server.requests[0].target == "/v1/x?a=1&a=2&region=r"
+
+
+def test_a_refusal_keeps_the_words_of_the_server(server: Any) -> None:
+    server.on("GET /v1/x", b"1 error occurred:\n\t* no\n\n", 403)
+    with pytest.raises(RequestError) as caught:
+        Client(Settings(address=server.address)).get("/v1/x")
+    assert caught.value.message == ("Unexpected response code: 403 (1 error occurred:\n\t* no\n\n)")
+    assert (caught.value.status, caught.value.body) == (403, "1 error occurred:\n\t* no\n\n")
+
+
+def test_an_answer_that_is_no_json_names_the_request(server: Any) -> None:
+    server.on("GET /v1/x", b"<html>")
+    with pytest.raises(RequestError, match=r"the answer of http://.*/v1/x is not JSON"):
+        Client(Settings(address=server.address)).get("/v1/x")
+
+
+def test_an_empty_answer_to_a_put_is_nothing(server: Any) -> None:
+    server.on("PUT /v1/x", b"")
+    assert Client(Settings(address=server.address)).put("/v1/x", {"A": 1}) is None
+    assert server.requests[0].json == {"A": 1}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(("method", "word"), [("GET", "Get"), ("PUT", "Put"), ("DELETE", "Delete")])
+def test_nobody_listening_is_told_as_go_does(method: str, word: str) -> None:
+    where = f"127.0.0.1:{free_port()}"
+    with pytest.raises(RequestError) as caught:
+        Client(Settings(address=f"http://{where}", region="mars")).request(method, PATH)
+    assert caught.value.message == (
+        f'{word} "http://{where}{PATH}?region=mars": dial tcp {where}: connect: connection refused'
+    )
+
+
+def test_an_unknown_host_is_told_as_go_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(RequestError, match=r"dial tcp: lookup no\.such\.host: no such host$"):
+        Client(Settings(address="http://no.such.host:1")).get(PATH)
+
+
+class _Hangs(socketserver.BaseRequestHandler):
+    """Takes the request and closes without an answer; counts how often."""
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        self.server.count += 1  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def closing() -> Iterator[Any]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Hangs) as tcp:
+        tcp.count = 0  # type: ignore[attr-defined]
+        thread = threading.Thread(target=tcp.serve_forever, args=(0.01,))
+        thread.start()
+        yield tcp
+        tcp.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("method", "times"), [("GET", 2), ("PUT", 1), ("DELETE", 1)])
+def test_only_a_get_is_sent_again_when_the_connection_breaks(
+    closing: Any, method: str, times: int
+) -> None:
+    address = f"http://127.0.0.1:{closing.server_address[1]}"
+    with pytest.raises(RequestError, match=f'^{method.capitalize()} "{address}/v1/x": EOF$'):
+        Client(Settings(address=address)).request(method, "/v1/x")
+    assert closing.count == times
+
+
+def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
+    path = str(tmp_path / "s.sock")
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+
+    with socketserver.UnixStreamServer(path, Handler) as unix:
+        thread = threading.Thread(target=unix.handle_request)
+        thread.start()
+        assert Client(Settings(address=f"unix://{path}")).get("/v1/x") is True
+        thread.join()
+
+
+def test_a_missing_socket_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.sock"
+    with pytest.raises(RequestError) as caught:
+        Client(Settings(address=f"unix://{path}")).get("/v1/x")
+    assert f"dial unix {path}: connect: no such file or directory" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"client_cert": "c"},
+            "Error initializing client: Both client cert and client key must be provided",
+        ),
+        (
+            {"ca_cert": "/none.pem"},
+            "Error initializing client: Error loading CA File: open /none.pem: no such file",
+        ),
+        (
+            {"client_cert": "/none.pem", "client_key": "/none.key"},
+            "Error initializing client: open /none.pem: no such file or directory",
+        ),
+        ({"address": "http://"}, "Error initializing client: invalid address 'http://': no host"),
+        ({"address": "http://h:port"}, "Error initializing client: invalid address"),
+        ({"address": "ftp://h"}, 'Error initializing client: unsupported protocol scheme "ftp"'),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(
+    settings: dict[str, str], message: str
+) -> None:
+    with pytest.raises(CommandError) as caught:
+        Client(Settings(**settings))  # type: ignore[arg-type]
+    assert caught.value.message.startswith(message)
+
+
+def test_tls_to_a_plain_port_says_so(server: Any) -> None:
+    address = server.address.replace("http:", "https:")
+    with pytest.raises(RequestError) as caught:
+        Client(Settings(address=address)).get("/v1/x")
+    assert caught.value.message == (
+        f'Get "{address}/v1/x": http: server gave HTTP response to HTTPS client'
+    )
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-signed certificate for server.global.nomad and its key, in one file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + dt.timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("server.global.nomad")]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "both.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> Iterator[Callable[..., Settings]]:
+    """A TLS server that answers `true`; makes settings for it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                with context.wrap_socket(self.request, server_side=True) as stream:
+                    stream.recv(65536)
+                    stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+            except OSError:
+                pass  # the client did not like the certificate
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as tcp:
+        thread = threading.Thread(target=tcp.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"https://127.0.0.1:{tcp.server_address[1]}"
+        yield lambda **more: Settings(address=address, **more)
+        tcp.shutdown()
+        thread.join()
+
+
+def test_an_unknown_authority_is_refused(tls: Callable[..., Settings]) -> None:
+    with pytest.raises(RequestError, match="x509: self-signed certificate"):
+        Client(tls()).get("/v1/x")
+
+
+def test_a_known_authority_and_the_right_name_are_accepted(
+    tls: Callable[..., Settings], certificate: Path
+) -> None:
+    settings = tls(ca_cert=str(certificate), tls_server_name="server.global.nomad")
+    assert Client(settings).get("/v1/x") is True
+
+
+def test_a_wrong_name_is_refused(tls: Callable[..., Settings], certificate: Path) -> None:
+    with pytest.raises(RequestError, match="x509: "):
+        Client(tls(ca_cert=str(certificate))).get("/v1/x")
+
+
+def test_checks_can_be_switched_off(tls: Callable[..., Settings]) -> None:
+    assert Client(tls(tls_skip_verify=True)).get("/v1/x") is True

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bellcow import __version__
+from bellcow.cli.main import run
+from bellcow.cli.tree import TREE, Branch, LazyGroup, Leaf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+USAGE = "Usage: nomad [-version] [-help] [-autocomplete-(un)install] <command> [args]\n"
+
+
+def leaves(branch: Branch = TREE, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, below in branch.below.items():
+        if isinstance(below, Leaf):
+            yield (*path, name)
+        else:
+            yield from leaves(below, (*path, name))
+
+
+def branches(branch: Branch = TREE, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, below in branch.below.items():
+        if isinstance(below, Branch):
+            yield (*path, name)
+            yield from branches(below, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ((), 127),
+        (("",), 127),
+        (("bogus",), 127),
+        (("bogus", "-h"), 127),
+        (("-h",), 0),
+        (("-help",), 0),
+    ],
+)
+def test_without_a_known_command_the_top_help_is_shown(
+    cli: Callable[..., Any], words: tuple[str, ...], status: int
+) -> None:
+    result = cli(*words)
+    assert (result.status, result.err) == (status, "")
+    assert result.out.startswith(USAGE)
+    assert "\nCommon commands:\n" in result.out
+    assert "\n    operator    " in result.out
+
+
+def test_a_misspelt_command_gets_a_suggestion(cli: Callable[..., Any]) -> None:
+    result = cli("opertor")
+    assert result.status == 127
+    assert result.err == "There is no command 'opertor'; did you mean 'nomad operator'?\n"
+
+
+@pytest.mark.parametrize("path", list(branches()))
+def test_each_group_shows_its_help_and_ends_with_one(
+    cli: Callable[..., Any], path: tuple[str, ...]
+) -> None:
+    bare, bogus, asked = cli(*path), cli(*path, "bogus"), cli(*path, "-h")
+    assert bare.out.startswith(f"Usage: nomad {' '.join(path)} <subcommand> [options]")
+    assert "\n\nSubcommands:\n    " in bare.out
+    assert (bare.status, bogus.status, asked.status) == (1, 1, 0)
+    assert bare.out == bogus.out == asked.out
+    assert bare.err == ""
+
+
+@pytest.mark.parametrize("path", list(leaves()))
+@pytest.mark.parametrize("word", ["-h", "-help", "--help"])
+def test_each_command_has_help(cli: Callable[..., Any], path: tuple[str, ...], word: str) -> None:
+    result = cli(*path, word)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith(f"Usage: nomad {' '.join(path)}")
+    assert len(result.out.splitlines()) > 2
+
+
+@pytest.mark.parametrize("path", list(leaves()))
+def test_each_command_refuses_a_flag_it_does_not_know(
+    cli: Callable[..., Any], path: tuple[str, ...]
+) -> None:
+    result = cli(*path, "-no-such-flag")
+    name = " ".join(path)
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        "flag provided but not defined: -no-such-flag\n"
+        f"For additional help try 'nomad {name} -help'\n"
+    )
+
+
+@pytest.mark.parametrize("path", list(leaves()))
+def test_each_synopsis_and_flag_has_a_text(path: tuple[str, ...]) -> None:
+    root = LazyGroup(None, TREE)
+    ctx = root.make_context("bellcow", list(path), resilient_parsing=True)
+    command: Any = root
+    for name in path:
+        command = command.get_command(ctx, name)
+    for param in command.get_params(ctx):
+        assert param.param_type_name == "argument" or param.help
+
+
+@pytest.mark.parametrize("words", [("version",), ("-version",), ("--version",), ("-v",)])
+def test_the_version_names_the_program_it_was_called_as(
+    cli: Callable[..., Any], words: tuple[str, ...]
+) -> None:
+    assert cli(*words).out == "Nomad v1.0.18\n"
+    ours = cli(*words, program="/usr/bin/bellcow")
+    assert ours.out == f"bellcow v{__version__} (Nomad API v1.0.18)\n"
+
+
+def test_a_flag_before_the_command_is_refused_with_where_it_goes(cli: Callable[..., Any]) -> None:
+    result = cli("-stale", "operator", "raft", "list-peers")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("Flags go after the command: -stale stands before it\n")
+    inner = cli("operator", "-stale", "raft")
+    assert inner.err.startswith("Flags go after the command: -stale stands before it\n")
+
+
+def test_color_flags_may_stand_before_the_command(cli: Callable[..., Any]) -> None:
+    assert cli("-no-color", "version").out == "Nomad v1.0.18\n"
+
+
+def test_a_help_flag_before_the_command_is_for_the_command(cli: Callable[..., Any]) -> None:
+    assert cli("-h", "operator", "raft").out.startswith("Usage: nomad operator raft <sub")
+
+
+def test_an_interrupt_ends_with_130(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LazyGroup, "invoke", interrupted)
+    assert cli("version").status == 130
+
+
+def test_a_closed_pipe_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = f"{sys.executable} -m bellcow.cli.main version; echo $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", f"(sleep 0.3; {command}) | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "141\n"
+
+
+def test_the_program_starts_without_what_only_servers_need() -> None:
+    heavy = ("numpy", "asyncio", "ssl", "uvicorn", "structlog", "cryptography", "rich")
+    code = (
+        "import sys, bellcow.cli.main\n"
+        f"print([name for name in {(*heavy, 'msgspec', 'urllib3')!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_version_takes_less_than_60_ms_over_the_bare_interpreter() -> None:
+    import time
+
+    def fastest(*words: str) -> float:
+        took = []
+        for _ in range(15):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+            took.append(time.perf_counter() - start)
+        return min(took)
+
+    bare = fastest("-c", "pass")
+    ours = fastest("-c", "from bellcow.cli.main import run; run(['bellcow', 'version'])")
+    assert ours - bare < 0.060
+
+
+def test_the_console_entry_is_the_one_that_is_declared() -> None:
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
+    assert 'bellcow = "bellcow.cli.main:run"' in text
+    assert callable(run)
