@@ -314,13 +314,16 @@ def _not_a_setting(path: tuple[str, ...], name: str, keys: Mapping[str, model.Ke
     import difflib
 
     full = ".".join((*path, name))
+    homes = [
+        _as_block(key.path)
+        for key in model.all_keys()
+        if key.name == name and key.priority != "C" and not key.path.startswith("client.")
+    ]
+    if homes:
+        return f"{full} is not a setting; {name} belongs into {' or '.join(homes[:3])}"
     near = difflib.get_close_matches(name, keys, n=1)
     if near:
         return f'{full} is not a setting; did you mean "{near[0]}"?'
-    homes = [key.path for key in model.all_keys() if key.name == name and key.priority != "C"]
-    if homes:
-        where = " or ".join(_as_block(home) for home in homes[:3])
-        return f"{full} is not a setting; {name} belongs into {where}"
     known = [key.name for key in keys.values() if key.priority != "C"]
     if path and len(known) <= _FEW:
         return f"{full} is not a setting; {'.'.join(path)} has {', '.join(known)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from pathlib import Path
@@ -15,6 +14,9 @@ from bellcow.model.scheduler import PreemptionConfig, SchedulerConfiguration
 
 if TYPE_CHECKING:
     from bellcow.config.model import Settings
+
+_DIGITS = re.compile(r"[A-Za-z0-9+/]*")
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 def server_directory(settings: Settings) -> Path | None:
@@ -81,14 +83,22 @@ def first_autopilot_configuration(settings: Settings) -> AutopilotConfiguration:
 def encrypt_key(settings: Settings) -> bytes:
     """The key between servers; raises ValueError with Go's text when it is not base64."""
     text = settings.server.encrypt.replace("\r", "").replace("\n", "")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError(f"illegal base64 data at input byte {_first_bad(text)}") from None
+    if not _BASE64.fullmatch(text):
+        raise ValueError(f"illegal base64 data at input byte {_first_bad(text)}")
+    return base64.b64decode(text)
 
 
 def _first_bad(text: str) -> int:
-    """Where Go's decoder stops: at a foreign character or where padding is missing."""
-    found = re.match(r"[A-Za-z0-9+/]*", text)
+    """Where Go's decoder stops: at a foreign character, or where padding is wrong."""
+    found = _DIGITS.match(text)
     end = found.end() if found else 0
-    return end if end < len(text) and text[end] != "=" else len(text) // 4 * 4
+    left_over = end % 4
+    if end == len(text):
+        return end - left_over
+    if text[end] != "=" or left_over < 2:
+        return end
+    if left_over == 3:
+        return end + 1
+    if end + 1 == len(text):
+        return len(text)
+    return end + 2 if text[end + 1] == "=" else end

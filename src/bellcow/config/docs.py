@@ -18,12 +18,13 @@ _EFFECT = {"A": "yes", "B": "in part", "C": "no"}
 
 def tables() -> str:
     """One heading and one table for each block."""
-    return "\n".join(_tables(model.Settings, ""))
+    return "\n".join(_tables(model.Settings, "", ""))
 
 
-def _tables(block: type[model.Block], path: str) -> list[str]:
+def _tables(block: type[model.Block], path: str, inherited: str) -> list[str]:
+    """`inherited` is the priority of a block around this one that has no effect."""
     keys = list(model.keys_of(block, f"{path}." if path else "").values())
-    rows = [_row(key) for key in keys if key.kind not in {"block", "any"}]
+    rows = [_row(key, inherited) for key in keys if key.kind not in {"block", "any"}]
     ignored = ", ".join(f"`{key.name}`" for key in keys if key.kind == "any")
     out = [f"### `{path}`" if path else "### Top level", "", (block.__doc__ or "").strip(), ""]
     out += ["| key | type | default | acted on | meaning |", "|---|---|---|---|---|", *rows, ""]
@@ -31,13 +32,13 @@ def _tables(block: type[model.Block], path: str) -> list[str]:
         out += [f"Accepted without effect: {ignored}.", ""]
     for key in keys:
         if key.block is not None:
-            out += _tables(key.block, key.path)
+            out += _tables(key.block, key.path, inherited or key.priority.strip("AB"))
     return out
 
 
-def _row(key: model.Key) -> str:
+def _row(key: model.Key, inherited: str) -> str:
     default = "" if key.default in ("", None, (), {}) else f"`{_default(key)}`"
-    cells = (f"`{key.name}`", key.kind, default, _EFFECT[key.priority], key.help)
+    cells = (f"`{key.name}`", key.kind, default, _EFFECT[inherited or key.priority], key.help)
     return "| " + " | ".join(cells) + " |"
 
 

@@ -121,11 +121,12 @@ def _environment(environment: Mapping[str, str]) -> dict[str, Written]:
 def _read(path: str, problems: list[Problem]) -> Iterable[tuple[str, Decoded]]:
     """The files behind a path with what they say; what cannot be read goes to `problems`."""
     before = f"Error loading configuration from {path}: "
+    verb = "stat"
     try:
-        names = _files_in(path) if _is_directory(path) else [os.path.normpath(path)]
+        directory = _is_directory(path)
+        verb = "open"
+        names = _files_in(path) if directory else [os.path.normpath(path)]
     except OSError as error:
-        # Nomad: a directory that cannot be listed is opened, a missing path is only looked at.
-        verb = "stat" if isinstance(error, FileNotFoundError) else "open"
         problems.append(_unreadable(before, verb, path, error))
         return
     for name in names:

@@ -1,0 +1,35 @@
+"""The page of settings is the declarations, written out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bellcow.config import docs, model
+
+PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
+
+
+def test_the_page_is_up_to_date():
+    text = PAGE.read_text(encoding="utf-8")
+    hint = "run: python -m bellcow.config.docs docs/configuration.md"
+    assert docs.rewritten(text) == text, hint
+
+
+def test_every_key_stands_on_the_page():
+    text = docs.tables()
+    missing = [key.path for key in model.all_keys() if f"`{key.name}`" not in text]
+    assert [path for path in missing if f"### `{path}`" not in text] == []
+
+
+def test_what_is_below_an_ignored_block_is_shown_without_effect():
+    section = docs.tables().partition("### `client.server_join`")[2]
+    assert "| no |" in section
+    assert "| yes |" not in section
+
+
+def test_writing_again_changes_nothing():
+    once = docs.rewritten(f"before\n{docs.BEGIN}\nOUTDATED\n{docs.END}\nafter\n")
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "OUTDATED" not in once
+    assert docs.rewritten(once) == once
