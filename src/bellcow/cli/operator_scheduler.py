@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from bellcow.cli.changes import set_with_cas
 from bellcow.cli.failure import CommandError, failing
-from bellcow.cli.goflags import UINT, flag, switch, three_state
+from bellcow.cli.goflags import UINT, GoType, flag, switch, three_state
 from bellcow.cli.output import formatted, go_bool, pairs, say
 from bellcow.cli.session import Session, as_data, command
 from bellcow.cli.values import parse_uint, quote
@@ -42,6 +40,15 @@ _PREEMPTION = {
 }
 
 
+def _algorithm(text: str) -> str:
+    if text not in {"binpack", "spread"}:
+        raise ValueError("must be binpack or spread")
+    return text
+
+
+_ALGORITHM = GoType("algorithm", _algorithm)
+
+
 @command("Shows the settings of the scheduler.\n\nNeeds operator:read.")
 @as_data
 def get_config(session: Session, *, as_json: bool, template: str) -> None:
@@ -72,7 +79,7 @@ def _value(settings: dict[str, Any], path: str) -> str:
     "scheduler-algorithm",
     "binpack|spread",
     "Fill nodes one after the other, or use all evenly.",
-    kind=click.Choice(["binpack", "spread"]),
+    kind=_ALGORITHM,
 )
 @three_state("memory-oversubscription", "Let tasks use more memory than they reserve.")
 @three_state("reject-job-registration", "Refuse new jobs from all but management tokens.")

@@ -27,7 +27,7 @@ def complete(
 def test_the_commands_of_a_group_are_offered(complete: Callable[[str], list[str]]) -> None:
     assert complete("nomad operator raft ") == ["list-peers", "remove-peer", "transfer-leadership"]
     assert complete("nomad op") == ["operator"]
-    assert complete("nomad operator snapshot s") == ["save"]
+    assert complete("nomad operator snapshot s") == ["save", "state"]
 
 
 def test_hidden_commands_are_not_offered(complete: Callable[[str], list[str]]) -> None:

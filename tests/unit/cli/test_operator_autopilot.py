@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bellcow.cli.operator_autopilot import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATH = "/v1/operator/autopilot/configuration"
+HEALTH = "/v1/operator/autopilot/health"
+CONFIG = {
+    "LastContactThreshold": "200ms",
+    "ServerStabilizationTime": "10s",
+    "CleanupDeadServers": True,
+    "MaxTrailingLogs": 250,
+    "MinQuorum": 0,
+    "EnableRedundancyZones": False,
+    "DisableUpgradeMigration": False,
+    "EnableCustomUpgrades": False,
+    "CreateIndex": 4,
+    "ModifyIndex": 9,
+}
+SHOWN = """CleanupDeadServers = true
+LastContactThreshold = 200ms
+MaxTrailingLogs = 250
+MinQuorum = 0
+ServerStabilizationTime = 10s
+EnableRedundancyZones = false
+DisableUpgradeMigration = false
+EnableCustomUpgrades = false
+"""
+
+
+def test_the_settings_are_shown_in_their_order(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {PATH}", CONFIG)
+    result = cli("operator", "autopilot", "get-config")
+    assert (result.status, result.out, result.err) == (0, SHOWN, "")
+    assert cli("operator", "autopilot", "get-config", "-t", "{{.MinQuorum}}").out == "0\n"
+
+
+def test_only_what_is_given_changes(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {PATH}", CONFIG)
+    server.on(f"PUT {PATH}", b"true")
+    result = cli(
+        "operator",
+        "autopilot",
+        "set-config",
+        "-cleanup-dead-servers=false",
+        "-max-trailing-logs=0x64",
+        "-last-contact-threshold=1500ms",
+        "-enable-custom-upgrades",
+        "T",
+        "-verbose",
+    )
+    assert result.status == 0
+    assert result.out == (
+        "Configuration updated!\n"
+        "LastContactThreshold: 200ms -> 1.5s\n"
+        "CleanupDeadServers: true -> false\n"
+        "MaxTrailingLogs: 250 -> 100\n"
+        "EnableCustomUpgrades: false -> true\n"
+    )
+    put = server.requests[1]
+    assert put.target == f"{PATH}?cas=9"
+    assert put.json == {
+        **CONFIG,
+        "CleanupDeadServers": False,
+        "MaxTrailingLogs": 100,
+        "LastContactThreshold": "1.5s",
+        "EnableCustomUpgrades": True,
+    }
+
+
+def test_nothing_to_change_is_an_error(cli: Callable[..., Any], server: Any) -> None:
+    result = cli("operator", "autopilot", "set-config")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        "Give at least one setting to change\n"
+        "For additional help try 'nomad operator autopilot set-config -help'\n"
+    )
+    assert server.requests == []
+
+
+def test_somebody_else_being_faster_twice_is_told(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {PATH}", CONFIG)
+    server.on(f"PUT {PATH}", b"false")
+    result = cli("operator", "autopilot", "set-config", "-min-quorum=3")
+    assert (result.status, result.err) == (1, "")
+    assert result.out == "Configuration could not be atomically updated, please try again\n"
+    assert [request.method for request in server.requests] == ["GET", "PUT", "GET", "PUT"]
+
+
+def test_each_step_has_its_error(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {PATH}", b"No cluster leader", 500)
+    assert cli("operator", "autopilot", "set-config", "-min-quorum=3").err == (
+        "Error querying for Autopilot configuration: "
+        "Unexpected response code: 500 (No cluster leader)\n"
+    )
+    server.answers.clear()
+    server.on(f"GET {PATH}", CONFIG)
+    server.on(f"PUT {PATH}", b"Permission denied", 403)
+    assert cli("operator", "autopilot", "set-config", "-min-quorum=3").err == (
+        "Error setting Autopilot configuration: Unexpected response code: 403 (Permission denied)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("-cleanup-dead-servers", "flag needs an argument: -cleanup-dead-servers"),
+        (
+            "-cleanup-dead-servers=maybe",
+            (
+                'invalid value "maybe" for flag -cleanup-dead-servers: '
+                'strconv.ParseBool: parsing "maybe": invalid syntax'
+            ),
+        ),
+        (
+            "-last-contact-threshold=soon",
+            'invalid value "soon" for flag -last-contact-threshold: time: invalid duration "soon"',
+        ),
+        (
+            "-max-trailing-logs=-1",
+            (
+                'invalid value "-1" for flag -max-trailing-logs: '
+                'strconv.ParseUint: parsing "-1": invalid syntax'
+            ),
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_in_go_words(cli: Callable[..., Any], word: str, text: str) -> None:
+    result = cli("operator", "autopilot", "set-config", word)
+    assert (result.status, result.out) == (1, "")
+    assert result.err.splitlines()[0] == text
+
+
+def server_health(name: str, **more: Any) -> dict[str, Any]:
+    known = {
+        "ID": f"id-{name}",
+        "Name": name,
+        "Address": "127.0.0.1:1",
+        "SerfStatus": "alive",
+        "Version": "1.0.18",
+        "Leader": False,
+        "Voter": True,
+        "Healthy": True,
+        "LastContact": "10ms",
+        "LastTerm": 2,
+        "LastIndex": 1000,
+        "StableSince": "2026-11-23T14:00:19Z",
+    }
+    return {**known, **more}
+
+
+LEADER = server_health("c1", Leader=True, LastContact="0s")
+
+
+def test_a_healthy_cluster_ends_with_zero(cli: Callable[..., Any], server: Any) -> None:
+    answer = {"Healthy": True, "FailureTolerance": 0, "Servers": [LEADER]}
+    server.on(f"GET {HEALTH}", answer)
+    result = cli("operator", "autopilot", "health")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith(
+        "Healthy: true\nFailureTolerance: 0\nLeader: id-c1\nVoters:  \n\tid-c1\nServers: \n"
+        "ID     Name  Address      SerfStatus  Version  Leader  Voter  Healthy  LastContact"
+    )
+    assert result.out.endswith("2026-11-23T14:00:19Z\n\n")
+
+
+def test_an_unhealthy_cluster_is_shown_with_its_reasons(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    sick = server_health("c2", Healthy=False, LastContact="5s")
+    answer = {"Healthy": False, "FailureTolerance": 0, "Servers": [LEADER, sick]}
+    server.on(f"GET {HEALTH}", answer, 429)
+    server.on(f"GET {PATH}", CONFIG)
+    result = cli("operator", "autopilot", "health")
+    assert (result.status, result.err) == (1, "")
+    assert result.out.endswith(
+        "\nUnhealthy: c2: no contact with the leader for 5s, allowed are 200ms\n"
+    )
+    shown = cli("operator", "autopilot", "health", "-json")
+    assert (shown.status, shown.out[:27]) == (1, '{\n    "FailureTolerance": 0')
+
+
+def test_a_new_leader_has_no_health_yet(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {HEALTH}", {"Healthy": False, "FailureTolerance": 0, "Servers": None}, 429)
+    result = cli("operator", "autopilot", "health")
+    assert result.status == 1
+    assert "the leader is new" in result.out
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ({"SerfStatus": "failed"}, "the other servers see it as failed"),
+        ({"LastContact": "-1ns"}, "it does not answer the leader"),
+        ({"LastContact": "1s"}, "no contact with the leader for 1s, allowed are 200ms"),
+        ({"LastTerm": 1}, "its last entry is of term 1, the leader's of 2"),
+        ({"LastIndex": 700}, "it trails by 300 entries, allowed are 250"),
+        ({}, "it was unhealthy when the leader last looked"),
+    ],
+)
+def test_why_a_server_is_unhealthy(state: dict[str, Any], text: str) -> None:
+    assert reason(server_health("c2", **state), LEADER, CONFIG) == text

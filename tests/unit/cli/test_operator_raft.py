@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONFIGURATION = "/v1/operator/raft/configuration"
+IDS = ("2e208566-1909-adfd-7a8a-6529318af50f", "7d37c90b-7202-8e06-e156-f358021a7ac9")
+
+
+def peer(name: str, identifier: str, address: str, *, leader: bool = False) -> dict[str, Any]:
+    return {
+        "Node": name,
+        "ID": identifier,
+        "Address": address,
+        "Leader": leader,
+        "Voter": True,
+        "RaftProtocol": "3",
+    }
+
+
+PEERS = {
+    "Index": 9,
+    "Servers": [
+        peer("c1.global", IDS[0], "127.0.0.1:21011", leader=True),
+        peer("c2.global", IDS[1], "127.0.0.1:21021"),
+    ],
+}
+TABLE = (
+    f"Node       ID{' ' * 36}Address          State     Voter  RaftProtocol\n"
+    f"c1.global  {IDS[0]}  127.0.0.1:21011  leader    true   3\n"
+    f"c2.global  {IDS[1]}  127.0.0.1:21021  follower  true   3\n"
+)
+
+
+def test_the_peers_are_a_table(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    result = cli("operator", "raft", "list-peers")
+    assert (result.status, result.out, result.err) == (0, TABLE, "")
+    assert server.requests[0].target == CONFIGURATION
+
+
+def test_stale_asks_this_server(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    assert cli("operator", "raft", "list-peers", "-stale=T").status == 0
+    assert server.requests[0].target == f"{CONFIGURATION}?stale="
+
+
+def test_peers_as_data(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    assert cli("operator", "raft", "list-peers", "-json").out.startswith('{\n    "Index": 9,')
+    shown = cli("operator", "raft", "list-peers", "-t", "{{range .Servers}}{{.Node}} {{end}}")
+    assert shown.out == "c1.global c2.global \n"
+
+
+def test_without_a_leader_the_last_known_peers_follow_the_error(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on(f"GET {CONFIGURATION}?stale=", PEERS)
+    server.on(f"GET {CONFIGURATION}", b"No cluster leader", 500)
+    result = cli("operator", "raft", "list-peers")
+    assert (result.status, result.out) == (1, TABLE)
+    assert result.err.startswith(
+        "Failed to retrieve raft configuration: "
+        "Unexpected response code: 500 (No cluster leader)\nNo server leads."
+    )
+
+
+@pytest.mark.parametrize("command", ["remove-peer", "transfer-leadership"])
+def test_a_peer_is_named_in_one_way(cli: Callable[..., Any], server: Any, command: str) -> None:
+    both = cli("operator", "raft", command, "-peer-address=1.2.3.4:1", "-peer-id=x")
+    assert both.err.endswith("cannot give both an address and id\n")
+    three = cli("operator", "raft", command, "-peer-name=a", "-peer-id=x")
+    assert three.err.endswith("name the peer in one way only\n")
+    none = cli("operator", "raft", command)
+    assert ": an address or id is required for the " in none.err
+    assert (both.status, three.status, none.status) == (1, 1, 1)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "shown"),
+    [
+        ("-peer-address=127.0.0.1:21021", 'address "127.0.0.1:21021"'),
+        (f"-peer-id={IDS[1]}", f'id "{IDS[1]}"'),
+        ("-peer-name=c2", 'name "c2"'),
+        ("-peer-name=c2.global", 'name "c2.global"'),
+    ],
+)
+def test_each_way_of_naming_a_peer_removes_it_by_id(
+    cli: Callable[..., Any], server: Any, flag: str, shown: str
+) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("DELETE /v1/operator/raft/peer")
+    result = cli("operator", "raft", "remove-peer", flag)
+    assert (result.status, result.out) == (0, f"Removed peer with {shown}\n")
+    assert server.requests[1].target == f"/v1/operator/raft/peer?id={IDS[1]}"
+
+
+def test_a_peer_that_still_runs_is_told_of(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("DELETE /v1/operator/raft/peer")
+    server.on("GET /v1/agent/members", {"Members": [{"Name": "c2.global", "Status": "alive"}]})
+    result = cli("operator", "raft", "remove-peer", "-peer-name=c2", "-force")
+    assert "It is still running" in result.out
+    assert server.requests[1].target.endswith(f"?force=true&id={IDS[1]}")
+
+
+def test_an_unknown_peer_is_left_to_the_server(cli: Callable[..., Any], server: Any) -> None:
+    reason = b'address "1.2.3.4:1" was not found in the Raft configuration'
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("DELETE /v1/operator/raft/peer?address=1.2.3.4%3A1", reason, 500)
+    result = cli("operator", "raft", "remove-peer", "-peer-address=1.2.3.4:1")
+    assert result.err == (
+        f"Error removing peer: Unexpected response code: 500 ({reason.decode()})\n"
+    )
+
+
+def test_an_unknown_name_removes_nothing(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    result = cli("operator", "raft", "remove-peer", "-peer-name=c9")
+    assert "no peer is called c9" in result.err
+    assert [request.method for request in server.requests] == ["GET"]
+
+
+def test_a_name_that_fits_two_regions_removes_nothing(cli: Callable[..., Any], server: Any) -> None:
+    twice = [peer("c2.global", "a", "x:1"), peer("c2.west", "b", "x:2")]
+    server.on(f"GET {CONFIGURATION}", {"Servers": twice})
+    result = cli("operator", "raft", "remove-peer", "-peer-name=c2")
+    assert result.err == "Several peers are called c2; use -peer-id\n"
+
+
+def test_a_dry_run_only_tells(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    result = cli("operator", "raft", "remove-peer", "-dry-run", "-peer-name=c1")
+    assert result.out == (
+        f"Would remove c1.global (voter, the leader, ID {IDS[0]}, address 127.0.0.1:21011)\n"
+    )
+    assert [request.method for request in server.requests] == ["GET"]
+
+
+def test_a_removal_that_costs_the_quorum_shows_the_numbers(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("DELETE /v1/operator/raft/peer", b"1 of 3 voters would be left", 409)
+    result = cli("operator", "raft", "remove-peer", "-peer-name=c2")
+    assert result.err == (
+        "Error removing peer: Unexpected response code: 409 (1 of 3 voters would be left)\n"
+    )
+
+
+def test_leadership_is_handed_over(cli: Callable[..., Any], server: Any) -> None:
+    path = "/v1/operator/raft/transfer-leadership"
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on(f"PUT {path}", {"From": {}, "To": {}, "Noop": False, "Err": None})
+    result = cli("operator", "raft", "transfer-leadership", f"-peer-id={IDS[1]}")
+    assert result.out == f'Transferred leadership to peer with id "{IDS[1]}"\n'
+    assert server.requests[0].target == f"{path}?id={IDS[1]}"
+    cli("operator", "raft", "transfer-leadership", "-peer-name=c2")
+    assert server.requests[2].target == f"{path}?id={IDS[1]}"
+    cli("operator", "raft", "transfer-leadership", "-peer-address=127.0.0.1:21021")
+    assert server.requests[3].target == f"{path}?address=127.0.0.1%3A21021"
+    unknown = cli("operator", "raft", "transfer-leadership", "-peer-name=c9")
+    assert unknown.err.startswith("Error transferring leadership to peer: no peer is called c9")
