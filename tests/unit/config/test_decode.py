@@ -251,8 +251,9 @@ def test_a_bad_duration_is_told_at_the_moment_nomad_tells_it(text, phase, messag
             "server { default_scheduler_config { preemption_config { zzz = 1 } } }",
             "preemption_config.default_scheduler_config.server unexpected keys zzz",
             (
-                "f.hcl:1:57: server.default_scheduler_config.preemption_config.zzz is not a setting; "
-                "server.default_scheduler_config.preemption_config has system_scheduler_enabled, "
+                "f.hcl:1:57: server.default_scheduler_config.preemption_config.zzz is not a "
+                "setting; server.default_scheduler_config.preemption_config has "
+                "system_scheduler_enabled, "
                 "sysbatch_scheduler_enabled, batch_scheduler_enabled, service_scheduler_enabled"
             ),
         ),
