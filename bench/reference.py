@@ -1,7 +1,7 @@
 """The unit of the benchmarks: the least ASGI application on uvicorn, with a constant answer.
 
-Run as `python -m bench.reference PORT`. It has the options of the real server and none of its code, so
-a cost divided by this one's, in the same run, can be compared between days and machines.
+Run as `python -m bench.reference PORT`. It has the options of the real server and none of its code,
+so a cost divided by this one's, in the same run, can be compared between days and machines.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ async def serve(
 
 
 class _Server(Server):
-    """uvicorn's server without its signals, its main loop and its way of accepting."""
+    """uvicorn's state and options, with a start and a stop that need no signals or main loop."""
 
     def __init__(
         self,
@@ -108,11 +108,11 @@ class _Server(Server):
             server_header=False,
             backlog=_BACKLOG,
             timeout_keep_alive=math.ceil(limits.keep_alive_s),
-            timeout_graceful_shutdown=max(1, math.ceil(graceful_s)),
         )
         super().__init__(config)
         config.load()
         self.lifespan = config.lifespan_class(config)
+        self._graceful_s = graceful_s
         self._ssl_context = ssl_context
         self._shaking: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.TimerHandle | None = None
@@ -174,13 +174,37 @@ class _Server(Server):
     async def stop(self, listen: Sequence[socket.socket]) -> None:
         for task in self._shaking:
             task.cancel()
-        await self.shutdown(list(listen))
+        for server in self.servers:
+            server.close()
+        for sock in listen:
+            sock.close()
         for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        if self.server_state.tasks or self._shaking:
-            await asyncio.wait(self.server_state.tasks | self._shaking, timeout=_LAST_TURN_S)
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self._graceful_s):
+                await self._drained()
+        except TimeoutError:
+            await self._cut()
         if self._ticker is not None:
             self._ticker.cancel()
+
+    async def _drained(self) -> None:
+        state = self.server_state
+        while state.connections or state.tasks:  # noqa: ASYNC110  uvicorn's sets, and a rare wait
+            await asyncio.sleep(0.01)
+
+    async def _cut(self) -> None:
+        """What is still being answered gets a 500; whoever does not even read that is cut off."""
+        state = self.server_state
+        tasks = state.tasks | self._shaking
+        self._site.log("http_stop_overdue", connections=len(state.connections), tasks=len(tasks))
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LAST_TURN_S)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 class _Handshake(asyncio.Protocol):

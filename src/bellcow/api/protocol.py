@@ -53,6 +53,7 @@ _FIRST: Final = "first byte"
 _HEAD: Final = "headers"
 _IDLE: Final = "next request"
 _BUSY: Final = "our answer"
+_GONE: Final = "a sign that somebody still listens"
 _WAIT: Final = "a change"
 _DRAIN: Final = "rest of a body nobody reads"
 _LINGER: Final = "the client to read our last answer"
@@ -229,8 +230,11 @@ class Connection(HttpToolsProtocol):
         "_task",
         "_timer",
         "_timer_due",
+        "_written",
         "peer",
         "secure",
+        "streaming",
+        "written",
     )
 
     cycle: Any  # a Cycle or the _Quick
@@ -256,6 +260,8 @@ class Connection(HttpToolsProtocol):
         self._last_words: Response | None = None
         self._ended = False
         self._eof = False
+        self.streaming = False
+        self.written = self._written = 0  # pieces of streams
         # a blocking query
         self._request: Request | None = None
         self._tables: tuple[str, ...] = ()
@@ -308,15 +314,14 @@ class Connection(HttpToolsProtocol):
         self._held = b""
         self.pipeline.clear()
         super().connection_lost(exc)
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._cancel_task()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client will send no more. True keeps the connection.
 
-        Before an answer has begun that is a half-closed client, who still gets it; during a stream
-        it is a client that has gone, since nobody stops sending only to go on reading.
+        It is a half-closed client, who still gets what it asked for, or one that has gone. What we
+        write tells: a client that has gone resets the connection. So only a stream that has nothing
+        to write is given up.
         """
         if self.secure or self._ended:
             return None
@@ -326,9 +331,7 @@ class Connection(HttpToolsProtocol):
             return True
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             return None
-        if self.cycle.response_started and self._task is not None:
-            self._task.cancel()
-            return None
+        self._watch_stream()
         return True
 
     def shutdown(self) -> None:
@@ -338,6 +341,24 @@ class Connection(HttpToolsProtocol):
             self._stop_waiting()
         else:
             super().shutdown()
+
+    def _watch_stream(self) -> None:
+        self._written = self.written
+        self._expect(_GONE, self._site.limits.linger_s)
+
+    def _judge_stream(self) -> None:
+        if not self.streaming:
+            self._phase = _BUSY
+        elif self.written == self._written and not self.flow.write_paused:
+            self._cancel_task()
+        else:
+            self._watch_stream()
+
+    def _cancel_task(self) -> None:
+        """Once: a second time would hit the closing of what the task holds."""
+        task, self._task = self._task, None
+        if task is not None and not task.cancelling():
+            task.cancel()
 
     # --- time: one timer a connection, set anew only when something is due before it
 
@@ -373,6 +394,8 @@ class Connection(HttpToolsProtocol):
             self._watch_close()
         elif self._phase is _CLOSE:
             self._watch_close()
+        elif self._phase is _GONE:
+            self._judge_stream()
         else:
             self._site.log("http_client_too_slow", client=self.peer, waited_for=self._phase)
             self._ended = True
@@ -518,8 +541,10 @@ class Connection(HttpToolsProtocol):
             if hosts != 1:
                 fault = "too many Host headers" if hosts else "missing required Host header"
                 self._fail(400, f"400 Bad Request: {fault}")
-        elif version != "1.0":
+        elif version == "2.0":
             self._fail(505, "505 HTTP Version Not Supported")
+        elif version != "1.0":
+            self._fail(400, "400 Bad Request")
         if has_body and self.parser.should_upgrade():
             # The parser would take the body for the next request.
             self._fail(400, "400 Bad Request: an upgrade request has no body here")
@@ -619,9 +644,11 @@ class Connection(HttpToolsProtocol):
             self._leave_to_task(request)
 
     def _leave_to_task(self, request: Request) -> None:
-        cycle = Cycle(self, request, version="1.1", keep_alive=self._quick.keep_alive)
+        quick = self._quick
+        quick.response_complete = True
+        cycle = Cycle(self, request, version="1.1", keep_alive=quick.keep_alive)
         cycle.more_body = False
-        if self.cycle is self._quick:  # else requests are queued behind it
+        if self.cycle is quick:  # else requests are queued behind it
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
 
@@ -704,6 +731,7 @@ class Connection(HttpToolsProtocol):
 
     def finish(self, cycle: Cycle, *, close: bool) -> None:
         """After the last byte of an answer by task."""
+        self.streaming = False
         if self.cycle is cycle:
             self.cycle = self._quick  # which is complete; lets go of the body and the headers
         if close and cycle.more_body:
@@ -716,6 +744,7 @@ class Connection(HttpToolsProtocol):
         """The task ended without an answer: cancelled, or by a fault that has been logged."""
         if self._ended or self.transport.is_closing():
             return
+        self._task = None
         if cycle.response_started:
             self._ended = True
             self.transport.abort()  # half an answer must not look like a whole one
@@ -725,6 +754,7 @@ class Connection(HttpToolsProtocol):
     def stalled(self) -> None:
         self._site.log("http_client_too_slow", client=self.peer, waited_for="reading our answer")
         self._ended = True
+        self._task = None
         self.transport.abort()
 
     @property
@@ -756,8 +786,8 @@ class Connection(HttpToolsProtocol):
             return
         if self.pipeline:
             self.pipeline.popleft()
-        elif self._task is not None:
-            self._task.cancel()
+        else:
+            self._cancel_task()
             if not self.cycle.response_started:
                 self.cycle = self._quick
 
@@ -793,7 +823,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _Gone(Exception):  # noqa: N818  nobody is told
-    """The client does not read; the connection has been ended."""
+    """The client has left or does not read; the connection has ended."""
 
 
 class Cycle(RequestResponseCycle):
@@ -857,6 +887,8 @@ class Cycle(RequestResponseCycle):
 
     def _begin(self, response: Response) -> None:
         connection = self.connection
+        if self.transport.is_closing():
+            raise _Gone
         if connection.must_close(self, response):
             self.keep_alive = False
         self.response_started = True
@@ -867,9 +899,11 @@ class Cycle(RequestResponseCycle):
 
     async def _pump(self, stream: AsyncIterator[bytes]) -> None:
         write = self.transport.write
+        self.connection.streaming = True
         async for chunk in stream:
             if not chunk:
                 continue
+            self.connection.written += 1
             if self.old:
                 write(chunk)
             else:

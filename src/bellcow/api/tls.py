@@ -49,7 +49,7 @@ def make_context(
     min_version: str = "tls12",
     ciphers: str = "",
 ) -> ssl.SSLContext:
-    """A server's context. `ciphers` is a comma list of Go's names; empty means the built-in choice."""
+    """A server's context. `ciphers` is a comma list of Go's names; empty is the built-in choice."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _version(min_version)
     context.set_alpn_protocols(["http/1.1"])
@@ -71,8 +71,8 @@ def make_context(
 def reload(context: ssl.SSLContext, cert: str, key: str, ca: str = "") -> int:
     """Read the files anew for the handshakes to come; open connections stay as they are.
 
-    Nothing changes when a file is bad. The result is how many authorities have left the file and are
-    believed all the same until a restart, because a context in use cannot forget one.
+    Nothing changes when a file is bad. The result is how many authorities have left the file and
+    are believed all the same until a restart, because a context in use cannot forget one.
     """
     fresh = make_context(cert, key, ca)
     gone = set(context.get_ca_certs(binary_form=True)) - set(fresh.get_ca_certs(binary_form=True))
@@ -132,5 +132,5 @@ def _check_readable(paths: Iterable[str]) -> None:
 
 
 def _no_password() -> str:
-    """Asked for when a key is locked. Without this the prompt would hold the start of the server."""
+    """Asked for when a key is locked. Without it a prompt would hold the start of the server."""
     return ""
