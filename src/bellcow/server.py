@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from bellcow.acl.tokens import BadTokens, Resolver
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.hello import Roster
     from bellcow.cluster.leader import Leadership
     from bellcow.config.model import Settings
+    from bellcow.events import Level, Report
     from bellcow.license.keeper import Licenses
     from bellcow.snapshot.service import Snapshots
     from bellcow.state.committer import Committer
@@ -24,6 +25,36 @@ if TYPE_CHECKING:
     from bellcow.state.waiting import Waiting
 
 
+class LogTap(Protocol):
+    """Where the log can be followed."""
+
+    def follow(
+        self, level: Level, *, as_json: bool, heartbeat_s: float
+    ) -> AsyncIterator[bytes]: ...
+
+
+class MetricsView(Protocol):
+    """Where metrics can be read."""
+
+    prometheus_enabled: bool
+
+    def summary(self) -> dict[str, Any]: ...
+
+    def prometheus(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The agent around the server: how it was started and where it tells of itself."""
+
+    dev: bool
+    files: tuple[str, ...]
+    advertised: dict[str, str]  # http, rpc, serf as host:port
+    log: LogTap
+    metrics: MetricsView
+    tasks: Callable[[], int]  # how many coroutines run
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The parts, and nothing else: each is built once and lives as long as the process."""
@@ -31,7 +62,8 @@ class Server:
     settings: Settings
     data_dir: Path | None  # DATA_DIR/server; None keeps everything in memory
     clock: Clock
-    report: Callable[..., None]  # one structured event for the log
+    report: Report  # one structured event for the log
+    facts: Facts  # what only the agent around the server knows
 
     tables: Tables  # what every reader reads
     waiting: Waiting  # who waits for which table
@@ -45,8 +77,6 @@ class Server:
     bad_tokens: BadTokens
     licenses: Licenses
     snapshots: Snapshots
-
-    agent: Any = field(default=None)  # what only the agent knows: logs, metrics, its own facts
 
     async def commit(self, command: Callable[[Draft], Any]) -> Any:
         """Run a command in the next commit and return its answer."""

@@ -1,4 +1,4 @@
-"""Commands on policies and tokens: plain functions of a draft. Time and secrets come as arguments."""
+"""Commands on policies and tokens: plain functions of a draft; time and secrets are arguments."""
 
 from __future__ import annotations
 

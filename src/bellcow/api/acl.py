@@ -19,7 +19,6 @@ from bellcow.acl.policy import (
 )
 from bellcow.acl.tokens import ANONYMOUS_POLICY
 from bellcow.api.call import Call, Reply
-from bellcow.api.guard import secret_of
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.clock import new_uuid
 from bellcow.errors import Code, denied, invalid, refused
@@ -96,7 +95,7 @@ async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLToken]:
 
 
 def _reset_index(path: Any) -> int | None:
-    """The index in the reset file, None without one; -1, which fits nothing, when it is no number."""
+    """The index in the reset file; None without one, and -1, which fits nothing, for no number."""
     try:
         text = path.read_text("ascii", "replace").strip() if path else ""
     except FileNotFoundError:
@@ -226,7 +225,7 @@ def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
 def read_own_token(call: Call) -> Reply[ACLToken]:
     """The token that the request carries."""
     _must_be_on(call)
-    secret = secret_of(call.request)
+    secret = call.carried_secret()
     if not secret:
         raise refused("acl token lookup failed: missing secret id")
     tables = call.server.tables

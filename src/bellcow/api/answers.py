@@ -1,4 +1,4 @@
-"""From a handler's reply to the bytes of an answer: JSON, pretty JSON, plain text, gzip, redirects."""
+"""From a handler's reply to the bytes of an answer: JSON, plain text, gzip, redirects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def encode(request: Request, reply: Reply[Any]) -> tuple[bytes, Headers]:
 
 
 def compress(body: bytes) -> bytes:
-    """gzip at the level that costs least; the answers are small or cached."""
+    """Gzip at the level that costs least; the answers are small or cached."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from bellcow.api.guard import secret_of
 from bellcow.errors import invalid
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Call:
             return None
         return parse_uint(self.request.param("cas"), "Error parsing cas value: ")
 
+    def carried_secret(self) -> str:
+        """The token the request carries, also where the route does not look at it by itself."""
+        return secret_of(self.request)
+
     def flag(self, name: str) -> bool:
         """A switch that must be said: `force=true`."""
         return self.request.param(name).lower() in {"true", "1"}
@@ -64,8 +69,9 @@ def parse_uint(text: str, prefix: str) -> int:
 class Reply(Generic[T]):
     """A handler's answer where more than a value is to be said.
 
-    `index` becomes `X-Nomad-Index`; with `read` the two other headers of a read go along. `text` is a
-    plain answer in place of a value; `one_line` holds encoded parts that pretty printing leaves alone.
+    `index` becomes `X-Nomad-Index`; with `read` the two other headers of a read go along. `text`
+    is a plain answer in place of a value; `one_line` holds encoded parts that pretty printing
+    leaves alone.
     """
 
     __slots__ = (

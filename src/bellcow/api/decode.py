@@ -1,8 +1,9 @@
 """JSON bodies read as Go's decoder reads them, because clients lean on its ways and on its texts.
 
 A clean body is decoded by msgspec. Any other goes through the slow reader, which takes the first
-value and ignores what follows. Keys match without regard to case, the last of two wins, unknown keys
-are ignored and named, and what is wrong is said in Go's words. Source: the behavior of encoding/json.
+value and ignores what follows. Keys match without regard to case, the last of two wins, unknown
+keys are ignored and named, and what is wrong is said in Go's words. Source: the behavior of
+encoding/json.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class _AskAgain(Exception):  # noqa: N818  not an error: only the slow reader ca
 
 
 def decode(kind: type, body: bytes | None) -> Decoded:
-    """A struct of `kind` from a body; raises DecodeError. None is no body, b"" an empty chunked one."""
+    """A struct of `kind` from a body, None for no body at all; raises DecodeError."""
     if body is None:
         raise DecodeError("Request body is empty")
     try:
@@ -346,7 +347,7 @@ class _Reader:
             return self._literal(*_LITERALS[byte])
         if byte in b"-0123456789":
             return self._number()
-        self._bad("looking for beginning of value")
+        return self._bad("looking for beginning of value")
 
     def _literal(self, word: bytes, value: Any) -> Any:
         for wanted in word:

@@ -22,8 +22,8 @@ class Guards:
     """Host and Origin rules of one server.
 
     On a loopback listener a page of another site could reach us by a name that resolves to us (DNS
-    rebinding), so only our own names are taken. With ACLs off no token protects a change, so one that
-    comes from another site's page is refused.
+    rebinding), so only our own names are taken. With ACLs off no token protects a change, so one
+    that comes from another site's page is refused.
     """
 
     def __init__(self, *, loopback_only: bool, names: Iterable[str], acl_enabled: bool) -> None:

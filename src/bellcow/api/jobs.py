@@ -1,4 +1,4 @@
-"""The lists of the job side: empty, with their rights and index headers, until there is a scheduler."""
+"""The lists of the job side: empty, with rights and headers, until there is a scheduler."""
 
 from __future__ import annotations
 

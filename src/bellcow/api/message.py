@@ -122,7 +122,7 @@ class Response:
     where the headers say so.
     """
 
-    __slots__ = ("body", "close", "headers", "status", "stream")
+    __slots__ = ("body", "close", "headers", "packed", "status", "stream")
 
     def __init__(
         self,

@@ -55,9 +55,7 @@ def read_namespace(call: Call) -> Reply[Namespace]:
     return Reply(row, index=max(row.modify_index, tables.head.floor), read=True)
 
 
-@route(
-    "PUT, POST", "/v1/namespace", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY
-)
+@route("PUT, POST", "/v1/namespace", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY)
 async def create_namespace(call: Call, body: Namespace) -> Reply[None]:
     """Create or replace the namespace that the body names."""
     return await _put(call, body)

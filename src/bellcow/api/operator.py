@@ -97,7 +97,8 @@ def _named_server(call: Call) -> RaftServer:
     by_id, by_address = call.request.has("id"), call.request.has("address")
     if not by_id and not by_address:
         raise invalid(
-            "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove"
+            "Must specify either ?id with the server's ID "
+            "or ?address with IP:port of peer to remove"
         )
     if by_id and by_address:
         raise invalid("Must specify only one of ?id or ?address")
@@ -253,11 +254,8 @@ async def update_license(call: Call, body: bytes) -> Reply[IndexReply]:
 async def save_snapshot(call: Call) -> Reply[bytes]:
     """An archive of the whole state at one moment; its digest is in the header `Digest`."""
     saved = await call.server.snapshots.save()
-    return Reply(
-        stream=saved.stream(),
-        content_type="application/x-gzip",
-        headers=(("Digest", saved.digest), ("X-Nomad-Index", str(saved.index))),
-    )
+    digest = (("Digest", saved.digest),)
+    return Reply(stream=saved, content_type="application/x-gzip", headers=digest)
 
 
 @route(
@@ -270,6 +268,4 @@ async def save_snapshot(call: Call) -> Reply[bytes]:
 async def restore_snapshot(call: Call) -> None:
     """Replace the whole state by that of the archive in the body; all of it or nothing."""
     content_type = (call.request.header(b"content-type") or b"").decode("latin-1")
-    await call.server.snapshots.restore(
-        call.content.chunks(), force=call.flag("force"), content_type=content_type
-    )
+    await call.server.snapshots.restore(call.content.chunks(), content_type)

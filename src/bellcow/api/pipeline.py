@@ -204,8 +204,9 @@ class Pipeline:
         if decoded.unknown:
             call.warnings = (f'299 - "unknown keys ignored: {_listed(decoded.unknown)}"',)
         problem = getattr(decoded.value, "problem", None)
-        if problem is not None and (error := problem()) is not None:
-            raise error
+        wrong = problem() if problem is not None else None
+        if wrong is not None:
+            raise wrong
         return (decoded.value,)
 
     def _must_be_served_here(self, route: Route, call: Call) -> None:
@@ -350,7 +351,7 @@ class _Event:
 
 
 def _is_unclean(raw_path: bytes) -> bool:
-    """Whether the path as sent holds `//`, `.` or `..`; the decoded one is never looked at twice."""
+    """Whether the path as sent holds `//`, `.` or `..`; it is never decoded twice."""
     if b"//" not in raw_path and b"/." not in raw_path:
         return False
     return any(part in {b"", b".", b".."} for part in raw_path[1:].rstrip(b"/").split(b"/")) or (

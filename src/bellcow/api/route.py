@@ -78,9 +78,9 @@ ROUTES: list[Route] = []
 def route(methods: str, path: str, **declared: Any) -> Callable[[Handler], Handler]:
     """Declare the decorated function as the handler of `methods` ("PUT, POST") on `path`.
 
-    A path is literal, or ends in one `{name}` that takes all the rest, or ends in `*` and then takes
-    anything that begins so. A handler gets the call, then the body if it asks for one; a plain
-    function answers from memory without awaiting, a coroutine function may await.
+    A path is literal, or ends in one `{name}` that takes all the rest, or ends in `*` and then
+    takes anything that begins so. A handler gets the call, then the body if it asks for one; a
+    plain function answers from memory without awaiting, a coroutine function may await.
     """
 
     def declare(handler: Handler) -> Handler:

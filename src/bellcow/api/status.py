@@ -9,9 +9,7 @@ from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import RAFT
 
 
-@route(
-    "GET", "/v1/status/leader", need=Need.ANONYMOUS, serve=Serve.LEADER_OR_STALE, token=False
-)
+@route("GET", "/v1/status/leader", need=Need.ANONYMOUS, serve=Serve.LEADER_OR_STALE, token=False)
 def read_leader(call: Call) -> str:
     """The leader's server address, empty when nobody leads."""
     leader = call.server.leadership.leader_id

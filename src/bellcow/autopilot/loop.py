@@ -50,14 +50,18 @@ class Autopilot:
 
     async def run(self) -> None:
         """One leadership. What an earlier one found is forgotten."""
-        self._found = {}
-        self.health = ClusterHealth()
+        self.begin_anew()
         try:
             while True:
                 await self.round()
                 await asyncio.sleep(ROUND_S)
         finally:
             self.health = ClusterHealth()
+
+    def begin_anew(self) -> None:
+        """Forget what was found: there is no health until the next round."""
+        self._found = {}
+        self.health = ClusterHealth()
 
     async def round(self) -> None:
         inputs = await self._gather()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -19,12 +20,12 @@ from bellcow.store.protocol import Fenced, NoSpace, TooLarge, Unavailable, Unkno
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bellcow.clock import Clock
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
-    from bellcow.store.protocol import Head, Key, Store
+    from bellcow.store.protocol import Head, Key, Store, StoreError
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ COMMANDS_A_BATCH = 512
 BATCH_BYTES = 1 << 20
 QUEUE_LIMIT = 10_000
 OUTCOME_WAIT_S = 5.0
+HELD_WAIT_S = 5.0
 
 
 class _Job:
@@ -70,11 +72,14 @@ class Committer:
         self._queue: deque[_Job] = deque()
         self._work = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._open = asyncio.Event()
+        self._open.set()
         self._leading = False
+        self._failure: StoreError | None = None
         self.known: Head | None = None
         self.commits = 0
         self.commands = 0
-        self.last_commit_s = 0.0
+        self.on_commit: Callable[[float], None] = _unmeasured  # gets milliseconds
 
     async def commit(self, command: Callable[[Draft], T]) -> T:
         """Run `command` in the next batch.
@@ -83,6 +88,8 @@ class Committer:
         """
         if not self._leading:
             raise no_leader()
+        if not self._open.is_set():
+            await self._wait_for_restore()
         if len(self._queue) >= QUEUE_LIMIT:
             raise Error(Code.TOO_MANY, "too many writes are waiting; try again in a moment")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -90,13 +97,23 @@ class Committer:
         self._work.set()
         return await future
 
+    async def _wait_for_restore(self) -> None:
+        try:
+            async with asyncio.timeout(HELD_WAIT_S):
+                await self._open.wait()
+        except TimeoutError:
+            raise Error(Code.UNAVAILABLE, "snapshot restore in progress") from None
+
     async def run(self, claim: Head) -> None:
         """Work the queue from the head `claim` on, until Fenced or Unknown ends this leadership."""
         self.known = claim
+        self._failure = None
         self._leading = True
         try:
             while True:
                 await self._work.wait()
+                if self._failure is not None:
+                    raise self._failure
                 async with self._lock:
                     await self._batch()
         finally:
@@ -105,8 +122,23 @@ class Committer:
             while self._queue:
                 self._queue.popleft().fail(no_leader())
 
-    def hold(self) -> asyncio.Lock:
-        """The lock that keeps batches out while a restore prepares and makes its switch."""
+    def depose(self, failure: StoreError) -> None:
+        """End this leadership: someone else's write has met `failure`."""
+        self._failure = failure
+        self._work.set()
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """Keep all writes out, from the archive before a restore to the switch after it."""
+        async with self._lock:
+            self._open.clear()
+            try:
+                yield
+            finally:
+                self._open.set()
+
+    def turn(self) -> asyncio.Lock:
+        """A turn between two batches, for a slice of housekeeping."""
         return self._lock
 
     async def _batch(self) -> None:
@@ -200,7 +232,7 @@ class Committer:
             raise Fenced("the claim was dropped")
         began = self._clock.monotonic()
         self.known = await self._store.commit(known, head, changes)
-        self.last_commit_s = self._clock.monotonic() - began
+        self.on_commit((self._clock.monotonic() - began) * 1_000)
         self.commits += 1
         await self._mirror.reached(head.index)
 
@@ -216,6 +248,10 @@ class Committer:
             self._answer(jobs)
         else:
             _fail(jobs, Error(Code.UNAVAILABLE, "not done: leadership changed while committing"))
+
+
+def _unmeasured(milliseconds: float) -> None:
+    del milliseconds
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

@@ -1,0 +1,83 @@
+"""What a person reads when an agent starts: where it is, and what to type next."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bellcow
+from bellcow.config.addresses import Addresses, join_host_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+    from bellcow.config.model import Settings
+
+WIDTH = 18
+
+
+def say(text: Iterable[str], out: TextIO | None = None) -> None:
+    """Write lines to the terminal at once; to standard output unless told otherwise."""
+    out = out or sys.stdout
+    out.writelines(f"{line}\n" for line in text)
+    out.flush()
+
+
+def lines(settings: Settings, addresses: Addresses, *, dev: bool) -> Iterator[str]:
+    """The block of facts that Nomad prints, then, for a development server, the first steps."""
+    facts = {
+        "Advertise Addrs": _three(addresses.http_adv, addresses.rpc_adv, addresses.serf_adv),
+        "Bind Addrs": _three(addresses.http_bind, addresses.rpc_bind, addresses.serf_bind),
+        "Client": "false",
+        "Log Level": settings.log_level,
+        "Region": f"{settings.region} (DC: {settings.datacenter})",
+        "Server": "true",
+        "Version": bellcow.BUILD,
+    }
+    yield "==> Nomad agent configuration:"
+    yield ""
+    for name, value in sorted(facts.items()):
+        yield f"    {name:>{WIDTH}}: {value}"
+    yield ""
+    if dev:
+        yield from _first_steps(settings, addresses)
+    yield "==> Nomad agent started! Log data will stream in below:"
+    yield ""
+
+
+def _three(http: tuple[str, int], rpc: tuple[str, int], serf: tuple[str, int]) -> str:
+    return f"HTTP: {join_host_port(http)}; RPC: {join_host_port(rpc)}; Serf: {join_host_port(serf)}"
+
+
+def _first_steps(settings: Settings, addresses: Addresses) -> Iterator[str]:
+    scheme = "https" if settings.tls.http else "http"
+    url = f"{scheme}://{join_host_port(addresses.http_adv)}"
+    program = program_path()
+    address = "" if addresses.http_adv[1] == 4646 and not settings.tls.http else f" -address={url}"
+    kept = settings.data_dir or "memory only; -data-dir=DIR keeps it"
+    yield "==> bellcow is a server without a client: it runs no jobs on this machine."
+    yield f"    Web page:  {url}/ui/"
+    yield f"    State in:  {kept}"
+    yield f"    Type next: {program} operator autopilot health{address}"
+    yield "    Stop with: Ctrl-C"
+    yield ""
+
+
+def program_path() -> str:
+    """The program as the reader can type it from where they are."""
+    path = Path(sys.argv[0])
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def port_taken(address: tuple[str, int]) -> str:
+    """What to do when the port is in use."""
+    port = address[1]
+    return (
+        f"    Another program answers on port {port}. See which: ss -ltnp 'sport = :{port}'\n"
+        "    Stop it, or choose another port: ports { http = 14646 } in a file given by -config"
+    )

@@ -1,0 +1,174 @@
+"""Builds a server from settings: the only place where parts meet. Reads top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import bellcow
+from bellcow.acl.hashing import namespace_hash
+from bellcow.acl.tokens import BadTokens, Resolver
+from bellcow.autopilot.loop import Autopilot
+from bellcow.autopilot.rules import Contact
+from bellcow.cluster.bootstrap import Founder
+from bellcow.cluster.hello import Itself, Roster
+from bellcow.cluster.leader import Leadership
+from bellcow.config.addresses import join_host_port
+from bellcow.config.derive import first_autopilot_configuration, first_scheduler_configuration
+from bellcow.license.keeper import Licenses
+from bellcow.model.namespace import DEFAULT, Namespace
+from bellcow.server import Facts, Server
+from bellcow.snapshot.restore import Restorer
+from bellcow.snapshot.service import Snapshots
+from bellcow.state.committer import Committer
+from bellcow.state.mirror import Mirror
+from bellcow.state.tables import Tables
+from bellcow.state.waiting import Waiting
+from bellcow.wire import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bellcow.agent.log import Log
+    from bellcow.agent.metrics import Metrics
+    from bellcow.clock import Clock
+    from bellcow.cluster.engine import Peers
+    from bellcow.config import model
+    from bellcow.config.addresses import Addresses
+    from bellcow.config.load import Loaded
+    from bellcow.model.agent import Member
+    from bellcow.store.protocol import Store
+
+
+def itself_of(settings: model.Settings, addresses: Addresses, server_id: str) -> Itself:
+    """What this server says of itself."""
+    return Itself(
+        server_id=server_id,
+        name=settings.name,
+        region=settings.region,
+        datacenter=settings.datacenter,
+        build=bellcow.BUILD,
+        version=bellcow.__version__,
+        rpc=addresses.rpc_adv,
+        serf=addresses.serf_adv,
+        bootstrap_expect=settings.server.bootstrap_expect,
+        non_voting=settings.server.non_voting_server,
+        zone=settings.server.redundancy_zone,
+        upgrade_version=settings.server.upgrade_version,
+    )
+
+
+def build(
+    loaded: Loaded,
+    *,
+    addresses: Addresses,
+    itself: Itself,
+    store: Store,
+    peers: Peers,
+    folder: Path | None,
+    clock: Clock,
+    log: Log,
+    metrics: Metrics,
+) -> Server:
+    """All parts of one server, none of them running yet."""
+    settings = loaded.settings
+    tables = Tables()
+    waiting = Waiting()
+    mirror = Mirror(store, tables, waiting)
+    committer = Committer(store, tables, mirror, clock)
+    roster = Roster(itself)
+    leadership = Leadership(
+        store=store,
+        peers=peers,
+        mirror=mirror,
+        tables=tables,
+        committer=committer,
+        clock=clock,
+        founder=founder_of(settings, itself),
+        report=log.report,
+    )
+    contacts = _Contacts(roster, tables)
+    autopilot = Autopilot(tables, contacts, clock, itself.server_id, log.report)
+    snapshots_folder = folder / "snapshots" if folder else None
+    if snapshots_folder is not None:
+        snapshots_folder.mkdir(mode=0o700, exist_ok=True)
+    restorer = Restorer(
+        store=store,
+        tables=tables,
+        mirror=mirror,
+        committer=committer,
+        clock=clock,
+        folder=snapshots_folder,
+        report=log.report,
+    )
+    snapshots = Snapshots(
+        tables=tables,
+        clock=clock,
+        folder=snapshots_folder,
+        restorer=restorer,
+        on_restored=autopilot.begin_anew,
+        report=log.report,
+    )
+    return Server(
+        settings=settings,
+        data_dir=folder,
+        clock=clock,
+        report=log.report,
+        facts=Facts(
+            dev=loaded.dev,
+            files=loaded.files,
+            advertised={
+                "http": join_host_port(addresses.http_adv),
+                "rpc": join_host_port(addresses.rpc_adv),
+                "serf": join_host_port(addresses.serf_adv),
+            },
+            log=log,
+            metrics=metrics,
+            tasks=lambda: len(asyncio.all_tasks()),
+        ),
+        tables=tables,
+        waiting=waiting,
+        mirror=mirror,
+        committer=committer,
+        roster=roster,
+        leadership=leadership,
+        autopilot=autopilot,
+        resolver=Resolver(tables, enabled=settings.acl.enabled),
+        bad_tokens=BadTokens(clock, settings.limits.http_max_bad_tokens),
+        licenses=Licenses(tables, clock, settings.license.issuers),
+        snapshots=snapshots,
+    )
+
+
+def founder_of(settings: model.Settings, itself: Itself) -> Founder:
+    """What this server writes if it founds a cluster: the settings of its own file."""
+    namespace = Namespace(name=DEFAULT, description="Default shared namespace")
+    return Founder(
+        server_id=itself.server_id,
+        name=itself.member_name,
+        address=itself.rpc_address,
+        region=settings.region,
+        autopilot=first_autopilot_configuration(settings),
+        scheduler=first_scheduler_configuration(settings),
+        default_namespace=msgspec.structs.replace(namespace, hash=namespace_hash(namespace)),
+    )
+
+
+class _Contacts:
+    """How the servers are, as a server on its own knows it: it is always in contact with itself."""
+
+    def __init__(self, roster: Roster, tables: Tables) -> None:
+        self._roster = roster
+        self._tables = tables
+
+    def members_by_id(self) -> Mapping[str, Member]:
+        return {member.tags["id"]: member for member in self._roster.members()}
+
+    async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
+        me = self._roster.itself.server_id
+        head = self._tables.head
+        mine = Contact(last_contact=Duration(0), last_term=head.term, last_index=head.index)
+        return {me: mine} if me in server_ids else {}

@@ -1,0 +1,164 @@
+"""The log: events in, lines out, to the terminal, to a file and to those who watch over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+
+import structlog
+
+from bellcow.events import EVENTS, Event, Level
+from bellcow.wire import NS_PER_S, rfc3339, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+
+Fields: TypeAlias = MutableMapping[str, Any]
+
+WATCHER_LINES = 512  # who is further behind loses the oldest lines
+FIELD_CHARS = 1_000
+NS_PER_MS = 1_000_000
+
+
+class Watcher:
+    """One who follows the log from now on, at a level and in a form of its own."""
+
+    __slots__ = ("as_json", "level", "lines")
+
+    def __init__(self, level: Level, *, as_json: bool) -> None:
+        self.level = level
+        self.as_json = as_json
+        self.lines: asyncio.Queue[bytes] = asyncio.Queue(WATCHER_LINES)
+
+    def put(self, line: bytes) -> None:
+        if self.lines.full():
+            self.lines.get_nowait()
+        self.lines.put_nowait(line)
+
+
+class Log:
+    """Writes events as Nomad's lines or as lines of JSON. `level` may change while running."""
+
+    def __init__(
+        self, clock: Clock, level: Level, *, as_json: bool = False, out: TextIO | None = None
+    ) -> None:
+        self._clock = clock
+        self._as_json = as_json
+        self._outs: list[TextIO] = [out or sys.stdout]
+        self._watchers: set[Watcher] = set()
+        self.level = level
+        self._logger = structlog.wrap_logger(
+            self,
+            processors=[self._stamp, _with_traceback],
+            wrapper_class=structlog.BoundLogger,
+            cache_logger_on_first_use=True,
+        )
+
+    def report(self, event: str, /, **fields: object) -> None:
+        """Log one event of the closed list."""
+        kind = EVENTS[event]
+        if kind.level >= self.level or any(kind.level >= w.level for w in self._watchers):
+            self._logger.msg(event, kind=kind, **fields)
+
+    def _stamp(self, _logger: Any, _method: str, fields: Fields) -> Fields:
+        fields["time"] = self._clock.wall_ns() // NS_PER_MS * NS_PER_MS
+        return fields
+
+    def msg(self, event: str, kind: Event, time: int, trace: str = "", **fields: object) -> None:
+        """The end of structlog's chain: render and write."""
+        del event
+        shown = {name: _plain(value) for name, value in fields.items()}
+        line = _line(kind, time, shown, trace)
+        as_json = _json_line(kind, time, shown, trace)
+        if kind.level >= self.level:
+            for out in self._outs:
+                out.write((as_json if self._as_json else line) + "\n")
+                out.flush()
+        for watcher in self._watchers:
+            if kind.level >= watcher.level:
+                text = as_json if watcher.as_json else line.lstrip()
+                watcher.put(text.encode("utf-8", "replace") + b"\n")
+
+    def add_file(self, path: Path) -> None:
+        """Write into a file as well, made for its owner alone."""
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._outs.append(os.fdopen(handle, "a", buffering=1, encoding="utf-8"))
+
+    def close(self) -> None:
+        for out in self._outs[1:]:
+            out.close()
+        del self._outs[1:]
+
+    async def follow(
+        self, level: Level, *, as_json: bool, heartbeat_s: float
+    ) -> AsyncIterator[bytes]:
+        """Lines from now on; b"" whenever nothing was logged for `heartbeat_s` seconds."""
+        watcher = Watcher(level, as_json=as_json)
+        self._watchers.add(watcher)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(heartbeat_s):
+                        line = await watcher.lines.get()
+                except TimeoutError:
+                    line = b""
+                yield line
+        finally:
+            self._watchers.discard(watcher)
+
+
+def _with_traceback(_logger: Any, _method: str, fields: Fields) -> Fields:
+    """`exc_info=` an exception becomes its name, its text and, for the reader, its traceback."""
+    error = fields.pop("exc_info", None)
+    if isinstance(error, BaseException):
+        fields["error"] = f"{type(error).__name__}: {error}"
+        fields["trace"] = "".join(traceback.format_exception(error)).rstrip()
+    return fields
+
+
+def _plain(value: object) -> str:
+    """A field as text: short, and with what a client put into it made visible."""
+    text = str(value)[:FIELD_CHARS]
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _line(kind: Event, time: int, fields: dict[str, str], trace: str) -> str:
+    """`    2026-11-23T13:58:58.915Z [INFO]  nomad: message: key=value key="two words"`."""
+    words = "".join(f" {name}={_quoted(value)}" for name, value in fields.items())
+    label = f"[{kind.level.name}]"
+    colon = ":" if words else ""
+    text = f"    {_millis(time)} {label:<7} {kind.module}: {kind.message}{colon}{words}"
+    return f"{text}\n{trace}" if trace else text
+
+
+def _json_line(kind: Event, time: int, fields: dict[str, str], trace: str) -> str:
+    record: dict[str, str] = {
+        "@level": kind.level.name.lower(),
+        "@message": kind.message,
+        "@module": kind.module,
+        "@timestamp": _millis(time),
+        **fields,
+    }
+    if trace:
+        record["trace"] = trace
+    return to_json(record).decode()
+
+
+def _millis(time: int) -> str:
+    whole, ns = divmod(time, NS_PER_S)
+    return f"{rfc3339(whole * NS_PER_S)[:-1]}.{ns // NS_PER_MS:03d}Z"
+
+
+def _quoted(value: str) -> str:
+    if value and not any(c in value for c in ' "='):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

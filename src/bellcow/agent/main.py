@@ -1,0 +1,313 @@
+"""Life of the agent: from settings to a running server, and from a signal to a clean stop.
+
+Every task that runs has its owner in `_live`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bellcow.agent import banner
+from bellcow.agent.build import build, founder_of, itself_of
+from bellcow.agent.identity import DataDirectory, DataDirectoryError
+from bellcow.agent.log import Log
+from bellcow.agent.measure import measure
+from bellcow.agent.metrics import Metrics
+from bellcow.agent.reload import Reloader
+from bellcow.api import nouns
+from bellcow.api.guard import Guards
+from bellcow.api.http_server import bind, serve
+from bellcow.api.pipeline import Pipeline
+from bellcow.api.protocol import HttpLimits
+from bellcow.api.tls import make_context
+from bellcow.clock import SystemClock, new_uuid
+from bellcow.cluster.engine import Single
+from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses
+from bellcow.config.derive import server_directory
+from bellcow.config.load import Loaded, load
+from bellcow.config.report import report as check
+from bellcow.errors import Error
+from bellcow.events import Level
+from bellcow.state.tables import AUTOPILOT, CLUSTER, SCHEDULER, UnknownTableError
+from bellcow.store.protocol import StoreError
+from bellcow.store.sqlite import open_store
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
+
+    from bellcow.server import Server
+
+STOP_S = 4.0  # what is being answered may take this long after a signal
+SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
+LEADER_WAIT_S = 10.0
+
+
+class StartError(Exception):
+    """Why the agent does not start, as it is printed."""
+
+
+def run(paths: Sequence[str], flags: dict[str, Any], dev: bool) -> int:
+    """Run an agent until a signal ends it; returns the exit status."""
+    loaded = load(paths, flags, dev=dev, environment=os.environ)
+    said = check(loaded)
+    banner.say(said.stderr, sys.stderr)
+    banner.say(said.stdout)
+    if not said.ok:
+        return 1
+    try:
+        _must_be_embedded(loaded)
+        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+            return runner.run(_Agent(paths, flags, loaded).live())
+    except StartError as error:
+        banner.say([f"==> {error}"], sys.stderr)
+        return 1
+
+
+def _new_loop() -> Any:
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _must_be_embedded(loaded: Loaded) -> None:
+    server = loaded.settings.server
+    several = server.bootstrap_expect > 1 or server.server_join.retry_join or server.retry_join
+    if server.engine == "etcd" or (server.engine == "auto" and several):
+        raise StartError(
+            "Error starting agent: several servers on etcd are not part of this version; "
+            'use bootstrap_expect = 1 without retry_join, or server { engine = "embedded" }'
+        )
+
+
+class _Agent:
+    """One agent process."""
+
+    def __init__(self, paths: Sequence[str], flags: dict[str, Any], loaded: Loaded) -> None:
+        self._paths = paths
+        self._flags = flags
+        self._loaded = loaded
+        self._settings = loaded.settings
+        self._clock = SystemClock()
+        self._log = Log(
+            self._clock,
+            Level[self._settings.log_level.upper()],
+            as_json=self._settings.log_json,
+        )
+        self._stop = asyncio.Event()
+
+    async def live(self) -> int:
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        settings = self._settings
+        addresses = resolve_addresses(settings, self._loaded.dev)
+        self._open_log_file()
+        listener = self._bind(addresses.http_bind)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(listener.close)
+            folder, server_id = self._open_data(stack)
+            store = await self._open_store(folder)
+            stack.push_async_callback(store.close)
+            itself = itself_of(settings, addresses, server_id)
+            peers = Single(server_id, itself.rpc_address, await store.starts())
+            metrics = self._metrics()
+            server = build(
+                self._loaded,
+                addresses=addresses,
+                itself=itself,
+                store=store,
+                peers=peers,
+                folder=folder,
+                clock=self._clock,
+                log=self._log,
+                metrics=metrics,
+            )
+            await self._run(server, metrics, addresses, listener)
+        self._log.report("stopped")
+        self._log.close()
+        return 0
+
+    async def _run(
+        self, server: Server, metrics: Metrics, addresses: Addresses, listener: Any
+    ) -> None:
+        """Start every task, answer until a signal, stop in the opposite order."""
+        self._report_configuration()
+        guards = self._guards(server, addresses)
+        pipeline = Pipeline(server, guards, nouns.routes())
+        measure(metrics, server, pipeline)
+        context = self._tls_context()
+        reloader = Reloader(self._paths, self._flags, self._loaded, self._log, context)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(server.mirror.run(), name="mirror")]
+                await self._loaded_state(server)
+                loops = [server.autopilot.run, server.snapshots.housekeeping]
+                tasks += [
+                    group.create_task(server.leadership.run(loops), name="leadership"),
+                    group.create_task(metrics.run(), name="metrics"),
+                ]
+                await self._wait_for_leader(server)
+                async with serve(
+                    pipeline,
+                    [listener],
+                    ssl_context=context,
+                    limits=self._http_limits(),
+                    waiting=server.waiting,
+                    log=self._log.report,
+                    graceful_s=STOP_S,
+                ):
+                    self._watch_signals(reloader)
+                    self._announce(addresses)
+                    await self._stop.wait()
+                    self._log.report("stopping")
+                for task in tasks:
+                    task.cancel()
+        except* (StoreError, UnknownTableError) as group_error:
+            raise StartError(f"Error: {group_error.exceptions[0]}") from None
+
+    # Steps of the start
+
+    def _open_log_file(self) -> None:
+        if not self._settings.log_file:
+            return
+        path = Path(self._settings.log_file)
+        try:
+            self._log.add_file(
+                path / "nomad.log" if str(path).endswith("/") or path.is_dir() else path
+            )
+        except OSError as error:
+            raise StartError(f"Error opening log file {path}: {error.strerror}") from None
+
+    def _bind(self, address: tuple[str, int]) -> Any:
+        try:
+            return bind(*address)
+        except OSError as error:
+            where = join_host_port(address)
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise StartError(
+                "Error starting http server: failed to start HTTP listener: "
+                f"listen tcp {where}: bind: {reason}\n{banner.port_taken(address)}"
+            ) from None
+
+    def _open_data(self, stack: contextlib.AsyncExitStack) -> tuple[Path | None, str]:
+        """The locked data directory and the server's id; memory alone where there is none."""
+        path = server_directory(self._settings)
+        if path is None:
+            return None, new_uuid(self._clock)
+        try:
+            data = DataDirectory(path, self._clock)
+        except DataDirectoryError as error:
+            raise StartError(f"Error starting agent: {error}") from None
+        stack.callback(data.close)
+        return data.path, data.node_id
+
+    async def _open_store(self, folder: Path | None) -> Any:
+        try:
+            store = await open_store(folder / "store.db" if folder else None, self._clock)
+        except StoreError as error:
+            raise StartError(f"Error starting agent: {error}") from None
+        for path in store.tightened:
+            self._log.report("permissions_tightened", path=path)
+        return store
+
+    async def _loaded_state(self, server: Server) -> None:
+        """Wait for memory to hold the state, then compare it with the file."""
+        await server.mirror.loaded.wait()
+        cluster = server.tables.one(CLUSTER)
+        if cluster is not None and cluster.region != self._settings.region:
+            raise StartError(
+                f"Error starting agent: the data directory belongs to a cluster of region "
+                f'"{cluster.region}", this agent is configured for "{self._settings.region}"; '
+                "use another data_dir, or restore a snapshot into a new cluster of that region"
+            )
+        self._warn_of_differences(server)
+
+    def _warn_of_differences(self, server: Server) -> None:
+        """The file's autopilot and scheduler blocks count once in a cluster's life: say so."""
+        founder = founder_of(self._settings, server.roster.itself)
+        for block, table, mine in (
+            ("autopilot", AUTOPILOT, founder.autopilot),
+            ("default_scheduler_config", SCHEDULER, founder.scheduler),
+        ):
+            written = [p for p in self._loaded.origins if f"{block}." in p]
+            stored: Any = server.tables.one(table)
+            if not written or stored is None:
+                continue
+            for field in mine.__struct_fields__:
+                ours, theirs = getattr(mine, field), getattr(stored, field)
+                if field not in {"create_index", "modify_index"} and ours != theirs:
+                    self._log.report(
+                        "config_differs", setting=f"{block}.{field}", file=ours, cluster=theirs
+                    )
+
+    async def _wait_for_leader(self, server: Server) -> None:
+        with contextlib.suppress(Error):
+            await server.leadership.wait_for_leader()
+
+    def _report_configuration(self) -> None:
+        for note in self._loaded.notes:
+            self._log.report("config_note", note=note)
+        for change in self._loaded.changes:
+            self._log.report("config_changed", change=change)
+
+    def _metrics(self) -> Metrics:
+        telemetry = self._settings.telemetry
+        host = "" if telemetry.disable_hostname else os.uname().nodename
+        return Metrics(
+            self._clock,
+            host=self._settings.name if telemetry.use_node_name else host,
+            prometheus=telemetry.prometheus_metrics,
+            filters=telemetry.prefix_filter,
+            filter_default=telemetry.filter_default,
+        )
+
+    def _guards(self, server: Server, addresses: Addresses) -> Guards:
+        itself = server.roster.itself
+        names = {itself.name, itself.member_name, addresses.http_adv[0]}
+        host = addresses.http_bind[0]
+        return Guards(
+            loopback_only=host.startswith("127.") or host in {"::1", "localhost"},
+            names=names | set(self._settings.http_allowed_hosts),
+            acl_enabled=self._settings.acl.enabled,
+        )
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        tls = self._settings.tls
+        if not tls.http:
+            return None
+        try:
+            return make_context(
+                tls.cert_file,
+                tls.key_file,
+                tls.ca_file,
+                verify_client=tls.verify_https_client,
+                min_version=tls.tls_min_version,
+                ciphers=tls.tls_cipher_suites,
+            )
+        except Error as error:
+            raise StartError(f"Error starting http server: {error.message}") from None
+
+    def _http_limits(self) -> HttpLimits:
+        limits = self._settings.limits
+        return HttpLimits(
+            handshake_s=limits.https_handshake_timeout.s or 5.0,
+            connections_per_client=limits.http_max_conns_per_client,
+        )
+
+    def _announce(self, addresses: Addresses) -> None:
+        banner.say(banner.lines(self._settings, addresses, dev=self._loaded.dev))
+        self._log.report("started", address=join_host_port(addresses.http_bind))
+
+    def _watch_signals(self, reloader: Reloader) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reloader.reload)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)

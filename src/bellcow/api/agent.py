@@ -1,0 +1,258 @@
+"""/v1/agent and /v1/metrics: the agent itself, its members, its health, its log."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import platform
+import re
+from typing import TYPE_CHECKING, Any
+
+from bellcow.acl.policy import Need, several_errors
+from bellcow.api import self_view
+from bellcow.api.call import Call, Reply
+from bellcow.api.route import Serve, route
+from bellcow.errors import Code, Error, denied, invalid, refused
+from bellcow.events import Level
+from bellcow.model.agent import MembersReply
+from bellcow.wire import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+BASE = "/v1/agent"
+SERF_PORT = 4648
+JOIN_TIMEOUT_S = 5.0
+HEARTBEAT_S = 10.0
+PARSED_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+
+
+@route("GET", f"{BASE}/self", need=Need.AGENT_READ, serve=Serve.LOCAL)
+def read_self(call: Call) -> dict[str, Any]:
+    """This agent: its configuration with secrets redacted, its member entry, its statistics."""
+    return self_view.describe(call.server)
+
+
+@route("GET", f"{BASE}/members", need=Need.NODE_READ, serve=Serve.LOCAL)
+def list_members(call: Call) -> MembersReply:
+    """The servers that this one knows, of all regions."""
+    roster = call.server.roster
+    return MembersReply(
+        members=roster.members(),
+        server_dc=roster.itself.datacenter,
+        server_name=roster.itself.name,
+        server_region=roster.itself.region,
+    )
+
+
+@route("PUT, POST", f"{BASE}/join", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
+async def join(call: Call) -> dict[str, Any]:
+    """Join the servers named by `address`. A failure is told in the body, with status 200."""
+    addresses = call.request.query.get("address", [])
+    if not addresses:
+        raise invalid("missing address to join")
+    failures = []
+    for address in addresses:
+        host, port = _split(address)
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+            failures.append(
+                f"Failed to join {host}: this server keeps its state alone (embedded store)"
+            )
+        except (OSError, TimeoutError) as error:
+            failures.append(f"Failed to join {host}: {_dial(host, port, error)}")
+    return {"error": several_errors(failures), "num_joined": 0}
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return address.strip("[]"), SERF_PORT
+    return host.strip("[]"), min(int(port[:6]), 65535)
+
+
+def _dial(host: str, port: int, error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return f"dial tcp {host}:{port}: connect: connection refused"
+    if isinstance(error, TimeoutError):
+        return f"dial tcp {host}:{port}: i/o timeout"
+    return f"dial tcp {host}:{port}: {error.strerror if isinstance(error, OSError) else error}"
+
+
+@route("PUT, POST", f"{BASE}/force-leave", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
+async def force_leave(call: Call) -> None:
+    """Declare a failed server to have left. Nomad: a name nobody has is no error."""
+    if not call.request.param("node"):
+        raise invalid("missing node to force leave")
+    prune = call.request.param("prune", "false")
+    if prune not in PARSED_BOOLEANS:
+        raise invalid("invalid prune value")
+
+
+@route("GET, PUT, POST", f"{BASE}/servers", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)
+def list_client_servers(call: Call) -> None:
+    """The servers of a client agent; this is none."""
+    del call
+    # Nomad: a server without a client answers so.
+    raise Error(Code.NOT_IMPLEMENTED, "Invalid method")
+
+
+@route("GET", f"{BASE}/health", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)
+def read_health(call: Call) -> Reply[dict[str, Any]]:
+    """Whether the server has a leader; answered at once, with the reason when it has none."""
+    asked = call.request.query.get("type", [])
+    states: dict[str, str] = {}
+    if "client" in asked:
+        states["client"] = "client not enabled"
+    if not asked or "server" in asked:
+        # Nomad: with `stale` the text differs.
+        why = "no leader" if call.stale else "No cluster leader"
+        states["server"] = "ok" if call.server.leadership.is_leader else why
+    shown = {name: {"ok": text == "ok", "message": text} for name, text in states.items()}
+    if all(text == "ok" for text in states.values()):
+        return Reply(shown)
+    # Nomad: a failure is the same JSON, labeled as text.
+    return Reply(status=500, text=to_json(shown).decode())
+
+
+@route(
+    "GET",
+    "/v1/metrics",
+    need=Need.ANONYMOUS,
+    serve=Serve.LOCAL,
+    token=False,
+)
+def read_metrics(call: Call) -> Reply[dict[str, Any]]:
+    """The last finished interval, or Prometheus' format with `format=prometheus`."""
+    server = call.server
+    if server.settings.telemetry.metrics_require_token:
+        rights = server.resolver.resolve(call.carried_secret())
+        if not rights.allows(Need.AGENT_READ):
+            raise denied()
+    metrics = server.facts.metrics
+    if call.request.param("format") != "prometheus":
+        return Reply(metrics.summary())
+    if not metrics.prometheus_enabled:
+        raise Error(Code.UNSUPPORTED, "Prometheus is not enabled")
+    kind = "text/plain; version=0.0.4; charset=utf-8"
+    return Reply(encoded=metrics.prometheus(), content_type=kind)
+
+
+# The log
+
+
+@route("GET, PUT, POST, DELETE", f"{BASE}/monitor", need=Need.ANONYMOUS, serve=Serve.LOCAL)
+async def monitor(call: Call) -> Reply[None]:
+    """Stream the log from now on: frames of JSON, or bare lines with `plain=true`."""
+    level, as_json, plain = _monitor_parameters(call)
+    if not call.rights.allows(Need.AGENT_READ):
+        raise denied()
+    lines = call.server.facts.log.follow(level, as_json=as_json, heartbeat_s=HEARTBEAT_S)
+    if plain:
+        return Reply(stream=_bare(lines), content_type="text/plain")
+    return Reply(stream=_framed(lines), content_type="application/json")
+
+
+def _monitor_parameters(call: Call) -> tuple[Level, bool, bool]:
+    """Nomad: checked before the token."""
+    name = call.request.param("log_level") or "INFO"
+    if name.upper() not in Level.__members__:
+        raise invalid(f"Unknown log level: {name[:64]}")
+    as_json = _parsed(call, "log_json", "log json")
+    plain = _parsed(call, "plain", "plain")
+    node, server = call.request.param("node_id"), call.request.param("server_id")
+    if node and server:
+        raise invalid("Cannot target node and server simultaneously")
+    me = call.server.roster.itself
+    if server and server not in {me.server_id, me.name, me.member_name, "leader"}:
+        raise invalid(f"unknown Nomad server {server[:128]}")
+    if node:
+        raise invalid(f"Unknown node {node[:128]}")
+    return Level[name.upper()], as_json, plain
+
+
+def _parsed(call: Call, name: str, words: str) -> bool:
+    text = call.request.param(name) or "false"
+    if text not in PARSED_BOOLEANS:
+        raise invalid(
+            f'Unknown option for {words}: strconv.ParseBool: parsing "{text[:64]}": invalid syntax'
+        )
+    return PARSED_BOOLEANS[text]
+
+
+async def _bare(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for line in lines:
+        if line:
+            yield line
+
+
+async def _framed(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for line in lines:
+        yield to_json({"Data": base64.b64encode(line).decode()}) if line else b"{}"
+
+
+# Keyring and host
+
+
+@route("GET", f"{BASE}/keyring/list", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
+def list_keys(call: Call) -> None:
+    """The keys between servers."""
+    _refuse_keyring(call)
+
+
+@route("PUT, POST", f"{BASE}/keyring/{{action}}", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
+async def change_keys(call: Call) -> None:
+    """Install, use or remove a key between servers."""
+    if call.tail not in {"install", "use", "remove"}:
+        raise Error(Code.NOT_FOUND, "resource not found")
+    _refuse_keyring(call)
+
+
+def _refuse_keyring(call: Call) -> None:
+    # Nomad: the text counts the servers, each of which has no keyring.
+    count = len(call.server.roster.members())
+    raise refused(f"{count}/{count} nodes reported failure")
+
+
+# Environment variables whose names look like they hold secrets are not shown.
+SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|LICENSE", re.IGNORECASE)
+
+
+@route("GET", f"{BASE}/host", need=Need.AGENT_READ, serve=Serve.LOCAL)
+async def read_host(call: Call) -> dict[str, Any]:
+    """The machine: system, disks, addresses, and the environment without secrets."""
+    itself = call.server.roster.itself
+    data = await asyncio.to_thread(_host_data)
+    return {"AgentID": itself.server_id, "HostData": data}
+
+
+def _host_data() -> dict[str, Any]:
+    import psutil
+
+    environment = {
+        name: self_view.REDACTED if SECRET_NAME.search(name) else value
+        for name, value in sorted(os.environ.items())
+    }
+    addresses = [
+        {"name": name, "address": found.address}
+        for name, addresses in psutil.net_if_addrs().items()
+        for found in addresses
+    ]
+    disks = {}
+    for part in psutil.disk_partitions():
+        usage = psutil.disk_usage(part.mountpoint)
+        disks[part.mountpoint] = {"size": usage.total, "used": usage.used}
+    return {
+        "Disk": disks,
+        "Environment": environment,
+        "Hosts": "",
+        "Network": addresses,
+        "OS": platform.platform(),
+        "ResolvConf": "",
+    }

@@ -1,0 +1,69 @@
+"""The web page: static files and nothing else."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+from bellcow.acl.policy import Need
+from bellcow.api.call import Call, Reply
+from bellcow.api.route import Serve, route
+from bellcow.errors import not_found
+
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+POLICY = (
+    "default-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+)
+HEADERS = (
+    (
+        "Content-Security-Policy",
+        "; ".join(POLICY),
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cache-Control", "no-cache"),
+)
+
+
+@functools.cache
+def files() -> dict[str, bytes]:
+    """The page's files by name; the folder is read once."""
+    folder = resources.files("bellcow") / "ui"
+    return {
+        entry.name: entry.read_bytes()
+        for entry in folder.iterdir()
+        if entry.name.rpartition(".")[2] in TYPES
+    }
+
+
+@route("GET", "/", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False, documented=False)
+def redirect_to_page(call: Call) -> Reply[None]:
+    """Nomad: the root leads to the page."""
+    del call
+    return Reply(
+        status=307,
+        encoded=b'<a href="/ui/">Temporary Redirect</a>.\n\n',
+        content_type="text/html; charset=utf-8",
+        headers=(("Location", "/ui/"),),
+    )
+
+
+@route("GET", "/ui/{name}", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False, documented=False)
+def read_file(call: Call) -> Reply[None]:
+    """A file of the page, by its name."""
+    name = call.tail or "index.html"
+    content = files().get(name)
+    if content is None:
+        raise not_found("no such file")
+    kind = TYPES[name.rpartition(".")[2]]
+    return Reply(encoded=content, content_type=kind, headers=HEADERS)

@@ -1,0 +1,88 @@
+"""The closed list of what is logged: for each event its level, who says it and what it says.
+
+Code reports an event by name with fields; the agent's log turns it into a line. Tests assert on
+events, never on text. `docs/metrics-and-events.md` lists them all.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, Protocol
+
+
+class Level(enum.IntEnum):
+    """How grave an event is."""
+
+    TRACE = 0
+    DEBUG = 1
+    INFO = 2
+    WARN = 3
+    ERROR = 4
+
+
+class Event(NamedTuple):
+    """One kind of event."""
+
+    level: Level
+    module: str
+    message: str
+
+
+class Report(Protocol):
+    """Says that an event happened. `event` is a name of `EVENTS`."""
+
+    def __call__(self, event: str, /, **fields: object) -> None: ...
+
+
+EVENTS: dict[str, Event] = {
+    # Life of the agent
+    "starting": Event(Level.INFO, "agent", "starting"),
+    "started": Event(Level.INFO, "agent", "answering requests"),
+    "stopping": Event(Level.INFO, "agent", "stopping"),
+    "stopped": Event(Level.INFO, "agent", "stopped"),
+    "config_note": Event(Level.INFO, "agent", "configuration"),
+    "config_changed": Event(Level.DEBUG, "agent", "a later file changed a setting"),
+    "config_differs": Event(
+        Level.WARN, "agent", "file and cluster differ; the cluster's value counts"
+    ),
+    "config_ignored": Event(Level.WARN, "agent", "setting accepted and ignored"),
+    "reloaded": Event(Level.INFO, "agent", "configuration reloaded"),
+    "reload_failed": Event(Level.ERROR, "agent", "reload failed, old settings stay"),
+    "restart_needed": Event(Level.WARN, "agent", "changed setting needs a restart"),
+    "permissions_tightened": Event(Level.WARN, "agent", "file was readable by others, closed it"),
+    "background_failed": Event(Level.ERROR, "agent", "background task failed"),
+    # Consensus and state
+    "node_id_created": Event(Level.INFO, "nomad", "made a server id"),
+    "leadership_acquired": Event(Level.INFO, "nomad", "cluster leadership acquired"),
+    "leadership_lost": Event(Level.WARN, "nomad", "cluster leadership lost"),
+    "claim_failed": Event(Level.WARN, "nomad", "leadership not claimed, trying again"),
+    "loop_failed": Event(Level.ERROR, "nomad", "leader loop failed, starting it again"),
+    "address_changed": Event(Level.INFO, "nomad", "server address updated"),
+    "health_changed": Event(Level.WARN, "nomad.autopilot", "health of a server changed"),
+    "cluster_health_changed": Event(Level.WARN, "nomad.autopilot", "health of the cluster changed"),
+    "no_space": Event(Level.ERROR, "nomad.store", "no space left, writes are refused"),
+    # Access
+    "acl_bootstrap_reset": Event(
+        Level.WARN, "nomad.acl", "bootstrapped again; earlier bootstrap tokens are still valid"
+    ),
+    "license_state": Event(Level.WARN, "nomad.license", "license needs attention"),
+    "license_put": Event(Level.INFO, "nomad.license", "license installed"),
+    # Snapshots
+    "snapshot_saved": Event(Level.INFO, "nomad.snapshot", "snapshot saved"),
+    "snapshot_kept": Event(Level.INFO, "nomad.snapshot", "state before the restore kept"),
+    "snapshot_restored": Event(Level.WARN, "nomad.snapshot", "state restored from a snapshot"),
+    "snapshot_refused": Event(Level.WARN, "nomad.snapshot", "snapshot refused, nothing changed"),
+    "fail_point": Event(Level.WARN, "nomad.snapshot", "fail-point reached"),
+    # HTTP
+    "request_refused": Event(Level.DEBUG, "http", "request refused"),
+    "request_failed": Event(Level.ERROR, "http", "request failed"),
+    "http_server": Event(Level.WARN, "http", "server"),
+    "http_answer_malformed": Event(Level.ERROR, "http", "answer could not be written"),
+    "http_client_too_slow": Event(Level.INFO, "http", "client too slow, connection closed"),
+    "http_protocol_fault": Event(Level.ERROR, "http", "fault while reading a request"),
+    "http_request_failed": Event(Level.ERROR, "http", "request failed"),
+    "http_request_refused": Event(Level.INFO, "http", "malformed request refused"),
+    "http_request_unanswered": Event(Level.ERROR, "http", "request left without an answer"),
+    "http_too_many_connections": Event(Level.WARN, "http", "too many connections, refused"),
+    "tls_handshake_failed": Event(Level.INFO, "http", "TLS handshake failed"),
+}

@@ -1,0 +1,265 @@
+"""Restoring: verify and decode all, keep the present, stage a generation, switch in one commit.
+
+A crash before the switch changes nothing that anybody sees; a crash after it loses nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from bellcow import failpoint
+from bellcow.errors import Code, Error, invalid
+from bellcow.snapshot import archive, save
+from bellcow.state.tables import (
+    AUTOPILOT,
+    CLUSTER,
+    NAMESPACES,
+    ONLY,
+    RAFT,
+    REGISTRY,
+    SCHEDULER,
+    UnknownTableError,
+    decode,
+)
+from bellcow.store.protocol import Fenced, StoreError, Unknown
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.events import Report
+    from bellcow.state.committer import Committer
+    from bellcow.state.mirror import Mirror
+    from bellcow.state.tables import Table, Tables
+    from bellcow.store.protocol import Head, Key, Store
+
+CHUNK_OBJECTS = 1_000
+CHUNK_BYTES = 1 << 20
+KEPT_ARCHIVES = 10
+# These say who this cluster is and who takes part: an archive never changes them.
+OURS: tuple[Table[Any], ...] = (RAFT, CLUSTER)
+# These must exist: where the archive lacks one, the present one stays.
+NEEDED: tuple[tuple[Table[Any], str], ...] = (
+    (AUTOPILOT, ONLY),
+    (SCHEDULER, ONLY),
+    (NAMESPACES, "default"),
+)
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restore did: the index of the switch, and what came from where."""
+
+    index: int
+    archive_id: str
+    objects: int
+    kept: str
+
+
+class Restorer:
+    """One restore at a time, on the leader."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tables: Tables,
+        mirror: Mirror,
+        committer: Committer,
+        clock: Clock,
+        folder: Path | None,
+        report: Report,
+    ) -> None:
+        self._store = store
+        self._tables = tables
+        self._mirror = mirror
+        self._committer = committer
+        self._clock = clock
+        self._folder = folder
+        self._report = report
+        self._busy = False
+        self._litter = asyncio.Event()
+
+    async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
+        """Replace the state by the archive in `body`. Raises Error; then nothing has changed."""
+        if self._busy:
+            raise Error(Code.CONFLICT, "another snapshot restore is in progress")
+        self._busy = True
+        try:
+            with (
+                tempfile.TemporaryFile(dir=self._folder) as upload,
+                tempfile.TemporaryFile(dir=self._folder) as spool,
+            ):
+                await self._receive(body, upload)
+                failpoint.reach("restore-received")
+                try:
+                    verified = await asyncio.to_thread(self._verify, upload, spool)
+                except Error as error:
+                    self._report("snapshot_refused", reason=error.message[:200])
+                    raise _explained(error, content_type) from None
+                failpoint.reach("restore-verified")
+                return await self._replace(verified)
+        except (Fenced, Unknown) as error:
+            self._committer.depose(error)
+            raise Error(
+                Code.UNKNOWN_OUTCOME, "outcome unknown: leadership was lost during the restore"
+            ) from error
+        except StoreError as error:
+            raise Error(Code.UNAVAILABLE, f"not restored, nothing changed: {error}") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise Error(Code.UNAVAILABLE, f"not restored, nothing changed: {reason}") from error
+        finally:
+            self._busy = False
+            self._litter.set()
+
+    async def _receive(self, body: AsyncIterator[bytes], upload: BinaryIO) -> None:
+        async for piece in body:
+            await asyncio.to_thread(upload.write, piece)
+        upload.seek(0)
+
+    def _verify(self, upload: BinaryIO, spool: BinaryIO) -> archive.Archive:
+        """Read all of the archive and decode every object once. For a worker thread."""
+        upload.seek(0, 2)
+        size = upload.tell()
+        upload.seek(0)
+        free = shutil.disk_usage(self._folder or tempfile.gettempdir()).free
+        verified = archive.read(upload, spool, archive.limit_for(size, free), known=REGISTRY)
+        for table, row_id, value in verified.records():
+            try:
+                decode((table, row_id), value)
+            except (msgspec.MsgspecError, ValueError, UnknownTableError) as error:
+                raise invalid(
+                    "failed to restore from snapshot: Raft error when restoring snapshot: "
+                    f"{table} {row_id[:64]!r} cannot be decoded: {str(error)[:200]}"
+                ) from None
+        return verified
+
+    async def _replace(self, verified: archive.Archive) -> Restored:
+        async with self._committer.hold():
+            kept = await self._keep_present()
+            failpoint.reach("restore-archived")
+            gen = await self._take_generation()
+            failpoint.reach("restore-generation-taken")
+            objects, has = await self._stage(verified, gen)
+            failpoint.reach("restore-staged")
+            index = await self._switch(verified, gen, has)
+            failpoint.reach("restore-switched")
+            await self._mirror.reached(index)
+            failpoint.reach("restore-reloaded")
+        restored = Restored(index=index, archive_id=verified.meta.id, objects=objects, kept=kept)
+        self._report("snapshot_restored", **msgspec.structs.asdict(restored))
+        return restored
+
+    async def _keep_present(self) -> str:
+        """An archive of the present state, beside the store; the oldest of these go."""
+        if self._folder is None:
+            return ""
+        moment = save.take(self._tables, self._clock)
+        stamp = moment.origin.wall_ns // 1_000_000
+        name = f"before-restore-{moment.origin.index}-{stamp}.snap"
+        path = await asyncio.to_thread(save.keep_file, moment, self._folder, name)
+        old = sorted(self._folder.glob("before-restore-*.snap"), key=lambda p: p.stat().st_mtime_ns)
+        for each in old[:-KEPT_ARCHIVES]:
+            each.unlink()
+        self._report("snapshot_kept", path=str(path))
+        return str(path)
+
+    async def _take_generation(self) -> int:
+        """A generation number never used before: litter of a failed try must not mix in."""
+        known = self._known()
+        gen = known.gens + 1
+        head = self._committer.next_head(known, index=known.index, ops=0)
+        await self._committer.advance(msgspec.structs.replace(head, gens=gen), {})
+        return gen
+
+    async def _stage(self, verified: archive.Archive, gen: int) -> tuple[int, set[Key]]:
+        """Write the archive's objects into the generation; returns how many, and which we need."""
+        needed = {(table.name, row_id) for table, row_id in NEEDED}
+        has: set[Key] = set()
+        count = 0
+        chunks = _chunks(verified)
+        while chunk := await asyncio.to_thread(next, chunks, None):
+            await self._store.stage(self._known(), gen, chunk)
+            count += len(chunk)
+            has |= needed & {key for key, _ in chunk}
+            failpoint.reach("restore-first-chunk-staged")
+        return count, has
+
+    async def _switch(self, verified: archive.Archive, gen: int, has: set[Key]) -> int:
+        """The one commit that makes the generation the truth, with what must stay ours."""
+        known = self._known()
+        index = max(known.index, verified.meta.index) + 1
+        changes: dict[Key, bytes | None] = {}
+        for table in OURS:
+            if (row := self._tables.one(table)) is not None:
+                changes[table.name, ONLY] = to_msgpack(row)
+        for table, row_id in NEEDED:
+            row = self._tables.get(table, row_id)
+            if (table.name, row_id) not in has and row is not None:
+                changes[table.name, row_id] = to_msgpack(row)
+        head = self._committer.next_head(known, index=index, ops=len(changes))
+        head = msgspec.structs.replace(head, gen=gen, floor=index)
+        await self._committer.advance(head, changes)
+        return index
+
+    async def run(self) -> None:
+        """On the leader: drop what no longer is the truth, at first and after each restore."""
+        while True:
+            self._litter.clear()
+            for gen in range(self._tables.head.gens + 1):
+                await self._drop(gen)
+            failpoint.reach("restore-done")
+            await self._litter.wait()
+
+    async def _drop(self, gen: int) -> None:
+        """Drop a generation in slices, each between two batches; never the present one."""
+        empty = False
+        while not empty:
+            async with self._committer.turn():
+                known = self._committer.known
+                if known is None or gen == known.gen:
+                    return
+                empty = await self._store.drop(known, gen)
+            failpoint.reach("restore-first-slice-dropped")
+            await asyncio.sleep(0)
+
+    def _known(self) -> Head:
+        known = self._committer.known
+        if known is None:
+            raise Error(Code.NO_LEADER, "No cluster leader")
+        return known
+
+
+def _chunks(verified: archive.Archive) -> Iterator[list[tuple[Key, bytes]]]:
+    """The archive's objects, but for ours, in pieces that one transaction can hold."""
+    ours = {table.name for table in OURS}
+    chunk: list[tuple[Key, bytes]] = []
+    size = 0
+    for table, row_id, value in verified.records():
+        if table in ours:
+            continue
+        chunk.append(((table, row_id), value))
+        size += len(value)
+        if len(chunk) == CHUNK_OBJECTS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _explained(error: Error, content_type: str) -> Error:
+    """The same refusal; a body sent as a form, the usual mistake, is told to be one."""
+    if not content_type.startswith(("application/x-www-form-urlencoded", "multipart/")):
+        return error
+    return Error(
+        error.code,
+        f"{error.message} (the body was sent as a form: send the archive as it is, "
+        "with curl --data-binary @FILE)",
+    )

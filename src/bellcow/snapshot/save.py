@@ -1,0 +1,117 @@
+"""Saving: the rows of one moment, written to an archive by a worker thread, sent from its file."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from bellcow import failpoint
+from bellcow.model.raft import RaftConfiguration
+from bellcow.snapshot import archive
+from bellcow.state.tables import CLUSTER, RAFT, REGISTRY
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.state.tables import Tables
+
+PIECE = 256 << 10
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """The state at one index: who wrote it, and the rows of every table."""
+
+    origin: archive.Origin
+    rows: tuple[tuple[str, list[tuple[str, Any]]], ...]
+
+    def records(self) -> Iterator[tuple[str, str, bytes]]:
+        for table, rows in self.rows:
+            for row_id, row in rows:
+                yield table, row_id, to_msgpack(row)
+
+
+def take(tables: Tables, clock: Clock) -> Moment:
+    """The state as memory has it now. Rows are frozen: a copy of each list is all it takes."""
+    raft = tables.one(RAFT) or RaftConfiguration()
+    cluster = tables.one(CLUSTER)
+    origin = archive.Origin(
+        index=tables.head.index,
+        term=tables.head.term,
+        wall_ns=clock.wall_ns(),
+        cluster_id=cluster.cluster_id if cluster else "",
+        region=cluster.region if cluster else "",
+        servers=tuple(
+            archive.Peer(suffrage=0 if s.voter else 1, id=s.id, address=s.address)
+            for s in raft.servers
+        ),
+        configuration_index=raft.modify_index,
+    )
+    rows = tuple((name, list(tables.all(table).items())) for name, table in REGISTRY.items())
+    return Moment(origin, rows)
+
+
+class Saved:
+    """A finished archive in a file without a name: nothing is left behind, however this ends."""
+
+    def __init__(
+        self, file: BinaryIO, written: archive.Written, release: Callable[[], None]
+    ) -> None:
+        self._file = file
+        self._release = release
+        self.size = written.size
+        self.digest = "sha-256=" + base64.b64encode(written.sha256).decode()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await asyncio.to_thread(self._file.read, PIECE)
+        if not piece:
+            await self.aclose()
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+            self._release()
+
+
+def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
+    """Write an archive into a nameless file in `folder`. For a worker thread."""
+    out = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  it outlives this function
+    try:
+        with tempfile.TemporaryFile(dir=folder) as spool:
+            written = archive.write(out, moment.origin, moment.records(), spool)
+    except BaseException:
+        out.close()
+        raise
+    out.seek(0)
+    failpoint.reach("save-written")
+    return out, written
+
+
+def keep_file(moment: Moment, folder: Path, name: str) -> Path:
+    """Write an archive that stays, complete or not at all. For a worker thread."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path, partial = folder / name, folder / f"{name}.partial"
+    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w+b") as out, tempfile.TemporaryFile(dir=folder) as spool:
+        archive.write(out, moment.origin, moment.records(), spool)
+        out.flush()
+        os.fsync(out.fileno())
+    partial.rename(path)
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return path

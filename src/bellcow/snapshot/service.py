@@ -1,0 +1,66 @@
+"""Snapshots of one server: saving, at most two at a time, and restoring, one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bellcow.snapshot import save
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.events import Report
+    from bellcow.snapshot.restore import Restored, Restorer
+    from bellcow.state.tables import Tables
+
+SAVES_AT_ONCE = 2
+
+
+class Snapshots:
+    """What the routes call. `last_index` and `last_term` tell of the newest archive made here."""
+
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        clock: Clock,
+        folder: Path | None,
+        restorer: Restorer,
+        on_restored: Callable[[], None],
+        report: Report,
+    ) -> None:
+        self._tables = tables
+        self._clock = clock
+        self._folder = folder
+        self._restorer = restorer
+        self._on_restored = on_restored
+        self._report = report
+        self._slots = asyncio.Semaphore(SAVES_AT_ONCE)
+        self.last_index = 0
+        self.last_term = 0
+
+    async def save(self) -> save.Saved:
+        """An archive of the state as it is when its turn comes."""
+        await self._slots.acquire()
+        try:
+            moment = save.take(self._tables, self._clock)
+            file, written = await asyncio.to_thread(save.write_file, moment, self._folder)
+        except BaseException:
+            self._slots.release()
+            raise
+        self.last_index, self.last_term = moment.origin.index, moment.origin.term
+        self._report("snapshot_saved", index=moment.origin.index, bytes=written.size)
+        return save.Saved(file, written, self._slots.release)
+
+    async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
+        """Replace the whole state; the leader begins anew with what it holds."""
+        restored = await self._restorer.restore(body, content_type)
+        self._on_restored()
+        return restored
+
+    async def housekeeping(self) -> None:
+        """On the leader: drop the generations that restores have left behind."""
+        await self._restorer.run()
