@@ -287,6 +287,9 @@ def _duration(node: hcl.Value, key: model.Key) -> Duration | Fault:
     text = _string(node, key.path)
     if isinstance(text, Fault):
         return text
+    if not text:  # Nomad: an empty duration means the default
+        default: Duration = key.default
+        return default
     try:
         return Duration.parse(text)
     except ValueError as error:

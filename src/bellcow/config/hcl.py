@@ -20,6 +20,7 @@ __all__ = ["Block", "Body", "HCLError", "Item", "ListNode", "Scalar", "Value", "
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100
+_MAX_SHOWN = 200
 
 
 class Scalar(msgspec.Struct, frozen=True):
@@ -141,13 +142,18 @@ def _item(tokens: Tokens, depth: int) -> Item:
     elif token.kind == "LBRACE":
         value = _body(tokens, token, depth)
     elif token.kind in {"EOF", "RBRACE"}:
-        words = " ".join(key.text for key in keys)
+        words = _cut(" ".join(key.text for key in keys))
         raise _at(token, f"key '{words}' expected start of object ('{{') or assignment ('=')")
     else:
         raise _at(token, f"expected: IDENT | STRING | ASSIGN | LBRACE got: {kind_name(token)}")
     first = keys[0]
     labels = tuple(str(key.value) for key in keys[1:])
     return Item(str(first.value), labels, value, first.line, first.column)
+
+
+def _cut(text: str) -> str:
+    """A text from a stranger, short enough for a message."""
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
 def _value(tokens: Tokens, token: Token, depth: int) -> Value:
@@ -157,7 +163,9 @@ def _value(tokens: Tokens, token: Token, depth: int) -> Value:
         return _body(tokens, token, depth)
     if token.kind == "LBRACK":
         return _list(tokens, token, depth)
-    raise _at(token, f"Unknown token: {token.line}:{token.column} {kind_name(token)} {token.text}")
+    raise _at(
+        token, f"Unknown token: {token.line}:{token.column} {kind_name(token)} {_cut(token.text)}"
+    )
 
 
 def _body(tokens: Tokens, opening: Token, depth: int) -> Body:

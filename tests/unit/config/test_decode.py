@@ -34,6 +34,7 @@ def one_problem(text):
         ('acl { enabled = "0" }', "acl.enabled", False),
         ("acl { enabled = 1 }", "acl.enabled", True),
         ('acl { token_ttl = "1m" }', "acl.token_ttl", Duration.parse("1m")),
+        ('acl { token_ttl = "" }', "acl.token_ttl", Duration.parse("30s")),
         ("server { max_heartbeats_per_second = 2 }", "server.max_heartbeats_per_second", 2.0),
         ('server { max_heartbeats_per_second = "2.5" }', "server.max_heartbeats_per_second", 2.5),
         ('license { issuers = ["a", "b"] }', "license.issuers", ("a", "b")),

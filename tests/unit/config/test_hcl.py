@@ -216,6 +216,13 @@ def test_a_hundred_levels_are_read_and_one_more_is_refused(opening, closing):
         parse(first + opening * 50_000)
 
 
+@pytest.mark.parametrize("text", ["a " * 5000, "a = " + "b" * 5000, "a = " + "1" * 5000])
+def test_a_long_text_is_cut_in_the_message(text):
+    with pytest.raises(HCLError) as caught:
+        parse(text)
+    assert len(str(caught.value)) < 350
+
+
 def executed_lines(text: str) -> int:
     """How many lines of the reader run for a text: a count, which no busy machine can move."""
     count = 0

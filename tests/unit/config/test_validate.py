@@ -110,8 +110,8 @@ _CHECK = [
     (
         {"bind_addr": "127.0.0.1"},
         (
-            "Failed to parse HTTP advertise address (, 127.0.0.1, 4646, false): Defaulting advertise "
-            "to localhost is unsafe, please set advertise manually"
+            "Failed to parse HTTP advertise address (, 127.0.0.1, 4646, false): Defaulting "
+            "advertise to localhost is unsafe, please set advertise manually"
         ),
     ),
 ]
