@@ -53,12 +53,18 @@ LONGER = {
     "tls bad min version": "says which TLS files are missing, too",
     "bootstrap flag without server": "there is no client, which is told as well",
 }
-# The real agent starts, ours refuses or warns.
+# The real agent starts, ours refuses: all that it says, without the places. (A warning that Nomad
+# gives behind the point of the refusal is not seen.)
 STRICTER = {
-    "tls http without files": "==> Error starting agent: tls.http needs tls.cert_file, "
-    "which is not set",
-    "bad upgrade_version": '==> server.upgrade_version is not a version: "abc"',
+    "tls http without files": [
+        "==> WARNING: Error when parsing TLS configuration: open : no such file or directory",
+        "==> WARNING: Bootstrap mode enabled! Potentially unsafe operation.",
+        "==> Error starting agent: tls.http needs tls.cert_file, which is not set",
+        "==> Error starting agent: tls.http needs tls.key_file, which is not set",
+    ],
+    "bad upgrade_version": ['==> server.upgrade_version is not a version: "abc"'],
 }
+# The real agent starts without a word, ours with a warning of later releases.
 WARNED = {
     "bootstrap_expect even": "==> WARNING: Number of bootstrap servers should ideally be set to "
     "an odd number.",
@@ -175,9 +181,7 @@ def test_a_configuration_that_starts_is_accepted(run, tmp_path):
 @pytest.mark.parametrize("run", cases(STRICTER))
 def test_what_the_real_one_lets_pass_is_refused(run, tmp_path):
     _, stderr = printed(run, tmp_path)
-    recorded = run["stderr"].splitlines()
-    assert [line for line in stderr if line in recorded or "WARNING" not in line] == stderr
-    assert STRICTER[run["name"]] in stderr
+    assert [line for line in stderr if line.startswith("==> ")] == STRICTER[run["name"]]
 
 
 @pytest.mark.parametrize("run", cases(WARNED))
