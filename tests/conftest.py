@@ -1,0 +1,28 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def start_agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
+    """Starts agents; all are stopped when the test ends."""
+    agents: list[Agent] = []
+
+    def start(settings: dict[str, object] | None = None, **options: object) -> Agent:
+        agent = Agent(tmp_path / f"agent-{len(agents)}", settings, **options)  # type: ignore[arg-type]
+        agents.append(agent)
+        return agent.start()
+
+    yield start
+    for agent in agents:
+        agent.stop()

@@ -1,0 +1,238 @@
+"""Real agents as processes, and raw HTTP to talk to them. Shared by every test that needs one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+BELLCOW = Path(sys.executable).parent / "bellcow"
+START_S = 20.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago; all are held until all are known, so none repeats."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class Answer:
+    """One HTTP answer as it came."""
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def header(self, name: str) -> str | None:
+        return next((v for k, v in self.headers if k.lower() == name.lower()), None)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"<{self.status} {self.text[:300]!r}>"
+
+
+def exchange(
+    port: int,
+    method: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+    *,
+    chunked: bool = False,
+    timeout: float = 30.0,
+) -> Answer:
+    """One request on a connection of its own, the path sent exactly as given.
+
+    `body` None sends neither body nor length; b"" sends a length of 0.
+    """
+    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    payload = b""
+    if chunked:
+        lines.append("Transfer-Encoding: chunked")
+        piece = body or b""
+        payload = (b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"") + b"0\r\n\r\n"
+    elif body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+        payload = body
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+        connection.settimeout(timeout)
+        # A server may answer and close before it has read all: what it said still counts.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head + payload)
+        return read_answer(connection, method)
+
+
+def read_answer(connection: socket.socket, method: str = "GET") -> Answer:
+    """Read one answer from a socket, whatever its framing."""
+    import http.client
+
+    response = http.client.HTTPResponse(connection, method=method)
+    response.begin()
+    body = response.read()
+    return Answer(response.status, response.getheaders(), body)
+
+
+class Agent:
+    """One `bellcow agent` process with a data directory of its own, on free ports.
+
+    `settings` is merged over a minimal one-server configuration, block by block.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any] | None = None,
+        *,
+        environment: dict[str, str] | None = None,
+        name: str = "single",
+    ) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.http_port, self.rpc_port, self.serf_port = free_ports(3)
+        self.log_path = folder / "agent.log"
+        self.config_path = folder / "agent.json"
+        base: dict[str, Any] = {
+            "name": name,
+            "data_dir": str(self.data_dir),
+            "bind_addr": "127.0.0.1",
+            "log_level": "DEBUG",
+            "ports": {"http": self.http_port, "rpc": self.rpc_port, "serf": self.serf_port},
+            "advertise": {"http": "127.0.0.1", "rpc": "127.0.0.1", "serf": "127.0.0.1"},
+            "server": {"enabled": True, "bootstrap_expect": 1},
+        }
+        for key, value in (settings or {}).items():
+            old = base.get(key)
+            base[key] = {**old, **value} if isinstance(old, dict) else value
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config_path.write_text(json.dumps(base))
+        self._environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, *, wait: bool = True) -> Self:
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [BELLCOW, "agent", f"-config={self.config_path}"],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self._environment},
+            )
+        if wait:
+            self.wait()
+        return self
+
+    def wait(self) -> None:
+        """Return when the server leads; raise with its log when it does not."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(f"the agent ended with {self.process.returncode}\n{self.log}")
+            with contextlib.suppress(OSError):
+                if self.get("/v1/status/leader").status == 200:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"no leader after {START_S} s\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text("utf-8", "replace")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status. One that does not end in 10 s is killed, and is an error."""
+        if self.process is None or self.process.poll() is not None:
+            return self.process.returncode if self.process else 0
+        self.process.terminate()
+        try:
+            return self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the agent did not stop\n{self.log}") from None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str = "",
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """A request; a dict or list as body is sent as JSON."""
+        sent = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+        given = {**({"X-Nomad-Token": token} if token else {}), **(headers or {})}
+        return exchange(self.http_port, method, path, given, sent, **options)
+
+    def get(self, path: str, token: str = "", **options: Any) -> Answer:
+        return self.request("GET", path, token=token, **options)
+
+    def put(self, path: str, body: Any = None, token: str = "", **options: Any) -> Answer:
+        return self.request("PUT", path, body, token, **options)
+
+    def delete(self, path: str, token: str = "", **options: Any) -> Answer:
+        return self.request("DELETE", path, token=token, **options)
+
+    def bootstrap(self) -> str:
+        """Bootstrap ACLs; the secret of the management token."""
+        return str(self.put("/v1/acl/bootstrap").json()["SecretID"])
+
+    def command(self, *words: str, token: str = "", **options: Any) -> subprocess.CompletedProcess:
+        """Run a bellcow command against this agent."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "BELLCOW_ADDR": self.url,
+            **({"BELLCOW_TOKEN": token} if token else {}),
+        }
+        return subprocess.run(
+            [BELLCOW, *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=options.pop("cwd", self.folder),
+            timeout=60,
+            check=False,
+            **options,
+        )
