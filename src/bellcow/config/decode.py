@@ -48,6 +48,7 @@ _LATE_DURATIONS = {
 }
 _DURATION_HELP = "a duration is a number with a unit, such as 200ms, 30s, 5m or 1h30m"
 _FEW = 12  # as many keys as can be read in a message
+_MOST = 20  # unexpected keys of one block that are told one by one
 _SECRETS = {"server.encrypt", "acl.replication_token", "server.license_env"}
 
 
@@ -88,34 +89,46 @@ class _Reader(NamedTuple):
     def block(self, kind: type[model.Block], body: hcl.Body, path: tuple[str, ...]) -> None:
         keys = model.keys_of(kind, "".join(f"{name}." for name in path))
         seen: dict[str, int] = {}
-        unexpected: list[tuple[hcl.Item, str]] = []
+        unexpected: list[hcl.Item] = []
         for item in body.items:
             name = item.key.lower()
             key = keys.get(name)
-            if key is None:
-                unexpected.append((item, _not_a_setting(path, name, keys)))
-            elif name in seen and key.kind not in {"block", "map", "any"}:
-                unexpected.append(
-                    (item, f"{key.path} is given twice, first on line {seen[name]}; keep one")
-                )
+            if key is None or (name in seen and key.kind not in {"block", "map", "any"}):
+                unexpected.append(item)
             else:
                 seen.setdefault(name, item.line)
                 self.item(key, item, path)
         if unexpected:
-            self.unexpected(unexpected, path)
+            self.unexpected(unexpected, path, keys, seen)
 
-    def unexpected(self, found: list[tuple[hcl.Item, str]], path: tuple[str, ...]) -> None:
+    def unexpected(
+        self,
+        found: list[hcl.Item],
+        path: tuple[str, ...],
+        keys: Mapping[str, model.Key],
+        seen: Mapping[str, int],
+    ) -> None:
         # Nomad: the innermost block comes first.
         inner_first = ".".join(reversed(path)) + " " if path else ""
-        names = ", ".join(dict.fromkeys(item.key for item, _ in found))
+        told, more = found[:_MOST], len(found) - _MOST
+        names = ", ".join(dict.fromkeys(item.key for item in told))
+        if more > 0:
+            names += f" and {more} more"
+        places = []
+        for item in told:
+            name = item.key.lower()
+            full = ".".join((*path, name))
+            if name in seen:
+                why = f"{full} is given twice, first on line {seen[name]}; keep one"
+            else:
+                why = _not_a_setting(path, name, keys)
+            places.append(f"{self.file}:{item.line}:{item.column}: {why}")
         self.out.problems.append(
             Problem(
                 phase=Phase.LOAD,
                 message=f"{self.before}{inner_first}unexpected keys {names}",
-                keys=tuple(".".join((*path, item.key.lower())) for item, _ in found),
-                places=tuple(
-                    f"{self.file}:{item.line}:{item.column}: {why}" for item, why in found
-                ),
+                keys=tuple(".".join((*path, item.key.lower())) for item in told),
+                places=tuple(places),
             )
         )
 

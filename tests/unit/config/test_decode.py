@@ -281,6 +281,12 @@ def test_several_unexpected_keys_of_a_block_are_one_problem():
     assert [place.split(": ")[0] for place in problem.places] == ["f.hcl:2:3", "f.hcl:3:3"]
 
 
+def test_very_many_unexpected_keys_are_counted_and_not_all_told():
+    _, problem = one_problem("\n".join(f"k{number} = 1" for number in range(1000)))
+    assert problem.message.endswith("k18, k19 and 980 more")
+    assert len(problem.places) == 20
+
+
 def test_all_problems_of_a_file_are_collected_and_the_rest_is_read():
     values, problems = read('ports { http = "x" rpc = 1 }\nacl { nope = 1 enabled = true }')
     assert values == {"ports.rpc": 1, "acl.enabled": True}
