@@ -3,7 +3,7 @@
     python tests/fuzz/fuzz_archive.py [SECONDS] [SEED]
 
 Mutates at random, in three layers: the file, the tar inside it, and the state behind right hashes.
-With atheris installed, `python tests/fuzz/fuzz_archive.py atheris [LIBFUZZER OPTIONS]` lets it steer.
+With atheris installed, the first argument `atheris` lets it steer; more go to libFuzzer.
 """
 
 from __future__ import annotations

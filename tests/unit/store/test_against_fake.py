@@ -11,11 +11,11 @@ import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.sim.store import MemoryStore
 
 from bellcow.clock import SystemClock
 from bellcow.store.protocol import NO_HEAD, Reload, StoreError
 from bellcow.store.sqlite import open_store
-from sim.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from tests.sim.store import MemoryStore
 
 from bellcow.clock import SystemClock
 from bellcow.store.protocol import NO_HEAD, Change, Fenced, Head, Reload, TooLarge, Unavailable
 from bellcow.store.sqlite import open_store
-from sim.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
