@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+STUBS = [
+    {"Name": "opread", "Description": "d", "Hash": "x", "CreateIndex": 8, "ModifyIndex": 8},
+    {"Name": "opwrite", "Description": "", "Hash": "y", "CreateIndex": 9, "ModifyIndex": 9},
+]
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_policy_is_written_with_its_flag_on_either_side(
+    cli: Callable[..., Any], server: Any, tmp_path: Path, after: bool
+) -> None:
+    server.on("PUT /v1/acl/policy/opread")
+    path = tmp_path / "op.hcl"
+    path.write_text("operator {}")
+    words = ["opread", str(path)]
+    flag = ["-description", "Operators may read"]
+    result = cli("acl", "policy", "apply", *(words + flag if after else flag + words))
+    assert (result.status, result.out) == (0, 'Successfully wrote "opread" ACL policy!\n')
+    assert server.requests[0].json == {
+        "Name": "opread",
+        "Description": "Operators may read",
+        "Rules": "operator {}",
+    }
+
+
+def test_rules_come_from_standard_input(cli: Callable[..., Any], server: Any) -> None:
+    server.on("PUT /v1/acl/policy/a%20b")
+    assert cli("acl", "policy", "apply", "a b", "-", stdin=b"node {}").status == 0
+    assert server.requests[0].json["Rules"] == "node {}"
+
+
+def test_a_missing_file_is_named(cli: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "none.hcl"
+    assert cli("acl", "policy", "apply", "x", str(path)).err == (
+        f"Failed to read file: open {path}: no such file or directory\n"
+    )
+
+
+def test_wrong_counts_have_their_sentences(cli: Callable[..., Any]) -> None:
+    assert cli("acl", "policy", "apply", "x").err == (
+        "This command takes two arguments: <name> and <path>\n"
+        "For additional help try 'nomad acl policy apply -help'\n"
+    )
+    assert cli("acl", "policy", "info").err.startswith("This command takes one argument: <name>\n")
+    assert cli("acl", "policy", "list", "x").err.startswith("This command takes no arguments\n")
+
+
+def test_policies_are_listed(cli: Callable[..., Any], server: Any) -> None:
+    server.on("GET /v1/acl/policies", STUBS)
+    assert cli("acl", "policy", "list").out == (
+        "Name     Description\nopread   d\nopwrite  <none>\n"
+    )
+    assert '"Hash"' not in cli("acl", "policy", "list", "-json").out
+    bad = cli("acl", "policy", "list", "-t", "{{.Nope}}")
+    assert bad.err == (
+        'Error formatting the data: template: format:1:2: executing "format" at <.Nope>: '
+        "can't evaluate field Nope in type []*api.ACLPolicyListStub\n"
+    )
+
+
+def test_no_policies(cli: Callable[..., Any], server: Any) -> None:
+    server.on("GET /v1/acl/policies", [])
+    assert cli("acl", "policy", "list").out == "No policies found\n"
+    assert cli("acl", "policy", "list", "-json").out == "[]\n"
+
+
+def test_a_policy_is_shown_with_its_rules(cli: Callable[..., Any], server: Any) -> None:
+    rules = 'operator {\n  policy = "read"\n}\n'
+    server.on("GET /v1/acl/policy/opread", {**STUBS[1], "Rules": rules, "RulesJSON": None})
+    assert cli("acl", "policy", "info", "opread").out == (
+        "Name        = opwrite\nDescription = <none>\n"
+        'Rules       = operator {\n  policy = "read"\n}\n'
+        "CreateIndex = 9\nModifyIndex = 9\n"
+    )
+
+
+def test_a_policy_is_deleted(cli: Callable[..., Any], server: Any) -> None:
+    server.on("DELETE /v1/acl/policy/opread")
+    assert cli("acl", "policy", "delete", "opread").out == "Successfully deleted opread policy!\n"

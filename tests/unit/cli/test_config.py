@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_good_files_are_valid(cli: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "a.hcl"
+    path.write_text(f'data_dir = "{tmp_path}"\nserver {{ enabled = true }}\n')
+    result = cli("config", "validate", str(path), "-dev=false")
+    assert result.status == 1
+    result = cli("config", "validate", str(path))
+    assert (result.status, result.out.splitlines()[-1]) == (0, "Configuration is valid!")
+
+
+def test_everything_wrong_is_told_with_its_place(cli: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "a.hcl"
+    path.write_text('data_dir = "relative"\nlog_level = "LOUD"\nserver { enabled = true }\n')
+    result = cli("config", "validate", str(path))
+    assert (result.status, result.out) == (1, "")
+    assert "data-dir must be given as an absolute path: got relative" in result.err
+    assert f"{path}:2" in result.err
+    assert result.err.endswith("\nConfiguration is invalid\n")
+
+
+def test_a_path_is_needed(cli: Callable[..., Any]) -> None:
+    assert cli("config", "validate").err.startswith(
+        "Must specify at least one config file or directory\n"
+    )

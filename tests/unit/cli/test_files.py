@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bellcow.cli.failure import CommandError
+from bellcow.cli.files import read_input, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_bytes_that_are_no_text_do_not_stop_reading(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"a\xffb")
+    assert read_input(str(tmp_path / "f")) == "a\ufffdb"
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"Failed to read file: open .*: is a directory"):
+        read_input(str(tmp_path))
+
+
+def test_a_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
+    write_private(tmp_path / "f", "x")
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600

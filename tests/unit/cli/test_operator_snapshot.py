@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import stat
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from bellcow.cli import download
+from bellcow.snapshot import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PATH = "/v1/operator/snapshot"
+SAVED_NS = 1795442432498 * 1_000_000
+
+
+def make_archive() -> bytes:
+    out, spool = io.BytesIO(), io.BytesIO()
+    token = msgspec.msgpack.encode({"Name": "t", "SecretID": "s" * 2000})
+    records = [("acl_tokens", "a", token), ("namespaces", "default", msgspec.msgpack.encode({}))]
+    archive.write(out, archive.Origin(index=21, term=2, wall_ns=SAVED_NS), records, spool)
+    return out.getvalue()
+
+
+ARCHIVE = make_archive()
+
+
+def digest(data: bytes) -> dict[str, str]:
+    return {"Digest": "sha-256=" + base64.b64encode(hashlib.sha256(data).digest()).decode()}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_snapshot_is_saved_whole_and_private(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
+    result = cli("operator", "snapshot", "save", "-stale", "backup.snap")
+    assert (result.status, result.err) == (0, "")
+    assert result.out == (
+        f"State file written to backup.snap\nIt holds index 21 of term 2, {len(ARCHIVE)} B\n"
+    )
+    path = tmp_path / "backup.snap"
+    assert path.read_bytes() == ARCHIVE
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["backup.snap"]
+    assert server.requests[0].target == f"{PATH}?stale="
+
+
+def test_the_default_name_sorts_by_date(cli: Callable[..., Any], server: Any) -> None:
+    assert download.default_name(SAVED_NS) == "nomad-state-20261123-1795442432.snap"
+    assert download.default_name(1796428800 * 10**9) == "nomad-state-20261205-1796428800.snap"
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
+    out = cli("operator", "snapshot", "save").out
+    assert out.startswith("State file written to nomad-state-2")
+
+
+def test_a_dash_is_standard_output(cli: Callable[..., Any], server: Any, capfdbinary: Any) -> None:
+    from bellcow.cli.main import run
+
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
+    assert run(["nomad", "operator", "snapshot", "save", "-"]) == 0
+    assert capfdbinary.readouterr().out == ARCHIVE
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "headers", "text"),
+    [
+        (
+            b"Permission denied",
+            403,
+            {},
+            "Failed to get snapshot file: Unexpected response code: 403 (Permission denied)",
+        ),
+        (
+            ARCHIVE,
+            200,
+            digest(b"other"),
+            "Failed to download snapshot file: its checksum differs from the server's",
+        ),
+        (ARCHIVE, 200, {}, "Failed to download snapshot file: its checksum differs"),
+        (
+            b"x",
+            200,
+            digest(b"x"),
+            "Failed to verify snapshot file: failed to decompress snapshot: unexpected EOF",
+        ),
+    ],
+)
+def test_a_failed_save_leaves_nothing_behind(
+    cli: Callable[..., Any],
+    server: Any,
+    tmp_path: Path,
+    body: bytes,
+    status: int,
+    headers: dict[str, str],
+    text: str,
+) -> None:
+    server.on(f"GET {PATH}", body, status, headers)
+    result = cli("operator", "snapshot", "save", "x.snap")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(text)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_snapshot_cannot_go(cli: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    hint = "For additional help try 'nomad operator snapshot save -help'\n"
+    assert cli("operator", "snapshot", "save", "there").err == (
+        f'Destination file already exists: "there"\n{hint}'
+    )
+    assert cli("operator", "snapshot", "save", "a", "b").err == (
+        f"This command takes either no arguments or one: <filename>\n{hint}"
+    )
+    assert cli("operator", "snapshot", "save", "nodir/b.snap").err == (
+        "Failed to create file: open nodir/b.snap.tmp: no such file or directory\n"
+    )
+    assert server.requests == []
+
+
+def test_a_symbolic_link_in_place_of_the_temporary_file_is_not_followed(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "x.snap.tmp").symlink_to(tmp_path / "elsewhere")
+    assert cli("operator", "snapshot", "save", "x.snap").status == 1
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_a_snapshot_holds(cli: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "b.snap").write_bytes(ARCHIVE)
+    lines = cli("operator", "snapshot", "inspect", "b.snap").out.splitlines()
+    assert lines[0] == "ID      = 2-21-1795442432498"
+    assert lines[2:6] == [
+        "Index   = 21",
+        "Term    = 2",
+        "Version = 1",
+        "Created = 2026-11-23T14:00:32.498Z",
+    ]
+    assert lines[7].split() == ["Type", "Count", "Size"]
+    assert lines[8].split()[:3] == ["acl_tokens", "1", "2.0"]
+    assert "Total" in lines[11]
+    shown = cli("operator", "snapshot", "inspect", "-json", "b.snap").out
+    data = msgspec.json.decode(shown)
+    assert data["Meta"]["Index"] == 21
+    assert [stat_["Name"] for stat_ in data["Stats"]] == ["acl_tokens", "namespaces"]
+    assert cli("operator", "snapshot", "inspect", "b.snap", "-t", "{{.Meta.Term}}").out == "2\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"junk", "failed to decompress snapshot: unexpected EOF"),
+        (
+            ARCHIVE[:-200],
+            "failed to read snapshot file: failed to read or write snapshot data: unexpected EOF",
+        ),
+    ],
+)
+def test_a_broken_file_is_named_and_never_sent(
+    cli: Callable[..., Any], server: Any, tmp_path: Path, data: bytes, text: str
+) -> None:
+    (tmp_path / "bad.snap").write_bytes(data)
+    inspected = cli("operator", "snapshot", "inspect", "bad.snap")
+    assert (inspected.status, inspected.err) == (1, f"Error verifying snapshot: {text}\n")
+    restored = cli("operator", "snapshot", "restore", "bad.snap")
+    assert restored.err == (f"Error verifying snapshot: {text}\nNothing was sent to the server.\n")
+    assert server.requests == []
+
+
+def test_a_missing_file_is_named(cli: Callable[..., Any]) -> None:
+    assert cli("operator", "snapshot", "inspect", "nope.snap").err == (
+        "Error opening snapshot file: open nope.snap: no such file or directory\n"
+    )
+    assert cli("operator", "snapshot", "restore", "nope.snap").err == (
+        'Error opening snapshot file: "open nope.snap: no such file or directory"\n'
+    )
+    assert cli("operator", "snapshot", "restore").err.startswith(
+        "This command takes one argument: <filename>\n"
+    )
+
+
+def test_a_snapshot_is_restored_as_it_is(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "b.snap").write_bytes(ARCHIVE)
+    server.on(f"PUT {PATH}")
+    result = cli("operator", "snapshot", "restore", "b.snap")
+    assert (result.status, result.out, result.err) == (0, "Snapshot Restored\n", "")
+    request = server.requests[0]
+    assert (request.target, request.body) == (PATH, ARCHIVE)
+    assert request.headers["Content-Length"] == str(len(ARCHIVE))
+    forced = cli("operator", "snapshot", "restore", "-force", "-yes", "-token=t", "b.snap")
+    assert "tokens are now those of the snapshot" in forced.out
+    assert server.requests[1].target == f"{PATH}?force=true"
+
+
+def test_a_refused_restore_shows_the_reason(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "b.snap").write_bytes(ARCHIVE)
+    server.on(f"PUT {PATH}", b"Permission denied", 403)
+    assert cli("operator", "snapshot", "restore", "b.snap").err == (
+        "Failed to get restore snapshot: Unexpected response code: 403 (Permission denied)\n"
+    )
+
+
+def test_force_is_not_taken_where_nobody_can_be_asked(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "b.snap").write_bytes(ARCHIVE)
+    result = cli("operator", "snapshot", "restore", "-force", "b.snap")
+    assert result.err == "-force needs -yes as well where nobody can be asked\n"
+    assert server.requests == []
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "sent"), [("y\n", 1), ("YES\n", 1), ("\n", 0), ("", 0)])
+def test_on_a_terminal_the_operator_is_asked(
+    cli: Callable[..., Any],
+    server: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    sent: int,
+) -> None:
+    (tmp_path / "b.snap").write_bytes(ARCHIVE)
+    server.on(f"PUT {PATH}")
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert cli("operator", "snapshot", "restore", "b.snap").status == 1 - sent
+    assert len(server.requests) == sent
+    assert f"the state of the cluster at {server.address}\n" in screen.getvalue()
+    assert "by 2 objects of index 21, saved " in screen.getvalue()
