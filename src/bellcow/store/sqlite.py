@@ -257,6 +257,7 @@ class _Files:
         self._clock = clock
         self._mark: int | None = None
         self._written = False
+        self._inode = 0
         self._readers: set[sqlite3.Connection] = set()
         self.tightened: tuple[Path, ...] = ()
         try:
@@ -277,6 +278,7 @@ class _Files:
             if not _has_bytes(self._path) and _has_bytes(_beside(self._path, "-wal")):
                 raise self._corrupt("it is missing or empty, but its write-ahead log is there")
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._inode = self._path.stat().st_ino
             self._writer = _connect(str(self._path))
         self._check()
         self.head = self._read_head(self._writer)
@@ -367,6 +369,7 @@ class _Files:
         """One transaction in which `known` is the head."""
         self._writer.execute("BEGIN IMMEDIATE")
         try:
+            self._check_place()
             self._compare(known)
             yield
             self._writer.execute("COMMIT")
@@ -374,6 +377,17 @@ class _Files:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+
+    def _check_place(self) -> None:
+        """Nothing is acknowledged into a file that was deleted: a restart would not find it."""
+        if self._path is None:
+            return
+        try:
+            found = self._path.stat().st_ino
+        except FileNotFoundError:
+            found = 0
+        if found != self._inode:
+            raise self._corrupt("it was deleted or replaced while this program had it open")
 
     def _compare(self, known: Head) -> None:
         if self._read_head(self._writer) != known:
