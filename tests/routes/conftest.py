@@ -1,0 +1,159 @@
+"""One real server in this process, on a store in memory, spoken to without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from bellcow.acl.policy import Need
+from bellcow.agent.build import build, itself_of
+from bellcow.agent.log import Log
+from bellcow.agent.metrics import Metrics
+from bellcow.api import nouns
+from bellcow.api.asgi import asgi
+from bellcow.api.guard import Guards
+from bellcow.api.message import Request
+from bellcow.api.pipeline import Pipeline
+from bellcow.clock import SystemClock, new_uuid
+from bellcow.cluster.engine import Single
+from bellcow.config.addresses import resolve_addresses
+from bellcow.config.load import load
+from bellcow.events import Level
+from bellcow.store.sqlite import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from bellcow.api.message import Response, Wait
+
+# The least that a policy must say for each right.
+RULES = {
+    Need.ANONYMOUS: 'plugin { policy = "list" }',
+    Need.AGENT_READ: 'agent { policy = "read" }',
+    Need.AGENT_WRITE: 'agent { policy = "write" }',
+    Need.NODE_READ: 'node { policy = "read" }',
+    Need.NODE_WRITE: 'node { policy = "write" }',
+    Need.OPERATOR_READ: 'operator { policy = "read" }',
+    Need.OPERATOR_WRITE: 'operator { policy = "write" }',
+    Need.SNAPSHOT_SAVE: 'operator { capabilities = ["snapshot-save"] }',
+    Need.LICENSE_READ: 'operator { capabilities = ["license-read"] }',
+}
+
+
+class NoBody:
+    """The body of a request that has none."""
+
+    async def read(self, limit: int) -> bytes | None:
+        return None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for nothing in ():
+            yield nothing
+
+
+class Running:
+    """A server that leads, and one token for each right. `tokens` holds their secrets."""
+
+    def __init__(self, path: str) -> None:
+        self._runner = asyncio.Runner()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.server, self.pipeline = self._runner.run(self._start(path))
+        transport = httpx.ASGITransport(asgi(self.pipeline))
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+        self.tokens = self._make_tokens()
+
+    async def _start(self, path: str) -> Any:
+        loaded = load([path], {}, dev=True, environment={})
+        clock = SystemClock()
+        addresses = resolve_addresses(loaded.settings, dev=True)
+        itself = itself_of(loaded.settings, addresses, new_uuid(clock))
+        self.store = await open_store(None, clock)
+        server = build(
+            loaded,
+            addresses=addresses,
+            itself=itself,
+            store=self.store,
+            peers=Single(itself.server_id, itself.rpc_address, await self.store.starts()),
+            folder=None,
+            clock=clock,
+            log=Log(clock, Level.ERROR, out=io.StringIO()),
+            metrics=Metrics(clock, host="", prometheus=True),
+        )
+        loops = [server.autopilot.run, server.snapshots.housekeeping]
+        self._tasks.append(asyncio.create_task(server.mirror.run()))
+        await server.mirror.loaded.wait()
+        self._tasks.append(asyncio.create_task(server.leadership.run(loops)))
+        await server.leadership.wait_for_leader()
+        guards = Guards(loopback_only=True, names={itself.name}, acl_enabled=True)
+        return server, Pipeline(server, guards, nouns.routes())
+
+    def _make_tokens(self) -> dict[Need, str]:
+        tokens = {Need.MANAGEMENT: self.ask("PUT", "/v1/acl/bootstrap").json()["SecretID"]}
+        for need, rules in RULES.items():
+            name = need.value.replace(":", "-")
+            root = {"token": tokens[Need.MANAGEMENT]}
+            self.ask("PUT", f"/v1/acl/policy/{name}", {"Name": name, "Rules": rules}, **root)
+            body = {"Name": name, "Type": "client", "Policies": [name]}
+            tokens[need] = self.ask("PUT", "/v1/acl/token", body, **root).json()["SecretID"]
+        return tokens
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """One request; a dict as body is sent as JSON."""
+        content = json.dumps(body).encode() if isinstance(body, dict) else body
+        sent = {**({"X-Nomad-Token": token} if token else {}), **(headers or {})}
+        request = self._client.request(method, path, content=content, headers=sent)
+        return self._runner.run(request)
+
+    def request(self, method: str, path: str, *, token: str = "") -> Request:
+        """A request as the protocol makes it, its path exactly as given."""
+        raw_path, _, query = path.encode().partition(b"?")
+        headers = [(b"host", b"localhost"), (b"x-nomad-token", token.encode())]
+        return Request(method, unquote(raw_path.decode()), raw_path, query, headers, "127.0.0.1")
+
+    def answer_now(self, request: Request) -> Response | Wait | None:
+        """What the path that may not await says."""
+
+        async def ask() -> Response | Wait | None:
+            return self.pipeline.answer_now(request)
+
+        return self._runner.run(ask())
+
+    def answer(self, request: Request) -> Response:
+        """What the path that may await says to a request without a body."""
+        return self._runner.run(self.pipeline.answer(request, NoBody()))
+
+    def stop(self) -> None:
+        async def end() -> None:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.store.close()
+            await self._client.aclose()
+
+        self._runner.run(end())
+        self._runner.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A leading server with ACLs on; tests of one module share it and leave it as it was."""
+    path: Path = tmp_path_factory.mktemp("routes") / "agent.json"
+    path.write_text('{"acl": {"enabled": true}, "limits": {"http_max_bad_tokens": 0}}')
+    running = Running(str(path))
+    yield running
+    running.stop()
