@@ -271,38 +271,44 @@ class _Files:
         if self._path is None:
             self._writer = _connect(":memory:")
         else:
-            self.tightened = _prepare(self._path)
-            self._mark, self._written = _take_mark(self._path)
-            if self._written and not _has_bytes(self._path):
-                raise self._corrupt("it is missing or empty, and something was stored in it")
-            if not _has_bytes(self._path) and _has_bytes(_beside(self._path, "-wal")):
-                raise self._corrupt("it is missing or empty, but its write-ahead log is there")
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._inode = self._path.stat().st_ino
+            self._take_place(self._path)
+            if _has_bytes(self._path):
+                # Read only, so that a refusal leaves the damaged file and its log as they are.
+                with contextlib.closing(_connect(_read_only(self._path))) as reader:
+                    self._check(reader)
             self._writer = _connect(str(self._path))
-        self._check()
+        if not _has_tables(self._writer):
+            self._writer.executescript(_TABLES)
         self.head = self._read_head(self._writer)
-        if self._written and self.head is NO_HEAD:
-            raise self._corrupt("it holds no head, and something was stored in it")
         self.starts = self._count_start()
         if self.head is not NO_HEAD:
             self._write_mark()
 
-    def _check(self) -> None:
-        """Refuse what SQLite finds damaged; make the tables in a new file."""
-        findings = [row[0].decode() for row in self._writer.execute("PRAGMA quick_check(1)")]
+    def _take_place(self, path: Path) -> None:
+        """Lock the place of the file, and see that it is there if it should be."""
+        self.tightened = _prepare(path)
+        self._mark, self._written = _take_mark(path)
+        if not _has_bytes(path) and self._written:
+            raise self._corrupt("it is missing or empty, and something was stored in it")
+        if not _has_bytes(path) and _has_bytes(_beside(path, "-wal")):
+            raise self._corrupt("it is missing or empty, but its write-ahead log is there")
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._inode = path.stat().st_ino
+
+    def _check(self, reader: sqlite3.Connection) -> None:
+        """Refuse a file that is damaged, of another format, or less than the mark remembers."""
+        findings = [row[0].decode() for row in reader.execute("PRAGMA quick_check(1)")]
         if findings != ["ok"]:
             raise self._corrupt("; ".join(findings))
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version == 0 and not self._writer.execute("SELECT 1 FROM sqlite_master").fetchone():
-            if self._written:
-                raise self._corrupt("it holds no tables, and something was stored in it")
-            self._writer.executescript(_TABLES)
-        elif version != FORMAT:
+        (version,) = reader.execute("PRAGMA user_version").fetchone()
+        filled = _has_tables(reader)
+        if filled and version != FORMAT:
             raise Unavailable(
                 f"{self._path} has format {version} and this program knows {FORMAT}:"
                 " start the version that wrote it"
             )
+        if self._written and not (filled and self._records(reader).get("head")):
+            raise self._corrupt("it holds no head, and something was stored in it")
 
     def _count_start(self) -> int:
         before = self._records(self._writer).get("starts")
@@ -317,7 +323,7 @@ class _Files:
             if self._path is None:  # one connection only: the rows are taken at once
                 head = self._read_head(self._writer)
                 return head, iter(list(self._rows(self._writer, head.gen)))
-            reader = _connect(f"{self._path.absolute().as_uri()}?mode=ro")
+            reader = _connect(_read_only(self._path))
             self._readers.add(reader)
             reader.execute("BEGIN")
             head = self._read_head(reader)
@@ -515,6 +521,14 @@ def _connect(name: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _read_only(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro"
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
 
 def _beside(path: Path, suffix: str) -> Path:
