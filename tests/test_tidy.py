@@ -1,0 +1,230 @@
+"""House rules that no linter knows, as tests: pages that keep up, words that stay out, names that
+can be guessed.
+
+That each route and each setting is documented is asked beside them: `tests/routes` and
+`tests/unit/config/test_docs.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from bellcow.cli.tree import TREE, Branch, Leaf
+from bellcow.events import EVENTS
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "bellcow"
+FOLDERS = (".ci", "bench", "docs", "scripts", "src", "tests")
+SUFFIXES = {"", ".css", ".html", ".js", ".md", ".py", ".sh", ".svg", ".toml", ".txt", ".yaml"}
+# Words of others: a license text, recorded answers.
+NOT_OURS = ("LICENSE", "tests/contract/recordings/")
+
+# Modules without a test file of their own name, each with what tests it.
+TESTED_ELSEWHERE = {
+    "agent/build.py": "wiring: every test of tests/routes runs on what it builds",
+    "agent/main.py": "process life: started and stopped by every test that uses a real agent",
+    "api/jobs.py": "empty lists: tests/routes",
+    "api/nouns.py": "a list of imports: tests/routes",
+    "api/status.py": "tests/routes and the recorded answers",
+    "api/system.py": "nothing to do yet: tests/routes",
+    "server.py": "a list of parts",
+}
+
+# British spellings, as the part of the word that tells.
+BRITISH = (
+    r"artefact|behaviour|catalogue|centre\b|centred|colour|defence\b|favour|fulfil\b|grey\b|honour"
+    r"|judgement|labell|learnt|licence|misspelt|modell|neighbour|organis|programme\b|recognis"
+    r"|whilst|amongst|analys(e|ed|es|ing)\b|cancell(ed|ing)\b|travell(ed|ing)\b|signall"
+    r"|\w+(author|capital|custom|emphas|final|general|initial|maxim|minim|normal|optim|priorit"
+    r"|serial|special|standard|summar|synchron|util|visual)is(e|ed|es|er|ing|ation)\b"
+    r"|\b(author|capital|custom|emphas|final|general|initial|maxim|minim|normal|optim|priorit"
+    r"|serial|special|standard|summar|synchron|util|visual)is(e|ed|es|er|ing|ation)\b"
+)
+# Names that a library or protocol spells so.
+SPELT_BY_OTHERS = ("`cancelled`", ".cancelled()", "CancelledError")
+# What is only true on one person's machine, or only of how the text came about.
+NOT_FOR_READERS = (
+    r"(?<![\w.])/(work|root|home|Users)/\w",
+    r"\bshared/",
+    r"(?<![\w-])spec/",
+    r"\b(pypi\.org|pythonhosted\.org|registry\.npmjs|proxy\.golang|index\.crates)",
+)
+
+
+def texts() -> list[tuple[str, str]]:
+    """Every text of the repository that is ours, with its path."""
+    files = [each for each in ROOT.iterdir() if each.suffix in SUFFIXES]
+    for folder in FOLDERS:
+        files.extend((ROOT / folder).rglob("*"))
+    found = []
+    for path in sorted(files):
+        name = path.relative_to(ROOT).as_posix()
+        ours = path.is_file() and path.suffix in SUFFIXES and not name.startswith(NOT_OURS)
+        if ours and "__pycache__" not in name and path.name[0] != ".":
+            found.append((name, path.read_text(encoding="utf-8", errors="replace")))
+    return found
+
+
+TEXTS = texts()
+PYTHON = [(name, text) for name, text in TEXTS if name.endswith(".py")]
+MODULES = sorted(
+    path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py") if path.name != "__init__.py"
+)
+
+
+def found(pattern: str, *, skip: str = "") -> list[str]:
+    """Where a pattern occurs, as `file:line: text`."""
+    expression = re.compile(pattern, re.IGNORECASE)
+    return [
+        f"{name}:{number}: {line.strip()[:120]}"
+        for name, text in TEXTS
+        if name not in {"tests/test_tidy.py", skip}
+        for number, line in enumerate(text.splitlines(), 1)
+        if expression.search(line)
+    ]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+# Words
+
+
+def test_nothing_is_left_to_be_done_later() -> None:
+    assert found(r"\b(FIXME|TODO|XXX)\b") == []
+
+
+@pytest.mark.parametrize("pattern", NOT_FOR_READERS)
+def test_no_text_speaks_of_one_machine(pattern: str) -> None:
+    assert found(pattern) == []
+
+
+def test_spelling_is_american() -> None:
+    british = re.compile(BRITISH, re.IGNORECASE)
+    slips = []
+    for name, text in TEXTS:
+        if name == "tests/test_tidy.py":
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            bare = line
+            for word in SPELT_BY_OTHERS:
+                bare = bare.replace(word, "")
+            if hit := british.search(bare):
+                slips.append(f"{name}:{number}: {hit[0]}")
+    assert slips == []
+
+
+def test_the_list_of_spellings_catches_what_it_should() -> None:
+    caught = ("behaviour", "initialised", "reorganisation", "Licence", "cancelled", "normalise")
+    assert [word for word in caught if not re.search(BRITISH, word, re.IGNORECASE)] == []
+    fine = (
+        "advertise",
+        "raise",
+        "promise",
+        "otherwise",
+        "license",
+        "analysis",
+        "revised",
+        "precise",
+    )
+    assert [word for word in fine if re.search(BRITISH, word, re.IGNORECASE)] == []
+
+
+# Code
+
+
+def test_every_module_says_what_it_owns() -> None:
+    """A test file's own name says what it is about."""
+    silent = [
+        name
+        for name, text in PYTHON
+        if not name.startswith("tests/") and text.strip() and not ast.get_docstring(ast.parse(text))
+    ]
+    assert silent == []
+
+
+def test_every_exemption_from_a_rule_has_a_reason() -> None:
+    bare = []
+    for name, text in PYTHON:
+        for number, line in enumerate(text.splitlines(), 1):
+            if "# noqa" in line and not re.search(r"# noqa: [A-Z]+\d+(, ?[A-Z]+\d+)*  \S", line):
+                bare.append(f"{name}:{number}")
+    assert [each for each in bare if not each.startswith("tests/test_tidy.py")] == []
+
+
+def test_only_the_command_line_prints() -> None:
+    printing = []
+    for name, text in PYTHON:
+        if name.startswith("src/") and not name.startswith("src/bellcow/cli/"):
+            calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+            if any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls):
+                printing.append(name)
+    assert printing == []
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in TESTED_ELSEWHERE])
+def test_the_tests_of_a_module_are_where_one_looks_for_them(module: str) -> None:
+    folder, _, name = module.rpartition("/")
+    assert (ROOT / "tests" / "unit" / folder / f"test_{name}").is_file()
+
+
+def test_the_list_of_exceptions_names_only_modules_that_exist() -> None:
+    assert set(TESTED_ELSEWHERE) <= set(MODULES)
+
+
+# Pages
+
+
+def test_the_changelog_begins_with_what_is_not_released() -> None:
+    headings = re.findall(r"^##+ (.+)$", page("CHANGELOG.md"), re.MULTILINE)
+    assert headings[:2] == ["Unreleased", "Added"]
+    assert "\n- " in page("CHANGELOG.md").partition("### Added")[2]
+
+
+def test_every_event_is_documented_with_its_level() -> None:
+    text = page("docs/metrics-and-events.md")
+    rows = set(re.findall(r"^\| `(\w+)` \| (\w+) \|", text, re.MULTILINE))
+    assert rows == {(name, event.level.name) for name, event in EVENTS.items()}
+
+
+def test_every_metric_is_documented() -> None:
+    measured = set(re.findall(r'"(nomad\.[\w.]+)"', (SRC / "agent/measure.py").read_text("utf-8")))
+    text = page("docs/metrics-and-events.md")
+    assert set(re.findall(r"^\| `(nomad\.[\w.]+)` \|", text, re.MULTILINE)) == measured
+
+
+def commands(branch: Branch, path: str = "bellcow") -> list[str]:
+    """The command lines of all commands that help shows."""
+    lines = []
+    for name, below in branch.below.items():
+        if below.hidden:
+            continue
+        here = f"{path} {name}"
+        lines += [here] if isinstance(below, Leaf) else commands(below, here)
+    return lines
+
+
+@pytest.mark.skipif(not (ROOT / "docs/cli.md").exists(), reason="docs/cli.md is not there yet")
+@pytest.mark.parametrize("command", commands(TREE))
+def test_every_command_is_documented(command: str) -> None:
+    assert re.search(rf"^##+ .*{re.escape(command)}`?$", page("docs/cli.md"), re.MULTILINE)
+
+
+def linked() -> list[tuple[str, str]]:
+    """Every link of a page to a file of the repository."""
+    out = []
+    for name, text in TEXTS:
+        if name.endswith(".md"):
+            targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+            out += [(name, target) for target in targets]
+    return out
+
+
+@pytest.mark.parametrize(("name", "target"), linked())
+def test_a_link_leads_somewhere(name: str, target: str) -> None:
+    assert ((ROOT / name).parent / target).exists()
