@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 JSON = (b"Content-Type", b"application/json")
 TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
-PATIENCE_S = 10.0
+PATIENCE_S = 5.0
 _DATE = re.compile(rb"Date: [^\r]+")
 _STATUS_OF = {Code.TOO_LARGE: 413, Code.TIMEOUT: 408, Code.INVALID: 400}
 
@@ -239,7 +239,7 @@ async def running(
 def run(test: Coroutine[Any, Any, None]) -> None:
     """Run a test on the loop the server really uses."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(test, 3 * PATIENCE_S))
+        runner.run(asyncio.wait_for(test, 2 * PATIENCE_S))
 
 
 def get(path: str, *lines: str) -> bytes:

@@ -13,7 +13,7 @@ import math
 import socket
 import ssl
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from uvicorn import Config, Server
 
@@ -123,53 +123,20 @@ class _Server(Server):
     async def start(self, listen: Sequence[socket.socket]) -> None:
         self._tick()
         loop = asyncio.get_running_loop()
-        accept = self._accept_plain if self._ssl_context is None else self._accept_tls
         self.servers = []
         for sock in listen:
-            self.servers.append(await loop.create_server(accept, sock=sock, backlog=_BACKLOG))
+            self.servers.append(await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG))
         self.started = True
 
-    def _accept_plain(self) -> asyncio.Protocol:
-        return Connection(self._site)
-
-    def _accept_tls(self) -> asyncio.Protocol:
-        return _Handshake(self)
+    def _accept(self) -> asyncio.Protocol:
+        if self._ssl_context is None:
+            return Connection(self._site)
+        return _Handshake(self._site, self._ssl_context, self._shaking)
 
     def _tick(self) -> None:
         """The date of all answers, once a second."""
         self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         self._ticker = asyncio.get_running_loop().call_later(1.0, self._tick)
-
-    def begin_tls(self, transport: asyncio.Transport) -> None:
-        connection = Connection(self._site, secure=True)
-        if not connection.admit(transport):
-            return
-        task = asyncio.get_running_loop().create_task(self._shake_hands(transport, connection))
-        self._shaking.add(task)
-        task.add_done_callback(self._shaking.discard)
-
-    async def _shake_hands(self, transport: asyncio.Transport, connection: Connection) -> None:
-        if self._ssl_context is None:
-            raise RuntimeError("a TLS handshake on a plain listener")
-        try:
-            secured = await asyncio.get_running_loop().start_tls(
-                transport,
-                connection,
-                self._ssl_context,
-                server_side=True,
-                ssl_handshake_timeout=self._site.limits.handshake_s,
-            )
-        except (OSError, EOFError) as fault:
-            connection.leave()
-            self._site.log("tls_handshake_failed", client=connection.peer, reason=_reason(fault))
-        except asyncio.CancelledError:
-            connection.leave()
-            raise
-        else:
-            if secured is None:
-                connection.leave()
-            else:
-                connection.connection_made(secured)
 
     async def stop(self, listen: Sequence[socket.socket]) -> None:
         for task in self._shaking:
@@ -208,18 +175,100 @@ class _Server(Server):
 
 
 class _Handshake(asyncio.Protocol):
-    """A TCP connection until its TLS handshake begins; counted before, as handshakes are dear."""
+    """A client of the TLS port until its handshake is done; counted and timed from the start.
 
-    def __init__(self, server: _Server) -> None:
-        self._server = server
+    The handshake begins with the first bytes, so that silence costs no TLS state, and it is ours to
+    begin, because only then are we told why it failed.
+    """
+
+    def __init__(self, site: Site, context: ssl.SSLContext, tasks: set[asyncio.Task[None]]) -> None:
+        self._site = site
+        self._context = context
+        self._tasks = tasks
+        self._connection = Connection(site, secure=True)
+        self._transport: asyncio.Transport | None = None
+        self._received = b""
+        self._begun = False
+        self._done = False
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.pause_reading()
-            self._server.begin_tls(transport)
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._connection.admit(self._transport):
+            return
+        loop = asyncio.get_running_loop()
+        allowed_s = self._site.limits.handshake_s
+        self._due = loop.time() + allowed_s
+        self._timer = loop.call_later(allowed_s, self._give_up)
+
+    def _give_up(self) -> None:
+        self._failed("nothing was received")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _failed(self, reason: str) -> None:
+        self._connection.leave()
+        self._site.log("tls_handshake_failed", client=self._connection.peer, reason=reason)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._done:  # lost in the very moment of handing over
+            self._connection.connection_lost(exc)
+        else:
+            self._connection.leave()
+
+    def data_received(self, data: bytes) -> None:
+        """The client's first bytes; later, what came with the end of the handshake."""
+        self._received += data
+        if self._begun or self._transport is None or self._timer is None:
+            return
+        self._begun = True
+        self._timer.cancel()
+        self._transport.pause_reading()
+        first, self._received = self._received, b""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._shake_hands(self._transport))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # The task's first step installs TLS with the turn after it; the bytes follow right behind.
+        loop.call_soon(loop.call_soon, self._replay, self._transport, first)
+
+    @staticmethod
+    def _replay(transport: asyncio.Transport, data: bytes) -> None:
+        tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
+        while data and not transport.is_closing():
+            buffer = cast("memoryview", tls.get_buffer(len(data)))
+            size = min(len(buffer), len(data))
+            buffer[:size] = data[:size]
+            tls.buffer_updated(size)
+            data = data[size:]
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            secured = await loop.start_tls(
+                transport,
+                self,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=max(0.001, self._due - loop.time()),
+            )
+        except OSError as fault:
+            self._failed(_reason(fault))
+            return
+        if secured is None or secured.is_closing():
+            self._connection.leave()
+            return
+        self._done = True
+        secured.set_protocol(self._connection)
+        self._connection.connection_made(secured)
+        if self._received:
+            self._connection.data_received(self._received)
 
 
-def _reason(fault: Exception) -> str:
+def _reason(fault: OSError) -> str:
     if isinstance(fault, ssl.SSLError) and fault.reason:
         return fault.reason.lower().replace("_", " ")
     return str(fault) or type(fault).__name__

@@ -1,0 +1,86 @@
+"""Certificates for tests, made on the spot: an authority, and what it signs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DAY = dt.timedelta(days=1)
+
+
+class Pair(NamedTuple):
+    """Files of one certificate and its key."""
+
+    cert: str
+    key: str
+
+
+class Authority:
+    """Signs certificates and writes them into a folder."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        builder = self._builder(self._name, self._key).add_extension(constraints, critical=True)
+        cert = builder.sign(self._key, hashes.SHA256())
+        self.file = str(folder / f"{name}.pem")
+        _write(self.file, cert.public_bytes(serialization.Encoding.PEM))
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, expired: bool = False
+    ) -> x509.CertificateBuilder:
+        now = dt.datetime.now(dt.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 3 * _DAY)
+            .not_valid_after(now - _DAY if expired else now + _DAY)
+        )
+
+    def sign(self, name: str = "server", *, expired: bool = False) -> Pair:
+        """A certificate for localhost, as server or client."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        names = x509.SubjectAlternativeName(
+            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        )
+        builder = self._builder(subject, key, expired=expired).add_extension(names, critical=False)
+        cert = builder.sign(self._key, hashes.SHA256())
+        pair = Pair(str(self._folder / f"{name}.pem"), str(self._folder / f"{name}-key.pem"))
+        _write(pair.cert, cert.public_bytes(serialization.Encoding.PEM))
+        _write(
+            pair.key,
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+        )
+        return pair
+
+    def client_context(self, pair: Pair | None = None) -> ssl.SSLContext:
+        """What a client trusts, and shows when asked."""
+        context = ssl.create_default_context(cafile=self.file)
+        if pair is not None:
+            context.load_cert_chain(pair.cert, pair.key)
+        return context
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:  # noqa: PTH123  a path as the settings give it
+        file.write(data)
