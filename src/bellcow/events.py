@@ -45,12 +45,10 @@ EVENTS: dict[str, Event] = {
     "config_differs": Event(
         Level.WARN, "agent", "file and cluster differ; the cluster's value counts"
     ),
-    "config_ignored": Event(Level.WARN, "agent", "setting accepted and ignored"),
     "reloaded": Event(Level.INFO, "agent", "configuration reloaded"),
     "reload_failed": Event(Level.ERROR, "agent", "reload failed, old settings stay"),
     "restart_needed": Event(Level.WARN, "agent", "changed setting needs a restart"),
     "permissions_tightened": Event(Level.WARN, "agent", "file was readable by others, closed it"),
-    "background_failed": Event(Level.ERROR, "agent", "background task failed"),
     # Consensus and state
     "node_id_created": Event(Level.INFO, "nomad", "made a server id"),
     "leadership_acquired": Event(Level.INFO, "nomad", "cluster leadership acquired"),
@@ -65,14 +63,11 @@ EVENTS: dict[str, Event] = {
     "acl_bootstrap_reset": Event(
         Level.WARN, "nomad.acl", "bootstrapped again; earlier bootstrap tokens are still valid"
     ),
-    "license_state": Event(Level.WARN, "nomad.license", "license needs attention"),
-    "license_put": Event(Level.INFO, "nomad.license", "license installed"),
     # Snapshots
     "snapshot_saved": Event(Level.INFO, "nomad.snapshot", "snapshot saved"),
     "snapshot_kept": Event(Level.INFO, "nomad.snapshot", "state before the restore kept"),
     "snapshot_restored": Event(Level.WARN, "nomad.snapshot", "state restored from a snapshot"),
     "snapshot_refused": Event(Level.WARN, "nomad.snapshot", "snapshot refused, nothing changed"),
-    "fail_point": Event(Level.WARN, "nomad.snapshot", "fail-point reached"),
     # HTTP
     "request_refused": Event(Level.DEBUG, "http", "request refused"),
     "request_failed": Event(Level.ERROR, "http", "request failed"),
@@ -83,6 +78,7 @@ EVENTS: dict[str, Event] = {
     "http_request_failed": Event(Level.ERROR, "http", "request failed"),
     "http_request_refused": Event(Level.INFO, "http", "malformed request refused"),
     "http_request_unanswered": Event(Level.ERROR, "http", "request left without an answer"),
+    "http_stop_overdue": Event(Level.WARN, "http", "stop overdue, what is left is cut off"),
     "http_too_many_connections": Event(Level.WARN, "http", "too many connections, refused"),
     "tls_handshake_failed": Event(Level.INFO, "http", "TLS handshake failed"),
 }

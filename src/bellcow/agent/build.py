@@ -10,6 +10,7 @@ import msgspec
 import bellcow
 from bellcow.acl.hashing import namespace_hash
 from bellcow.acl.tokens import BadTokens, Resolver
+from bellcow.agent.identity import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact
 from bellcow.cluster.bootstrap import Founder
@@ -78,7 +79,7 @@ def build(
     tables = Tables()
     waiting = Waiting()
     mirror = Mirror(store, tables, waiting)
-    committer = Committer(store, tables, mirror, clock)
+    committer = Committer(store, tables, mirror, clock, log.report)
     roster = Roster(itself)
     leadership = Leadership(
         store=store,
@@ -92,9 +93,7 @@ def build(
     )
     contacts = _Contacts(roster, tables)
     autopilot = Autopilot(tables, contacts, clock, itself.server_id, log.report)
-    snapshots_folder = folder / "snapshots" if folder else None
-    if snapshots_folder is not None:
-        snapshots_folder.mkdir(mode=0o700, exist_ok=True)
+    snapshots_folder = folder / SNAPSHOTS if folder else None
     restorer = Restorer(
         store=store,
         tables=tables,

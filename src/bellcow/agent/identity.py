@@ -1,4 +1,7 @@
-"""The data directory as a server's own: its id, its lock, and who may read it."""
+"""The data directory as a server's own: its id, its lock, who may read it, and no litter in it.
+
+What the store and the snapshots keep there is their own business.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 NODE_ID = "node-id"
 LOCK = "lock"
+SNAPSHOTS = "snapshots"
+PARTIAL = ".partial"  # ends the name of a file that is not complete
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -29,10 +34,14 @@ class DataDirectory:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.chmod(0o700)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (path, path / SNAPSHOTS):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                folder.chmod(0o700)
             self._lock = self._take_lock()
-            self.node_id = self._read_node_id(clock)
+            self._sweep()
+            self.made_id = not (path / NODE_ID).exists()
+            self.node_id = self._make_node_id(clock) if self.made_id else self._read_node_id()
         except OSError as error:
             raise DataDirectoryError(
                 f"cannot use the data directory {path}: {error.strerror or error}"
@@ -56,22 +65,32 @@ class DataDirectory:
         lock.flush()
         return lock
 
-    def _read_node_id(self, clock: Clock) -> str:
+    def _sweep(self) -> None:
+        """Take away what a killed process left half-written."""
+        for folder in (self.path, self.path / SNAPSHOTS):
+            for each in folder.glob(f"*{PARTIAL}"):
+                each.unlink()
+
+    def _read_node_id(self) -> str:
         path = self.path / NODE_ID
-        if path.exists():
-            text = path.read_text("ascii", "replace").strip().lower()
-            if not UUID.fullmatch(text):
-                raise DataDirectoryError(
-                    f"{path} does not hold a server id; restore it from a backup, or remove it to "
-                    "start as a new server"
-                )
-            return text
+        text = path.read_text("ascii", "replace").strip().lower()
+        if not UUID.fullmatch(text):
+            raise DataDirectoryError(
+                f"{path} does not hold a server id; restore it from a backup, or remove it to "
+                "start as a new server"
+            )
+        return text
+
+    def _make_node_id(self, clock: Clock) -> str:
+        """Make an id for good: the file is complete or not there, whenever the machine stops."""
         node_id = new_uuid(clock)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        partial = self.path / f"{NODE_ID}{PARTIAL}"
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(node_id)
             file.flush()
             os.fsync(file.fileno())
+        partial.rename(self.path / NODE_ID)
         return node_id
 
     def close(self) -> None:

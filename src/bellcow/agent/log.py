@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import traceback
@@ -78,13 +79,13 @@ class Log:
         line = _line(kind, time, shown, trace)
         as_json = _json_line(kind, time, shown, trace)
         if kind.level >= self.level:
+            text = as_json if self._as_json else line
             for out in self._outs:
-                out.write((as_json if self._as_json else line) + "\n")
-                out.flush()
+                _write(out, f"{text}\n")
         for watcher in self._watchers:
             if kind.level >= watcher.level:
-                text = as_json if watcher.as_json else line.lstrip()
-                watcher.put(text.encode("utf-8", "replace") + b"\n")
+                seen = as_json if watcher.as_json else line.lstrip()
+                watcher.put(seen.encode("utf-8", "replace") + b"\n")
 
     def add_file(self, path: Path) -> None:
         """Write into a file as well, made for its owner alone."""
@@ -119,16 +120,31 @@ def _with_traceback(_logger: Any, _method: str, fields: Fields) -> Fields:
     error = fields.pop("exc_info", None)
     if isinstance(error, BaseException):
         fields["error"] = f"{type(error).__name__}: {error}"
-        fields["trace"] = "".join(traceback.format_exception(error)).rstrip()
+        fields["trace"] = _indented("".join(traceback.format_exception(error)))
     return fields
 
 
 def _plain(value: object) -> str:
     """A field as text: short, and with what a client put into it made visible."""
-    text = str(value)[:FIELD_CHARS]
+    return _visible(str(value)[:FIELD_CHARS])
+
+
+def _visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _indented(trace: str) -> str:
+    """A traceback that cannot pass for lines of the log, whatever a client's text is in it."""
+    return "\n".join(f"        {_visible(line)}" for line in trace.rstrip().split("\n"))
+
+
+def _write(out: TextIO, text: str) -> None:
+    """A log that cannot be written, for a full disk say, must not stop what it tells of."""
+    with contextlib.suppress(OSError, ValueError):
+        out.write(text)
+        out.flush()
 
 
 def _line(kind: Event, time: int, fields: dict[str, str], trace: str) -> str:

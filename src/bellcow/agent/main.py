@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bellcow
 from bellcow.agent import banner
 from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.identity import DataDirectory, DataDirectoryError
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 STOP_S = 4.0  # what is being answered may take this long after a signal
 SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
-LEADER_WAIT_S = 10.0
 
 
 class StartError(Exception):
@@ -138,12 +138,14 @@ class _Agent:
         self, server: Server, metrics: Metrics, addresses: Addresses, listener: Any
     ) -> None:
         """Start every task, answer until a signal, stop in the opposite order."""
+        self._log.report("starting", version=bellcow.BUILD, pid=os.getpid())
         self._report_configuration()
         guards = self._guards(server, addresses)
         pipeline = Pipeline(server, guards, nouns.routes())
         measure(metrics, server, pipeline)
         context = self._tls_context()
         reloader = Reloader(self._paths, self._flags, self._loaded, self._log, context)
+        self._watch_signals(reloader)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(server.mirror.run(), name="mirror")]
@@ -163,14 +165,13 @@ class _Agent:
                     log=self._log.report,
                     graceful_s=STOP_S,
                 ):
-                    self._watch_signals(reloader)
                     self._announce(addresses)
                     await self._stop.wait()
                     self._log.report("stopping")
                 for task in tasks:
                     task.cancel()
-        except* (StoreError, UnknownTableError) as group_error:
-            raise StartError(f"Error: {group_error.exceptions[0]}") from None
+        except* (StartError, StoreError, UnknownTableError) as group_error:
+            raise StartError(_first_text(group_error)) from None
 
     # Steps of the start
 
@@ -206,6 +207,8 @@ class _Agent:
         except DataDirectoryError as error:
             raise StartError(f"Error starting agent: {error}") from None
         stack.callback(data.close)
+        if data.made_id:
+            self._log.report("node_id_created", id=data.node_id)
         return data.path, data.node_id
 
     async def _open_store(self, folder: Path | None) -> Any:
@@ -311,3 +314,11 @@ class _Agent:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, reloader.reload)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def _first_text(group: BaseExceptionGroup[Exception]) -> str:
+    """What the first failure of a group of tasks has to say."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, StartError) else f"Error: {error}"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from bellcow.autopilot.rules import Contact, Facts, Found, Inputs, observe
+from bellcow.autopilot.rules import UNKNOWN_STATUS, Contact, Facts, Found, Inputs, observe
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import AUTOPILOT, RAFT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from bellcow.clock import Clock
+    from bellcow.events import Report
     from bellcow.model.agent import Member
     from bellcow.state.tables import Tables
 
@@ -38,7 +39,7 @@ class Autopilot:
         contacts: Contacts,
         clock: Clock,
         leader_id: str,
-        report: Callable[..., None],
+        report: Report,
     ) -> None:
         self._tables = tables
         self._contacts = contacts
@@ -70,8 +71,17 @@ class Autopilot:
             old = self._found.get(server_id)
             if old is not None and old.healthy != found.healthy:
                 self._report("health_changed", server=server_id, healthy=found.healthy)
+        self._report_cluster(outcome.health)
         self._found = outcome.found
         self.health = outcome.health
+
+    def _report_cluster(self, health: ClusterHealth) -> None:
+        if self.health.servers is not None and self.health.healthy != health.healthy:
+            self._report(
+                "cluster_health_changed",
+                healthy=health.healthy,
+                failure_tolerance=health.failure_tolerance,
+            )
 
     async def _gather(self) -> Inputs:
         head = self._tables.head
@@ -87,10 +97,18 @@ class Autopilot:
             servers=tuple(
                 Facts(
                     server=server,
-                    serf_status=members[server.id].status if server.id in members else "none",
-                    version=members[server.id].tags["build"] if server.id in members else "",
+                    serf_status=_status(members.get(server.id)),
+                    version=_build(members.get(server.id)),
                     contact=contacts.get(server.id),
                 )
                 for server in raft.servers
             ),
         )
+
+
+def _status(member: Member | None) -> str:
+    return member.status if member else UNKNOWN_STATUS
+
+
+def _build(member: Member | None) -> str:
+    return member.tags.get("build", "") if member else ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import msgspec
 
-from bellcow.model.agent import ALIVE
+from bellcow.model.agent import ALIVE, LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth, ServerHealth
 from bellcow.model.raft import RaftServer
-from bellcow.wire import NEVER, Duration, rfc3339_seconds
+from bellcow.wire import Duration, rfc3339_seconds
 
 UNKNOWN_CONTACT = Duration(-1)
+UNKNOWN_STATUS = "none"
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +32,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     server: RaftServer
-    serf_status: str = "none"
+    serf_status: str = UNKNOWN_STATUS
     version: str = ""
     contact: Contact | None = None
 
@@ -48,13 +49,10 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """One server's health and since when it has been so, in nanoseconds of wall time.
-
-    None: never known.
-    """
+    """One server's health and since when it has been so, in nanoseconds of wall time."""
 
     healthy: bool
-    since_ns: int | None
+    since_ns: int
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,20 +104,20 @@ def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
     return Round(health=health, found=found)
 
 
-def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int | None) -> ServerHealth:
+def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int) -> ServerHealth:
     contact = facts.contact
-    known = facts.serf_status != "none"
+    known = facts.serf_status not in {UNKNOWN_STATUS, LEFT}  # Nomad: who has left is not known
     return ServerHealth(
         last_contact=contact.last_contact if contact else UNKNOWN_CONTACT,
         id=facts.server.id,
         name=facts.server.name if known else "",
         address=facts.server.address,
-        serf_status=facts.serf_status,
-        version=facts.version,
+        serf_status=facts.serf_status if known else UNKNOWN_STATUS,
+        version=facts.version if known else "",
         leader=facts.server.id == inputs.leader_id,
         last_term=contact.last_term if contact else 0,
         last_index=contact.last_index if contact else 0,
         healthy=healthy,
         voter=facts.server.voter,
-        stable_since=rfc3339_seconds(since_ns) if since_ns is not None else NEVER,
+        stable_since=rfc3339_seconds(since_ns),
     )

@@ -45,6 +45,22 @@ class Founder(msgspec.Struct, frozen=True, kw_only=True):
     default_namespace: Namespace
 
 
+def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfiguration | None:
+    """The configuration with this server's present address and name; None when it has them.
+
+    A server alone whose id is not in it was given a new id: it takes the place of the old one.
+    """
+    itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
+    alone = len(stored.servers) == 1
+    servers = tuple(
+        msgspec.structs.replace(itself, voter=server.voter)
+        if alone or server.id == itself.id
+        else server
+        for server in stored.servers
+    )
+    return None if servers == stored.servers else msgspec.structs.replace(stored, servers=servers)
+
+
 def first_state(founder: Founder, clock: Clock) -> tuple[int, dict[Key, bytes | None]]:
     """The index a new cluster begins at, and its objects."""
     now = rfc3339(clock.wall_ns())

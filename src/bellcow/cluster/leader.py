@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow.cluster.bootstrap import first_state
+from bellcow.cluster.bootstrap import first_state, with_own_entry
 from bellcow.errors import no_leader
-from bellcow.store.protocol import NO_HEAD, Fenced, StoreError, Unavailable, Unknown
+from bellcow.state.tables import ONLY, RAFT, with_indexes
+from bellcow.store.protocol import NO_HEAD, Fenced, NoSpace, StoreError, Unavailable, Unknown
+from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
     from bellcow.cluster.bootstrap import Founder
     from bellcow.cluster.engine import Peers
+    from bellcow.events import Report
     from bellcow.state.committer import Committer
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
     from bellcow.store.protocol import Head, Key, Store
 
 LOOK_S = 0.1  # between two looks at who leads
+LOOP_PAUSE_S = 1.0  # before a loop that failed begins again
 HOLD_S = 5.0  # how long a request waits for a leader
 
 
@@ -47,7 +51,7 @@ class Leadership:
         committer: Committer,
         clock: Clock,
         founder: Founder,
-        report: Callable[..., None],
+        report: Report,
     ) -> None:
         self._store = store
         self._peers = peers
@@ -59,6 +63,7 @@ class Leadership:
         self._report = report
         self._loops: Sequence[Callable[[], Awaitable[None]]] = ()
         self._leads = asyncio.Event()
+        self._reason = ""  # why the last claim failed
         self.is_leader = False
         self.epoch = 0  # counts changes of leadership seen here; caches hang on it
 
@@ -84,15 +89,24 @@ class Leadership:
         """
         self._loops = loops
         while True:
-            try:
-                claim = await self._claim()
-            except (Fenced, Unknown, Unavailable) as error:
-                self._report("claim_failed", reason=str(error))
-                claim = None
+            claim = await self._try_to_claim()
             if claim is None:
                 await asyncio.sleep(LOOK_S)
                 continue
             await self._lead(claim)
+
+    async def _try_to_claim(self) -> Head | None:
+        """A claim, or None; why it failed is said once, not ten times a second."""
+        try:
+            claim = await self._claim()
+        except (Fenced, Unknown, Unavailable, NoSpace) as error:
+            reason = str(error)
+            if reason != self._reason:
+                self._report("claim_failed", reason=reason)
+            self._reason = reason
+            return None
+        self._reason = ""
+        return claim
 
     async def _claim(self) -> Head | None:
         """Take leadership in `head` if the consensus says so twice.
@@ -106,23 +120,33 @@ class Leadership:
             return None
         if status.term < after.term:
             return None
-        changes: dict[Key, bytes | None] = {}
         head = msgspec.structs.replace(
             after,
-            index=after.index + 1,
             commit=self._clock.random_bytes(8).hex(),
             prev=after.commit,
             leader=self._founder.server_id,
             term=status.term,
             time_ns=self._clock.wall_ns(),
         )
-        if after == NO_HEAD:
-            index, changes = first_state(self._founder, self._clock)
-            head = msgspec.structs.replace(head, index=index)
-        head = msgspec.structs.replace(head, ops=len(changes))
+        index, changes = await self._changes_of_claim(after)
+        head = msgspec.structs.replace(head, index=index, ops=len(changes))
         head = await self._store.commit(after, head, changes)
         await self._mirror.reached(head.index)
         return head
+
+    async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:
+        """The index of the claim that follows `after`, and what is written with it."""
+        if after == NO_HEAD:
+            return first_state(self._founder, self._clock)
+        index = after.index + 1
+        await self._mirror.reached(after.index)
+        configuration = self._tables.one(RAFT)
+        corrected = with_own_entry(self._founder, configuration) if configuration else None
+        if corrected is None or configuration is None:
+            return index, {}
+        self._report("address_changed", address=self._founder.address, name=self._founder.name)
+        row = with_indexes(corrected, configuration.create_index, index)
+        return index, {(RAFT.name, ONLY): to_msgpack(row)}
 
     async def _lead(self, claim: Head) -> None:
         """Run committer and loops until one of them finds that this server does not lead any
@@ -135,7 +159,7 @@ class Leadership:
                 self._begin(claim)
                 group.create_task(self._watch(), name="leadership watch")
                 for loop in self._loops:
-                    group.create_task(self._tend(loop), name=getattr(loop, "__qualname__", "loop"))
+                    group.create_task(self._tend(loop), name=_name(loop))
         except* (Deposed, StoreError) as group_error:
             self._report("leadership_lost", reason=str(group_error.exceptions[0]))
         finally:
@@ -167,5 +191,9 @@ class Leadership:
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001  the other loops and the writes must go on
-                self._report("loop_failed", loop=loop.__qualname__, error=repr(error))
-                await asyncio.sleep(1)
+                self._report("loop_failed", loop=_name(loop), exc_info=error)
+                await asyncio.sleep(LOOP_PAUSE_S)
+
+
+def _name(loop: Callable[[], Awaitable[None]]) -> str:
+    return getattr(loop, "__qualname__", "loop")

@@ -26,7 +26,7 @@ from bellcow.state.tables import (
     UnknownTableError,
     decode,
 )
-from bellcow.store.protocol import Fenced, StoreError, Unknown
+from bellcow.store.protocol import Fenced, NoSpace, StoreError, Unavailable, Unknown
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 CHUNK_OBJECTS = 1_000
 CHUNK_BYTES = 1 << 20
 KEPT_ARCHIVES = 10
+DROP_PAUSE_S = 10.0
 # These say who this cluster is and who takes part: an archive never changes them.
 OURS: tuple[Table[Any], ...] = (RAFT, CLUSTER)
 # These must exist: where the archive lacks one, the present one stays.
@@ -213,8 +214,12 @@ class Restorer:
         """On the leader: drop what no longer is the truth, at first and after each restore."""
         while True:
             self._litter.clear()
-            for gen in range(self._tables.head.gens + 1):
-                await self._drop(gen)
+            try:
+                for gen in range(self._tables.head.gens + 1):
+                    await self._drop(gen)
+            except (NoSpace, Unavailable):
+                await asyncio.sleep(DROP_PAUSE_S)  # litter can wait; leading goes on meanwhile
+                continue
             failpoint.reach("restore-done")
             await self._litter.wait()
 

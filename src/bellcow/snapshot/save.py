@@ -101,14 +101,17 @@ def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.W
 
 def keep_file(moment: Moment, folder: Path, name: str) -> Path:
     """Write an archive that stays, complete or not at all. For a worker thread."""
-    folder.mkdir(mode=0o700, exist_ok=True)
     path, partial = folder / name, folder / f"{name}.partial"
     handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w+b") as out, tempfile.TemporaryFile(dir=folder) as spool:
-        archive.write(out, moment.origin, moment.records(), spool)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.rename(path)
+    try:
+        with os.fdopen(handle, "w+b") as out, tempfile.TemporaryFile(dir=folder) as spool:
+            archive.write(out, moment.origin, moment.records(), spool)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)

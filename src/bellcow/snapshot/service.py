@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from bellcow.errors import Code, Error
 from bellcow.snapshot import save
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Snapshots:
         try:
             moment = save.take(self._tables, self._clock)
             file, written = await asyncio.to_thread(save.write_file, moment, self._folder)
+        except OSError as error:
+            self._slots.release()
+            reason = error.strerror or str(error)
+            raise Error(Code.UNAVAILABLE, f"no snapshot was made: {reason}") from error
         except BaseException:
             self._slots.release()
             raise

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bellcow.clock import Clock
+    from bellcow.events import Report
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
-    from bellcow.store.protocol import Head, Key, Store, StoreError
+    from bellcow.store.protocol import Head, Key, Limits, Store, StoreError
 
 T = TypeVar("T")
 
@@ -64,11 +65,14 @@ class Committer:
     `run` works the queue while this server leads.
     """
 
-    def __init__(self, store: Store, tables: Tables, mirror: Mirror, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, tables: Tables, mirror: Mirror, clock: Clock, report: Report
+    ) -> None:
         self._store = store
         self._tables = tables
         self._mirror = mirror
         self._clock = clock
+        self._report = report
         self._queue: deque[_Job] = deque()
         self._work = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -76,6 +80,7 @@ class Committer:
         self._open.set()
         self._leading = False
         self._failure: StoreError | None = None
+        self._full = False
         self.known: Head | None = None
         self.commits = 0
         self.commands = 0
@@ -103,6 +108,8 @@ class Committer:
                 await self._open.wait()
         except TimeoutError:
             raise Error(Code.UNAVAILABLE, "snapshot restore in progress") from None
+        if not self._leading:
+            raise no_leader()
 
     async def run(self, claim: Head) -> None:
         """Work the queue from the head `claim` on, until Fenced or Unknown ends this leadership."""
@@ -112,9 +119,9 @@ class Committer:
         try:
             while True:
                 await self._work.wait()
-                if self._failure is not None:
-                    raise self._failure
                 async with self._lock:
+                    if self._failure is not None:
+                        raise self._failure
                     await self._batch()
         finally:
             self._leading = False
@@ -129,13 +136,20 @@ class Committer:
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
-        """Keep all writes out, from the archive before a restore to the switch after it."""
-        async with self._lock:
-            self._open.clear()
-            try:
+        """Keep all writes out, from the archive before a restore to the switch after it.
+
+        What is queued already goes first; what comes later waits five seconds at most.
+        """
+        self._open.clear()
+        try:
+            while self._queue:
+                async with self._lock:  # a turn behind the batch under way
+                    pass
+                await asyncio.sleep(0)
+            async with self._lock:
                 yield
-            finally:
-                self._open.set()
+        finally:
+            self._open.set()
 
     def turn(self) -> asyncio.Lock:
         """A turn between two batches, for a slice of housekeeping."""
@@ -149,26 +163,54 @@ class Committer:
         if not self._queue:
             self._work.clear()
         head = self.next_head(known, index=draft.last_index, ops=len(changes))
+        if head.index == known.index:
+            await self._confirm(jobs, known)
+        else:
+            await self._commit(jobs, known, head, changes)
+
+    async def _confirm(self, jobs: list[_Job], known: Head) -> None:
+        """Nothing to write, yet what the commands saw must still be the truth."""
         try:
-            if head.index == known.index:
-                await self._store.confirm()
-            else:
-                await self.advance(head, changes)
+            confirmed = await self._store.confirm()
+        except Unavailable as error:
+            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error}"))
+        except BaseException:
+            _fail(jobs, no_leader())
+            raise
+        else:
+            if confirmed.commit != known.commit:
+                _fail(jobs, no_leader())
+                raise Fenced("another head is the truth")
+            self._answer(jobs)
+
+    async def _commit(
+        self, jobs: list[_Job], known: Head, head: Head, changes: dict[Key, bytes | None]
+    ) -> None:
+        try:
+            await self.advance(head, changes)
         except (NoSpace, Unavailable) as error:
+            self._say_full(error)
             _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error}"))
         except TooLarge as error:
             _fail(jobs, Error(Code.TOO_LARGE, f"not done: {error}"))
         except Fenced:
             _fail(jobs, no_leader())
             raise
-        except Unknown:
-            await self._settle(jobs, known, head)
+        except (Unknown, asyncio.CancelledError):
+            self._settle_later(jobs, known, head)
             raise
-        except BaseException:
-            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, "outcome unknown: the server is stopping"))
+        except BaseException as error:
+            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error}"))
             raise
         else:
+            self._full = False
             self._answer(jobs)
+
+    def _say_full(self, error: StoreError) -> None:
+        """Once, until a commit succeeds again."""
+        if isinstance(error, NoSpace) and not self._full:
+            self._full = True
+            self._report("no_space", reason=str(error))
 
     def _answer(self, jobs: list[_Job]) -> None:
         self.commands += len(jobs)
@@ -186,30 +228,23 @@ class Committer:
         size = 0
         while self._queue and len(jobs) < COMMANDS_A_BATCH and size < BATCH_BYTES:
             job = self._queue[0]
+            fresh: dict[Key, bytes | None] = {}
             try:
                 job.outcome = draft.run(job.command)
+                fresh = _encoded(draft)
+                _check_size(fresh, limits)
             except Exception as error:  # noqa: BLE001  a slip in one command must not stop all writes
-                job.refusal = error
-            fresh = {
-                (table.name, row_id): None if row is None else to_msgpack(row)
-                for (table, row_id), row in draft.fresh.items()
-            }
-            sizes = [len(value or b"") for value in fresh.values()]
-            if sizes and (max(sizes) > limits.object_bytes or len(sizes) > limits.max_changes):
                 draft.forget()
+                job.refusal = error
                 fresh = {}
-                job.refusal = Error(
-                    Code.TOO_LARGE,
-                    f"an object may have at most {limits.object_bytes} bytes, "
-                    f"a write at most {limits.max_changes} objects",
-                )
-            elif len(changes) + len(fresh) > limits.max_changes or (
-                size + sum(sizes) > limits.max_bytes
+            fresh_size = _size(fresh)
+            if len(changes) + len(fresh) > limits.max_changes or (
+                size + fresh_size > limits.max_bytes
             ):
                 break  # it runs again, first in the next batch
             draft.keep()
             changes.update(fresh)
-            size += sum(sizes)
+            size += fresh_size
             self._queue.popleft()
             jobs.append(job)
         return jobs, changes
@@ -231,23 +266,60 @@ class Committer:
         if known is None:
             raise Fenced("the claim was dropped")
         began = self._clock.monotonic()
-        self.known = await self._store.commit(known, head, changes)
+        try:
+            self.known = await self._store.commit(known, head, changes)
+        except asyncio.CancelledError:
+            # A caller who goes away takes the answer along: the claim must be renewed.
+            self.depose(Unknown("canceled while committing"))
+            raise
         self.on_commit((self._clock.monotonic() - began) * 1_000)
         self.commits += 1
         await self._mirror.reached(head.index)
 
-    async def _settle(self, jobs: list[_Job], known: Head, sent: Head) -> None:
-        """Sent, outcome not known: the head that follows `known` tells whether it was ours."""
-        follower = await self._mirror.follower_of(known, OUTCOME_WAIT_S)
-        if follower is None:
-            _fail(
-                jobs,
-                Error(Code.UNKNOWN_OUTCOME, "outcome unknown: the write may or may not be done"),
-            )
-        elif follower.commit == sent.commit:
-            self._answer(jobs)
-        else:
-            _fail(jobs, Error(Code.UNAVAILABLE, "not done: leadership changed while committing"))
+    def _settle_later(self, jobs: list[_Job], known: Head, sent: Head) -> None:
+        """Sent, outcome not known: the head that follows `known` tells whether it was ours.
+
+        That may be the head of the next claim, so nothing waits for it here.
+        """
+
+        def settle(seen: asyncio.Future[Head | None]) -> None:
+            follower = seen.result()
+            if follower is None:
+                text = "outcome unknown: the write may or may not be done"
+                _fail(jobs, Error(Code.UNKNOWN_OUTCOME, text))
+            elif follower.commit == sent.commit:
+                self._answer(jobs)
+            else:
+                text = "not done: leadership changed while committing"
+                _fail(jobs, Error(Code.UNAVAILABLE, text))
+
+        self._mirror.follower_of(known, OUTCOME_WAIT_S).add_done_callback(settle)
+
+
+def _encoded(draft: Draft) -> dict[Key, bytes | None]:
+    """What the command that ran last changes, as the store keeps it."""
+    return {
+        (table.name, row_id): None if row is None else to_msgpack(row)
+        for (table, row_id), row in draft.fresh.items()
+    }
+
+
+def _size(changes: dict[Key, bytes | None]) -> int:
+    """Bytes of keys and values, as the store counts them."""
+    return sum(len(table) + len(row_id) + len(v or b"") for (table, row_id), v in changes.items())
+
+
+def _check_size(changes: dict[Key, bytes | None], limits: Limits) -> None:
+    """Raise unless one commit can hold these changes of one command."""
+    largest = max((len(value or b"") for value in changes.values()), default=0)
+    if largest > limits.object_bytes:
+        raise Error(Code.TOO_LARGE, f"an object may have at most {limits.object_bytes} bytes")
+    if len(changes) > limits.max_changes or _size(changes) > limits.max_bytes:
+        raise Error(
+            Code.TOO_LARGE,
+            f"one write may change at most {limits.max_changes} objects "
+            f"and {limits.max_bytes} bytes",
+        )
 
 
 def _unmeasured(milliseconds: float) -> None:

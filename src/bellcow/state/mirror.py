@@ -1,18 +1,19 @@
-"""The mirror.
+"""The mirror: the only code that changes memory.
 
-The only code that changes memory. It loads, then applies whole commits as they come.
+It loads the store, then applies whole commits as they come, and tells those who wait that memory
+stands at an index or that a certain head was followed by another. Who leads is not its business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import contextmanager
+from collections import deque
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from bellcow.errors import Code, Error
 from bellcow.state.tables import fill
-from bellcow.store.protocol import NO_HEAD, Change, Unavailable
+from bellcow.store.protocol import NO_HEAD, Change, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Head, Store
 
 RETRY_S = 0.1
+PATIENCE_S = 1.0  # without the head that memory was told of: the lost event may be the last
+HEADS_KEPT = 64
 
 
 class Mirror:
@@ -32,7 +35,9 @@ class Mirror:
         self._tables = tables
         self._waiting = waiting
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
-        self._followers: list[tuple[str, asyncio.Future[Head]]] = []
+        self._followers: list[tuple[str, asyncio.Future[Head | None]]] = []
+        self._heads: deque[Head] = deque(maxlen=HEADS_KEPT)  # seen last, the newest at the end
+        self._patience = asyncio.timeout(None)
         self.loaded = asyncio.Event()
 
     async def run(self) -> None:
@@ -56,60 +61,72 @@ class Mirror:
         self._announce(head, touched)
 
     async def _follow(self) -> None:
-        """Apply commits until the chain breaks or another generation is the truth."""
+        """Apply commits until the chain breaks, another generation is the truth, or one is lost."""
         head = self._tables.head
-        async for change in self._store.changes(head):
-            if not isinstance(change, Change) or change.head.prev != head.commit:
-                return
-            if change.head.gen != head.gen or change.head.ops != len(change.changes):
-                return
-            head = change.head
-            self._announce(head, self._tables.apply(head, change.changes))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as self._patience:
+                async for change in self._store.changes(head):
+                    if not isinstance(change, Change) or not _follows(change, head):
+                        return
+                    head = change.head
+                    self._announce(head, self._tables.apply(head, change.changes))
 
     def _announce(self, head: Head, touched: set[str]) -> None:
-        still = []
+        self._heads.append(head)
         for index, future in self._reached:
-            if index > head.index:
-                still.append((index, future))
-            elif not future.done():
+            if index <= head.index and not future.done():
                 future.set_result(None)
-        self._reached = still
+        self._reached = [entry for entry in self._reached if not entry[1].done()]
         for commit, follower in self._followers:
             if head.prev == commit and not follower.done():
                 follower.set_result(head)
+        self._followers = [entry for entry in self._followers if not entry[1].done()]
         self._waiting.wake(touched)
 
     async def reached(self, index: int, timeout_s: float = 5.0) -> None:
-        """Wait until memory stands at `index` or later.
+        """Wait until memory stands at `index` or later; loads again when it does not come.
 
-        Raises Error(UNAVAILABLE) when it does not.
+        Raises Unknown after `timeout_s`: what was committed is done, and memory does not show it.
         """
         if self._tables.index >= index and self._tables.head is not NO_HEAD:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reached.append((index, future))
-        try:
-            async with asyncio.timeout(timeout_s):
-                await future
-        except TimeoutError:
-            raise Error(
-                Code.UNAVAILABLE, f"memory has not reached index {index} within {timeout_s:g} s"
-            ) from None
+        _, missing = await asyncio.wait([future], timeout=min(PATIENCE_S, timeout_s))
+        if not missing:
+            return
+        self._load_again()
+        _, missing = await asyncio.wait([future], timeout=timeout_s - PATIENCE_S)
+        if missing:
+            future.cancel()
+            raise Unknown(f"memory has not reached index {index} within {timeout_s:g} s")
 
-    async def follower_of(self, head: Head, timeout_s: float) -> Head | None:
-        """The head that follows `head`; None when none is seen in time. Ask before it can come."""
-        future: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        entry = (head.commit, future)
-        self._followers.append(entry)
-        try:
-            if self._tables.head.prev == head.commit:
-                return self._tables.head
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            return None
-        finally:
-            self._followers.remove(entry)
+    def _load_again(self) -> None:
+        with suppress(RuntimeError):  # not following: it is about to load, or loading
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    def follower_of(self, head: Head, timeout_s: float) -> asyncio.Future[Head | None]:
+        """A future of the head that follows `head`; None when none is seen in time."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Head | None] = loop.create_future()
+        for seen in self._heads:
+            if seen.prev == head.commit:
+                future.set_result(seen)
+                return future
+        self._followers.append((head.commit, future))
+        loop.call_later(timeout_s, _give_up, future)
+        return future
+
+
+def _follows(change: Change, head: Head) -> bool:
+    """Whether nothing is missing between `head` and this commit, nor in it."""
+    after = change.head
+    return after.prev == head.commit and after.gen == head.gen and after.ops == len(change.changes)
+
+
+def _give_up(follower: asyncio.Future[Head | None]) -> None:
+    if not follower.done():
+        follower.set_result(None)
 
 
 @contextmanager
