@@ -114,10 +114,10 @@ def read_health(call: Call) -> Reply[dict[str, Any]]:
         # Nomad: with `stale` the text differs.
         why = "no leader" if call.stale else "No cluster leader"
         states["server"] = "ok" if call.server.leadership.is_leader else why
-    shown = {name: {"ok": text == "ok", "message": text} for name, text in states.items()}
     if all(text == "ok" for text in states.values()):
-        return Reply(shown)
-    # Nomad: a failure is the same JSON, labeled as text.
+        return Reply({name: {"message": text, "ok": True} for name, text in states.items()})
+    # Nomad: a failure is the same JSON labeled as text, its keys the other way round.
+    shown = {name: {"ok": text == "ok", "message": text} for name, text in states.items()}
     return Reply(status=500, text=to_json(shown).decode())
 
 

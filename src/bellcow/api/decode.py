@@ -163,8 +163,8 @@ class _Binder:
                 raise _AskAgain
             seen.add(field.wire)
             self.known += 1
-            if value is None:
-                continue  # as if it were not there
+            if value is None or (value == "" and field.base is str):
+                continue  # as if it were not there: Go cannot tell the two apart
             bound = self._value(kind, field, value, path)
             if field.base is Duration and isinstance(bound, str):
                 durations[field.attribute] = bound

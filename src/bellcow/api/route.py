@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 import inspect
-from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
+import types
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
 
 import msgspec
 
@@ -92,7 +93,7 @@ def route(methods: str, path: str, **declared: Any) -> Callable[[Handler], Handl
                 handler=handler,
                 summary=inspect.getdoc(handler) or "",
                 awaits=inspect.iscoroutinefunction(handler),
-                body=hints.get("body"),
+                body=_without_none(hints.get("body")),
                 reply=hints.get("return"),
                 **declared,
             )
@@ -102,6 +103,13 @@ def route(methods: str, path: str, **declared: Any) -> Callable[[Handler], Handl
         return handler
 
     return declare
+
+
+def _without_none(annotation: Any) -> Any:
+    """What `body: T | None` reads when there is a body: T."""
+    if isinstance(annotation, types.UnionType):
+        return next(arg for arg in get_args(annotation) if arg is not type(None))
+    return annotation
 
 
 class Paths:
