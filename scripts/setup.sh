@@ -16,7 +16,7 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 1
   fi
 fi
-echo "making $venv (once; a minute or two)"
-"$python" -m venv --clear "$venv"
+echo "making $venv (a minute or two; again only when pyproject.toml changes)"
+"$venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --editable . --group dev
