@@ -41,6 +41,7 @@ bench: setup ## speed and memory, as ratios within one run; table and JSON into 
 
 docs: setup ## write the generated pages of docs/
 	$(BIN)/python scripts/docs.py
+	$(BIN)/python -m bellcow.api.openapi docs/openapi.json
 
 clean: ## remove what make made
 	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
