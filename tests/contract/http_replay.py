@@ -30,7 +30,14 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 INDEX_KEYS = {"Index", "CreateIndex", "ModifyIndex"}
 ID_KEYS = {"AccessorID", "SecretID", "ID", "id"}
-TIME_KEYS = {"CreateTime", "StableSince"}
+TIME_KEYS = {
+    "CreateTime",
+    "ExpirationTime",
+    "IssueTime",
+    "StableSince",
+    "StartTime",
+    "TerminationTime",
+}
 GROWING_KEYS = {"LastIndex", "LastTerm"}
 VERSION_KEYS = {"Version", "build"}
 # Keys that newer versions added, and the tag that carries our own version.
@@ -482,4 +489,3 @@ def body_of(world: World, exchange: Exchange) -> bytes | None:
     if exchange.request_body is None:
         return None
     return world.ours(exchange.request_body).encode()
-

@@ -124,6 +124,8 @@ def _server(settings: model.Server) -> dict[str, Any]:
     return {
         "AuthoritativeRegion": settings.authoritative_region,
         "BootstrapExpect": settings.bootstrap_expect,
+        "CSIPluginGCThreshold": "",
+        "CSIVolumeClaimGCThreshold": "",
         "DataDir": settings.data_dir,
         "DefaultSchedulerConfig": {
             "PreemptionConfig": {
@@ -133,6 +135,7 @@ def _server(settings: model.Server) -> dict[str, Any]:
             },
             "SchedulerAlgorithm": scheduler.scheduler_algorithm,
         },
+        "DeploymentGCThreshold": str(settings.deployment_gc_threshold),
         "EnableEventBroker": settings.enable_event_broker,
         "Enabled": settings.enabled,
         "EnabledSchedulers": list(settings.enabled_schedulers),
@@ -148,6 +151,7 @@ def _server(settings: model.Server) -> dict[str, Any]:
         "NodeGCThreshold": str(settings.node_gc_threshold),
         "NonVotingServer": settings.non_voting_server,
         "NumSchedulers": settings.num_schedulers,
+        "ProtocolVersion": 0,
         "RaftMultiplier": settings.raft_multiplier,
         "RaftProtocol": int(RAFT_PROTOCOL),
         "RedundancyZone": settings.redundancy_zone,
