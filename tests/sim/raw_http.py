@@ -222,6 +222,8 @@ async def running(
     app = FixedApp()
     waiting = Waiting()
     events: list[tuple[str, dict[str, object]]] = []
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     async with serve(
@@ -234,6 +236,7 @@ async def running(
         graceful_s=graceful_s,
     ):
         yield Site(app, waiting, events, lambda: connected(port, trust), port)
+    assert faults == []
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bellcow.state.waiting import Waiting
 
 _BACKLOG: Final = 2048
+_NO_LIMIT_S: Final = 86_400.0
 _LAST_TURN_S: Final = 1.0  # for cancelled tasks to close what they hold
 
 
@@ -114,7 +115,7 @@ class _Server(Server):
         self.lifespan = config.lifespan_class(config)
         self._graceful_s = graceful_s
         self._ssl_context = ssl_context
-        self._shaking: set[asyncio.Task[None]] = set()
+        self._handshakes: set[_Handshake] = set()
         self._ticker: asyncio.TimerHandle | None = None
         self._site = Site(
             app, config=config, state=self.server_state, limits=limits, waiting=waiting, log=log
@@ -131,7 +132,7 @@ class _Server(Server):
     def _accept(self) -> asyncio.Protocol:
         if self._ssl_context is None:
             return Connection(self._site)
-        return _Handshake(self._site, self._ssl_context, self._shaking)
+        return _Handshake(self._site, self._ssl_context, self._handshakes)
 
     def _tick(self) -> None:
         """The date of all answers, once a second."""
@@ -139,8 +140,8 @@ class _Server(Server):
         self._ticker = asyncio.get_running_loop().call_later(1.0, self._tick)
 
     async def stop(self, listen: Sequence[socket.socket]) -> None:
-        for task in self._shaking:
-            task.cancel()
+        for handshake in list(self._handshakes):
+            handshake.stop()
         for server in self.servers:
             server.close()
         for sock in listen:
@@ -163,7 +164,7 @@ class _Server(Server):
     async def _cut(self) -> None:
         """What is still being answered gets a 500; whoever does not even read that is cut off."""
         state = self.server_state
-        tasks = state.tasks | self._shaking
+        tasks = set(state.tasks)
         self._site.log("http_stop_overdue", connections=len(state.connections), tasks=len(tasks))
         for task in tasks:
             task.cancel()
@@ -181,14 +182,14 @@ class _Handshake(asyncio.Protocol):
     begin, because only then are we told why it failed.
     """
 
-    def __init__(self, site: Site, context: ssl.SSLContext, tasks: set[asyncio.Task[None]]) -> None:
+    def __init__(self, site: Site, context: ssl.SSLContext, all_of_them: set[_Handshake]) -> None:
         self._site = site
         self._context = context
-        self._tasks = tasks
+        self._all = all_of_them
         self._connection = Connection(site, secure=True)
         self._transport: asyncio.Transport | None = None
         self._received = b""
-        self._begun = False
+        self._task: asyncio.Task[None] | None = None
         self._done = False
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -198,7 +199,8 @@ class _Handshake(asyncio.Protocol):
         if not self._connection.admit(self._transport):
             return
         loop = asyncio.get_running_loop()
-        allowed_s = self._site.limits.handshake_s
+        self._all.add(self)
+        allowed_s = self._site.limits.handshake_s or _NO_LIMIT_S
         self._due = loop.time() + allowed_s
         self._timer = loop.call_later(allowed_s, self._give_up)
 
@@ -207,8 +209,18 @@ class _Handshake(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _failed(self, reason: str) -> None:
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _leave(self) -> None:
+        self._all.discard(self)
         self._connection.leave()
+
+    def _failed(self, reason: str) -> None:
+        self._leave()
         self._site.log("tls_handshake_failed", client=self._connection.peer, reason=reason)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,21 +229,18 @@ class _Handshake(asyncio.Protocol):
         if self._done:  # lost in the very moment of handing over
             self._connection.connection_lost(exc)
         else:
-            self._connection.leave()
+            self._leave()
 
     def data_received(self, data: bytes) -> None:
         """The client's first bytes; later, what came with the end of the handshake."""
         self._received += data
-        if self._begun or self._transport is None or self._timer is None:
+        if self._task is not None or self._transport is None or self._timer is None:
             return
-        self._begun = True
         self._timer.cancel()
         self._transport.pause_reading()
         first, self._received = self._received, b""
         loop = asyncio.get_running_loop()
-        task = loop.create_task(self._shake_hands(self._transport))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._task = loop.create_task(self._shake_hands(self._transport))
         # The task's first step installs TLS with the turn after it; the bytes follow right behind.
         loop.call_soon(loop.call_soon, self._replay, self._transport, first)
 
@@ -259,8 +268,9 @@ class _Handshake(asyncio.Protocol):
             self._failed(_reason(fault))
             return
         if secured is None or secured.is_closing():
-            self._connection.leave()
+            self._leave()
             return
+        self._all.discard(self)
         self._done = True
         secured.set_protocol(self._connection)
         self._connection.connection_made(secured)

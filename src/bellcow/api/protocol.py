@@ -48,6 +48,10 @@ _TOKEN: Final = re.compile(rb"(?:\r?\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?= )")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STAND_IN: Final = b"PATCH"  # a method the parser knows, for one that it does not
 
+_TOO_MANY: Final = (
+    "Too many connections from your address: %d are allowed (limits.http_max_conns_per_client)"
+)
+
 # What a connection waits for, and so what happens when it takes too long.
 _FIRST: Final = "first byte"
 _HEAD: Final = "headers"
@@ -61,7 +65,10 @@ _CLOSE: Final = "the last bytes to leave"
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much and how slow a client may be. Seconds, bytes; 0 connections means no limit."""
+    """How much and how slow a client may be. Seconds, bytes.
+
+    0 for `handshake_s` or `connections_per_client` means no limit.
+    """
 
     header_bytes: int = 64 * 1024
     header_s: float = 10.0
@@ -230,6 +237,7 @@ class Connection(HttpToolsProtocol):
         "_task",
         "_timer",
         "_timer_due",
+        "_unsent",
         "_written",
         "peer",
         "secure",
@@ -260,6 +268,7 @@ class Connection(HttpToolsProtocol):
         self._last_words: Response | None = None
         self._ended = False
         self._eof = False
+        self._unsent = 0  # bytes, when last looked at
         self.streaming = False
         self.written = self._written = 0  # pieces of streams
         # a blocking query
@@ -296,11 +305,12 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         if self._admission is None and not self.admit(transport):
             return
-        if self._admission == "refused":
-            self._say_last(plain(429, "Too Many Requests"))
-            return
         limits = self._site.limits
-        self._expect(_FIRST, limits.handshake_s if self.secure else limits.header_s)
+        if self._admission == "refused":
+            self._say_last(plain(429, _TOO_MANY % limits.connections_per_client))
+            return
+        first_s = limits.handshake_s if self.secure else 0.0
+        self._expect(_FIRST, first_s or limits.header_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
@@ -590,7 +600,8 @@ class Connection(HttpToolsProtocol):
         self._in_body = False
         if self._phase is _DRAIN and not self._ended:
             self._expect(_IDLE, self._site.limits.keep_alive_s)
-        if self.cycle is not None:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
             super().on_message_complete()
 
     # --- the fast path
@@ -815,10 +826,10 @@ class Connection(HttpToolsProtocol):
     def _watch_close(self) -> None:
         """A closed transport stays while bytes are left to send; give up when none leave."""
         left = self.transport.get_write_buffer_size()
-        if self._phase is _CLOSE and left >= self._head_bytes:
+        if self._phase is _CLOSE and left >= self._unsent:
             self.transport.abort()
             return
-        self._head_bytes = left
+        self._unsent = left
         self._expect(_CLOSE, self._site.limits.stall_s)
 
 

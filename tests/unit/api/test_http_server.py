@@ -284,6 +284,19 @@ def test_a_handshake_that_is_never_finished_is_ended(pair: Pair, sent: bytes):
     run(test())
 
 
+def test_no_deadline_for_the_handshake_is_no_deadline_of_zero(authority: Authority, pair: Pair):
+    async def test() -> None:
+        context = make_context(pair.cert, pair.key)
+        async with (
+            running(tls=context, trust=authority.client_context(), handshake_s=0) as site,
+            site.connect() as client,
+        ):
+            await asyncio.sleep(0.05)
+            assert await client.is_open()
+
+    run(test())
+
+
 def test_a_client_that_says_nothing_after_the_handshake_is_closed(authority: Authority, pair: Pair):
     async def test() -> None:
         context = make_context(pair.cert, pair.key)
@@ -342,12 +355,13 @@ def _name(client: Client) -> str:
     return client.writer.get_extra_info("peercert")["subject"][0][0][1]
 
 
-def test_a_stop_does_not_wait_for_a_handshake(pair: Pair):
+@pytest.mark.parametrize("sent", [b"", bytes.fromhex("16030100c8")])
+def test_a_stop_does_not_wait_for_a_handshake(pair: Pair, sent: bytes):
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
             async with running(tls=make_context(pair.cert, pair.key), graceful_s=5) as site:
                 client = await stack.enter_async_context(site.connect())
-                await client.send(bytes.fromhex("16030100c8"))
+                await client.send(sent)
                 await asyncio.sleep(0.05)
                 began = time.monotonic()
             assert time.monotonic() - began < 1

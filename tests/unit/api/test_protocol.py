@@ -584,7 +584,8 @@ def test_connections_over_the_limit_are_told_so_and_the_others_go_on():
                 for _ in range(3):
                     extra = await stack.enter_async_context(site.connect())
                     answer = await extra.answer()
-                    assert (answer.status, answer.body) == (429, b"Too Many Requests")
+                    assert answer.status == 429
+                    assert b"3 are allowed" in answer.body
                     assert await extra.rest() == b""
                     extra.writer.close()
                 assert all([await client.is_open() for client in first])
@@ -625,12 +626,17 @@ def test_no_limit_admits_everyone():
 # --- clients that leave
 
 
-@pytest.mark.parametrize("how", ["reset", "close"])
-@pytest.mark.parametrize("path", ["/endless", "/idle", "/gate"])
+@pytest.mark.parametrize(
+    ("path", "how"),
+    [
+        ("/endless", "reset"),
+        ("/endless", "close"),
+        ("/idle", "reset"),
+        ("/idle", "close"),
+        ("/gate", "reset"),
+    ],
+)
 def test_work_for_a_client_that_has_gone_is_cancelled(path: str, how: str):
-    if (path, how) == ("/gate", "close"):
-        pytest.skip("before an answer has begun this is a half-closed client")
-
     async def test() -> None:
         async with running() as site, site.connect() as client:
             await client.send(get(path))
