@@ -55,6 +55,9 @@ class StartError(Exception):
 
 def run(paths: Sequence[str], flags: dict[str, Any], dev: bool) -> int:
     """Run an agent until a signal ends it; returns the exit status."""
+    if flags.pop("routes", False):
+        banner.say(nouns.table())
+        return 0
     loaded = load(paths, flags, dev=dev, environment=os.environ)
     said = check(loaded)
     banner.say(said.stderr, sys.stderr)

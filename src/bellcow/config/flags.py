@@ -12,7 +12,9 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     """One flag of `agent`.
 
     `path` is the setting it sets, empty when the flag is accepted and has no effect, or is read by
-    the agent itself (`-config`, `-dev`). `kind` is `string`, `number`, `bool`, `duration`, `list`
+    the agent itself (`-config`, `-dev`, `-routes`).
+
+    `kind` is `string`, `number`, `bool`, `duration`, `list`
     (given again for each element), `commas` (with commas) or `map` (`key=value` with commas).
     """
 
@@ -36,6 +38,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(name="config", kind="list", repeat=True, help="A file or a directory with settings."),
     Flag(name="dev", kind="bool", help="One server on loopback that keeps its state in memory."),
     _ignored("dev-connect", "bool"),
+    Flag(name="routes", kind="bool", help="Print the table of HTTP routes and stop."),
     Flag(name="bind", path="bind_addr", help="Address to listen on."),
     Flag(name="data-dir", path="data_dir", help="Where everything is kept, an absolute path."),
     Flag(name="plugin-dir", path="plugin_dir", help=_NO_EFFECT),

@@ -1,19 +1,20 @@
 """What a store is: objects, one key `head`, and one shape of transaction.
 
-Every change of the truth is one commit that compares `head` and replaces it. So exactly one head ever
-follows a given head, a deposed leader's late write fails the compare, and who sees the head that follows
-knows whether its own lost commit happened. Who leads, what an object means and how memory is filled are
-not this module's business.
+Every change of the truth is one commit that compares `head` and replaces it. So exactly one head
+ever follows a given head, a deposed leader's late write fails the compare, and who sees the head
+that follows knows whether its own lost commit happened. Who leads, what an object means and how
+memory is filled are not this module's business.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 Key: TypeAlias = tuple[str, str]
 """Table and id of one object."""
@@ -82,11 +83,11 @@ class NoSpace(StoreError):
 
 
 class Corrupt(StoreError):
-    """The files do not hold what was written. Nothing is overwritten; the message names the file."""
+    """The files do not hold what was written. Nothing is overwritten; the file is named."""
 
 
 class Store(Protocol):
-    """Data. One conformance suite (`tests/unit/store/test_conformance.py`) runs on every implementation."""
+    """Data. One conformance suite, `test_conformance.py`, runs on every implementation."""
 
     limits: Limits
 
@@ -100,20 +101,26 @@ class Store(Protocol):
         """The newest head, linearizable. Raises Unavailable."""
 
     async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
-        """If `known` is the head, replace it by `head` and apply `changes` to generation `head.gen`.
+        """If `known` is the head, replace it by `head` and apply `changes` to its generation.
 
-        All or nothing. `head.prev` must be `known.commit` and `head.ops` the number of changes. Raises
-        Fenced, Unknown, Unavailable, TooLarge, NoSpace.
+        All or nothing. `head.prev` must be `known.commit` and `head.ops` the number of changes.
+        Raises Fenced, Unknown, Unavailable, TooLarge, NoSpace.
         """
 
     def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
-        """Whole commits in order, from the one that follows `after`; `Reload` ends it when it cannot."""
+        """Whole commits in order, from the one that follows `after`; `Reload` where it cannot."""
 
     async def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
-        """Write one chunk of a generation that nobody sees yet. Raises Fenced when `known` is not the head."""
+        """Write one chunk of a generation that nobody sees yet.
+
+        Raises Fenced when `known` is not the head.
+        """
 
     async def drop(self, known: Head, gen: int) -> bool:
-        """Delete up to 1,000 objects of a generation that is not the truth; True when none is left."""
+        """Delete up to 1,000 objects of a generation that is not the truth.
+
+        True when none is left.
+        """
 
     async def close(self) -> None:
         """Release files and threads. Nothing may be called afterwards."""
