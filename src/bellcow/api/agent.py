@@ -244,7 +244,7 @@ def _host_data() -> dict[str, Any]:
     disks = {}
     for part in psutil.disk_partitions():
         usage = psutil.disk_usage(part.mountpoint)
-        disks[part.mountpoint] = {"size": usage.total, "used": usage.used}
+        disks[part.mountpoint] = {"DiskMB": usage.total >> 20, "UsedMB": usage.used >> 20}
     return {
         "Disk": disks,
         "Environment": environment,
