@@ -1,0 +1,225 @@
+"""Whole servers without processes: the real parts, wired as `agent/build.py` does, on fakes.
+
+One `Disk` and one set of `Votes` are shared by all servers of a `World`; a server that is started
+again begins with empty memory and a new client of the same disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.sim.clock import VirtualClock
+from tests.sim.peers import ScriptedPeers, Votes
+from tests.sim.store import Disk, MemoryStore, no_fault
+
+from bellcow.autopilot.loop import Autopilot
+from bellcow.autopilot.rules import Contact
+from bellcow.cluster.bootstrap import Founder
+from bellcow.cluster.leader import Leadership
+from bellcow.model.agent import ALIVE, Member
+from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.namespace import DEFAULT, Namespace
+from bellcow.model.raft import RaftConfiguration, RaftServer
+from bellcow.model.scheduler import SchedulerConfiguration
+from bellcow.snapshot.restore import Restorer
+from bellcow.snapshot.service import Snapshots
+from bellcow.state.commands import put_setting
+from bellcow.state.committer import Committer
+from bellcow.state.mirror import Mirror
+from bellcow.state.tables import RAFT, Tables
+from bellcow.state.waiting import Waiting
+from bellcow.wire import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from tests.sim.store import Call, Fault
+
+    from bellcow.state.draft import Draft
+    from bellcow.store.protocol import Change, Head, Reload
+
+
+class LossyStore(MemoryStore):
+    """A store whose watchers miss the next `lose` commits."""
+
+    lose = 0
+
+    async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
+        async for change in super().changes(after):
+            if self.lose:
+                self.lose -= 1
+            else:
+                yield change
+
+
+class SimServer:
+    """One server, from its start to its stop. A stopped one is not started again: make another."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self.clock = world.clock
+        self.store = LossyStore(world.disk)
+        self.tables = Tables()
+        self.waiting = Waiting()
+        self.mirror = Mirror(self.store, self.tables, self.waiting)
+        self.committer = Committer(self.store, self.tables, self.mirror, self.clock, self.report)
+        self.peers = ScriptedPeers(world.votes, world.names.index(name) + 1, world.names)
+        self.leadership = Leadership(
+            store=self.store,
+            peers=self.peers,
+            mirror=self.mirror,
+            tables=self.tables,
+            committer=self.committer,
+            clock=self.clock,
+            founder=founder(name),
+            report=self.report,
+        )
+        self.autopilot = Autopilot(
+            self.tables, SimContacts(world, name), self.clock, name, self.report
+        )
+        self.restorer = Restorer(
+            store=self.store,
+            tables=self.tables,
+            mirror=self.mirror,
+            committer=self.committer,
+            clock=self.clock,
+            folder=world.folder,
+            report=self.report,
+        )
+        self.snapshots = Snapshots(
+            tables=self.tables,
+            clock=self.clock,
+            folder=world.folder,
+            restorer=self.restorer,
+            on_restored=self.autopilot.begin_anew,
+            report=self.report,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    def saw(self, event: str) -> int:
+        """How often `event` was reported."""
+        return sum(name == event for name, _ in self.events)
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        self._task = group.create_task(self._live(), name=self.name)
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.mirror.run())
+            await self.mirror.loaded.wait()
+            group.create_task(
+                self.leadership.run([self.autopilot.run, self.snapshots.housekeeping])
+            )
+
+    async def stop(self) -> None:
+        """End it where it stands; what it had in memory is gone."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.store.close()
+
+    async def write(self, command: Callable[[Draft], Any]) -> Any:
+        """A write as the API does it: wait for a leader here, then commit."""
+        await self.leadership.wait_for_leader()
+        return await self.committer.commit(command)
+
+
+class World:
+    """Servers on one disk. Use as `async with World(...)`, inside a virtual loop."""
+
+    def __init__(self, *names: str, seed: int = 0, folder: Path | None = None) -> None:
+        self.names = names or ("a",)
+        self.folder = folder
+        self.clock = VirtualClock(seed)
+        self.disk = Disk()
+        self.votes = Votes()
+        self.servers: dict[str, SimServer] = {}
+        self.statuses = dict.fromkeys(self.names, ALIVE)
+        self.contact_ms = dict.fromkeys(self.names, 50.0)
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        for name in list(self.servers):
+            await self.stop(name)
+        await self._group.__aexit__(*failure)  # type: ignore[arg-type]
+
+    def start(self, name: str, fault: Callable[[Call], Fault | None] = no_fault) -> SimServer:
+        server = self.servers[name] = SimServer(self, name)
+        server.store.fault = fault
+        server.start(self._group)
+        return server
+
+    async def stop(self, name: str) -> None:
+        await self.servers.pop(name).stop()
+
+    def elect(self, name: str | None) -> None:
+        self.votes.elect(None if name is None else self.names.index(name) + 1)
+
+    async def begin(self) -> SimServer:
+        """Start all; the first one leads and knows of the others. Returns it."""
+        for name in self.names:
+            self.start(name)
+        self.elect(self.names[0])
+        first = self.servers[self.names[0]]
+        await first.write(put_setting(RAFT, configuration(self.names)))
+        return first
+
+
+class SimContacts:
+    """How the servers of a world are, as the leader among them sees it."""
+
+    def __init__(self, world: World, me: str) -> None:
+        self._world = world
+        self._me = me
+
+    def members_by_id(self) -> Mapping[str, Member]:
+        return {
+            name: Member(
+                addr="127.0.0.1",
+                name=f"{name}.global",
+                port=4648,
+                status=status,
+                tags={"id": name, "build": "1.0.18"},
+            )
+            for name, status in self._world.statuses.items()
+        }
+
+    async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
+        found = {}
+        for server_id in server_ids:
+            server = self._world.servers.get(server_id)
+            if server is not None and self._world.statuses[server_id] == ALIVE:
+                ms = 0.0 if server_id == self._me else self._world.contact_ms[server_id]
+                found[server_id] = Contact(
+                    last_contact=Duration.seconds(ms / 1_000),
+                    last_term=server.tables.head.term,
+                    last_index=server.tables.index,
+                )
+        return found
+
+
+def configuration(names: tuple[str, ...]) -> RaftConfiguration:
+    servers = (RaftServer(id=n, address=f"{n}:4647", name=f"{n}.global") for n in names)
+    return RaftConfiguration(servers=tuple(servers))
+
+
+def founder(name: str) -> Founder:
+    return Founder(
+        server_id=name,
+        name=f"{name}.global",
+        address=f"{name}:4647",
+        region="global",
+        autopilot=AutopilotConfiguration(),
+        scheduler=SchedulerConfiguration(),
+        default_namespace=Namespace(name=DEFAULT, description="Default shared namespace"),
+    )

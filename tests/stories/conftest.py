@@ -1,0 +1,17 @@
+"""The flag of the stories: `pytest tests/stories --rewrite-stories` writes what happens down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-stories",
+        action="store_true",
+        default=False,
+        help="write what happens into the story files, to be read as a diff",
+    )
