@@ -73,7 +73,7 @@ class Both(RuleBasedStateMachine):
         self.older = self.known
         self.known = self.both(lambda store: store.commit(self.known, head, changes))
         assert self.known == head
-        seen = [self.runner.run(anext(stream)) for stream in self.streams]
+        seen = [self.runner.run(asyncio.wait_for(anext(each), 20)) for each in self.streams]
         assert seen[0] == seen[1]
         if isinstance(seen[0], Reload):
             self.follow()

@@ -243,6 +243,18 @@ def test_subscriber_that_fell_behind_is_told_to_reload(run):
     run(story)
 
 
+def test_subscriber_that_falls_behind_while_it_reads_is_told_to_reload(run):
+    async def story(store):
+        stream = store.changes(NO_HEAD)
+        head = await put(store, NO_HEAD, {})
+        assert (await anext(stream)).head == head
+        for _ in range(1_030):
+            head = await put(store, head, {})
+        assert [each async for each in stream] == [Reload()]
+
+    run(story)
+
+
 def test_history_does_not_hold_what_the_caller_changes_afterwards(run):
     async def story(store):
         changes: dict[Key, bytes | None] = {("t", "a"): b"1"}

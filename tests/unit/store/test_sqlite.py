@@ -238,6 +238,24 @@ def test_nothing_is_acknowledged_into_a_file_that_was_deleted(path):
     assert state_in(path)[1] == objects_at(4)
 
 
+def test_commit_that_breaks_in_the_middle_leaves_nothing(path):
+    files = opened(path)
+    head = fill(files, 3)
+    broken = {("t", "fine"): b"1", ("t", "\ud800"): b"2"}
+    with pytest.raises(UnicodeEncodeError):
+        files.commit(head, Change(Head(index=4, commit="c4", prev="c3", ops=2), broken))
+    files.close()
+    assert state_in(path) == (head, objects_at(3))
+
+
+def test_pages_that_do_not_add_up_are_refused_though_every_object_is_there(closed):
+    whole = bytearray(closed.read_bytes())
+    whole[36:40] = (5).to_bytes(4, "big")  # SQLite's count of free pages, which are not there
+    closed.write_bytes(whole)
+    with pytest.raises(Corrupt, match=r"[Ff]reelist"):
+        opened(closed)
+
+
 def test_lost_log_of_a_store_without_checkpoint_is_refused(crashed):
     (crashed.parent / "store.db-wal").unlink()
     with pytest.raises(Corrupt, match="something was stored in it"):
