@@ -38,7 +38,7 @@ class RequestError(Exception):
         self.body = body
 
 
-class ShowHelp(Exception):  # noqa: N818  not an error: somebody asked
+class ShowHelp(Exception):
     """Show this help on standard output and end with this status."""
 
     def __init__(self, text: str, status: int) -> None:
