@@ -182,9 +182,7 @@ class GoCommand(click.Command):
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own, general = self.described(ctx)
-        options = "[options]" if own or general else ""
-        usage = " ".join(filter(None, (ctx.command_path, options, self.takes.metavar)))
-        formatter.write(f"Usage: {usage}\n")
+        formatter.write(f"Usage: {self.usage(ctx)}\n")
         for paragraph in (self.help or "").split("\n\n"):
             formatter.write("\n")
             with formatter.indentation():
@@ -193,6 +191,11 @@ class GoCommand(click.Command):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+    def usage(self, ctx: click.Context) -> str:
+        """The command's words in order, as help shows them."""
+        options = "[options]" if any(self.described(ctx)) else ""
+        return " ".join(filter(None, (ctx.command_path, options, self.takes.metavar)))
 
     def described(self, ctx: click.Context) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """The flags that help shows, with their texts: the own ones, and the common."""

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from bellcow.cli.docs import page
+
+from .test_main import leaves
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def test_the_page_on_the_command_line_is_up_to_date() -> None:
+    assert (DOCS / "cli.md").read_text() == page(), "run: make docs"
+
+
+def test_each_command_has_a_heading() -> None:
+    text = page()
+    hidden = {("keygen",), ("keyring",)}
+    missing = [
+        path
+        for path in leaves()
+        if path not in hidden and f"\n## bellcow {' '.join(path)}\n" not in text
+    ]
+    assert missing == []
