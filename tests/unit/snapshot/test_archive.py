@@ -395,6 +395,12 @@ def test_size_that_is_no_octal_number_is_refused(field):
     assert refusal(gzip.compress(block + bytes(2048)))[1].endswith("invalid tar header")
 
 
+def test_header_whose_checksum_does_not_match_is_refused():
+    raw = bytearray(gzip.decompress(written()))
+    raw[137] ^= 1  # a digit of the time, which nothing else covers
+    assert refusal(gzip.compress(raw))[1].endswith("archive/tar: invalid tar header")
+
+
 @pytest.mark.parametrize("name", ["meta.json", "SHA256SUMS"])
 def test_small_members_stay_small(name):
     block = header(name, (1 << 20) + 1)
