@@ -42,6 +42,7 @@ FIXED = {
     "/last": lambda: Response(200, [JSON], b"1", close=True),
     "/moved": lambda: Response(301, [(b"Location", b"/json?x=1"), TEXT], b"moved"),
     "/large": lambda: Response(200, [JSON], b"x" * 10_000),
+    "/huge": lambda: Response(200, [JSON], b"x" * 30_000_000),
     "/split": lambda: Response(200, [(b"X-Evil", b"a\r\nSet-Cookie: b")], b"1"),
 }
 
@@ -57,6 +58,7 @@ class FixedApp:
         self.closed = asyncio.Event()  # the stream's aclose has run to its end
         self.started = asyncio.Event()
         self.gate = asyncio.Event()
+        self.closing_s = 0.0  # how long the stream takes to close
         self.produced = 0
         self.received = 0
 
@@ -119,7 +121,7 @@ class FixedApp:
             if path == "/broken":
                 raise RuntimeError("a fault in a stream")
         finally:
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.closing_s)
             self.closed.set()
 
 

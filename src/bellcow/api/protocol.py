@@ -185,7 +185,7 @@ def _is_known_method(method: bytes) -> bool:
     return True
 
 
-class _Refused(Exception):  # noqa: N818  it ends the parsing, it reports nothing
+class _Refused(Exception):
     """Stops the parser after a refusal has been noted on the connection."""
 
 
@@ -728,7 +728,7 @@ class Connection(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._held and not self._must_hold():
+        if self._held:
             self._release()
 
     def must_close(self, cycle: Cycle, response: Response) -> bool:
@@ -833,7 +833,7 @@ class Connection(HttpToolsProtocol):
         self._expect(_CLOSE, self._site.limits.stall_s)
 
 
-class _Gone(Exception):  # noqa: N818  nobody is told
+class _Gone(Exception):
     """The client has left or does not read; the connection has ended."""
 
 

@@ -114,6 +114,20 @@ def test_a_stream_is_cut_short_and_closed():
     run(test())
 
 
+def test_a_client_that_leaves_does_not_disturb_the_closing_of_its_stream():
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with running(graceful_s=0.02) as site:
+                site.app.closing_s = 0.1
+                client = await stack.enter_async_context(site.connect())
+                await client.send(get("/idle"))
+                await client.reader.readexactly(10)
+                asyncio.get_running_loop().call_later(0.07, client.reset)
+            assert site.app.closed.is_set()
+
+    run(test())
+
+
 def test_nobody_is_let_in_after_the_stop():
     async def test() -> None:
         async with running() as site:

@@ -438,6 +438,17 @@ def test_headers_that_come_byte_by_byte_end_the_connection(first: str):
     run(test())
 
 
+def test_half_a_header_behind_a_slow_request_has_its_deadline_too():
+    async def test() -> None:
+        async with running(header_s=0.05) as site, site.connect() as client:
+            await client.send(get("/slow") + get("/json")[:-10])
+            assert (await client.answer()).body == b"GET /slow"
+            assert await client.rest() == b""
+            assert site.names() == ["http_client_too_slow"]
+
+    run(test())
+
+
 def test_an_idle_connection_is_closed_after_the_keep_alive_time_and_not_before():
     async def test() -> None:
         async with running(keep_alive_s=0.15, header_s=0.05) as site, site.connect() as client:
@@ -724,6 +735,17 @@ def test_a_reader_that_has_stopped_is_given_up():
     run(test())
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_a_reader_that_leaves_an_answer_lying_is_given_up(last: bool):
+    async def test() -> None:
+        async with running(stall_s=0.05, keep_alive_s=0.05) as site, site.connect() as client:
+            await client.send(get("/huge", *["Connection: close"] * last))
+            await asyncio.sleep(0.4)
+            assert len(await client.rest()) < 30_000_000
+
+    run(test())
+
+
 def test_answers_nobody_reads_do_not_pile_up():
     async def test() -> None:
         count = 4000
@@ -863,9 +885,20 @@ class Wire(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def can_write_eof(self) -> bool:
+        return False
+
+
+class FullWire(Wire):
+    """Its buffer is full after each write, until told otherwise."""
+
+    def write(self, data: Any) -> None:
+        super().write(data)
+        self.connection.pause_writing()
+
 
 @contextlib.contextmanager
-def wired(app: FixedApp):
+def wired(app: FixedApp, wire: Wire | None = None):
     server = _Server(
         app,
         ssl_context=None,
@@ -876,7 +909,8 @@ def wired(app: FixedApp):
     )
     server._tick()
     connection = Connection(server._site)
-    wire = Wire()
+    wire = wire or Wire()
+    wire.connection = connection
     connection.connection_made(wire)
     try:
         yield connection, wire
@@ -932,6 +966,24 @@ def test_a_flood_of_requests_behind_a_slow_one_is_not_parsed():
             connection.wake()
             await until(lambda: len(wire.written) == 8001)
             assert wire.reading
+
+    run(test())
+
+
+def test_nothing_is_answered_while_the_answers_before_are_not_read():
+    async def test() -> None:
+        app = FixedApp()
+        with wired(app, FullWire()) as (connection, wire):
+            connection.data_received(get("/json") + get("/missing"))
+            connection.data_received(get("/refused"))
+            await asyncio.sleep(0.01)
+            assert len(wire.written) == 1
+            assert not wire.reading
+            for count in (2, 3):
+                connection.resume_writing()
+                await until(lambda count=count: len(wire.written) == count)
+            assert b" 404 " in wire.written[1]
+            assert b" 500 " in wire.written[2]
 
     run(test())
 
