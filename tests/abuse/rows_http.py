@@ -18,7 +18,6 @@ from tests.abuse.wire import in_parallel, request, reset, talk
 from tests.sim.certificates import Authority
 
 if TYPE_CHECKING:
-
     from pathlib import Path
 
     from tests.abuse.site import Site
@@ -129,9 +128,9 @@ def client(site: Site, name: str = "", *, old: bool = False) -> ssl.SSLContext:
 def over_tls(site: Site, context: ssl.SSLContext) -> bytes:
     """What a GET over TLS gets; b"" when the handshake is refused, at once or at the first read."""
     with site.connected() as sock, contextlib.suppress(ssl.SSLError, ConnectionError):
-        secured = context.wrap_socket(sock, server_hostname="localhost")
-        secured.sendall(request("GET", LEADER))
-        return secured.recv(65536)
+        with context.wrap_socket(sock, server_hostname="localhost") as secured:
+            secured.sendall(request("GET", LEADER))
+            return secured.recv(65536)
     return b""
 
 

@@ -295,6 +295,7 @@ class Sites:
         (folder / "tmp").mkdir(parents=True)
         given = settings(folder) if callable(settings) else settings
         for key in folder.rglob("*-key.pem"):
+            key.chmod(0o600)
             self.secrets.add_pem(key.read_text())
         base = {"telemetry": {"prometheus_metrics": True}, "acl": {"enabled": acl}}
         agent = Agent(folder, {**base, **given}, environment={"TMPDIR": str(folder / "tmp")})

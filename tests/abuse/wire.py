@@ -103,12 +103,14 @@ def talk(
     began = time.monotonic()
     with connected(address, source=source) as sock:
         sock.setblocking(False)
+        poll = select.poll()  # not select: a row may hold thousands of connections
         left = memoryview(raw)
         data = bytearray()
         closed = False
         while not closed and time.monotonic() < began + patience_s:
-            readable, writable, _ = select.select([sock], [sock] if left else [], [], 0.05)
-            if readable:
+            poll.register(sock, select.POLLIN | (select.POLLOUT if left else 0))
+            events = sum(flags for _, flags in poll.poll(50))
+            if events & (select.POLLIN | select.POLLHUP | select.POLLERR):
                 try:
                     piece = sock.recv(1 << 16)
                 except ConnectionError:
@@ -117,7 +119,7 @@ def talk(
                 data += piece
                 if enough and len(parse(bytes(data), heads)) >= enough:
                     break
-            if writable:
+            if events & select.POLLOUT:
                 try:
                     left = left[sock.send(left[: 1 << 16]) :]
                 except ConnectionError:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 512
 UINT64_MAX = (1 << 64) - 1
+DURATION_CHARS = 1_000  # reading a longer one takes time by the square of its length
+SHOWN_CHARS = 200  # of a message that repeats what the client sent
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
@@ -61,7 +63,7 @@ class Decoded(msgspec.Struct, frozen=True):
     null: bool = False
 
 
-class _AskAgain(Exception):  # noqa: N818  not an error: only the slow reader can tell
+class _AskAgain(Exception):
     pass
 
 
@@ -76,7 +78,12 @@ def decode(kind: type, body: bytes | None) -> Decoded:
 
 
 def _decode_clean(kind: type, body: bytes) -> Decoded:
-    return _bind_top(kind, msgspec.json.decode(body), exact=False)
+    if b"-0" in body:
+        raise _AskAgain  # minus zero is no unsigned number, and would be read as zero
+    decoded = _bind_top(kind, msgspec.json.decode(body), exact=False)
+    if body.count(b":") != decoded.known + len(decoded.unknown):
+        raise _AskAgain  # a key may be there twice, of which only the last was kept
+    return decoded
 
 
 # Binding a value to a struct
@@ -135,6 +142,8 @@ def _bind_top(kind: type, value: Any, *, exact: bool) -> Decoded:
         raise DecodeError(f"json: cannot unmarshal {_kind(value)} into Go value of type {name}")
     binder = _Binder(exact=exact)
     bound = binder.struct(kind, _items(value), "")
+    if binder.problem and not exact:
+        raise _AskAgain  # the words of the refusal need the text
     if binder.problem:
         raise DecodeError(binder.problem)
     return Decoded(bound, tuple(binder.unknown), binder.known)
@@ -171,16 +180,21 @@ class _Binder:
             elif bound is not _MISMATCH:
                 values[field.attribute] = bound
         if not self.problem:
-            for attribute, text in durations.items():
-                values[attribute] = self._duration(text)
+            # Nomad: the durations are read after all else, in the order of the struct.
+            for field in fields.values():
+                if field.attribute in durations:
+                    values[field.attribute] = self._duration(durations[field.attribute])
         return None if self.problem else kind(**values)
 
     def _duration(self, text: str) -> Duration:
-        try:
-            return Duration.parse(text) if text else Duration(0)
-        except ValueError as error:
-            self.problem = self.problem or str(error)
-            return Duration(0)
+        problem = f"time: a duration of {len(text)} characters is too long"
+        if len(text) <= DURATION_CHARS:
+            try:
+                return Duration.parse(text) if text else Duration(0)
+            except ValueError as error:
+                problem = str(error)[:SHOWN_CHARS]
+        self.problem = self.problem or problem
+        return Duration(0)
 
     def _value(self, kind: type, field: _Field, value: Any, path: str) -> Any:
         base = field.base
@@ -202,8 +216,6 @@ class _Binder:
         return _MISMATCH
 
     def _mismatch(self, kind: type, field: _Field, value: Any, path: str) -> None:
-        if not self._exact and isinstance(value, (int, float)) and not isinstance(value, bool):
-            raise _AskAgain  # the text of the number is needed
         what = _kind(value)
         if isinstance(value, Number) and field.base is int:
             what = f"number {value.text[:64]}"

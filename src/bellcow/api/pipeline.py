@@ -14,7 +14,7 @@ import msgspec
 from bellcow.acl.policy import NOTHING
 from bellcow.api import answers
 from bellcow.api.call import Call, Reply, parse_uint
-from bellcow.api.decode import DecodeError, decode
+from bellcow.api.decode import Decoded, DecodeError, decode
 from bellcow.api.errors import STATUS
 from bellcow.api.guard import Guards, secret_of
 from bellcow.api.message import Request, Response, Wait
@@ -33,6 +33,7 @@ MAX_WAIT_S = 300.0
 JITTER = 16  # a wait is prolonged by up to a sixteenth, so that not all end at once
 PACK_NOW_LIMIT = 64 << 10  # bigger bodies are compressed in a thread
 PACKERS = 4
+DECODE_NOW_LIMIT = 64 << 10  # bigger bodies are decoded in a thread
 
 _TRUE, _FALSE = b"true", b"false"
 
@@ -189,7 +190,7 @@ class Pipeline:
         if not raw and rules.optional:
             return (None,)
         try:
-            decoded = decode(route.body, raw)
+            decoded = await _decode(route.body, raw)
         except DecodeError as error:
             raise Error(rules.code, f"{rules.prefix}{error}") from None
         if rules.strict and decoded.null:
@@ -309,7 +310,7 @@ class Pipeline:
         headers: Headers = [answers.TEXT, *self._extra]
         if error.code in {Code.TOO_MANY, Code.NO_LEADER}:
             headers.append((b"Retry-After", b"10" if error.code is Code.TOO_MANY else b"1"))
-        body = error.message.encode("utf-8", "replace")
+        body = _visible(error.message).encode("utf-8", "replace")
         close = error.code in {Code.TIMEOUT, Code.TOO_LARGE}
         return Response(status, headers, body, close=close)
 
@@ -336,7 +337,7 @@ class Pipeline:
         return Response(404, [])
 
 
-class _NotHere(Exception):  # noqa: N818  not an error: another door or another moment is for this
+class _NotHere(Exception):
     pass
 
 
@@ -356,6 +357,23 @@ def _is_unclean(raw_path: bytes) -> bool:
         return False
     return any(part in {b"", b".", b".."} for part in raw_path[1:].rstrip(b"/").split(b"/")) or (
         raw_path.endswith(b"//")
+    )
+
+
+async def _decode(kind: type, raw: bytes | None) -> Decoded:
+    """A big body may take a second to read when it is odd: that is for a thread."""
+    if raw is None or len(raw) <= DECODE_NOW_LIMIT:
+        return decode(kind, raw)
+    return await asyncio.to_thread(decode, kind, raw)
+
+
+def _visible(message: str) -> str:
+    """What a client sent comes back visibly; the line ends of our own texts stay."""
+    if message.isprintable():
+        return message
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in message
     )
 
 
