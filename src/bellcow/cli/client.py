@@ -13,7 +13,7 @@ import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 import urllib3
@@ -173,16 +173,17 @@ class Client:
         headers = {"User-Agent": "bellcow"}
         if self.settings.token:
             headers["X-Nomad-Token"] = self.settings.token
-        if self.settings.http_auth:
-            user, _, password = self.settings.http_auth.partition(":")
-            headers |= urllib3.make_headers(basic_auth=f"{user}:{password}")
+        auth = self.settings.http_auth or unquote(self.parts.netloc.rpartition("@")[0])
+        if auth:
+            headers |= urllib3.make_headers(basic_auth=auth)
         return headers
 
     def where(self) -> str:
         """What is dialed, as Go names it."""
         if self.parts.scheme == "unix":
             return f"unix {_socket_path(self.parts)}"
-        return f"tcp {self.parts.hostname}:{self.parts.port or _default_port(self.parts.scheme)}"
+        host, port = self.parts.hostname, self.parts.port or _default_port(self.parts.scheme)
+        return f"tcp [{host}]:{port}" if ":" in host else f"tcp {host}:{port}"
 
 
 def _split(address: str) -> Any:
@@ -199,8 +200,8 @@ def _split(address: str) -> Any:
 
 
 def _shown(parts: Any) -> str:
-    """The address without what follows host and port: the API always is at the root."""
-    where = _socket_path(parts) if parts.scheme == "unix" else parts.netloc
+    """Scheme, host and port alone: the API always is at the root, and a password is not shown."""
+    where = _socket_path(parts) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{where}"
 
 

@@ -58,6 +58,25 @@ def test_an_empty_answer_to_a_put_is_nothing(server: Any) -> None:
     assert server.requests[0].json == {"A": 1}
 
 
+def test_a_password_in_the_address_is_used_and_never_shown(server: Any) -> None:
+    server.on("GET /v1/x", b"null")
+    address = server.address.replace("://", "://u:p%40ss@")
+    client = Client(Settings(address=address))
+    client.get("/v1/x")
+    assert server.requests[0].headers["authorization"] == "Basic dTpwQHNz"
+    assert client.url("/v1/x") == f"{server.address}/v1/x"
+
+
+def test_what_follows_host_and_port_is_left_out(server: Any) -> None:
+    server.on("GET /v1/x", b"null")
+    Client(Settings(address=f"{server.address}/some/where/")).get("/v1/x")
+    assert server.requests[0].target == "/v1/x"
+
+
+def test_an_address_of_six_groups_is_dialed_in_brackets() -> None:
+    assert Client(Settings(address="http://[::1]:1")).where() == "tcp [::1]:1"
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
