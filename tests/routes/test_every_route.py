@@ -34,14 +34,12 @@ for _route in ROUTES:
 # Routes that declare no right, each with what stands in its place. Nothing else may be open.
 OPEN = {
     "bootstrap": "makes the first token",
-    "change_keys": "declares agent:write",
     "list_client_servers": "says that this is no client",
     "list_namespaced": "asks for the capability in the namespace",
     "list_namespaces": "shows the namespaces that the token has a right in",
     "list_peers": "open, for those who look for the servers",
     "list_policies": "shows the policies that the token has",
     "list_regions": "open, for those who look for the servers",
-    "monitor": "asks for agent:read after its parameters, as the clients expect",
     "read_file": "the page itself holds nothing",
     "read_health": "open, for load balancers",
     "read_leader": "open, for those who look for the servers",
@@ -124,6 +122,10 @@ def test_an_unknown_token_is_refused_where_a_token_counts(server: Running, route
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.need == Need.ANONYMOUS], ids=_id)
 def test_a_route_that_declares_no_right_has_a_reason(route: Route) -> None:
     assert route.name in OPEN
+
+
+def test_the_list_of_open_routes_names_no_other() -> None:
+    assert set(OPEN) == {route.name for route in ROUTES if route.need == Need.ANONYMOUS}
 
 
 # Methods
