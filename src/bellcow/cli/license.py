@@ -85,7 +85,7 @@ def _read_one(words: tuple[str, ...]) -> str:
     if not words:
         raise CommandError(f"{prefix}Missing LICENSE argument")
     if len(words) > 1:
-        # Nomad: misspelt there, and matched by scripts.
+        # Nomad: a slip of the pen, which scripts match on.
         raise CommandError(f"{prefix}Too many arguments, exptected 1, got {len(words)}")
     return read_input(words[0], f"{prefix}Failed to read file: ").strip()
 

@@ -54,7 +54,7 @@ def test_without_a_known_command_the_top_help_is_shown(
     assert "\n    operator    " in result.out
 
 
-def test_a_misspelt_command_gets_a_suggestion(cli: Callable[..., Any]) -> None:
+def test_a_near_miss_of_a_command_gets_a_suggestion(cli: Callable[..., Any]) -> None:
     result = cli("opertor")
     assert result.status == 127
     assert result.err == "There is no command 'opertor'; did you mean 'nomad operator'?\n"
