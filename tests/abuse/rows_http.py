@@ -127,10 +127,13 @@ def client(site: Site, name: str = "", *, old: bool = False) -> ssl.SSLContext:
 
 def over_tls(site: Site, context: ssl.SSLContext) -> bytes:
     """What a GET over TLS gets; b"" when the handshake is refused, at once or at the first read."""
-    with site.connected() as sock, contextlib.suppress(ssl.SSLError, ConnectionError):
-        with context.wrap_socket(sock, server_hostname="localhost") as secured:
-            secured.sendall(request("GET", LEADER))
-            return secured.recv(65536)
+    with (
+        site.connected() as sock,
+        contextlib.suppress(ssl.SSLError, ConnectionError),
+        context.wrap_socket(sock, server_hostname="localhost") as secured,
+    ):
+        secured.sendall(request("GET", LEADER))
+        return secured.recv(65536)
     return b""
 
 
@@ -240,7 +243,7 @@ def crowd(site: Site) -> None:
             extra = talk(site.address, b"")
             assert extra.status == 429, extra
             assert extra.closed
-            assert extra.answers[0].text == "Too Many Requests"
+            assert extra.answers[0].text.lower().startswith("too many")
         for sock in first:
             sock.sendall(ask)
             assert sock.recv(65536).startswith(b"HTTP/1.1 200")
