@@ -1,0 +1,106 @@
+"""A whole server inside the test's own loop, in memory: for what a process hides.
+
+Its leadership can be taken away, its two doors can be asked one after the other, and it listens on
+a socket besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import msgspec
+
+from bellcow.agent.build import build, itself_of
+from bellcow.agent.log import Log
+from bellcow.agent.measure import measure
+from bellcow.agent.metrics import Metrics
+from bellcow.api.asgi import asgi
+from bellcow.api.guard import Guards
+from bellcow.api.http_server import bind, serve
+from bellcow.api.message import Request
+from bellcow.api.nouns import routes
+from bellcow.api.pipeline import Pipeline
+from bellcow.clock import SystemClock, new_uuid
+from bellcow.cluster.engine import Single
+from bellcow.config.addresses import resolve_addresses
+from bellcow.config.load import load
+from bellcow.events import Level
+from bellcow.store.sqlite import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bellcow.server import Server
+
+
+class Here(NamedTuple):
+    """One server, what answers for it, and where it listens."""
+
+    server: Server
+    pipeline: Pipeline
+    port: int
+
+    def request(self, method: str, target: str, token: str = "") -> Request:
+        """A request as the protocol would hand it on."""
+        path, _, query = target.partition("?")
+        headers = [(b"host", b"localhost")]
+        if token:
+            headers.append((b"x-nomad-token", token.encode()))
+        return Request(method, path, path.encode(), query.encode(), headers, "127.0.0.1")
+
+    def client(self) -> httpx.AsyncClient:
+        """Through plain ASGI, without a socket."""
+        transport = httpx.ASGITransport(asgi(self.pipeline))
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+
+@contextlib.asynccontextmanager
+async def here(*, acl: bool = False, prometheus: bool = True) -> AsyncIterator[Here]:
+    """The server running, from its first leadership on."""
+    loaded = load([], dev=True)
+    settings = loaded.settings
+    settings = msgspec.structs.replace(
+        settings, acl=msgspec.structs.replace(settings.acl, enabled=acl)
+    )
+    loaded = msgspec.structs.replace(loaded, settings=settings)
+    clock = SystemClock()
+    log = Log(clock, Level.ERROR, out=io.StringIO())
+    metrics = Metrics(clock, host="", prometheus=prometheus)
+    addresses = resolve_addresses(settings, True)
+    itself = itself_of(settings, addresses, new_uuid(clock))
+    store = await open_store(None, clock)
+    peers = Single(itself.server_id, itself.rpc_address, await store.starts())
+    server = build(
+        loaded,
+        addresses=addresses,
+        itself=itself,
+        store=store,
+        peers=peers,
+        folder=None,
+        clock=clock,
+        log=log,
+        metrics=metrics,
+    )
+    guards = Guards(loopback_only=True, names=[], acl_enabled=acl)
+    pipeline = Pipeline(server, guards, routes())
+    measure(metrics, server, pipeline)
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks: list[asyncio.Task[Any]] = [group.create_task(server.mirror.run())]
+            await server.mirror.loaded.wait()
+            tasks.append(group.create_task(server.leadership.run([server.autopilot.run])))
+            await server.leadership.wait_for_leader()
+            async with serve(
+                pipeline, [listener], waiting=server.waiting, log=log.report, graceful_s=1.0
+            ):
+                yield Here(server, pipeline, port)
+            for task in tasks:
+                task.cancel()
+    finally:
+        await store.close()
