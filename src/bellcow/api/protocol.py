@@ -424,8 +424,8 @@ class Connection(HttpToolsProtocol):
             self._feed_slices(data)
 
     def _must_hold(self) -> bool:
-        """Whether what came in must wait: answers are not read, or requests are queued already."""
-        return self.flow.write_paused or (bool(self.pipeline) and not self.cycle.more_body)
+        """Whether what came in must wait, because requests are queued already."""
+        return bool(self.pipeline) and not self.cycle.more_body
 
     def _hold(self, data: bytes) -> None:
         self._held += data
@@ -725,11 +725,6 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if held:
             self.data_received(held)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._held:
-            self._release()
 
     def must_close(self, cycle: Cycle, response: Response) -> bool:
         """Whether the connection ends with this answer."""

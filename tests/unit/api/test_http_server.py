@@ -316,7 +316,7 @@ def test_a_client_that_says_nothing_after_the_handshake_is_closed(authority: Aut
         context = make_context(pair.cert, pair.key)
         trust = authority.client_context()
         async with (
-            running(tls=context, trust=trust, handshake_s=0.2) as site,
+            running(tls=context, trust=trust, handshake_s=0.6) as site,
             site.connect() as client,
         ):
             assert await client.rest() == b""

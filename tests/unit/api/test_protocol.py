@@ -451,10 +451,10 @@ def test_half_a_header_behind_a_slow_request_has_its_deadline_too():
 
 def test_an_idle_connection_is_closed_after_the_keep_alive_time_and_not_before():
     async def test() -> None:
-        async with running(keep_alive_s=0.15, header_s=0.05) as site, site.connect() as client:
+        async with running(keep_alive_s=0.4, header_s=0.1) as site, site.connect() as client:
             for _ in range(4):
                 assert (await client.get("/json")).status == 200
-                await asyncio.sleep(0.08)
+                await asyncio.sleep(0.15)
             began = time.monotonic()
             assert await client.rest() == b""
             assert time.monotonic() - began < 1
@@ -501,13 +501,13 @@ def test_an_upload_slower_than_the_least_speed_is_refused():
 def test_an_upload_that_keeps_the_least_speed_may_take_any_time():
     async def test() -> None:
         async with (
-            running(upload_window_s=0.05, upload_bytes_per_s=1000, body_s=0.05) as site,
+            running(upload_window_s=0.2, upload_bytes_per_s=1000, body_s=0.05) as site,
             site.connect() as client,
         ):
             await client.send(request("PUT", "/upload", "Content-Length: 3000"))
             for _ in range(30):
                 await client.send(b"x" * 100)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.015)
             assert (await client.answer()).body == b"3000"
 
     run(test())
@@ -693,12 +693,12 @@ def test_a_half_closed_client_gets_its_answer(path: str):
 
 def test_a_half_closed_client_gets_all_of_a_long_stream():
     async def test() -> None:
-        async with running(linger_s=0.02) as site, site.connect() as client:
+        async with running(linger_s=0.25) as site, site.connect() as client:
             await client.send(get("/endless"))
             client.writer.write_eof()
             await client.reader.readexactly(1000)
-            for _ in range(10):
-                await asyncio.sleep(0.02)
+            for _ in range(3):
+                await asyncio.sleep(0.3)
                 await client.reader.readexactly(2_000_000)
             assert not site.app.closed.is_set()
             client.reset()
