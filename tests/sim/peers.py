@@ -45,11 +45,19 @@ class ScriptedPeers:
         self.member_id = member_id
         self.names = names
         self.reachable: Callable[[], bool] = answers
+        self.frozen: Status | None = None
+
+    def cut_off(self) -> None:
+        """From now on this member believes what it knew last."""
+        self.frozen = self._seen()
 
     async def status(self) -> Status:
         await asyncio.sleep(0)
         if not self.reachable():
             raise Unavailable("the engine beside us does not answer")
+        return self.frozen or self._seen()
+
+    def _seen(self) -> Status:
         return Status(member_id=self.member_id, leader_id=self.votes.leader, term=self.votes.term)
 
     async def members(self) -> list[Peer]:

@@ -34,7 +34,7 @@ LOOP_PAUSE_S = 1.0  # before a loop that failed begins again
 HOLD_S = 5.0  # how long a request waits for a leader
 
 
-class Deposed(Exception):  # noqa: N818  not an error: an event
+class Deposed(Exception):
     """This server's member does not lead any more."""
 
 
@@ -152,18 +152,24 @@ class Leadership:
         """Run committer and loops until one of them finds that this server does not lead any
         more.
         """
+        over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._committer.run(claim), name="committer")
+                group.create_task(_until(over, self._committer.run(claim)), name="committer")
                 await asyncio.sleep(0)  # the committer takes the queue over before we say we lead
                 self._begin(claim)
-                group.create_task(self._watch(), name="leadership watch")
+                group.create_task(_until(over, self._watch()), name="leadership watch")
                 for loop in self._loops:
-                    group.create_task(self._tend(loop), name=_name(loop))
+                    group.create_task(_until(over, self._tend(loop)), name=_name(loop))
+                raise await over
         except* (Deposed, StoreError) as group_error:
             self._report("leadership_lost", reason=str(group_error.exceptions[0]))
         finally:
             self._end()
+        # A group that is canceled while it ends for a reason of its own tells of that reason only.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
 
     def _begin(self, claim: Head) -> None:
         self.is_leader = True
@@ -193,6 +199,18 @@ class Leadership:
             except Exception as error:  # noqa: BLE001  the other loops and the writes must go on
                 self._report("loop_failed", loop=_name(loop), exc_info=error)
                 await asyncio.sleep(LOOP_PAUSE_S)
+
+
+async def _until(over: asyncio.Future[Exception], work: Awaitable[None]) -> None:
+    """Do `work`; what ends it is told to `over`.
+
+    It must not end the group by itself: Python 3.11 then counts a cancellation nobody asked for.
+    """
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001  raised again by who waits for `over`
+        if not over.done():
+            over.set_result(error)
 
 
 def _name(loop: Callable[[], Awaitable[None]]) -> str:
