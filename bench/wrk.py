@@ -132,7 +132,7 @@ def compare(
             break
         for each in contenders:
             rounds[each.name].append(run(each.load, each.pid, connections, seconds))
-    return {name: closest(outcomes) for name, outcomes in rounds.items()}
+    return {name: list(closest(outcomes)) for name, outcomes in rounds.items()}
 
 
 def _agree(outcomes: list[Outcome]) -> bool:
@@ -140,11 +140,11 @@ def _agree(outcomes: list[Outcome]) -> bool:
     return high <= low * REPEAT_ABOVE
 
 
-def closest(outcomes: list[Outcome]) -> list[Outcome]:
+def closest(outcomes: list[Outcome]) -> tuple[Outcome, Outcome]:
     """The two rounds that agree best, the cheaper one first."""
     ordered = sorted(outcomes, key=lambda outcome: outcome.cpu_us)
     pairs = itertools.pairwise(ordered)
-    return list(min(pairs, key=lambda pair: pair[1].cpu_us / pair[0].cpu_us))
+    return min(pairs, key=lambda pair: pair[1].cpu_us / pair[0].cpu_us)
 
 
 def mean_cpu_us(outcomes: list[Outcome]) -> float:
