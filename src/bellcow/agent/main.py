@@ -145,7 +145,6 @@ class _Agent:
         self._report_configuration()
         guards = self._guards(server, addresses)
         pipeline = Pipeline(server, guards, nouns.routes())
-        measure(metrics, server, pipeline)
         context = self._tls_context()
         reloader = Reloader(self._paths, self._flags, self._loaded, self._log, context)
         self._watch_signals(reloader)
@@ -159,6 +158,7 @@ class _Agent:
                     group.create_task(metrics.run(), name="metrics"),
                 ]
                 await self._wait_for_leader(server)
+                measure(metrics, server, pipeline)
                 async with serve(
                     pipeline,
                     [listener],

@@ -126,6 +126,15 @@ class Rows:
         if old is not None and table.lookup is not None:
             self.found[table.name].pop(table.lookup(old), None)
 
+    def drain(self) -> None:
+        """Let go of every row, one at a time. For a worker thread.
+
+        Dropping the last reference to a whole table would hold the interpreter until all is freed.
+        """
+        for rows in (*self.found.values(), *self.rows.values()):
+            while rows:
+                rows.popitem()
+
     def _touch(self, name: str, index: int) -> None:
         if index > self.index.get(name, 0):
             self.index[name] = index
@@ -200,11 +209,14 @@ class Tables:
         self.head = head
         return touched
 
-    def replace(self, head: Head, rows: Rows) -> set[str]:
-        """Take another generation, or a later copy, for the truth. The mirror's alone."""
-        self._rows = rows
+    def replace(self, head: Head, rows: Rows) -> Rows:
+        """Take another generation, or a later copy, for the truth. The mirror's alone.
+
+        Returns the rows that it replaces.
+        """
+        old, self._rows = self._rows, rows
         self.head = head
-        return set(REGISTRY)
+        return old
 
 
 def with_indexes(row: T, create_index: int, modify_index: int) -> T:
