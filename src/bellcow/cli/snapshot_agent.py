@@ -48,7 +48,7 @@ def agent(
     if interval == 0:
         _save(session.client, directory, retain)
         return
-    signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         while True:
             _round(session.client, directory, retain, any_server=any_server)
@@ -56,6 +56,8 @@ def agent(
             time.sleep(interval / _NS_PER_S)
     except KeyboardInterrupt:
         say("Stopped")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

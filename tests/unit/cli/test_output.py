@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.cli import output
 from bellcow.cli.failure import CommandError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_the_last_is_not_padded() -> None:
@@ -121,14 +116,3 @@ def test_a_terminal_is_not_driven_by_what_a_server_says(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     output.say("a\x1b[2Jb\tc")
     assert capsys.readouterr().out == "a\\x1b[2Jb\tc\n"
-
-
-def test_output_that_nobody_reads_any_more_ends_quietly(cli: Callable[..., object]) -> None:
-    import subprocess
-    import sys
-
-    command = f"{sys.executable} -m bellcow.cli.main operator; echo $? >&2"
-    done = subprocess.run(
-        ["bash", "-c", f"({command}) | true"], capture_output=True, text=True, check=False
-    )
-    assert done.stderr.strip() in {"1", "141"}
