@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.acl.policy import Need, several_errors
 from bellcow.api import self_view
 from bellcow.api.call import Call, Reply
+from bellcow.api.protocol import closing
 from bellcow.api.route import Serve, route
 from bellcow.errors import Code, Error, denied, invalid, refused
 from bellcow.events import Level
@@ -25,6 +26,7 @@ BASE = "/v1/agent"
 SERF_PORT = 4648
 JOIN_TIMEOUT_S = 5.0
 HEARTBEAT_S = 10.0
+RECHECK_S = 0.5  # how soon a stream ends whose token has lost its right
 PARSED_BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
@@ -151,7 +153,8 @@ def read_metrics(call: Call) -> Reply[dict[str, Any]]:
 async def monitor(call: Call) -> Reply[None]:
     """Stream the log from now on: frames of JSON, or bare lines with `plain=true`."""
     level, as_json, plain = _monitor_parameters(call)
-    lines = call.server.facts.log.follow(level, as_json=as_json, heartbeat_s=HEARTBEAT_S)
+    lines = call.server.facts.log.follow(level, as_json=as_json, heartbeat_s=RECHECK_S)
+    lines = _while_allowed(call, lines)
     if plain:
         return Reply(stream=_bare(lines), content_type="text/plain")
     return Reply(stream=_framed(lines), content_type="application/json")
@@ -183,15 +186,37 @@ def _parsed(call: Call, name: str, words: str) -> bool:
     return PARSED_BOOLEANS[text]
 
 
+async def _while_allowed(call: Call, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines until the token loses its right; b"" after each ten seconds of silence."""
+    silent_s = 0.0
+    async with closing(lines):
+        async for line in lines:
+            if not _may_still_read(call):
+                return
+            silent_s = 0.0 if line else silent_s + RECHECK_S
+            if line or silent_s >= HEARTBEAT_S:
+                silent_s = 0.0
+                yield line
+
+
+def _may_still_read(call: Call) -> bool:
+    try:
+        return call.server.resolver.resolve(call.secret).allows(Need.AGENT_READ)
+    except Error:
+        return False  # the token is gone
+
+
 async def _bare(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for line in lines:
-        if line:
-            yield line
+    async with closing(lines):
+        async for line in lines:
+            if line:
+                yield line
 
 
 async def _framed(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for line in lines:
-        yield to_json({"Data": base64.b64encode(line).decode()}) if line else b"{}"
+    async with closing(lines):
+        async for line in lines:
+            yield to_json({"Data": base64.b64encode(line).decode()}) if line else b"{}"
 
 
 # Keyring and host

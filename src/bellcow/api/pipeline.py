@@ -20,6 +20,7 @@ from bellcow.api.guard import Guards, secret_of
 from bellcow.api.message import Request, Response, Wait
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.errors import Code, Error, denied, invalid, refused
+from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS
 from bellcow.wire import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MAX_WAIT_S = 300.0
 JITTER = 16  # a wait is prolonged by up to a sixteenth, so that not all end at once
 PACK_NOW_LIMIT = 64 << 10  # bigger bodies are compressed in a thread
 PACKERS = 4
+RIGHTS_TABLES = (ACL_TOKENS, ACL_POLICIES)
 DECODE_NOW_LIMIT = 64 << 10  # bigger bodies are decoded in a thread
 
 _TRUE, _FALSE = b"true", b"false"
@@ -131,8 +133,15 @@ class Pipeline:
             return self._cached(route, call)
         reply = answers.as_reply(route.handler(call))
         if min_index and route.watch and not last and (reply.index or 0) <= min_index:
-            return Wait(tuple(t.name for t in route.watch), self._left(request, wait_s))
+            return Wait(self._watched(route), self._left(request, wait_s))
         return self._respond(request, reply)
+
+    def _watched(self, route: Route) -> tuple[str, ...]:
+        """The tables that wake a query; its rights too, so that a lost one ends it at once."""
+        tables = route.watch
+        if self._server.resolver.enabled:
+            tables += RIGHTS_TABLES
+        return tuple({table.name for table in tables})
 
     async def _read_waiting(self, route: Route, call: Call) -> Response:
         """The same read where it may have to wait, for a leader or for a table."""
