@@ -8,6 +8,7 @@ made only for https; commands import this module inside their bodies.
 from __future__ import annotations
 
 import errno
+import http.client
 import os
 import socket
 import ssl
@@ -127,13 +128,11 @@ class Client:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
         accept: frozenset[int] = frozenset({200}),
+        **sent: Any,
     ) -> Answer:
-        """One request; a status outside `accept` is an error with the server's own words."""
-        answer = self.send(method, path, query=query, body=body, headers=headers)
+        """As `send`, but a status outside `accept` is an error with the server's own words."""
+        answer = self.send(method, path, **sent)
         if answer.status in accept:
             return answer
         text = answer.body().decode("utf-8", "replace")
@@ -149,8 +148,9 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
+        read_s: float | None = READ_S,
     ) -> Answer:
-        """One request, whatever its status."""
+        """One request, whatever its status; `read_s` None waits for ever between two pieces."""
         target = self.target(path, query)
         shown = f'{method.capitalize()} "{self.address}{target}"'
         try:
@@ -161,7 +161,7 @@ class Client:
                 headers={**self.headers(), **(headers or {})},
                 retries=_AGAIN if method == "GET" else False,
                 redirect=False,
-                timeout=Timeout(connect=CONNECT_S, read=READ_S),
+                timeout=Timeout(connect=CONNECT_S, read=read_s),
                 preload_content=False,
                 decode_content=False,
             )
@@ -287,12 +287,16 @@ def _reason(error: BaseException, where: str) -> str:
         if isinstance(cause, ssl.SSLError):
             return _tls_reason(cause)
         if isinstance(cause, urllib3_errors.ReadTimeoutError):
-            return f"no answer within {READ_S:.0f} s"
+            return "i/o timeout: the server took the request and did not answer"
     connecting = any(isinstance(cause, urllib3_errors.NewConnectionError) for cause in chain)
     for cause in chain:
         if isinstance(cause, OSError) and cause.errno:
             return f"dial {where}: connect: {os_text(cause)}" if connecting else os_text(cause)
-    return "EOF" if any("emote" in type(cause).__name__ for cause in chain) else str(error)
+    if any(isinstance(cause, http.client.RemoteDisconnected) for cause in chain):
+        return "EOF"
+    if any(isinstance(cause, http.client.IncompleteRead) for cause in chain):
+        return "unexpected EOF"
+    return str(error)
 
 
 def _tls_reason(error: ssl.SSLError) -> str:

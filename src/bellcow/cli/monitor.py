@@ -21,7 +21,8 @@ def monitor(
     if as_json:
         query["log_json"] = "true"
     with failing("Error starting monitor: "):
-        answer = session.client.request("GET", "/v1/agent/monitor", query=query)
+        # A quiet server says nothing for hours.
+        answer = session.client.request("GET", "/v1/agent/monitor", query=query, read_s=None)
     try:
         with failing("Error monitoring logs: "):
             for chunk in answer.chunks():

@@ -53,7 +53,7 @@ def api(
     if verbose:
         note(f"> {method} {client.target(path, query)} HTTP/1.1")
     try:
-        answer = client.send(method, path, query=query, body=body, headers=sent)
+        answer = client.send(method, path, query=query, body=body, headers=sent, read_s=None)
     except RequestError as error:
         raise CommandError(f"Error making request: {error.message}") from error
     if verbose:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bellcow.cli import client as client_module
 from bellcow.cli.client import Client
 from bellcow.cli.failure import CommandError, RequestError
 from bellcow.cli.settings import Settings
@@ -103,6 +104,17 @@ def test_an_unknown_host_is_told_as_go_does(monkeypatch: pytest.MonkeyPatch) -> 
         Client(Settings(address="http://no.such.host:1")).get(PATH)
 
 
+def test_a_silent_server_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "_AGAIN", False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client = Client(Settings(address=address))
+        with pytest.raises(RequestError, match=r"/v1/x\": i/o timeout: the server took"):
+            client.send("GET", "/v1/x", read_s=0.05)
+
+
 class _Hangs(socketserver.BaseRequestHandler):
     """Takes the request and closes without an answer; counts how often."""
 
@@ -130,6 +142,23 @@ def test_only_a_get_is_sent_again_when_the_connection_breaks(
     with pytest.raises(RequestError, match=f'^{method.capitalize()} "{address}/v1/x": EOF$'):
         Client(Settings(address=address)).request(method, "/v1/x")
     assert closing.count == times
+
+
+def test_an_answer_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    class Cuts(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Cuts) as tcp:
+        thread = threading.Thread(target=tcp.handle_request)
+        thread.start()
+        answer = Client(Settings(address=f"http://127.0.0.1:{tcp.server_address[1]}")).send(
+            "GET", "/v1/x"
+        )
+        with pytest.raises(RequestError, match=r"^unexpected EOF$"):
+            answer.body()
+        thread.join()
 
 
 def test_a_socket_in_the_file_system(tmp_path: Path) -> None:
