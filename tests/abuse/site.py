@@ -44,6 +44,7 @@ INSIDES = re.compile(
     rb"Traceback \(most|File \"/|site-packages|/bellcow/|\.py\b|uvicorn|uvloop|httptools|msgspec"
     rb"|asyncio|sqlite3|OperationalError|KeyError|ValueError|RecursionError|coroutine"
 )
+FAULT = re.compile(r"^\s*[0-9T:.Z-]+ \[ERROR\]", re.MULTILINE)
 # These exist to tell about the agent: its configuration, its machine, its log.
 TALKATIVE = ("/v1/agent/self", "/v1/agent/host", "/v1/agent/monitor", "/ui/")
 # These exist to hand a secret to who may see it.
@@ -231,7 +232,7 @@ class Site:
     def check_log(self, log: str) -> None:
         """What a log may not hold: faults of ours, secrets, and what a client made invisible."""
         assert "Traceback" not in log, log[-4000:]
-        assert "[ERROR]" not in log, log[-4000:]
+        assert not FAULT.search(log), log[-4000:]
         assert not self.secrets.found_in(log), self.secrets.found_in(log)
         strange = {char for char in log if not char.isprintable() and char != "\n"}
         assert not strange, f"control characters in the log: {strange}"

@@ -34,8 +34,10 @@ class Guards:
 
     def check(self, request: Request) -> None:
         """Raise Error(MISDIRECTED) or Error(DENIED) when the request must not go on."""
-        if self._loopback_only:
-            self._check_host(request.header(b"host") or b"")
+        host = request.header(b"host")
+        # HTTP/1.0 knows requests without it: old health checks send them, browsers never do.
+        if self._loopback_only and host is not None:
+            self._check_host(host)
         if request.method not in {"GET", "HEAD"} and not self._acl_enabled:
             self._check_origin(request)
 

@@ -7,6 +7,7 @@ steps where something must be awaited. Both call the same handlers and build ans
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,9 +36,12 @@ JITTER = 16  # a wait is prolonged by up to a sixteenth, so that not all end at 
 PACK_NOW_LIMIT = 64 << 10  # bigger bodies are compressed in a thread
 PACKERS = 4
 RIGHTS_TABLES = (ACL_TOKENS, ACL_POLICIES)
+LOGGED_CHARS = 200
+MESSAGE_CHARS = 4_000
 DECODE_NOW_LIMIT = 64 << 10  # bigger bodies are decoded in a thread
 
 _TRUE, _FALSE = b"true", b"false"
+_UUID = re.compile(r"([0-9a-fA-F]{8})-[0-9a-fA-F-]+")
 
 
 class _Cached:
@@ -311,9 +315,9 @@ class Pipeline:
         self._server.report(
             "request_refused",
             method=request.method,
-            path=request.path[:200],
+            path=_masked(request, request.path),
             code=status,
-            error=error.message[:200],
+            error=_masked(request, error.message),
             client=request.client,
         )
         headers: Headers = [answers.TEXT, *self._extra]
@@ -327,7 +331,10 @@ class Pipeline:
         """A slip of ours: the log gets all of it, the client a sentence."""
         self.refused += 1
         self._server.report(
-            "request_failed", method=request.method, path=request.path[:200], exc_info=error
+            "request_failed",
+            method=request.method,
+            path=_masked(request, request.path),
+            exc_info=error,
         )
         body = b"internal error; the server's log has more"
         return Response(500, [answers.TEXT, *self._extra], body)
@@ -376,8 +383,16 @@ async def _decode(kind: type, raw: bytes | None) -> Decoded:
     return await asyncio.to_thread(decode, kind, raw)
 
 
+def _masked(request: Request, text: str) -> str:
+    """A text for the log. Who takes a secret for its accessor shall not find it there."""
+    shown = text[:LOGGED_CHARS]
+    return _UUID.sub(r"\1-...", shown) if request.path.startswith("/v1/acl/token/") else shown
+
+
 def _visible(message: str) -> str:
-    """What a client sent comes back visibly; the line ends of our own texts stay."""
+    """What a client sent comes back visibly and in part; the line ends of our own texts stay."""
+    if len(message) > MESSAGE_CHARS:
+        message = f"{message[:MESSAGE_CHARS]}..."
     if message.isprintable():
         return message
     return "".join(
