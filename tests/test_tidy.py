@@ -210,16 +210,16 @@ def test_every_command_is_documented(command: str) -> None:
     assert re.search(rf"^##+ .*{re.escape(command)}`?$", page("docs/cli.md"), re.MULTILINE)
 
 
-def linked() -> list[tuple[str, str]]:
+def linked() -> set[tuple[str, str]]:
     """Every link of a page to a file of the repository."""
-    out = []
+    out: set[tuple[str, str]] = set()
     for name, text in TEXTS:
         if name.endswith(".md"):
             targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
-            out += [(name, target) for target in targets]
+            out |= {(name, target) for target in targets}
     return out
 
 
-@pytest.mark.parametrize(("name", "target"), linked())
+@pytest.mark.parametrize(("name", "target"), sorted(linked()))
 def test_a_link_leads_somewhere(name: str, target: str) -> None:
     assert ((ROOT / name).parent / target).exists()
