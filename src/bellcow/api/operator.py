@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bellcow.acl.policy import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
-from bellcow.cluster.servers import check_removal, describe, find_server
+from bellcow.cluster.servers import check_removal, describe, find_server, is_ip_and_port
 from bellcow.errors import Code, Error, invalid, not_found, refused
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.license import IndexReply, LicenseReply
@@ -28,6 +29,8 @@ from bellcow.state.tables import AUTOPILOT, RAFT, SCHEDULER
 from bellcow.wire import to_json
 
 BASE = "/v1/operator"
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+UUID_CHARS = 36
 
 
 # Consensus
@@ -116,12 +119,23 @@ def _transfer_target(call: Call, configuration: RaftConfiguration) -> RaftServer
     by, values = ("id", ids) if ids else ("address", addresses)
     if len(values) > 1:
         raise invalid(f"must specify only one {by}")
-    if not values[0]:
-        raise invalid(f"{by} must be non-empty")
+    _must_name_a_server(by, values[0])
     try:
         return find_server(configuration, by=by, value=values[0])
     except Error as error:
         raise invalid(error.message) from None
+
+
+def _must_name_a_server(by: str, value: str) -> None:
+    """Raise unless the text can be an id or an address, in Go's words."""
+    if not value:
+        raise invalid(f"{by} must be non-empty")
+    if by == "id" and len(value) != UUID_CHARS:
+        raise invalid("id must be a uuid: uuid string is wrong length")
+    if by == "id" and not UUID.fullmatch(value):
+        raise invalid("id must be a uuid: uuid is improperly formatted")
+    if by == "address" and not is_ip_and_port(value):
+        raise invalid("address must be in IP:port format: not an ip:port")
 
 
 # Autopilot

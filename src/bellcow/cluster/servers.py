@@ -6,6 +6,7 @@ Pure: takes the stored configuration and what is known of the members, returns v
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 from bellcow.errors import Code, Error, refused
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bellcow.model.raft import RaftConfiguration, RaftServer
 
 RAFT_PROTOCOL = "3"
+MAX_PORT = 65_535
 
 
 def describe(
@@ -68,6 +70,17 @@ def check_removal(
             f"removing {server.name} would cost the quorum: of {len(voters)} voters left {living} "
             f"are alive and {quorum} are needed; add ?force=true to do it all the same",
         )
+
+
+def is_ip_and_port(text: str) -> bool:
+    """Whether the text reads like `1.2.3.4:4647` or `[::1]:4647`."""
+    host, _, port = text.rpartition(":")
+    try:
+        bracketed = isinstance(ipaddress.ip_address(host.strip("[]")), ipaddress.IPv6Address)
+    except ValueError:
+        return False
+    right_brackets = host.startswith("[") == host.endswith("]") == bracketed
+    return right_brackets and port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT
 
 
 def go_quote(text: str, limit: int = 200) -> str:
