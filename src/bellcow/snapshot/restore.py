@@ -212,16 +212,23 @@ class Restorer:
 
     async def run(self) -> None:
         """On the leader: drop what no longer is the truth, at first and after each restore."""
+        await self._sweep()
         while True:
+            await self._litter.wait()
             self._litter.clear()
+            await self._sweep()
+            failpoint.reach("restore-done")
+
+    async def _sweep(self) -> None:
+        """Drop every generation but the present one, however long the disk has no room for it."""
+        while True:
             try:
                 for gen in range(self._tables.head.gens + 1):
                     await self._drop(gen)
             except (NoSpace, Unavailable):
-                await asyncio.sleep(DROP_PAUSE_S)  # litter can wait; leading goes on meanwhile
-                continue
-            failpoint.reach("restore-done")
-            await self._litter.wait()
+                await asyncio.sleep(DROP_PAUSE_S)  # leading goes on meanwhile
+            else:
+                return
 
     async def _drop(self, gen: int) -> None:
         """Drop a generation in slices, each between two batches; never the present one."""
