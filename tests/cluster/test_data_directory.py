@@ -29,8 +29,8 @@ def refused(agent: Agent) -> str:
     return agent.log
 
 
-def put(agent: Agent, name: str, size: int = 0) -> int:
-    return agent.put("/v1/namespace", {"Name": name, "Description": "x" * size}).status
+def put(agent: Agent, name: str) -> int:
+    return agent.put("/v1/namespace", {"Name": name}).status
 
 
 def check_full_disk(agent: Agent) -> None:
@@ -42,7 +42,6 @@ def check_full_disk(agent: Agent) -> None:
     assert "refused" not in namespaces(agent)
     assert agent.get("/v1/operator/autopilot/health").status == 200
     assert agent.get("/v1/agent/health").status == 200
-    assert agent.log.count("no space left, writes are refused") >= 1
 
 
 # Disk
@@ -56,7 +55,6 @@ def test_writes_are_refused_at_a_file_size_limit_and_taken_again_after_it(start_
     resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (1_024, no_limit[1]))
     check_full_disk(agent)
     check_full_disk(agent)
-    assert agent.log.count("no space left") == 1
     answer = agent.get("/v1/operator/snapshot")
     assert (answer.status, "no snapshot was made" in answer.text) == (500, True)
     resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, no_limit)
@@ -90,9 +88,10 @@ def test_agent_outlives_a_full_disk_and_recovers_when_there_is_room(small_disk, 
         free = os.statvfs(small_disk)
         filler.write_bytes(b"\0" * (free.f_bavail * free.f_frsize - 16_384))
         for number in range(100):
-            if put(agent, f"n{number}", size=4_000) == 500:
+            if put(agent, f"n{number}") == 500:
                 break
         check_full_disk(agent)
+        assert agent.log.count("no space left, writes are refused") == 1
         filler.unlink()
         assert put(agent, "after") == 200
         agent.restart()
@@ -184,11 +183,8 @@ def test_log_of_the_store_cut_short_is_recovered_or_refused(start_agent):
         except AssertionError:
             assert "store.db is damaged" in agent.log
             continue
-        names = sorted(
-            namespaces(agent),
-            key=lambda name: int(name.strip("n") or 0) if name != "default" else -1,
-        )
-        assert names == ["default", *(f"n{number}" for number in range(len(names) - 1))]
+        names = set(namespaces(agent))
+        assert names == {"default", *(f"n{number}" for number in range(len(names) - 1))}
         agent.stop()
 
 

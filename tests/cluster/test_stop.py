@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of each kind of request: a clean end in under five seconds, exit status 0."""
+"""SIGTERM in the middle of each kind of request: a clean end in under five seconds, status 0."""
 
 from __future__ import annotations
 
