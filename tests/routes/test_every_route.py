@@ -174,6 +174,30 @@ def test_a_route_has_a_heading_in_the_page_of_its_noun(route: Route) -> None:
     assert f"{route.method} {route.path.removesuffix('*')}" in headings
 
 
+SERVED = {
+    Serve.LOCAL: "local",
+    Serve.LEADER: "leader",
+    Serve.LEADER_OR_STALE: "leader or stale",
+}
+
+
+@documented
+def test_a_route_is_documented_with_its_right_its_server_and_a_sample(route: Route) -> None:
+    page = DOCS / (route.handler.__module__.rpartition(".")[2] + ".md")
+    heading = f"\n## {route.method} {route.path.removesuffix('*')}\n"
+    text = page.read_text("utf-8").partition(heading)[2].partition("\n## ")[0]
+    if text.strip().startswith(("The same as ", "As GET")):
+        return
+    said = re.findall(r"^Right: (.+)", text, re.MULTILINE)
+    assert said, "says no right"
+    if route.need != Need.ANONYMOUS:
+        assert route.need.value in said[0]
+    by = re.findall(r"Answered by: (leader or stale|leader|local)\b", text) or ["local"]
+    assert by == [SERVED[route.serve]]
+    assert ("; waits." in text) == bool(route.watch)
+    assert "```" in text
+
+
 def test_every_heading_of_the_pages_is_a_route() -> None:
     routes = {f"{r.method} {r.path.removesuffix('*')}" for r in ROUTES}
     for page in DOCS.glob("*.md"):
