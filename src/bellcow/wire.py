@@ -95,8 +95,42 @@ class Duration:
         return hash(self.ns)
 
 
-def _quote(text: str) -> str:
-    """Go's quoting in the errors of `time`: bytes outside printable ASCII in hexadecimal."""
+_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}
+
+
+def go_quote(text: str, limit: int | None = None) -> str:
+    """Go's `%q`: printable characters stand, everything else is escaped.
+
+    Cut after `limit` characters, for texts that come from clients.
+    """
+    cut = text if limit is None or len(text) <= limit else text[:limit]
+    dots = "..." if len(cut) < len(text) else ""
+    return '"' + "".join(_ESCAPES.get(char) or _escaped(char) for char in cut) + dots + '"'
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if char.isprintable():
+        return char
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as Python carries it
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _quote_bytes(text: str) -> str:
+    """Go's other quoting, of `time` alone: whatever is not printable ASCII as bytes in hex."""
     out = []
     for char in text:
         if char in {'"', "\\"}:
@@ -119,7 +153,7 @@ def parse_duration(text: str) -> int:
         rest = rest[1:]
     if rest == "0":
         return 0
-    bad = ValueError(f"time: invalid duration {_quote(text)}")
+    bad = ValueError(f"time: invalid duration {_quote_bytes(text)}")
     if not rest:
         raise bad
     total = 0
@@ -134,9 +168,11 @@ def parse_duration(text: str) -> int:
         end = next((i for i, c in enumerate(rest) if c == "." or c in _DIGITS), len(rest))
         unit, rest = rest[:end], rest[end:]
         if not unit:
-            raise ValueError(f"time: missing unit in duration {_quote(text)}")
+            raise ValueError(f"time: missing unit in duration {_quote_bytes(text)}")
         if unit not in _UNITS_NS:
-            raise ValueError(f"time: unknown unit {_quote(unit)} in duration {_quote(text)}")
+            raise ValueError(
+                f"time: unknown unit {_quote_bytes(unit)} in duration {_quote_bytes(text)}"
+            )
         scale = _UNITS_NS[unit]
         # Lengths are checked before int(): digits come from clients.
         if len(whole.lstrip("0")) > 19:

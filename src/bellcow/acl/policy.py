@@ -14,7 +14,7 @@ import msgspec
 
 from bellcow.config import hcl
 from bellcow.errors import Error, invalid, not_found, refused
-from bellcow.wire import Wire
+from bellcow.wire import Wire, go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -418,7 +418,7 @@ def _check(rules: Rules) -> None:
 
 def _check_named(rule: NamedRule, kind: str, type_name: str, known: frozenset[str]) -> None:
     shown = (
-        f"&acl.{type_name}{{Name:{_quote(rule.name)}, Policy:{_quote(rule.policy)}, "
+        f"&acl.{type_name}{{Name:{go_quote(rule.name)}, Policy:{go_quote(rule.policy)}, "
         f"Capabilities:{_go_list(rule.capabilities)}}}"
     )
     if not _PATTERN.fullmatch(rule.name):
@@ -432,14 +432,14 @@ def _check_named(rule: NamedRule, kind: str, type_name: str, known: frozenset[st
 
 def _check_level(rule: LevelRule | None, kind: str, type_name: str, levels: frozenset[str]) -> None:
     if rule and rule.policy not in levels:
-        shown = f"&acl.{type_name}{{Policy:{_quote(rule.policy)}}}"
+        shown = f"&acl.{type_name}{{Policy:{go_quote(rule.policy)}}}"
         raise invalid(f"Invalid {kind} policy: {shown}")
 
 
 def _check_operator(rule: OperatorRule) -> None:
     capabilities = rule.capabilities
     listed = f", Capabilities:{_go_list(capabilities)}" if capabilities else ""
-    shown = f"&acl.OperatorPolicy{{Policy:{_quote(rule.policy)}{listed}}}"
+    shown = f"&acl.OperatorPolicy{{Policy:{go_quote(rule.policy)}{listed}}}"
     if rule.policy not in _LEVELS and (rule.policy or not capabilities):
         raise invalid(f"Invalid operator policy: {shown}")
     for capability in capabilities:
@@ -481,7 +481,7 @@ def validate_namespace(namespace: Namespace) -> list[str]:
     """Every reason to refuse the namespace; empty when there is none."""
     reasons = []
     if not _NAME.fullmatch(namespace.name):
-        name = _quote(namespace.name)
+        name = go_quote(namespace.name)
         reasons.append(f"invalid name {name}. Must match regex ^{_NAME.pattern}$")
     if _size(namespace.description) > MAX_DESCRIPTION:
         reasons.append(f"description longer than {MAX_DESCRIPTION}")
@@ -498,7 +498,7 @@ def invalid_token(reasons: Sequence[str], position: int = 0) -> Error:
 
 
 def invalid_namespace(name: str, reasons: Sequence[str]) -> Error:
-    return refused(f"Invalid namespace {_quote(name)}: {several_errors(reasons)}")
+    return refused(f"Invalid namespace {go_quote(name)}: {several_errors(reasons)}")
 
 
 def several_errors(reasons: Sequence[str]) -> str:
@@ -517,32 +517,4 @@ def _size(text: str) -> int:
 def _go_list(texts: Sequence[str] | None) -> str:
     if texts is None:
         return "[]string(nil)"
-    return "[]string{" + ", ".join(map(_quote, texts)) + "}"
-
-
-_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
-
-
-def _quote(text: str) -> str:
-    return '"' + "".join(map(_escaped, text)) + '"'
-
-
-def _escaped(char: str) -> str:
-    if char.isprintable() and char not in _ESCAPES:
-        return char
-    code = ord(char)
-    if char in _ESCAPES:
-        return _ESCAPES[char]
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return "[]string{" + ", ".join(map(go_quote, texts)) + "}"

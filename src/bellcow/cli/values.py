@@ -10,33 +10,13 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _UINT_MAX = (1 << 64) - 1
 _BASES = {"0x": 16, "0b": 2, "0o": 8}
 _DIGITS = "0123456789abcdef"
-_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
 
 
 def quote(text: str) -> str:
-    """Go's `%q`: printable characters stand, everything else is escaped."""
-    return '"' + "".join(_ESCAPES.get(char) or _escape(char) for char in text) + '"'
+    """Go's `%q`."""
+    from bellcow.wire import go_quote
 
-
-def _escape(char: str) -> str:
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as Python carries it
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return go_quote(text)
 
 
 def parse_bool(text: str) -> bool:

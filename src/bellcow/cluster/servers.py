@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.errors import Code, Error, refused
 from bellcow.model.raft import RaftConfigurationReply, RaftServerReply
+from bellcow.wire import go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bellcow.model.raft import RaftConfiguration, RaftServer
 
 RAFT_PROTOCOL = "3"
+_SHOWN = 200  # characters of a text that a client sent
 MAX_PORT = 65_535
 
 
@@ -46,7 +48,7 @@ def find_server(configuration: RaftConfiguration, *, by: str, value: str) -> Raf
     for server in configuration.servers:
         if (server.id if by == "id" else server.address) == value:
             return server
-    raise refused(f"{by} {go_quote(value)} was not found in the Raft configuration")
+    raise refused(f"{by} {go_quote(value, _SHOWN)} was not found in the Raft configuration")
 
 
 def check_removal(
@@ -81,26 +83,3 @@ def is_ip_and_port(text: str) -> bool:
         return False
     right_brackets = host.startswith("[") == host.endswith("]") == bracketed
     return right_brackets and port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT
-
-
-def go_quote(text: str, limit: int = 200) -> str:
-    """Go's quoting (%q, printable text kept), cut at `limit` characters.
-
-    The text comes from clients.
-    """
-    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    escapes |= {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
-    out = []
-    for char in text[:limit]:
-        code = ord(char)
-        if char in escapes:
-            out.append(escapes[char])
-        elif char.isprintable():
-            out.append(char)
-        elif code < 0x100:
-            out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")
-        elif code < 0x10000:
-            out.append(f"\\u{code:04x}")
-        else:
-            out.append(f"\\U{code:08x}")
-    return '"' + "".join(out) + ("..." if len(text) > limit else "") + '"'

@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from bellcow.wire import go_quote
+
 
 class Phase(enum.IntEnum):
     """The steps of a start, in order. A problem belongs to the step at which Nomad tells of it."""
@@ -49,17 +51,5 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quoted(text: str) -> str:
-    """A string in double quotes as Go prints it, cut where it is very long."""
-    cut = text if len(text) <= 200 else text[:200] + "..."
-    out = []
-    for char in cut:
-        if char in {'"', "\\"}:
-            out.append("\\" + char)
-        elif char.isprintable():
-            out.append(char)
-        else:
-            out.append(_ESCAPES.get(char) or f"\\u{ord(char):04x}")
-    return '"' + "".join(out) + '"'
-
-
-_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\x00"}
+    """A string as Go prints it, cut where it is very long."""
+    return go_quote(text, 200)

@@ -648,8 +648,7 @@ def _parse_header(block: bytes) -> tuple[str, int]:
     folder = block[345:500].rstrip(b"\0") if block[257:263] == b"ustar\0" else b""
     text = b"/".join(filter(None, (folder, name))).decode("utf-8", "replace")
     if text not in {_META, _STATE, _SUMS}:
-        quoted = text.encode("unicode_escape").decode().replace('"', '\\"')
-        _refuse(f'{_UNREAD}unexpected file "{quoted}" in snapshot')
+        _refuse(f"{_UNREAD}unexpected file {wire.go_quote(text)} in snapshot")
     if block[156:157] not in {b"0", b"\0"}:
         _refuse(f'{_UNREAD}failed reading snapshot: "{text}" is not a regular file')
     return text, size
@@ -668,8 +667,7 @@ def _check_sums(sums: bytes, digests: dict[str, str]) -> None:
             _refuse(_UNSOUND + ("no hex data for %x string" if raw.strip() else "EOF"))
         digest, name = match.groups()
         if name not in digests:
-            quoted = name[:100].encode("unicode_escape").decode().replace('"', '\\"')
-            _refuse(f'{_UNSOUND}list missing hash for "{quoted}"')
+            _refuse(f"{_UNSOUND}list missing hash for {wire.go_quote(name, 100)}")
         if digest.lower() != digests[name]:
             _refuse(f'{_UNSOUND}hash check failed for "{name}"')
         listed.add(name)
