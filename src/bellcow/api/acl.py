@@ -261,7 +261,8 @@ def read_token(call: Call) -> Reply[ACLToken]:
 async def put_token(call: Call, body: ACLToken) -> Reply[ACLToken]:
     """Create a token; with the accessor of an existing one, update that."""
     _must_be_on(call)
-    if body.accessor_id and not body.secret_id:
+    known = call.server.tables.get(ACL_TOKENS, body.accessor_id) is not None
+    if known or (body.accessor_id and not body.secret_id):
         return await _update(call, body)
     return await _create(call, body)
 

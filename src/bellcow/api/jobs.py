@@ -25,7 +25,7 @@ def list_namespaced(call: Call) -> Reply[list[Any]]:
     capability = CAPABILITY[call.request.path]
     if name != ALL_NAMESPACES and not call.rights.namespace_allows(name, capability):
         raise denied()
-    return Reply([], index=0, read=True)
+    return _nothing(call)
 
 
 for _path in CAPABILITY:
@@ -35,5 +35,8 @@ for _path in CAPABILITY:
 @route("GET", "/v1/nodes", need=Need.NODE_READ, serve=Serve.LEADER_OR_STALE)
 def list_nodes(call: Call) -> Reply[list[Any]]:
     """The client nodes; none yet."""
-    del call
-    return Reply([], index=0, read=True)
+    return _nothing(call)
+
+
+def _nothing(call: Call) -> Reply[list[Any]]:
+    return Reply([], index=call.server.tables.head.floor, read=True)

@@ -1,0 +1,344 @@
+"""Rules that all endpoints share: paths, parameters, indexes, pretty printing, what is redacted;
+and the rules of tokens that no recording shows.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.harness import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RAFT = "/v1/operator/raft/configuration"
+AUTOPILOT = "/v1/operator/autopilot/configuration"
+SCHEDULER = "/v1/operator/scheduler/configuration"
+LICENSE = "/v1/operator/license"
+READ = 'operator { policy = "read" }'
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[Agent]:
+    """A server without ACLs."""
+    with Agent(tmp_path_factory.mktemp("shared")) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory) -> Iterator[tuple[Agent, str]]:
+    """A server with ACLs, and its management token."""
+    with Agent(tmp_path_factory.mktemp("guarded"), {"acl": {"enabled": True}}) as agent:
+        root = agent.bootstrap()
+        agent.put("/v1/acl/policy/read", {"Name": "read", "Rules": READ}, root)
+        yield agent, root
+
+
+def last_index(agent: Agent) -> int:
+    return int(agent.get("/v1/agent/self").json()["stats"]["raft"]["last_log_index"])
+
+
+# Paths
+
+
+def test_root_leads_to_the_page(shared):
+    answer = shared.get("/")
+    assert (answer.status, answer.header("Location")) == (307, "/ui/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/V1/operator/raft/configuration",
+        "/v1/Operator/raft/configuration",
+        "/v1/operator/scheduler/Configuration",
+        "/v1/operator/autopilot/health/x",
+        "/v1/operator/license/x",
+        "/v1/operator/snapshot/",
+        "/v1/status",
+        "/v1/acl",
+        "/v1",
+        "/v2/status/leader",
+    ],
+)
+def test_unknown_path_is_404_without_body_or_content_type(shared, path):
+    answer = shared.get(path)
+    assert (answer.status, answer.body) == (404, b"")
+    assert answer.header("Content-Type") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "clean"),
+    [
+        ("//v1/status/leader", "/v1/status/leader"),
+        ("/v1//status/leader", "/v1/status/leader"),
+        ("/v1/./status/leader", "/v1/status/leader"),
+        ("/v1/acl/../status/leader", "/v1/status/leader"),
+        ("/v1//status/leader?stale&region=global", "/v1/status/leader?stale&region=global"),
+    ],
+)
+def test_unclean_path_leads_to_the_clean_one_with_its_query(shared, path, clean):
+    answer = shared.get(path)
+    assert (answer.status, answer.header("Location")) == (301, clean)
+
+
+def test_encoded_path_is_decoded_once(shared):
+    assert shared.get("/v1%2Fstatus%2Fleader").json() == shared.get("/v1/status/leader").json()
+    assert shared.get("/v1%252Fstatus%252Fleader").status == 404
+
+
+# Parameters
+
+
+def test_parameter_names_are_case_sensitive(shared):
+    for query in ("Pretty", "PRETTY"):
+        assert b"\n" not in shared.get(f"{SCHEDULER}?{query}").body
+    assert shared.get(f"{SCHEDULER}?Region=mars&WAIT=x&Index=x").status == 200
+
+
+def test_first_of_two_parameters_counts(shared):
+    assert shared.get(f"{SCHEDULER}?region=global&region=mars").status == 200
+    assert shared.get(f"{SCHEDULER}?region=mars&region=global").status == 500
+
+
+def test_wait_is_looked_at_before_index(shared):
+    assert shared.get(f"{SCHEDULER}?index=x&wait=x").text == "Invalid wait time"
+    assert shared.get(f"{SCHEDULER}?index=18446744073709551616").text == "Invalid index"
+    assert shared.get(f"{SCHEDULER}?index=18446744073709551615&wait=1s").status == 200
+    assert shared.get(f"{LICENSE}?index=x&wait=x").status == 200
+
+
+def test_region_is_case_sensitive_and_its_own_name_is_known(shared):
+    for path in (RAFT, AUTOPILOT, SCHEDULER, "/v1/status/leader", "/v1/status/peers"):
+        assert shared.get(f"{path}?region=global").status == 200
+        for name in ("Global", "mars", "../../etc"):
+            answer = shared.get(f"{path}?region={name}")
+            assert (answer.status, answer.text) == (500, "No path to region")
+
+
+def test_region_is_ignored_by_what_the_agent_says_of_itself(shared):
+    for path in ("/v1/agent/self", "/v1/agent/members", "/v1/agent/health", "/v1/regions"):
+        assert shared.get(f"{path}?region=mars").status == 200
+
+
+def test_stale_false_is_not_stale_and_every_other_value_is(shared):
+    for value in ("stale", "stale=", "stale=1", "stale=false", "stale=nonsense"):
+        assert shared.get(f"{RAFT}?{value}").status == 200
+
+
+def test_unknown_parameters_are_ignored(shared):
+    assert shared.get(f"{RAFT}?nothing=1&%zz&a;b").json() == shared.get(RAFT).json()
+
+
+# Pretty printing
+
+
+def test_pretty_indents_by_four_spaces_and_ends_the_line(shared):
+    plain = shared.get(SCHEDULER).text
+    assert shared.get(f"{SCHEDULER}?pretty=0").text == plain
+    wanted = json.dumps(json.loads(plain), indent=4) + "\n"
+    for value in ("pretty", "pretty=", "pretty=1", "pretty=false"):
+        assert shared.get(f"{SCHEDULER}?{value}").text == wanted
+
+
+def test_pretty_leaves_values_with_an_encoder_of_their_own_on_one_line(shared):
+    assert shared.get(f"{AUTOPILOT}?pretty").text == shared.get(AUTOPILOT).text + "\n"
+    assert shared.get("/v1/status/leader?pretty").text.count("\n") == 1
+
+
+def test_pretty_prints_the_answers_to_writes_as_well(shared):
+    assert shared.put(f"{AUTOPILOT}?pretty", {}).text == "true\n"
+    assert shared.put(f"{SCHEDULER}?pretty", {}).text.startswith('{\n    "Index": ')
+
+
+def test_errors_are_never_pretty(shared):
+    assert shared.get(f"{SCHEDULER}?pretty&wait=x").text == "Invalid wait time"
+
+
+# Indexes
+
+
+def test_write_that_loses_its_compare_and_set_takes_an_index_all_the_same(shared):
+    for path in (AUTOPILOT, SCHEDULER):
+        before, shown = last_index(shared), shared.get(path).body
+        assert shared.put(f"{path}?cas=1", {}).status == 200
+        assert last_index(shared) == before + 1
+        assert shared.get(path).body == shown
+
+
+def test_every_accepted_write_takes_one_index_and_a_refused_one_none(shared):
+    before = last_index(shared)
+    assert shared.put(AUTOPILOT, {}).status == 200
+    assert shared.put(AUTOPILOT, b"{").status == 400
+    assert shared.put(SCHEDULER, {"SchedulerAlgorithm": "best"}).status == 400
+    assert shared.delete("/v1/operator/raft/peer?id=x").status == 500
+    assert shared.put(SCHEDULER, {}).json()["Index"] == before + 2
+    assert last_index(shared) == before + 2
+
+
+def test_index_goes_on_growing_over_a_restart(start_agent):
+    agent = start_agent()
+    first = agent.put(SCHEDULER, {"SchedulerAlgorithm": "spread"}).json()["Index"]
+    shown = agent.get(SCHEDULER).body
+    agent.restart()
+    assert agent.get(SCHEDULER).body == shown
+    assert agent.put(SCHEDULER, {}).json()["Index"] > first
+
+
+# What an agent says of itself
+
+
+def test_secrets_of_the_settings_are_redacted(start_agent):
+    secret = "tbLJg26ZJyJ9pK3qhc9jig=="
+    settings: dict[str, Any] = {
+        "acl": {"enabled": False, "replication_token": "7f3c3a0e-secret-of-another-region"},
+        "server": {"encrypt": secret},
+    }
+    agent = start_agent(settings)
+    answer = agent.get("/v1/agent/self")
+    assert answer.json()["config"]["ACL"]["ReplicationToken"] == "<redacted>"
+    assert secret not in answer.text
+    assert "secret-of-another-region" not in answer.text + agent.log
+    assert answer.json()["stats"]["serf"]["encrypted"] == "true"
+
+
+def test_statistics_are_real(shared):
+    stats = shared.get("/v1/agent/self").json()["stats"]
+    assert all(isinstance(value, str) for part in stats.values() for value in part.values())
+    raft, nomad = stats["raft"], stats["nomad"]
+    assert (raft["state"], raft["num_peers"], raft["last_contact"]) == ("Leader", "0", "0")
+    assert raft["last_log_index"] == raft["commit_index"] == raft["applied_index"]
+    assert nomad == {
+        "bootstrap": "true",
+        "known_regions": "1",
+        "leader": "true",
+        "leader_addr": f"127.0.0.1:{shared.rpc_port}",
+        "server": "true",
+    }
+    before = int(raft["last_log_index"])
+    shared.put(SCHEDULER, {})
+    assert shared.get("/v1/operator/snapshot").status == 200
+    after = shared.get("/v1/agent/self").json()["stats"]["raft"]
+    assert int(after["last_log_index"]) == before + 1
+    assert after["last_snapshot_index"] == after["last_log_index"]
+
+
+def test_environment_of_the_host_is_shown_without_its_secrets(tmp_path):
+    environment = {"MY_API_TOKEN": "hidden-token", "DB_PASSWORD": "hidden-word", "PLAIN": "shown"}
+    with Agent(tmp_path, environment=environment) as agent:
+        answer = agent.get("/v1/agent/host")
+        shown = answer.json()["HostData"]["Environment"]
+        assert shown["PLAIN"] == "shown"
+        assert shown["MY_API_TOKEN"] == shown["DB_PASSWORD"] == "<redacted>"
+        assert "hidden" not in answer.text
+
+
+# Tokens
+
+
+def make(guarded: tuple[Agent, str], **fields: Any) -> Any:
+    agent, root = guarded
+    body = {"Name": "t", "Type": "client", "Policies": ["read"], **fields}
+    return agent.put("/v1/acl/token", body, root).json()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("by_path", [True, False])
+def test_known_accessor_in_the_body_updates_that_token(guarded, whole, by_path):
+    agent, root = guarded
+    token = make(guarded)
+    body = {**token, "Name": "changed"}
+    if not whole:
+        del body["SecretID"]
+    path = f"/v1/acl/token/{token['AccessorID']}" if by_path else "/v1/acl/token"
+    answer = agent.put(path, body, root)
+    changed = answer.json()
+    assert answer.status == 200
+    assert changed["Name"] == "changed"
+    assert changed["ModifyIndex"] > token["ModifyIndex"]
+    assert answer.header("X-Nomad-Index") == str(changed["ModifyIndex"])
+    for kept in ("AccessorID", "SecretID", "CreateTime", "CreateIndex"):
+        assert changed[kept] == token[kept]
+
+
+def test_secret_and_time_of_a_token_cannot_be_changed(guarded):
+    agent, root = guarded
+    token = make(guarded)
+    body = {**token, "SecretID": "11111111-2222-3333-4444-555555555555", "CreateTime": "x"}
+    changed = agent.put(f"/v1/acl/token/{token['AccessorID']}", body, root).json()
+    assert changed["SecretID"] == token["SecretID"]
+    assert changed["CreateTime"] == token["CreateTime"]
+    assert agent.get("/v1/acl/token/self", token["SecretID"]).json() == changed
+
+
+def test_update_replaces_the_whole_token(guarded):
+    agent, root = guarded
+    token = make(guarded)
+    path = f"/v1/acl/token/{token['AccessorID']}"
+    answer = agent.put(path, {"AccessorID": token["AccessorID"], "Policies": ["read"]}, root)
+    assert (answer.status, answer.text) == (
+        400,
+        "token 0 invalid: 1 error occurred:\n\t* token type must be client or management\n\n",
+    )
+    body = {"AccessorID": token["AccessorID"], "Type": "management"}
+    changed = agent.put(path, body, root).json()
+    assert (changed["Name"], changed["Policies"]) == ("", None)
+    assert agent.get("/v1/acl/tokens", token["SecretID"]).status == 200
+
+
+def test_token_list_shows_no_secret(guarded):
+    agent, root = guarded
+    token = make(guarded)
+    answer = agent.get("/v1/acl/tokens", root)
+    assert token["SecretID"] not in answer.text
+    assert root not in answer.text
+    accessors = [each["AccessorID"] for each in answer.json()]
+    assert accessors == sorted(accessors)
+    assert token["AccessorID"] in accessors
+
+
+def test_deleted_token_stops_at_once(guarded):
+    agent, root = guarded
+    token = make(guarded)
+    assert agent.get(SCHEDULER, token["SecretID"]).status == 200
+    gone = agent.delete(f"/v1/acl/token/{token['AccessorID']}", root)
+    assert (gone.status, gone.body) == (200, b"")
+    assert int(gone.header("X-Nomad-Index") or 0) > token["ModifyIndex"]
+    answer = agent.get(SCHEDULER, token["SecretID"])
+    assert (answer.status, answer.text) == (403, "ACL token not found")
+
+
+def test_two_faults_of_a_token_are_told_together(guarded):
+    agent, root = guarded
+    body = {"Name": "n" * 257, "Type": "client"}
+    answer = agent.put("/v1/acl/token", body, root)
+    assert answer.status == 400
+    assert answer.text.startswith("token 0 invalid: 2 errors occurred:\n\t* ")
+    assert "\n\t* token name too long\n" in answer.text
+    assert "\n\t* client token missing policies\n" in answer.text
+
+
+def test_policy_shown_in_json_expands_its_short_hands(guarded):
+    agent, root = guarded
+    rules = 'namespace "default" { policy = "scale" capabilities = ["submit-job"] }'
+    agent.put("/v1/acl/policy/ns", {"Name": "ns", "Rules": rules}, root)
+    found = agent.get("/v1/acl/policy/ns", root).json()["RulesJSON"]
+    assert found["Raw"] == rules
+    assert found["Namespaces"] == [
+        {
+            "Capabilities": [
+                "submit-job",
+                "list-scaling-policies",
+                "read-scaling-policy",
+                "read-job-scaling",
+                "scale-job",
+            ],
+            "Name": "default",
+            "Policy": "scale",
+        }
+    ]
+    assert [found[part] for part in ("Agent", "HostVolumes", "Node", "Plugin", "Quota")] == (
+        [None] * 5
+    )
