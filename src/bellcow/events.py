@@ -59,6 +59,14 @@ EVENTS: dict[str, Event] = {
     "health_changed": Event(Level.WARN, "nomad.autopilot", "health of a server changed"),
     "cluster_health_changed": Event(Level.WARN, "nomad.autopilot", "health of the cluster changed"),
     "no_space": Event(Level.ERROR, "nomad.store", "no space left, writes are refused"),
+    # The etcd beside us
+    "etcd_started": Event(Level.INFO, "nomad.etcd", "etcd started"),
+    "etcd_version": Event(Level.WARN, "nomad.etcd", "version of etcd"),
+    "etcd_warning": Event(Level.WARN, "nomad.etcd", "etcd says"),
+    "etcd_error": Event(Level.ERROR, "nomad.etcd", "etcd says"),
+    "etcd_exited": Event(Level.ERROR, "nomad.etcd", "etcd ended unasked"),
+    "etcd_orphan_ended": Event(Level.WARN, "nomad.etcd", "ended an etcd that was left behind"),
+    "etcd_not_a_member": Event(Level.WARN, "nomad.etcd", "etcd is no member of the cluster"),
     # Access
     "acl_bootstrap_reset": Event(
         Level.WARN, "nomad.acl", "bootstrapped again; earlier bootstrap tokens are still valid"

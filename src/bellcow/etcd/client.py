@@ -1,0 +1,172 @@
+"""The calls to the member beside us: one channel over a Unix socket, one deadline a kind of call.
+
+Whatever goes wrong rises as `CallFailed`, in etcd's own words; what it means for a write is decided
+above. Nothing is ever sent twice here. Import this module late: gRPC costs tens of megabytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import grpc
+import grpc.aio
+
+from bellcow.etcd import etcd_pb2 as pb
+from bellcow.etcd.flags import SOCKET
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+SOCKET_BYTES = 107  # of the path, the kernel's limit
+
+STATUS_S = 1.0
+READ_S = 2.0
+TXN_S = 8.0  # etcd itself gives up after about seven
+MEMBERSHIP_S = 5.0
+MAINTENANCE_S = 60.0
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.enable_http_proxy", 0),
+)
+# A member that has lost its leader ends such a stream at once, and does not let it wait.
+_HAS_LEADER = (("hasleader", "true"),)
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class CallFailed(Exception):
+    """A call without an answer. `code` is gRPC's name of what happened, `details` etcd's text."""
+
+    def __init__(self, code: str, details: str) -> None:
+        super().__init__(f"etcd: {details or 'no reason given'} ({code})")
+        self.code = code
+        self.details = details
+
+
+@asynccontextmanager
+async def open_client(directory: Path) -> AsyncIterator[Client]:
+    """A client of the member that runs in `directory`; it may start, stop and start again."""
+    path = directory / SOCKET
+    if len(bytes(path)) > SOCKET_BYTES:
+        raise CallFailed(
+            "INVALID_ARGUMENT",
+            f"the path of the socket {path} is longer than {SOCKET_BYTES} bytes: "
+            "choose a shorter data_dir",
+        )
+    channel = grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS)
+    client = Client(channel)
+    try:
+        yield client
+    finally:
+        client.closed = True
+        await channel.close()
+
+
+class _Call(Generic[Q, A]):
+    """One method of etcd's: where it is, what it answers with, how long that may take."""
+
+    def __init__(
+        self, client: Client, channel: Any, path: str, answer: Any, limit_s: float
+    ) -> None:
+        self._client = client
+        self._limit_s = limit_s
+        self._call = channel.unary_unary(
+            f"/etcdserverpb.{path}",
+            request_serializer=_serialized,
+            response_deserializer=answer.FromString,
+        )
+
+    async def __call__(self, request: Q) -> A:
+        with self._client.translated():
+            answer: A = await self._call(request, timeout=self._limit_s)
+            return answer
+
+
+def _serialized(message: Any) -> bytes:
+    raw: bytes = message.SerializeToString()
+    return raw
+
+
+class Client:
+    """etcd's methods, as far as we use them. Made by `open_client`."""
+
+    def __init__(self, channel: Any) -> None:
+        self.closed = False
+        self.range: _Call[pb.RangeRequest, pb.RangeResponse] = _Call(
+            self, channel, "KV/Range", pb.RangeResponse, READ_S
+        )
+        self.txn: _Call[pb.TxnRequest, pb.TxnResponse] = _Call(
+            self, channel, "KV/Txn", pb.TxnResponse, TXN_S
+        )
+        self.compact: _Call[pb.CompactionRequest, pb.CompactionResponse] = _Call(
+            self, channel, "KV/Compact", pb.CompactionResponse, MAINTENANCE_S
+        )
+        self.member_add: _Call[pb.MemberAddRequest, pb.MemberAddResponse] = _Call(
+            self, channel, "Cluster/MemberAdd", pb.MemberAddResponse, MEMBERSHIP_S
+        )
+        self.member_remove: _Call[pb.MemberRemoveRequest, pb.MemberRemoveResponse] = _Call(
+            self, channel, "Cluster/MemberRemove", pb.MemberRemoveResponse, MEMBERSHIP_S
+        )
+        self.member_update: _Call[pb.MemberUpdateRequest, pb.MemberUpdateResponse] = _Call(
+            self, channel, "Cluster/MemberUpdate", pb.MemberUpdateResponse, MEMBERSHIP_S
+        )
+        self.member_list: _Call[pb.MemberListRequest, pb.MemberListResponse] = _Call(
+            self, channel, "Cluster/MemberList", pb.MemberListResponse, READ_S
+        )
+        self.member_promote: _Call[pb.MemberPromoteRequest, pb.MemberPromoteResponse] = _Call(
+            self, channel, "Cluster/MemberPromote", pb.MemberPromoteResponse, MEMBERSHIP_S
+        )
+        self.status: _Call[pb.StatusRequest, pb.StatusResponse] = _Call(
+            self, channel, "Maintenance/Status", pb.StatusResponse, STATUS_S
+        )
+        self.alarm: _Call[pb.AlarmRequest, pb.AlarmResponse] = _Call(
+            self, channel, "Maintenance/Alarm", pb.AlarmResponse, MEMBERSHIP_S
+        )
+        self.defragment: _Call[pb.DefragmentRequest, pb.DefragmentResponse] = _Call(
+            self, channel, "Maintenance/Defragment", pb.DefragmentResponse, MAINTENANCE_S
+        )
+        self.move_leader: _Call[pb.MoveLeaderRequest, pb.MoveLeaderResponse] = _Call(
+            self, channel, "Maintenance/MoveLeader", pb.MoveLeaderResponse, MEMBERSHIP_S
+        )
+        self._watch = channel.stream_stream(
+            "/etcdserverpb.Watch/Watch",
+            request_serializer=_serialized,
+            response_deserializer=pb.WatchResponse.FromString,
+        )
+
+    async def watch(self, create: pb.WatchCreateRequest) -> AsyncIterator[pb.WatchResponse]:
+        """What one watch tells, until the stream ends; an end without a reason fails too."""
+        with self.translated():
+            call = self._watch(metadata=_HAS_LEADER)
+            try:
+                await call.write(pb.WatchRequest(create_request=create))
+                while (answer := await call.read()) is not grpc.aio.EOF:
+                    yield answer
+            finally:
+                call.cancel()
+        raise CallFailed("UNAVAILABLE", "the watch ended")
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        if self.closed:
+            raise CallFailed("UNAVAILABLE", "the client is closed")
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise CallFailed(error.code().name, error.details() or "") from error
+        except asyncio.CancelledError as error:
+            # gRPC cancels its calls when the channel closes. That is not a wish of our caller's.
+            task = asyncio.current_task()
+            if self.closed and task is not None and not task.cancelling():
+                raise CallFailed("CANCELLED", "the client was closed") from error
+            raise

@@ -1,0 +1,135 @@
+"""The command line of a member, from a plan: plain values in, words out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bellcow.etcd.version import CannotRun, Version
+
+DATA = "data"
+SOCKET = "client.sock:0"  # etcd makes the name of the file from host and port
+HEARTBEAT_MS = 100
+ELECTION_MS = 1_000
+LEARNERS = 7
+
+
+class Founding(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the first start of a member is told."""
+
+    state: Literal["new", "existing"]
+    members: tuple[tuple[str, str], ...]  # name and address of each, ourselves included
+    token: str  # members with another one do not talk to us
+
+
+class PeerTls(msgspec.Struct, frozen=True, kw_only=True):
+    """Files for mutual TLS between members."""
+
+    cert_file: str
+    key_file: str
+    ca_file: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known before a member starts. Addresses are `ip:port`."""
+
+    server_id: str
+    directory: Path
+    program: str
+    version: Version
+    bind: str
+    advertise: str
+    founding: Founding | None = None  # needed while the directory is empty
+    raft_multiplier: int = 1
+    tls: PeerTls | None = None
+
+
+def scheme(plan: Plan) -> str:
+    return "https" if plan.tls else "http"
+
+
+def has_data(plan: Plan) -> bool:
+    """Whether etcd will take up what is there. It decides by the files of its log, so do we."""
+    return any((plan.directory / DATA / "member" / "wal").glob("*.wal"))
+
+
+def command_line(plan: Plan) -> list[str]:
+    """Program and flags. Without data and without a founding nothing may start.
+
+    etcd would found a cluster of one then, and answer as if it were ours.
+    """
+    return [
+        plan.program,
+        *_who(plan),
+        *([] if has_data(plan) else _first_start(plan)),
+        *_timing(plan),
+        *_limits(plan),
+        *_tls(plan.tls),
+    ]
+
+
+def _who(plan: Plan) -> list[str]:
+    own = f"{scheme(plan)}://"
+    return [
+        f"--name={plan.server_id}",
+        f"--data-dir={DATA}",
+        "--listen-client-urls=unix://client.sock:0",
+        "--advertise-client-urls=unix://client.sock:0",
+        f"--listen-peer-urls={own}{plan.bind}",
+        f"--initial-advertise-peer-urls={own}{plan.advertise}",
+    ]
+
+
+def _first_start(plan: Plan) -> list[str]:
+    founding = plan.founding
+    if founding is None:
+        raise CannotRun(
+            f"{plan.directory} holds no data and no cluster is known to start it in: "
+            "this server must join again"
+        )
+    members = ",".join(f"{name}={scheme(plan)}://{address}" for name, address in founding.members)
+    return [
+        f"--initial-cluster={members}",
+        f"--initial-cluster-state={founding.state}",
+        f"--initial-cluster-token={founding.token}",
+    ]
+
+
+def _timing(plan: Plan) -> list[str]:
+    return [
+        f"--heartbeat-interval={HEARTBEAT_MS * plan.raft_multiplier}",
+        f"--election-timeout={ELECTION_MS * plan.raft_multiplier}",
+        "--pre-vote",
+        # Our own rule of quorum stands above; etcd's would refuse to replace a dead voter.
+        "--strict-reconfig-check=false",
+    ]
+
+
+def _limits(plan: Plan) -> list[str]:
+    limits = [
+        "--snapshot-count=10000",
+        "--quota-backend-bytes=8589934592",
+        "--max-txn-ops=8192",
+        "--max-request-bytes=10485760",
+        "--auto-compaction-mode=periodic",
+        "--auto-compaction-retention=1m",
+        "--logger=zap",
+        "--log-outputs=stderr",
+        "--log-level=warn",
+    ]
+    if plan.version >= (3, 6, 0):
+        limits.append(f"--max-learners={LEARNERS}")
+    return limits
+
+
+def _tls(tls: PeerTls | None) -> list[str]:
+    if tls is None:
+        return []
+    return [
+        f"--peer-cert-file={tls.cert_file}",
+        f"--peer-key-file={tls.key_file}",
+        f"--peer-trusted-ca-file={tls.ca_file}",
+        "--peer-client-cert-auth",
+    ]

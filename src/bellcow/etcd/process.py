@@ -1,0 +1,211 @@
+"""Starts the member beside us, keeps it running, and stops it; its words go to our log.
+
+A guard process stands between, so that a bellcow that is killed or hangs stops leading as well.
+What the member is asked, and when it should stop, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.etcd import guard
+from bellcow.etcd.flags import command_line
+from bellcow.etcd.orphan import end_orphan
+from bellcow.etcd.version import CannotRun, find_program, judge, read_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bellcow.clock import Clock
+    from bellcow.etcd.flags import Plan
+    from bellcow.etcd.version import Version
+    from bellcow.events import Report
+
+BEAT_S = 0.5
+HUNG_S = 10.0
+STOP_S = 4.0  # the guard needs two, and kills after that
+LAST_WORDS_S = 1.0
+PAUSE_S_MAX = 30.0
+STEADY_S = 60.0  # a run as long as this forgets the exits before it
+EXITS_MAX = 5  # within STEADY_S
+LINES_QUOTED = 5
+LINE_BYTES = 16 << 10
+_UNTOLD = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
+_KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
+
+
+async def look_for_etcd(wanted: str, report: Report) -> tuple[str, Version]:
+    """The program and its version, if it may be used. Raises CannotRun."""
+    program = find_program(wanted)
+    version = await read_version(program)
+    if note := judge(version):
+        report("etcd_version", note=note)
+    return program, version
+
+
+class Member:
+    """The member of one `Plan`. `run` is its life."""
+
+    def __init__(
+        self, plan: Plan, clock: Clock, report: Report, *, end_when_hung: bool = False
+    ) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._report = report
+        self._end_when_hung = end_when_hung and sys.gettrace() is None  # not under a debugger
+        self._last_lines: deque[str] = deque(maxlen=LINES_QUOTED)
+
+    async def run(self) -> None:
+        """Keep the member running; cancel to stop it.
+
+        Returns when it says that it is no member any more: exit code 0 means nothing else. Raises
+        CannotRun when it cannot start, or ends again and again.
+        """
+        directory = self._plan.directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        exits: list[float] = []
+        while True:
+            began = self._clock.monotonic()
+            code = await self._run_once()
+            if code == 0:
+                self._report("etcd_not_a_member", directory=directory)
+                return
+            now = self._clock.monotonic()
+            exits = [now] if now - began >= STEADY_S else [*exits, now]
+            pause_s = next_pause(exits)
+            self._report("etcd_exited", code=code, again_in_s=pause_s)
+            if pause_s is None:
+                raise CannotRun(self._complaint())
+            await asyncio.sleep(pause_s)
+
+    def _complaint(self) -> str:
+        said = "; ".join(self._last_lines) or "nothing"
+        return (
+            f"etcd ended {EXITS_MAX} times within {STEADY_S:g} s and stays down. Its files are in "
+            f"{self._plan.directory} and were not changed by bellcow. Its last words: {said}"
+        )
+
+    async def _run_once(self) -> int:
+        """Start the guard, and with it the member; returns the exit code of the member."""
+        command = command_line(self._plan)
+        if await end_orphan(self._plan.directory):
+            self._report("etcd_orphan_ended", directory=self._plan.directory)
+        reader, writer = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", guard.__file__, str(reader), *command),
+                cwd=self._plan.directory,
+                env=environment(os.environ),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=writer,
+                pass_fds=(reader,),
+                start_new_session=True,  # Ctrl-C on the terminal is for us alone
+            )
+        except OSError as error:
+            os.close(reader)
+            raise CannotRun(f"the guard of etcd cannot be started: {error}") from error
+        finally:
+            os.close(writer)
+        self._report("etcd_started", directory=self._plan.directory)
+        async with asyncio.TaskGroup() as group:
+            words = group.create_task(self._relay(reader), name="etcd log")
+            beat = group.create_task(self._beat(process), name="etcd beat")
+            try:
+                return await process.wait()
+            finally:
+                await _end(process)
+                beat.cancel()
+                await asyncio.wait([words], timeout=LAST_WORDS_S)
+                words.cancel()
+
+    async def _beat(self, process: asyncio.subprocess.Process) -> None:
+        """Show the guard that our loop turns. What hangs for long ends itself, with a traceback."""
+        assert process.stdin is not None  # noqa: S101  asked for when it was started
+        try:
+            while True:
+                if self._end_when_hung:
+                    faulthandler.dump_traceback_later(HUNG_S, exit=True)
+                process.stdin.write(b".")
+                await asyncio.sleep(BEAT_S)
+        finally:
+            if self._end_when_hung:
+                faulthandler.cancel_dump_traceback_later()
+
+    async def _relay(self, reader: int) -> None:
+        """What the member writes, line by line, into our log."""
+        stream = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        pipe, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reader, "rb", 0)
+        )
+        rest = b""
+        try:
+            while chunk := await stream.read(LINE_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._tell(line)
+                if len(rest) > LINE_BYTES:
+                    self._tell(rest)
+                    rest = b""
+        finally:
+            self._tell(rest)
+            pipe.close()
+
+    def _tell(self, raw: bytes) -> None:
+        if raw.strip():
+            event, text = parse_line(raw)
+            self._last_lines.append(text)
+            self._report(event, text=text)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """The end of its input tells the guard to end the member, and itself."""
+    if process.returncode is not None:
+        return
+    assert process.stdin is not None  # noqa: S101  asked for when it was started
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def next_pause(exits: Sequence[float]) -> float | None:
+    """Seconds until the next start, from the times of all exits so far; None: never again."""
+    recent = [at for at in exits if exits[-1] - at < STEADY_S]
+    if len(recent) >= EXITS_MAX:
+        return None
+    return min(2.0 ** (len(exits) - 1), PAUSE_S_MAX)
+
+
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Ours without what etcd would take for flags."""
+    return {
+        name: value
+        for name, value in ours.items()
+        if not name.startswith("ETCD_") or name in _KEPT_ENVIRONMENT
+    }
+
+
+def parse_line(raw: bytes) -> tuple[str, str]:
+    """Our event and its text for one line of etcd's; what is not its JSON is a cry of despair."""
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return "etcd_error", raw.decode("utf-8", "replace").strip()
+    more = "".join(f" {name}={value}" for name, value in fields.items() if name not in _UNTOLD)
+    grave = fields.get("level") not in {"debug", "info", "warn"}
+    return "etcd_error" if grave else "etcd_warning", f"{fields.get('msg', '')}{more}"
