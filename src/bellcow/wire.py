@@ -28,7 +28,7 @@ _UNITS_NS = {
 }
 _DIGITS = frozenset("0123456789")
 
-# Words that Nomad writes in capitals. Everything else is capitalised by its first letter.
+# Words that Nomad writes in capitals. Of every other word the first letter is one.
 _CAPITALS = {
     "acl": "ACL",
     "cpu": "CPU",
