@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bellcow.api.message import Body, Headers
     from bellcow.server import Server
+    from bellcow.store.protocol import Head
 
 JSON_LIMIT = 1 << 20
 MAX_WAIT_S = 300.0
@@ -45,11 +46,12 @@ _UUID = re.compile(r"([0-9a-fA-F]{8})-[0-9a-fA-F-]+")
 
 
 class _Cached:
-    """An encoded answer and the state it was made from."""
+    """An encoded answer, the state it was made from, and the last head at which that held."""
 
-    __slots__ = ("packed", "plain", "state")
+    __slots__ = ("head", "packed", "plain", "state")
 
     def __init__(self, state: tuple[int, int, int], plain: Response) -> None:
+        self.head: Head | None = None
         self.state = state
         self.plain = plain
         self.packed: Response | None = None
@@ -76,12 +78,16 @@ class Pipeline:
     def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
         """Answer from memory, say to wait, or None where something must be awaited."""
         found = self._paths.find(request.path)
-        route = found[0].get(request.method) if found else None
-        if found is None or route is None or route.awaits or _is_unclean(request.raw_path):
+        if found is None:
+            return None
+        routes, tail = found
+        route = routes.get(request.method)
+        # Only a tail can be unclean: what is before it was found as it stands in the declaration.
+        if route is None or route.awaits or (tail and _is_unclean(request.raw_path)):
             return None
         try:
             self._guards.check(request)
-            outcome = self._read(route, Call(self._server, request, found[1]), last=last)
+            outcome = self._read(route, Call(self._server, request, tail), last=last)
         except _NotHere:
             return None
         except Error as error:
@@ -276,16 +282,16 @@ class Pipeline:
 
     def _cached(self, route: Route, call: Call) -> Response:
         """The encoded answer of a route whose body hangs on tables alone; the token was checked."""
-        tables, leadership = self._server.tables, self._server.leadership
-        state = (tables.table_index(*route.cache), tables.head.gen, leadership.epoch)
-        cached = self._cache.get(route.name)
-        if cached is None or cached.state != state:
-            reply = answers.as_reply(route.handler(call))
-            cached = _Cached(state, self._respond(call.request, reply))
-            cached.plain.packed = True
-            self._cache[route.name] = cached
-        else:
+        server = self._server
+        cached = self._cache.get(route.path)
+        if (
+            cached is not None
+            and cached.head is server.tables.head
+            and cached.state[2] == server.leadership.epoch
+        ):
             self.answered += 1
+        else:
+            cached = self._checked(route, call, cached)
         if not call.request.accepts_gzip:
             return cached.plain
         if cached.packed is None:
@@ -294,6 +300,20 @@ class Pipeline:
                 call.request, Response(plain.status, list(plain.headers), plain.body)
             )
         return cached.packed
+
+    def _checked(self, route: Route, call: Call, cached: _Cached | None) -> _Cached:
+        """The cached answer if the last commits did not touch it, else a new one."""
+        tables, leadership = self._server.tables, self._server.leadership
+        state = (tables.table_index(*route.cache), tables.head.gen, leadership.epoch)
+        if cached is None or cached.state != state:
+            reply = answers.as_reply(route.handler(call))
+            cached = _Cached(state, self._respond(call.request, reply))
+            cached.plain.packed = True
+            self._cache[route.path] = cached
+        else:
+            self.answered += 1
+        cached.head = tables.head
+        return cached
 
     def _respond(self, request: Request, reply: Reply[Any]) -> Response:
         self.answered += 1
