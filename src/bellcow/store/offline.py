@@ -1,0 +1,90 @@
+"""Reading the file of an embedded store without being its server, whether one runs or not.
+
+SQLite's write-ahead log gives a reader one commit as a whole beside a writer, so nothing is locked
+and nothing is changed. Every checksum is compared, as the server does. What an object means is not
+known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.store.protocol import NO_HEAD, Corrupt, Head, Unavailable
+from bellcow.store.sqlite import FORMAT, _sum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bellcow.store.protocol import Key
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[Head, Iterator[tuple[Key, bytes]]]]:
+    """The head and the objects of its generation, of one commit.
+
+    Raises Corrupt when the file is damaged or not ours, Unavailable when it cannot be read.
+    """
+    with _refusals(path), contextlib.closing(_connect(path)) as connection:
+        connection.execute("BEGIN")
+        head = _head(connection, path)
+        yield head, _objects(connection, head.gen, path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A read-only connection that leaves no files behind and needs no right to write any.
+
+    Without a write-ahead log nobody has the file open, and who opens it now writes to a log first.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    mode = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+    name = f"{path.absolute().as_uri()}?{mode}"
+    connection = sqlite3.connect(name, isolation_level=None, uri=True)
+    connection.text_factory = bytes  # damage may break text
+    return connection
+
+
+def _head(connection: sqlite3.Connection, path: Path) -> Head:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+        return NO_HEAD
+    if version != FORMAT:
+        raise Unavailable(f"{path} has format {version} and this program knows {FORMAT}")
+    for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
+        if _sum(0, b"", name, value) != total:
+            raise _damaged(path, "checksum of its head does not match")
+        if name == b"head":
+            return msgspec.msgpack.decode(value, type=Head)
+    return NO_HEAD
+
+
+def _objects(connection: sqlite3.Connection, gen: int, path: Path) -> Iterator[tuple[Key, bytes]]:
+    rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
+    for row_gen, table, name, value, total in rows:
+        if _sum(row_gen, table, name, value) != total:
+            raise _damaged(path, f"checksum of an object in {table!r} does not match")
+        if row_gen == gen:
+            yield (table.decode(), name.decode()), value
+
+
+def _damaged(path: Path, what: str) -> Corrupt:
+    return Corrupt(f"{path} is damaged: {what}. Nothing was changed.")
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Say what is wrong with the file, in place of how a library met it."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
+        if code == sqlite3.SQLITE_ERROR:  # tables that are not ours
+            raise _damaged(path, str(error)) from error
+        raise Unavailable(f"{path}: {error}") from error
+    # Damage may break a value's type as well as its content.
+    except (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+        raise _damaged(path, str(error)) from error
