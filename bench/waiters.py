@@ -106,5 +106,5 @@ async def _open(port: int, request: bytes, count: int) -> list[_Waiter]:
 async def _all_wait(agent: Agent, token: str, count: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         # Another process, which sends no event: it must be asked.
-        while await asyncio.to_thread(gauge, agent, token, WAITING) < count:  # noqa: ASYNC110
+        while await asyncio.to_thread(gauge, agent, token, WAITING) < count:  # noqa: ASYNC110  a gauge can only be polled
             await asyncio.sleep(0.05)

@@ -52,7 +52,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename=wire_name):
     """Base of every value that clients see or the store keeps: frozen, named as Nomad names it.
 
     Fields are declared in the byte order of their wire names, because that is the order in which
-    they are written (`spec` order where Nomad has an encoder of its own; the struct says so).
+    they are written (another order where Nomad has an encoder of its own; the struct says so).
     """
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import uvloop
 
 from bellcow.api.http_server import bind, serve
+from bellcow.api.limits import HttpLimits
 from bellcow.api.message import Response, Wait
-from bellcow.api.protocol import HttpLimits
 from bellcow.errors import Code, Error
 from bellcow.state.waiting import Waiting
 

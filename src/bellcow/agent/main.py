@@ -24,8 +24,8 @@ from bellcow.agent.reload import Reloader
 from bellcow.api import nouns
 from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
+from bellcow.api.limits import HttpLimits
 from bellcow.api.pipeline import Pipeline
-from bellcow.api.protocol import HttpLimits
 from bellcow.api.tls import make_context
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.engine import Single

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from bellcow.api.limits import HttpLimits
 from bellcow.api.message import Request
-from bellcow.api.protocol import SCOPE_KEY, HttpLimits, body_length, closing
+from bellcow.api.protocol import SCOPE_KEY, body_length, closing
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:

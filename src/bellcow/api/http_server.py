@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Final, cast
 from uvicorn import Config, Server
 
 from bellcow.api.asgi import asgi
-from bellcow.api.protocol import Connection, HttpLimits, Log, Site
+from bellcow.api.limits import HttpLimits
+from bellcow.api.protocol import Connection, Site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from bellcow.api.message import App
+    from bellcow.events import Report
     from bellcow.state.waiting import Waiting
 
 _BACKLOG: Final = 2048
@@ -59,7 +61,7 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     limits: HttpLimits | None = None,
     waiting: Waiting,
-    log: Log,
+    log: Report,
     graceful_s: float = 5.0,
 ) -> AsyncIterator[None]:
     """Answer on `listen` while inside; the sockets are closed on leaving.
@@ -93,7 +95,7 @@ class _Server(Server):
         ssl_context: ssl.SSLContext | None,
         limits: HttpLimits,
         waiting: Waiting,
-        log: Log,
+        log: Report,
         graceful_s: float,
     ) -> None:
         config = Config(
@@ -285,7 +287,7 @@ def _reason(fault: OSError) -> str:
 
 
 class _Relay(logging.Handler):
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Report) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
@@ -294,7 +296,7 @@ class _Relay(logging.Handler):
 
 
 @contextlib.contextmanager
-def _uvicorn_speaks_to(log: Log) -> Iterator[None]:
+def _uvicorn_speaks_to(log: Report) -> Iterator[None]:
     """What uvicorn has to say goes to `log`; of several servers, to that of the first."""
     logger = logging.getLogger("uvicorn.error")
     if any(isinstance(handler, _Relay) for handler in logger.handlers):

@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 from urllib.parse import unquote
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
+from bellcow.api.limits import Clients, HttpLimits
 from bellcow.api.message import Request, Response, Wait
+from bellcow.api.render import plain, render
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from bellcow.api.message import App
+    from bellcow.events import Report
     from bellcow.state.waiting import Waiting
 
 SCOPE_KEY: Final = "bellcow"  # where the ASGI callable finds its `Cycle` in the scope's extensions
@@ -42,8 +43,6 @@ _SLICE: Final = 4096
 _DRAIN_BYTES: Final = 256 * 1024
 _TIMER_SLACK_S: Final = 0.001  # timers are rounded to milliseconds and may be that much early
 
-_NO_BODY_STATUS: Final = frozenset({204, 304})
-_PLAIN: Final = (b"Content-Type", b"text/plain; charset=utf-8")
 _TOKEN: Final = re.compile(rb"(?:\r?\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?= )")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STAND_IN: Final = b"PATCH"  # a method the parser knows, for one that it does not
@@ -64,60 +63,6 @@ _LINGER: Final = "the client to read our last answer"
 _CLOSE: Final = "the last bytes to leave"
 
 
-class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much and how slow a client may be. Seconds, bytes.
-
-    0 for `handshake_s` or `connections_per_client` means no limit.
-    """
-
-    header_bytes: int = 64 * 1024
-    header_s: float = 10.0
-    handshake_s: float = 5.0
-    body_s: float = 30.0
-    upload_window_s: float = 30.0
-    upload_bytes_per_s: int = 1024
-    connections_per_client: int = 100
-    keep_alive_s: float = 75.0
-    linger_s: float = 0.5
-    stall_s: float = 60.0
-
-
-class Log(Protocol):
-    """Takes one event and its facts."""
-
-    def __call__(self, event: str, /, **fields: object) -> None: ...
-
-
-class Clients:
-    """Connections a client address: those over the limit get a 429, those over twice it nothing."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._admitted: dict[str, int] = {}
-        self._refused: dict[str, int] = {}
-
-    def enter(self, address: str) -> Literal["admitted", "refused", "cut"]:
-        if not self._limit or _count(self._admitted, address) < self._limit:
-            self._admitted[address] = _count(self._admitted, address) + 1
-            return "admitted"
-        if _count(self._refused, address) < self._limit:
-            self._refused[address] = _count(self._refused, address) + 1
-            return "refused"
-        return "cut"
-
-    def leave(self, address: str, how: Literal["admitted", "refused", "cut"]) -> None:
-        if how == "cut":
-            return
-        counts = self._admitted if how == "admitted" else self._refused
-        counts[address] -= 1
-        if not counts[address]:
-            del counts[address]
-
-
-def _count(counts: dict[str, int], address: str) -> int:
-    return counts.get(address, 0)
-
-
 class Site:
     """What the connections of one server share."""
 
@@ -131,7 +76,7 @@ class Site:
         state: ServerState,
         limits: HttpLimits,
         waiting: Waiting,
-        log: Log,
+        log: Report,
     ) -> None:
         self.app = app
         self.config = config
@@ -140,41 +85,6 @@ class Site:
         self.waiting = waiting
         self.log = log
         self.clients = Clients(limits.connections_per_client)
-
-
-def plain(status: int, text: str, *, close: bool = False) -> Response:
-    """An answer of one line of text, for what never reaches the app."""
-    return Response(status, [_PLAIN], text.encode(), close=close)
-
-
-def render(response: Response, date: bytes, *, head: bool, old: bool, close: bool) -> bytes:
-    """The bytes of an answer: all of it, or its head alone when it is a stream.
-
-    `head`: the request was HEAD. `old`: HTTP/1.0, which knows no chunks.
-    """
-    headers = response.headers
-    body = response.body
-    if response.stream is not None:
-        framing = b"" if old else b"Transfer-Encoding: chunked\r\n"
-        body = b""
-    elif response.status in _NO_BODY_STATUS:
-        headers = [pair for pair in headers if pair[0] != b"Content-Type"]
-        framing = body = b""
-    else:
-        framing = b"Content-Length: %d\r\n" % len(body)
-        if head:
-            body = b""
-    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
-        raise ValueError("a header value holds a line break")
-    return b"%bDate: %b\r\nVary: Accept-Encoding\r\n%b%b%b\r\n%b" % (
-        STATUS_LINE[response.status],
-        date,
-        lines,
-        framing,
-        b"Connection: close\r\n" if close else b"",
-        body,
-    )
 
 
 def _is_known_method(method: bytes) -> bool:

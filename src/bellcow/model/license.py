@@ -16,7 +16,7 @@ FEATURES = (
     "Resource Quotas",
     "Preemption",
     "Audit Logging",
-    "Setinel Policies",  # Nomad: misspelt in the documentation, sent as documented
+    "Setinel Policies",  # Nomad: misspelled in the documentation, sent as documented
 )
 
 

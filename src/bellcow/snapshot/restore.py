@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 CHUNK_OBJECTS = 1_000
 CHUNK_BYTES = 1 << 20
 KEPT_ARCHIVES = 10
+GZIP_MAGIC = b"\x1f\x8b"
 DROP_PAUSE_S = 10.0
 # These say who this cluster is and who takes part: an archive never changes them.
 OURS: tuple[Table[Any], ...] = (RAFT, CLUSTER)
@@ -103,7 +104,7 @@ class Restorer:
                     verified = await asyncio.to_thread(self._verify, upload, spool)
                 except Error as error:
                     self._report("snapshot_refused", reason=error.message[:200])
-                    raise _explained(error, content_type) from None
+                    raise _explained(error, content_type, upload) from None
                 failpoint.reach("restore-verified")
                 return await self._replace(verified)
         except (Fenced, Unknown) as error:
@@ -266,9 +267,15 @@ def _chunks(verified: archive.Archive) -> Iterator[list[tuple[Key, bytes]]]:
         yield chunk
 
 
-def _explained(error: Error, content_type: str) -> Error:
-    """The same refusal; a body sent as a form, the usual mistake, is told to be one."""
-    if not content_type.startswith(("application/x-www-form-urlencoded", "multipart/")):
+def _explained(error: Error, content_type: str, upload: BinaryIO) -> Error:
+    """The same refusal; a body that is a form and no archive is told to be one.
+
+    curl calls every body a form, so what the body begins with decides as well.
+    """
+    upload.seek(0)
+    is_archive = upload.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    forms = ("application/x-www-form-urlencoded", "multipart/")
+    if is_archive or not content_type.startswith(forms):
         return error
     return Error(
         error.code,

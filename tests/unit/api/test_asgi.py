@@ -10,8 +10,8 @@ import pytest
 from tests.sim.raw_http import FIXED, FixedApp, run
 
 from bellcow.api.asgi import AsgiBody, asgi
+from bellcow.api.limits import HttpLimits
 from bellcow.api.message import Request, Response
-from bellcow.api.protocol import HttpLimits
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:

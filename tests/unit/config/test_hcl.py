@@ -170,7 +170,7 @@ def test_json_null_counts_as_not_written():
     assert plain(parse('{"a": null, "b": [null, 1]}')) == {"": [("b", (), [1])]}
 
 
-def test_one_json_object_may_stand_for_several_labelled_blocks():
+def test_one_json_object_may_stand_for_several_labeled_blocks():
     (item,) = parse('{"node": {"a": {"x": 1}, "b": [{"x": 2}, {"x": 3}]}}').items
     found = [(block.labels, plain(block.body)[""][0][2]) for block in blocks(item, labels=1)]
     assert found == [(("a",), 1), (("b",), 2), (("b",), 3)]

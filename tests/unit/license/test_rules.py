@@ -340,7 +340,7 @@ def test_features_of_a_newer_issuer_are_kept():
     assert read.features == ("Teleport",)
 
 
-def test_misspelt_features_and_claims_are_not_issued():
+def test_misspelled_features_and_claims_are_not_issued():
     with pytest.raises(Error, match="unknown features Redundancy Zone; known are Automated"):
         rules.issue(claims(Features=["Redundancy Zone"]), PEM)
     with pytest.raises(Error, match="unknown claims Expires; known are CustomerID"):
@@ -497,7 +497,7 @@ def test_what_is_no_time_is_refused(text):
 
 
 @given(
-    st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9998, 1, 1)),  # noqa: DTZ001
+    st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9998, 1, 1)),  # noqa: DTZ001  the zone is added
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
 )
 def test_times_are_read_as_the_standard_library_reads_them(moment, minutes):

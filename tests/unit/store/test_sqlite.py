@@ -492,7 +492,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(path):
     chance = random.Random(3)
     for _ in range(20):
         child = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path), os.path.dirname(__file__)],  # noqa: PTH120
+            [sys.executable, "-c", KILLED, str(path), os.path.dirname(__file__)],  # noqa: PTH120  a plain string for another process
             stdout=subprocess.PIPE,
         )
         for _ in range(chance.randrange(1, 200)):

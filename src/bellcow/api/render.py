@@ -1,0 +1,47 @@
+"""The bytes of an answer: the one place that writes a status line and its headers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from bellcow.api.message import Response
+
+_NO_BODY_STATUS: Final = frozenset({204, 304})
+_PLAIN: Final = (b"Content-Type", b"text/plain; charset=utf-8")
+
+
+def plain(status: int, text: str, *, close: bool = False) -> Response:
+    """An answer of one line of text, for what never reaches the app."""
+    return Response(status, [_PLAIN], text.encode(), close=close)
+
+
+def render(response: Response, date: bytes, *, head: bool, old: bool, close: bool) -> bytes:
+    """The bytes of an answer: all of it, or its head alone when it is a stream.
+
+    `head`: the request was HEAD. `old`: HTTP/1.0, which knows no chunks.
+    """
+    headers = response.headers
+    body = response.body
+    if response.stream is not None:
+        framing = b"" if old else b"Transfer-Encoding: chunked\r\n"
+        body = b""
+    elif response.status in _NO_BODY_STATUS:
+        headers = [pair for pair in headers if pair[0] != b"Content-Type"]
+        framing = body = b""
+    else:
+        framing = b"Content-Length: %d\r\n" % len(body)
+        if head:
+            body = b""
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise ValueError("a header value holds a line break")
+    return b"%bDate: %b\r\nVary: Accept-Encoding\r\n%b%b%b\r\n%b" % (
+        STATUS_LINE[response.status],
+        date,
+        lines,
+        framing,
+        b"Connection: close\r\n" if close else b"",
+        body,
+    )
