@@ -72,6 +72,7 @@ class GoType(_ParamType):
 
 
 BOOL = GoType("bool", values.parse_bool)
+INT = GoType("number", values.parse_int)
 UINT = GoType("number", values.parse_uint)
 DURATION = GoType("duration", values.parse_duration)
 

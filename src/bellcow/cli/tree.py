@@ -42,8 +42,14 @@ _RAFT = Branch(
     "See and change which servers are peers",
     "Shows the servers of the consensus configuration and changes it.",
     {
+        "_info": Leaf("raft_store:info", "", hidden=True),
+        "_logs": Leaf("raft_store:logs", "", hidden=True),
+        "_state": Leaf("raft_store:state", "", hidden=True),
+        "info": Leaf("raft_store:info", "Show how much a server keeps on its disk"),
         "list-peers": Leaf("operator_raft:list_peers", "List the peers, and which of them vote"),
+        "logs": Leaf("raft_store:logs", "Print what a server remembers of its commits"),
         "remove-peer": Leaf("operator_raft:remove_peer", "Remove a server from the peers"),
+        "state": Leaf("raft_store:state", "Print every object that a server keeps on its disk"),
         "transfer-leadership": Leaf(
             "operator_raft:transfer_leadership", "Hand the leadership to another voter"
         ),

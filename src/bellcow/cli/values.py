@@ -42,6 +42,14 @@ def parse_uint(text: str) -> int:
     return int(digits, base)
 
 
+def parse_int(text: str) -> int:
+    """A signed decimal number, with the error of Go's own integer flags."""
+    digits = text[1:] if text[:1] in {"-", "+"} else text
+    if not digits or len(digits) > 19 or not set(digits) <= set(_DIGITS[:10]):
+        raise ValueError("parse error")
+    return int(text)
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds of a Go duration."""
     from bellcow.wire import parse_duration as parse

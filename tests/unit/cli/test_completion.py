@@ -25,7 +25,7 @@ def complete(
 
 
 def test_the_commands_of_a_group_are_offered(complete: Callable[[str], list[str]]) -> None:
-    assert complete("nomad operator raft ") == ["list-peers", "remove-peer", "transfer-leadership"]
+    assert complete("nomad operator raft l") == ["list-peers", "logs"]
     assert complete("nomad op") == ["operator"]
     assert complete("nomad operator snapshot s") == ["save", "state"]
 

@@ -1,0 +1,118 @@
+"""`operator raft info|logs|state`: what a server keeps on its disk, read without the server.
+
+Nomad keeps a log there and these commands show it. Ours keeps the state itself: the commands have
+their names, flags and labels, and show what there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.cli import goflags
+from bellcow.cli.failure import CommandError, opening
+from bellcow.cli.goflags import INT, flag, one, switch
+from bellcow.cli.objects import by_table, to_text
+from bellcow.cli.output import note, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bellcow.store.protocol import Head, Key
+
+_PATH = one("path")
+_WHERE = (
+    "PATH is the data directory of a server, the directory server in it, or the file store.db "
+    "itself. The server may be stopped or run; nothing is changed."
+)
+
+
+@goflags.command(
+    f"Shows how much a server keeps on its disk, and of which index.\n\n{_WHERE}\n\n"
+    "The store holds the state and not a log: length counts objects, and the first index is that "
+    "of the last restore.",
+    takes=_PATH,
+)
+def info(*, words: tuple[str, ...]) -> None:
+    path = _file(words[0])
+    with _store(path) as (head, items):
+        count = sum(1 for _ in items)
+    rows = {"path": path, "length": count, "first index": head.floor, "last index": head.index}
+    say("\n".join(f"{f'{name}:':<13}{value}" for name, value in rows.items()))
+
+
+@goflags.command(
+    f"Prints what a server remembers of its commits, one JSON object a line.\n\n{_WHERE}\n\n"
+    "The store holds the state and not a log: of all commits it remembers the last.",
+    takes=_PATH,
+)
+@switch("pretty", "Indent the JSON.")
+def logs(*, pretty: bool, words: tuple[str, ...]) -> None:
+    with _store(_file(words[0])) as (head, _items):
+        pass
+    if head.commit:
+        line = msgspec.json.encode(_shown(head))
+        say((msgspec.json.format(line, indent=2) if pretty else line).decode())
+    note("This store keeps no log: it holds the state itself, and of its commits only the last.")
+
+
+@goflags.command(
+    f"Prints every object that a server keeps on its disk as JSON, by table.\n\n{_WHERE}\n\n"
+    "The secrets of tokens and the text of the license are left out unless -secrets is given.",
+    takes=_PATH,
+)
+@flag("last-index", "n", "The index wanted: only the present one is there.", kind=INT, default=0)
+@switch("secrets", "Print secrets too.")
+def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
+    with _store(_file(words[0])) as (head, items):
+        if last_index not in {0, head.index}:
+            raise CommandError(
+                f"This store keeps no log, so the state of another index cannot be rebuilt: "
+                f"-last-index can only be {head.index}, the present one"
+            )
+        tables = by_table(((*key, value) for key, value in items), secrets=secrets)
+    say(to_text({"Head": _shown(head), **tables}))
+
+
+def _file(given: str) -> Path:
+    path = Path(given)
+    try:
+        for each in (path, path / "store.db", path / "server/store.db"):
+            if each.is_file():
+                return each
+    except OSError as error:
+        raise CommandError(f"Error opening the store: {opening(error, error.filename)}") from error
+    # Nomad: scripts know this sentence, with the name of its file and not of ours.
+    raise CommandError(f"File raft.db not found in path {given}")
+
+
+@contextlib.contextmanager
+def _store(path: Path) -> Iterator[tuple[Head, Iterator[tuple[Key, bytes]]]]:
+    from bellcow.store import offline
+    from bellcow.store.protocol import StoreError
+
+    try:
+        with offline.opened(path) as held:
+            yield held
+    except StoreError as error:
+        raise CommandError(f"Error reading the store: {error}") from error
+
+
+def _shown(head: Head) -> dict[str, Any]:
+    from bellcow.wire import rfc3339
+
+    return {
+        "Index": head.index,
+        "Term": head.term,
+        "Time": rfc3339(head.time_ns) if head.time_ns else "",
+        "Leader": head.leader,
+        "Commit": head.commit,
+        "Previous": head.prev,
+        "Changes": head.ops,
+        "Floor": head.floor,
+        "Generation": head.gen,
+        "Epoch": head.epoch,
+    }
