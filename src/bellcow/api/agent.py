@@ -106,21 +106,31 @@ def list_client_servers(call: Call) -> None:
 
 
 @route("GET", f"{BASE}/health", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)
-def read_health(call: Call) -> Reply[dict[str, Any]]:
-    """Whether the server has a leader; answered at once, with the reason when it has none."""
+async def read_health(call: Call) -> Reply[dict[str, Any]]:
+    """Whether the server has a leader, and the reason when it has none."""
     asked = call.request.query.get("type", [])
     states: dict[str, str] = {}
     if "client" in asked:
         states["client"] = "client not enabled"
     if not asked or "server" in asked:
-        # Nomad: with `stale` the text differs.
-        why = "no leader" if call.stale else "No cluster leader"
-        states["server"] = "ok" if call.server.leadership.is_leader else why
+        states["server"] = await _leader_problem(call) or "ok"
     if all(text == "ok" for text in states.values()):
         return Reply({name: {"message": text, "ok": True} for name, text in states.items()})
     # Nomad: a failure is the same JSON labeled as text, its keys the other way round.
     shown = {name: {"ok": text == "ok", "message": text} for name, text in states.items()}
     return Reply(status=500, text=to_json(shown).decode())
+
+
+async def _leader_problem(call: Call) -> str:
+    """Why the server is of no use, "" when it is. Nomad: the text differs with `stale`."""
+    leadership = call.server.leadership
+    if call.stale:
+        return "" if leadership.is_leader else "no leader"
+    try:
+        await leadership.wait_for_leader()
+    except Error as error:
+        return error.message
+    return ""
 
 
 @route(
