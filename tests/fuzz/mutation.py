@@ -1,0 +1,76 @@
+"""Random damage to samples, for a number of seconds, from a seed. With atheris it may steer."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SLOW_S = 1.0
+SIZE_MAX = 20_000
+
+
+class Target(NamedTuple):
+    """What is fed, with what to begin, and which pieces mean something to it."""
+
+    check: Callable[[bytes], None]
+    samples: Sequence[bytes]
+    pieces: Sequence[bytes]
+
+
+def mutated(chance: random.Random, target: Target) -> bytes:
+    out = bytearray(chance.choice(target.samples))
+    for _ in range(chance.choice((1, 1, 2, 3, 8))):
+        place = chance.randrange(len(out) + 1)
+        match chance.randrange(6):
+            case 0:
+                out[place : place + 1] = bytes([chance.randrange(256)])
+            case 1:
+                del out[place : place + chance.randrange(1, 20)]
+            case 2:
+                out[place:place] = chance.choice(target.pieces)
+            case 3:
+                out[place:place] = chance.choice(target.pieces) * chance.randrange(1, 300)
+            case 4:
+                start = chance.randrange(len(out) + 1)
+                out[place:place] = out[start : start + chance.randrange(1, 40)]
+            case _:
+                out[place:] = chance.choice(target.samples)[chance.randrange(20) :]
+    return bytes(out[:SIZE_MAX])
+
+
+def run(target: Target, seconds: float, seed: int) -> int:
+    """How many inputs were tried. What breaks the target is printed, and raised."""
+    chance = random.Random(seed)
+    runs = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        data = mutated(chance, target)
+        began = time.process_time()
+        try:
+            target.check(data)
+        except BaseException:
+            print(f"seed {seed}, run {runs}, input {data!r}")
+            raise
+        if time.process_time() - began > SLOW_S:
+            raise AssertionError(f"seed {seed}, run {runs} is slow, input {data!r}")
+        runs += 1
+    return runs
+
+
+def main(target: Target) -> None:
+    """`FILE.py [SECONDS] [SEED]`, or `FILE.py atheris [OPTIONS OF LIBFUZZER]`."""
+    if sys.argv[1:2] == ["atheris"]:
+        import atheris
+
+        atheris.instrument_all()
+        atheris.Setup([sys.argv[0], *sys.argv[2:]], target.check)
+        atheris.Fuzz()
+        return
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 32)
+    print(f"{run(target, seconds, seed)} inputs, seed {seed}: no finding")
