@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.figure import Figure, at_most
 from bench.site import Options, pid_of, running_agent, running_reference
-from bench.wrk import Contender, Load, compare, mean_cpu_us, run, spelled
+from bench.wrk import Contender, Load, best_rate, compare, least_cpu_us, run, spelled
 
 if TYPE_CHECKING:
     from bench.wrk import Outcome
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FAST_GATE = at_most(0.7)
 TASK_GATE = at_most(1.6)
 PATH = "/v1/operator/scheduler/configuration"
-WARM_S = 1.0
+TURN_S = 1.0
 
 
 def measure(options: Options) -> list[Figure]:
@@ -33,9 +33,9 @@ def measure(options: Options) -> list[Figure]:
         contenders = [Contender(name="reference", load=Load(url=url, headers=header), pid=pid)]
         contenders += [Contender(name=n, load=load, pid=ours) for n, load in loads.items()]
         for each in contenders:
-            run(each.load, each.pid, 8, WARM_S)
+            run(each.load, each.pid, 8, TURN_S)
         for connections in options.connections:
-            outcomes = compare(contenders, connections, options.seconds)
+            outcomes = compare(contenders, connections, turns=options.turns, seconds=TURN_S)
             figures += _figures(outcomes, connections)
     return figures
 
@@ -52,14 +52,14 @@ def _figures(outcomes: dict[str, list[Outcome]], connections: int) -> list[Figur
     figures = [
         Figure(
             name=f"{text}, {where}",
-            value=mean_cpu_us(outcomes[name]) / mean_cpu_us(base),
+            value=least_cpu_us(outcomes[name]) / least_cpu_us(base),
             unit="x CPU",
             gate=gate,
             reference=f"{spelled(outcomes[name])} over {spelled(base)}",
         )
         for name, text, gate in described
     ]
-    rates = {name: sum(o.rate for o in each) / len(each) for name, each in outcomes.items()}
+    rates = {name: best_rate(each) for name, each in outcomes.items()}
     figures.append(
         Figure(
             name=f"fast-path GET rate, {where}",

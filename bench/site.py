@@ -32,6 +32,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return 1.0 if self.quick else 5.0
 
     @property
+    def turns(self) -> int:
+        return 2 if self.quick else 6
+
+    @property
     def connections(self) -> tuple[int, ...]:
         return (1, 64) if self.quick else (1, 8, 64, 256)
 

@@ -5,7 +5,6 @@ wrk's own text is never read.
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -16,8 +15,6 @@ import msgspec
 import psutil
 
 MARK = "JSON "
-REPEAT_ABOVE = 1.25  # two rounds further apart than this are measured again
-ROUNDS_MAX = 4
 
 _DONE = """
 done = function(summary, latency, requests)
@@ -123,34 +120,26 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    contenders: list[Contender], connections: int, seconds: float
+    contenders: list[Contender], connections: int, *, turns: int, seconds: float
 ) -> dict[str, list[Outcome]]:
-    """Rounds of all in turn: two, and more while two rounds of one differ by over a quarter."""
-    rounds: dict[str, list[Outcome]] = {each.name: [] for each in contenders}
-    for number in range(ROUNDS_MAX):
-        if number >= 2 and all(_agree(outcomes) for outcomes in rounds.values()):
-            break
+    """Load all in turn, and all again: short turns, so that what disturbs one disturbs all."""
+    outcomes: dict[str, list[Outcome]] = {each.name: [] for each in contenders}
+    for _ in range(turns):
         for each in contenders:
-            rounds[each.name].append(run(each.load, each.pid, connections, seconds))
-    return {name: list(closest(outcomes)) for name, outcomes in rounds.items()}
+            outcomes[each.name].append(run(each.load, each.pid, connections, seconds))
+    return outcomes
 
 
-def _agree(outcomes: list[Outcome]) -> bool:
-    low, high = (outcome.cpu_us for outcome in closest(outcomes))
-    return high <= low * REPEAT_ABOVE
+def least_cpu_us(outcomes: list[Outcome]) -> float:
+    """The turn that was disturbed least: noise only ever adds to the cost."""
+    return min(outcome.cpu_us for outcome in outcomes)
 
 
-def closest(outcomes: list[Outcome]) -> tuple[Outcome, Outcome]:
-    """The two rounds that agree best, the cheaper one first."""
-    ordered = sorted(outcomes, key=lambda outcome: outcome.cpu_us)
-    pairs = itertools.pairwise(ordered)
-    return min(pairs, key=lambda pair: pair[1].cpu_us / pair[0].cpu_us)
-
-
-def mean_cpu_us(outcomes: list[Outcome]) -> float:
-    return sum(outcome.cpu_us for outcome in outcomes) / len(outcomes)
+def best_rate(outcomes: list[Outcome]) -> float:
+    return max(outcome.rate for outcome in outcomes)
 
 
 def spelled(outcomes: list[Outcome]) -> str:
-    """The single values behind a mean."""
-    return " and ".join(f"{outcome.cpu_us:.1f}" for outcome in outcomes) + " us"
+    """The least cost, and the most, which tells how quiet the machine was."""
+    most = max(outcome.cpu_us for outcome in outcomes)
+    return f"{least_cpu_us(outcomes):.1f} us (to {most:.1f})"
