@@ -1,0 +1,393 @@
+"""The committer: batches, their answers, and every way in which a commit can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.sim.loop import simulate
+from tests.sim.store import Fault, no_fault, script
+from tests.sim.world import SimServer, World
+
+from bellcow.errors import Code, Error, invalid
+from bellcow.model.namespace import Namespace
+from bellcow.state.commands import put_namespace
+from bellcow.state.committer import COMMANDS_A_BATCH, QUEUE_LIMIT
+from bellcow.state.tables import NAMESPACES
+from bellcow.store.protocol import Fenced, Limits
+
+if TYPE_CHECKING:
+    from bellcow.state.draft import Draft
+
+
+@asynccontextmanager
+async def leading(limits: Limits | None = None):
+    async with World("a") as world:
+        server = await world.begin()
+        if limits is not None:
+            server.store.limits = limits
+        yield server
+
+
+def run(story, limits: Limits | None = None):
+    async def whole():
+        async with leading(limits) as server:
+            return await story(server)
+
+    return simulate(whole())
+
+
+def put(name: str, size: int = 0):
+    return put_namespace(Namespace(name=name, description="x" * size))
+
+
+async def outcome(server: SimServer, command) -> object:
+    """The index a command took, or the code of its refusal."""
+    try:
+        return (await server.committer.commit(command)).index
+    except Error as error:
+        return error.code
+
+
+async def outcomes(server: SimServer, *commands) -> list[object]:
+    return list(await asyncio.gather(*(outcome(server, each) for each in commands)))
+
+
+def names(server: SimServer) -> set[str]:
+    return set(server.tables.all(NAMESPACES)) - {"default"}
+
+
+def refuse(_draft: Draft) -> None:
+    raise invalid("no")
+
+
+# Batches
+
+
+def test_commands_that_come_together_are_one_commit():
+    async def story(server):
+        before = server.committer.commits
+        told = await outcomes(server, *(put(f"n{n}") for n in range(50)))
+        return told, server.committer.commits - before, len(names(server))
+
+    told, commits, count = run(story)
+    assert told == list(range(8, 58))
+    assert commits == 1
+    assert count == 50
+
+
+def test_batch_has_a_limit():
+    async def story(server):
+        before = server.committer.commits
+        await outcomes(server, *(put(f"n{n}") for n in range(COMMANDS_A_BATCH + 1)))
+        return server.committer.commits - before
+
+    assert run(story) == 2
+
+
+def test_answer_comes_when_memory_has_it():
+    async def story(server):
+        index = await outcome(server, put("a"))
+        return index == server.tables.index and names(server) == {"a"}
+
+    assert run(story)
+
+
+def test_refused_command_does_not_stop_the_others_of_its_batch():
+    async def story(server):
+        return await outcomes(server, put("a"), refuse, put("b"))
+
+    assert run(story) == [8, Code.INVALID, 9]
+
+
+def test_slip_in_a_command_does_not_stop_the_others_of_its_batch():
+    async def story(server):
+        told = await asyncio.gather(
+            server.committer.commit(put("a")),
+            server.committer.commit(lambda _draft: 1 // 0),
+            server.committer.commit(lambda draft: draft.put(NAMESPACES, "x", object())),
+            server.committer.commit(put("b")),
+            return_exceptions=True,
+        )
+        return [type(each).__name__ for each in told], names(server)
+
+    kinds, present = run(story)
+    assert kinds[1] == "ZeroDivisionError"
+    assert kinds[0] == kinds[3] == "Written"
+    assert kinds[2] != "Written"
+    assert present == {"a", "b"}
+
+
+def test_refusal_rests_on_the_batch_and_waits_for_its_commit():
+    """A refusal that an earlier command of the batch caused is not told if that is not done."""
+
+    def only_once(draft: Draft):
+        if draft.get(NAMESPACES, "a") is not None:
+            raise invalid("it is there")
+        return put("a")(draft)
+
+    async def story(server):
+        server.store.fault = script("commit", Fault.NO_SPACE)
+        return await outcomes(server, only_once, only_once)
+
+    assert run(story) == [Code.UNAVAILABLE, Code.UNAVAILABLE]
+
+
+def test_batch_that_changes_nothing_is_confirmed_and_takes_no_index():
+    async def story(server):
+        before = server.tables.index
+        told = await outcomes(server, refuse)
+        server.store.fault = script("confirm", Fault.UNAVAILABLE)
+        told += await outcomes(server, refuse)
+        return told, server.tables.index - before
+
+    assert run(story) == ([Code.INVALID, Code.UNAVAILABLE], 0)
+
+
+def test_batch_that_changes_nothing_is_not_answered_from_what_another_leader_has_replaced():
+    async def story(server):
+        server.store.fault = script("confirm", Fault.FENCED)
+        return await outcome(server, refuse)
+
+    assert run(story) is Code.NO_LEADER
+
+
+def test_write_of_a_client_that_has_gone_is_done_all_the_same():
+    async def story(server):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(outcome(server, put("a")))
+            await asyncio.sleep(0)
+            task.cancel()
+        await outcome(server, put("b"))
+        return names(server)
+
+    assert run(story) == {"a", "b"}
+
+
+# Limits
+
+
+def test_object_over_the_limit_is_refused_alone():
+    async def story(server):
+        return await outcomes(server, put("a"), put("big", 600), put("b"))
+
+    assert run(story, Limits(object_bytes=500)) == [8, Code.TOO_LARGE, 9]
+
+
+def test_command_that_no_commit_can_hold_is_refused_and_others_go_on():
+    """It was tried for ever once: it fitted no batch, and waited for the next."""
+
+    def many(draft: Draft):
+        for number in range(10):
+            put(f"m{number}", 100)(draft)
+
+    async def story(server):
+        return await outcomes(server, put("a"), many, put("b"))
+
+    assert run(story, Limits(max_bytes=1_000)) == [8, Code.TOO_LARGE, 9]
+    assert run(story, Limits(max_changes=5)) == [8, Code.TOO_LARGE, 9]
+
+
+def test_batch_is_cut_before_the_limits_of_the_store():
+    async def story(server):
+        before = server.committer.commits
+        told = await outcomes(server, *(put(f"n{n}", 200) for n in range(10)))
+        return told, server.committer.commits - before
+
+    told, commits = run(story, Limits(max_bytes=1_500))
+    assert told == list(range(8, 18))
+    assert 2 <= commits < 10
+
+
+def test_too_many_waiting_writes_are_refused():
+    async def story(server):
+        async with server.committer.hold():
+            pass
+        told = await outcomes(server, *(put("a") for _ in range(QUEUE_LIMIT + 1)))
+        return told.count(Code.TOO_MANY)
+
+    assert run(story) == 1
+
+
+# What can go wrong with a commit
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "present"),
+    [
+        (Fault.NO_SPACE, Code.UNAVAILABLE, set()),
+        (Fault.UNAVAILABLE, Code.UNAVAILABLE, set()),
+        (Fault.FENCED, Code.NO_LEADER, set()),
+        (Fault.UNKNOWN_NOT_DONE, Code.UNAVAILABLE, set()),
+        (Fault.UNKNOWN_DONE, 8, {"a"}),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_client_is_told_what_became_of_its_write(fault, told, present):
+    async def story(server):
+        server.store.fault = script("commit", fault)
+        answer = await outcome(server, put("a"))
+        await asyncio.sleep(1)
+        return answer, names(server)
+
+    assert run(story) == (told, present)
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_SPACE, Fault.UNAVAILABLE])
+def test_leadership_survives_a_refused_commit(fault):
+    async def story(server):
+        server.store.fault = script("commit", fault)
+        first = await outcome(server, put("a"))
+        return first, await outcome(server, put("b")), server.saw("leadership_lost")
+
+    assert run(story) == (Code.UNAVAILABLE, 8, 0)
+
+
+@pytest.mark.parametrize("fault", [Fault.FENCED, Fault.UNKNOWN_DONE, Fault.UNKNOWN_NOT_DONE])
+def test_leadership_ends_where_the_claim_is_in_doubt(fault):
+    async def story(server):
+        server.store.fault = script("commit", fault)
+        await outcome(server, put("a"))
+        await asyncio.sleep(0.01)
+        return server.saw("leadership_lost")
+
+    assert run(story) == 1
+
+
+def test_full_disk_is_said_once_until_there_is_room_again():
+    async def story(server):
+        full = (Fault.NO_SPACE, Fault.NO_SPACE, None, Fault.NO_SPACE)
+        server.store.fault = script("commit", *full)
+        for name in "abcd":
+            await outcome(server, put(name))
+        return server.saw("no_space")
+
+    assert run(story) == 2
+
+
+def test_memory_that_does_not_follow_leaves_the_outcome_open_and_not_the_process_dead():
+    """The commit is done; the mirror hears of nothing for longer than anyone waits."""
+
+    async def story(server):
+        server.store.lose = 1
+        server.store.fault = script("load", *[Fault.UNAVAILABLE] * 70)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(outcome(server, put("a")))
+            await asyncio.sleep(6)
+            server.store.fault = no_fault
+            await asyncio.sleep(3)
+        return task.result(), await outcome(server, put("b")), names(server)
+
+    told, after, present = run(story)
+    assert told in {8, Code.UNKNOWN_OUTCOME}
+    assert after in {9, 10, 11}
+    assert present == {"a", "b"}
+
+
+# Leadership
+
+
+def test_write_without_leadership_is_refused():
+    async def story(server):
+        server.peers.votes.elect(None)
+        await asyncio.sleep(0.2)
+        return await outcome(server, put("a"))
+
+    assert run(story) is Code.NO_LEADER
+
+
+def test_waiting_writes_are_refused_when_leadership_ends():
+    async def story(server):
+        async with asyncio.TaskGroup() as group:
+            async with server.committer.turn():
+                task = group.create_task(outcome(server, put("a")))
+                await asyncio.sleep(0)
+                server.committer.depose(Fenced("another leads"))
+            return await task, names(server)
+
+    assert run(story) == (Code.NO_LEADER, set())
+
+
+# Holding writes back
+
+
+def test_writes_wait_while_they_are_held_back():
+    async def story(server):
+        async with asyncio.TaskGroup() as group:
+            async with server.committer.hold():
+                task = group.create_task(outcome(server, put("a")))
+                await asyncio.sleep(4)
+                assert not task.done()
+            return await task
+
+    assert run(story) == 8
+
+
+def test_writes_held_back_for_five_seconds_are_refused():
+    async def story(server):
+        began = asyncio.get_running_loop().time()
+        async with server.committer.hold():
+            told = await outcome(server, put("a"))
+        return told, asyncio.get_running_loop().time() - began
+
+    assert run(story) == (Code.UNAVAILABLE, pytest.approx(5.0))
+
+
+def test_writes_queued_before_are_done_before():
+    async def story(server):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(outcome(server, put("a")))
+            await asyncio.sleep(0)
+            async with server.committer.hold():
+                return task.done() or names(server) == {"a"}
+
+    assert run(story)
+
+
+def test_write_held_back_is_refused_when_leadership_ends_meanwhile():
+    """It was queued for nobody once, and never answered."""
+
+    async def story(server):
+        async with asyncio.TaskGroup() as group:
+            async with server.committer.hold():
+                task = group.create_task(outcome(server, put("a")))
+                await asyncio.sleep(0)
+                server.peers.votes.elect(None)
+                await asyncio.sleep(1)
+            return await task
+
+    assert run(story) is Code.NO_LEADER
+
+
+def test_canceled_advance_renews_the_claim():
+    """A restore whose client goes away in the middle of its commit."""
+
+    async def advance(server):
+        committer = server.committer
+        async with committer.hold():
+            head = committer.next_head(committer.known, index=committer.known.index + 1, ops=0)
+            await committer.advance(head, {})
+
+    async def story(server):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(advance(server))
+            await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.sleep(0.01)
+        return await server.write(put("a")), server.saw("leadership_lost")
+
+    written, lost = run(story)
+    assert written.updated
+    assert lost == 1
+
+
+def test_time_of_a_commit_is_told():
+    async def story(server):
+        told: list[float] = []
+        server.committer.on_commit = told.append
+        await outcome(server, put("a"))
+        return len(told), server.committer.commands > 0
+
+    assert run(story) == (1, True)

@@ -1,0 +1,212 @@
+"""The mirror: memory follows the store, whatever becomes of the commits on their way."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from tests.sim.loop import simulate
+from tests.sim.store import Disk, Fault, MemoryStore, script
+from tests.sim.world import LossyStore
+
+from bellcow.model.namespace import Namespace
+from bellcow.state.mirror import Mirror
+from bellcow.state.tables import NAMESPACES, Tables
+from bellcow.state.waiting import Waiting
+from bellcow.store.protocol import Unknown
+from bellcow.wire import to_msgpack
+
+
+class Seen:
+    """A mirror that runs, its memory, and the disk below it."""
+
+    def __init__(self) -> None:
+        self.disk = Disk()
+        self.client = MemoryStore(self.disk)
+        self.store = LossyStore(self.disk)
+        self.tables = Tables()
+        self.waiting = Waiting()
+        self.mirror = Mirror(self.store, self.tables, self.waiting)
+
+    async def put(self, *names: str, **fields: object):
+        """Commit namespaces, as another server would."""
+        known = self.disk.head
+        index = known.index + 1
+        changes = {
+            ("namespaces", name): to_msgpack(Namespace(name=name, modify_index=index))
+            for name in names
+        }
+        head = msgspec.structs.replace(
+            known, index=index, commit=f"c{index}", prev=known.commit, ops=len(changes)
+        )
+        return await self.client.commit(known, msgspec.structs.replace(head, **fields), changes)
+
+    def names(self) -> set[str]:
+        return set(self.tables.all(NAMESPACES))
+
+
+@asynccontextmanager
+async def following():
+    seen = Seen()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(seen.mirror.run())
+        await seen.mirror.loaded.wait()
+        yield seen
+        task.cancel()
+
+
+def run(story):
+    async def whole():
+        async with following() as seen:
+            return await story(seen)
+
+    return simulate(whole())
+
+
+def test_commit_is_seen_and_wakes_those_who_wait():
+    async def story(seen):
+        woken = asyncio.Event()
+        woken.wake = woken.set
+        seen.waiting.add(["namespaces"], woken)
+        head = await seen.put("a")
+        await seen.mirror.reached(1)
+        await woken.wait()
+        return seen.names(), seen.tables.head == head
+
+    assert run(story) == ({"a"}, True)
+
+
+def test_store_is_loaded_before_anything_is_followed():
+    async def story():
+        seen = Seen()
+        await seen.put("a")
+        await seen.put("b")
+        seen.disk.forget(2)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(seen.mirror.run())
+            await seen.mirror.reached(2)
+            task.cancel()
+        return seen.names()
+
+    assert simulate(story()) == {"a", "b"}
+
+
+def test_lost_commit_is_noticed_at_the_next_one():
+    async def story(seen):
+        seen.store.lose = 1
+        await seen.put("a")
+        await seen.put("b")
+        await asyncio.sleep(0.01)
+        return seen.names()
+
+    assert run(story) == {"a", "b"}
+
+
+def test_last_commit_lost_is_noticed_by_who_waits_for_it_after_a_second():
+    async def story(seen):
+        seen.store.lose = 1
+        await seen.put("a")
+        began = asyncio.get_running_loop().time()
+        await seen.mirror.reached(1)
+        return seen.names(), asyncio.get_running_loop().time() - began
+
+    names, seconds = run(story)
+    assert names == {"a"}
+    assert 1.0 <= seconds < 1.2
+
+
+def test_who_waits_for_what_never_comes_is_told_after_five_seconds():
+    async def story(seen):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Unknown, match="memory has not reached index 9 within 5 s"):
+            await seen.mirror.reached(9)
+        return asyncio.get_running_loop().time() - began
+
+    assert run(story) == 5.0
+
+
+def test_who_waits_for_what_is_there_does_not_wait():
+    async def story(seen):
+        await seen.put("a")
+        await seen.mirror.reached(1)
+        began = asyncio.get_running_loop().time()
+        await seen.mirror.reached(1)
+        return asyncio.get_running_loop().time() - began
+
+    assert run(story) == 0.0
+
+
+def test_another_generation_is_loaded_whole():
+    async def story(seen):
+        await seen.put("a")
+        known = seen.disk.head
+        row = to_msgpack(Namespace(name="b", modify_index=1))
+        await seen.client.stage(known, 1, [(("namespaces", "b"), row)])
+        await seen.put(gen=1, gens=1, floor=2)
+        await seen.mirror.reached(2)
+        return seen.names(), seen.tables.table_index(NAMESPACES)
+
+    assert run(story) == ({"b"}, 2)
+
+
+def test_copy_with_a_lower_index_is_not_taken():
+    async def story(seen):
+        await seen.put("a")
+        await seen.mirror.reached(1)
+        older = Disk()
+        seen.store.disk = older
+        seen.disk.forget(1)
+        seen.store.lose = 1
+        await seen.put("b")
+        seen.disk.wake()
+        await asyncio.sleep(3)
+        return seen.names(), seen.tables.index
+
+    assert run(story) == ({"a"}, 1)
+
+
+def test_store_that_cannot_be_loaded_is_tried_again():
+    async def story():
+        seen = Seen()
+        seen.store.fault = script("load", Fault.UNAVAILABLE, Fault.UNAVAILABLE)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(seen.mirror.run())
+            await seen.mirror.loaded.wait()
+            task.cancel()
+        return asyncio.get_running_loop().time()
+
+    assert simulate(story()) == pytest.approx(0.2)
+
+
+def test_follower_of_a_head_is_told_when_it_comes():
+    async def story(seen):
+        known = await seen.put("a")
+        future = seen.mirror.follower_of(known, 5)
+        head = await seen.put("b")
+        assert await future == head
+        assert await seen.mirror.follower_of(known, 5) == head  # also afterwards
+        return True
+
+    assert run(story)
+
+
+def test_follower_is_found_though_others_came_after_it():
+    async def story(seen):
+        first = await seen.put("a")
+        second = await seen.put("b")
+        await seen.put("c")
+        await seen.mirror.reached(3)
+        return await seen.mirror.follower_of(first, 5) == second
+
+    assert run(story)
+
+
+def test_nobody_knows_the_follower_of_a_head_after_the_time_is_over():
+    async def story(seen):
+        head = await seen.put("a")
+        follower = await seen.mirror.follower_of(head, 5)
+        return follower, asyncio.get_running_loop().time()
+
+    assert run(story) == (None, 5.0)

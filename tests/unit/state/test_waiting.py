@@ -1,0 +1,112 @@
+"""Who is woken, when, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.sim.loop import simulate
+
+from bellcow.state.waiting import SLICE, Waiting
+
+
+class Sleeper:
+    def __init__(self, waiting: Waiting | None = None) -> None:
+        self.woken = 0
+        self._again = waiting
+
+    def wake(self) -> None:
+        self.woken += 1
+        if self._again is not None:
+            self._again.add(["a"], self)
+
+
+def run(story):
+    async def whole():
+        return await story(Waiting())
+
+    return simulate(whole())
+
+
+def test_only_those_who_wait_for_the_table_are_woken():
+    async def story(waiting):
+        one, other = Sleeper(), Sleeper()
+        waiting.add(["a"], one)
+        waiting.add(["b"], other)
+        waiting.wake(["a"])
+        await asyncio.sleep(0)
+        return one.woken, other.woken, len(waiting)
+
+    assert run(story) == (1, 0, 1)
+
+
+def test_one_who_waits_for_two_tables_is_woken_once():
+    async def story(waiting):
+        sleeper = Sleeper()
+        waiting.add(["a", "b"], sleeper)
+        waiting.wake(["a", "b"])
+        waiting.wake(["b"])
+        await asyncio.sleep(0)
+        return sleeper.woken, len(waiting)
+
+    assert run(story) == (1, 0)
+
+
+def test_one_who_is_woken_does_not_wait_for_other_tables_any_more():
+    async def story(waiting):
+        sleeper = Sleeper()
+        waiting.add(["a", "b"], sleeper)
+        waiting.wake(["a"])
+        await asyncio.sleep(0)
+        waiting.wake(["b"])
+        await asyncio.sleep(0)
+        return sleeper.woken
+
+    assert run(story) == 1
+
+
+def test_one_who_has_gone_is_not_woken():
+    async def story(waiting):
+        sleeper = Sleeper()
+        waiting.add(["a"], sleeper)
+        waiting.discard(["a", "never"], sleeper)
+        waiting.wake(["a"])
+        await asyncio.sleep(0)
+        return sleeper.woken
+
+    assert run(story) == 0
+
+
+def test_one_who_waits_again_when_woken_is_woken_by_the_next_change():
+    async def story(waiting):
+        sleeper = Sleeper(waiting)
+        waiting.add(["a"], sleeper)
+        for _ in range(3):
+            waiting.wake(["a"])
+            await asyncio.sleep(0)
+        return sleeper.woken, len(waiting)
+
+    assert run(story) == (3, 1)
+
+
+def test_many_are_woken_in_slices_with_turns_of_the_loop_between():
+    async def story(waiting):
+        sleepers = [Sleeper() for _ in range(3 * SLICE)]
+        for sleeper in sleepers:
+            waiting.add(["a"], sleeper)
+        waiting.wake_all()
+        seen = []
+        for _ in range(3):
+            await asyncio.sleep(0)
+            seen.append(sum(sleeper.woken for sleeper in sleepers))
+        return seen
+
+    assert run(story) == [SLICE, 2 * SLICE, 3 * SLICE]
+
+
+def test_waking_nobody_is_no_error():
+    async def story(waiting):
+        waiting.wake(["a"])
+        waiting.wake_all()
+        return len(waiting)
+
+    assert run(story) == 0
