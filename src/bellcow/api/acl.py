@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +17,7 @@ from bellcow.acl.policy import (
     validate_policy,
 )
 from bellcow.acl.tokens import ANONYMOUS_POLICY
-from bellcow.api.call import Call, Reply
+from bellcow.api.call import UUID, UUID_CHARS, Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.clock import new_uuid
 from bellcow.errors import Code, denied, invalid, refused
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from bellcow.state.tables import Tables
 
 BASE = "/v1/acl"
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 RESET_FILE = "acl-bootstrap-reset"
 RESET_DIGITS = 20
 # Nomad: a bad body is a plain failure here.
@@ -320,7 +318,7 @@ def _named(tail: str, missing: str) -> str:
 
 def _accessor(tail: str) -> str:
     accessor = _named(tail, "Missing Token Accessor")
-    if len(accessor) != len("00000000-0000-0000-0000-000000000000"):
+    if len(accessor) != UUID_CHARS:
         # Nomad: the text speaks of the index of its store.
         raise refused("acl token lookup failed: index error: UUID must be 36 characters")
     return accessor

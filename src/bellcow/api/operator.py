@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from bellcow.acl.policy import Need
-from bellcow.api.call import Call, Reply
+from bellcow.api.call import UUID, UUID_CHARS, Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.cluster.servers import check_removal, describe, find_server, is_ip_and_port
 from bellcow.errors import Code, Error, invalid, not_found, refused
@@ -29,8 +28,6 @@ from bellcow.state.tables import AUTOPILOT, RAFT, SCHEDULER
 from bellcow.wire import to_json
 
 BASE = "/v1/operator"
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-UUID_CHARS = 36
 
 
 # Consensus
