@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import signal
 import socket
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from bellcow.etcd.process import Member
 from bellcow.etcd.version import CannotRun, find_program, read_version
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator
 
 START_S = 30.0

@@ -82,6 +82,7 @@ class Disk:
 
     def __init__(self, history: int = 1_024) -> None:
         self.head = NO_HEAD
+        self.term = 1  # of the consensus, for `confirm_in_term`
         self.objects: dict[int, dict[Key, bytes]] = {}
         self.log: list[Change] = []
         self.forgotten = 0  # commits that are no longer in the log
@@ -167,6 +168,9 @@ class MemoryStore:
     async def confirm(self) -> Head:
         await self._enter("confirm")
         return self.disk.head
+
+    async def confirm_in_term(self) -> tuple[Head, int]:
+        return await self.confirm(), self.disk.term
 
     async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
         if head.prev != known.commit or head.ops != len(changes):

@@ -17,7 +17,7 @@ from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.flags import SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
 SOCKET_BYTES = 107  # of the path, the kernel's limit
@@ -97,11 +97,18 @@ def _serialized(message: Any) -> bytes:
     return raw
 
 
+async def _only(request: Q) -> AsyncIterator[Q]:
+    """One request, and no end after it: etcd would take that for the end of the watch."""
+    yield request
+    await asyncio.Event().wait()
+
+
 class Client:
     """etcd's methods, as far as we use them. Made by `open_client`."""
 
     def __init__(self, channel: Any) -> None:
         self.closed = False
+        self._watches: set[Any] = set()
         self.range: _Call[pb.RangeRequest, pb.RangeResponse] = _Call(
             self, channel, "KV/Range", pb.RangeResponse, READ_S
         )
@@ -144,17 +151,24 @@ class Client:
             response_deserializer=pb.WatchResponse.FromString,
         )
 
-    async def watch(self, create: pb.WatchCreateRequest) -> AsyncIterator[pb.WatchResponse]:
+    async def watch(self, create: pb.WatchCreateRequest) -> AsyncGenerator[pb.WatchResponse, None]:
         """What one watch tells, until the stream ends; an end without a reason fails too."""
         with self.translated():
-            call = self._watch(metadata=_HAS_LEADER)
+            # An iterator, as a call's own `write` never returns if the call ends before it began.
+            call = self._watch(_only(pb.WatchRequest(create_request=create)), metadata=_HAS_LEADER)
+            self._watches.add(call)
             try:
-                await call.write(pb.WatchRequest(create_request=create))
                 while (answer := await call.read()) is not grpc.aio.EOF:
                     yield answer
             finally:
+                self._watches.discard(call)
                 call.cancel()
         raise CallFailed("UNAVAILABLE", "the watch ended")
+
+    def end_watches(self) -> None:
+        """End all watches at once; who reads them gets CallFailed."""
+        for call in tuple(self._watches):
+            call.cancel()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -165,8 +179,8 @@ class Client:
         except grpc.aio.AioRpcError as error:
             raise CallFailed(error.code().name, error.details() or "") from error
         except asyncio.CancelledError as error:
-            # gRPC cancels its calls when the channel closes. That is not a wish of our caller's.
+            # gRPC ends calls of its own in the same way. That is not a wish of our caller's.
             task = asyncio.current_task()
-            if self.closed and task is not None and not task.cancelling():
-                raise CallFailed("CANCELLED", "the client was closed") from error
-            raise
+            if task is not None and task.cancelling():
+                raise
+            raise CallFailed("CANCELLED", "the call was ended") from error

@@ -74,6 +74,14 @@ class Unavailable(StoreError):
     """Certainly not done; may work later."""
 
 
+class NotLeader(StoreError):
+    """Only the member that leads the consensus can do this; nothing was done."""
+
+
+class Busy(StoreError):
+    """Something else must happen first, and it will; nothing was done, so ask again soon."""
+
+
 class TooLarge(StoreError):
     """Over a limit of `Limits`; nothing was done."""
 
@@ -99,6 +107,9 @@ class Store(Protocol):
 
     async def confirm(self) -> Head:
         """The newest head, linearizable. Raises Unavailable."""
+
+    async def confirm_in_term(self) -> tuple[Head, int]:
+        """The newest head, and the term of the consensus (not of the claim) that confirmed it."""
 
     async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
         """If `known` is the head, replace it by `head` and apply `changes` to its generation.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from bellcow import wire
+from bellcow.store.checks import check_chain, check_limits, check_unseen
 from bellcow.store.protocol import (
     NO_HEAD,
     Change,
@@ -31,7 +32,6 @@ from bellcow.store.protocol import (
     NoSpace,
     Reload,
     StoreError,
-    TooLarge,
     Unavailable,
     Unknown,
 )
@@ -120,9 +120,12 @@ class SqliteStore:
             raise Unavailable("the store is closed")
         return self._feed.head
 
+    async def confirm_in_term(self) -> tuple[Head, int]:
+        return await self.confirm(), self._files.starts
+
     async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
-        _check_chain(known, head, changes)
-        _check_limits(self.limits, changes.items())
+        check_chain(known, head, changes)
+        check_limits(self.limits, changes.items())
         change = Change(head, dict(changes))
         await self._work(lambda: self._commit(known, change))
         return head
@@ -137,17 +140,17 @@ class SqliteStore:
             yield change
 
     async def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
-        _check_unseen(known, gen)
+        check_unseen(known, gen)
 
         def work() -> None:
             chunk = list(items)
-            _check_limits(self.limits, chunk)
+            check_limits(self.limits, chunk)
             self._files.stage(known, gen, chunk)
 
         await self._work(work)
 
     async def drop(self, known: Head, gen: int) -> bool:
-        _check_unseen(known, gen)
+        check_unseen(known, gen)
         return await self._work(lambda: self._files.drop(known, gen))
 
     async def close(self) -> None:
@@ -162,33 +165,6 @@ class SqliteStore:
         if self._closed:
             raise Unavailable("the store is closed")
         return await self._loop.run_in_executor(self._worker, work)
-
-
-def _check_chain(known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> None:
-    if head.prev != known.commit or head.ops != len(changes):
-        raise ValueError("head.prev must be known.commit and head.ops the number of changes")
-    if not head.commit or head.commit == known.commit:
-        raise ValueError("head.commit must be a new id")
-
-
-def _check_unseen(known: Head, gen: int) -> None:
-    if gen == known.gen:
-        raise ValueError(f"generation {gen} is the truth: it changes by commits only")
-
-
-def _check_limits(limits: Limits, items: Iterable[tuple[Key, bytes | None]]) -> None:
-    count = 0
-    total = 0
-    for (table, name), value in items:
-        count += 1
-        size = len(value) if value is not None else 0
-        total += size + len(table) + len(name)
-        if size > limits.object_bytes:
-            raise TooLarge(f"{table} {name[:64]}: {size} bytes, at most {limits.object_bytes}")
-    if count > limits.max_changes:
-        raise TooLarge(f"{count} changes in one commit, at most {limits.max_changes}")
-    if total > limits.max_bytes:
-        raise TooLarge(f"{total} bytes in one commit, at most {limits.max_bytes}")
 
 
 class _Feed:

@@ -1,0 +1,54 @@
+"""What a failed call to etcd means for the one who made it: certainly not done, or not known.
+
+A table over etcd's words, so that it can be read as one. A wrong "not done" would lose a write, so
+whatever is not listed here is "not known" for a write.
+"""
+
+from __future__ import annotations
+
+from bellcow.store.protocol import (
+    Busy,
+    Corrupt,
+    NoSpace,
+    NotLeader,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    Unknown,
+)
+
+# The first entry whose words are in etcd's text counts, whatever was asked.
+_BY_TEXT: tuple[tuple[str, type[StoreError]], ...] = (
+    ("rpc not supported for learner", Unavailable),
+    ("no leader", Unavailable),
+    ("too many learner members", Busy),
+    ("in sync with leader", Busy),
+    ("not leader", NotLeader),
+    ("space exceeded", NoSpace),
+    ("too many operations", TooLarge),
+    ("request is too large", TooLarge),
+    ("message larger than max", TooLarge),
+    ("corrupt", Corrupt),
+)
+# etcd answers with these before it proposes anything.
+_REFUSED = {
+    "FAILED_PRECONDITION",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "OUT_OF_RANGE",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "UNAUTHENTICATED",
+    "UNIMPLEMENTED",
+}
+
+
+def refusal(code: str, details: str, *, write: bool) -> StoreError:
+    """The error to raise for gRPC's `code` and etcd's `details`."""
+    text = f"etcd: {details or 'no reason given'} ({code})"
+    for words, kind in _BY_TEXT:
+        if words in details:
+            return kind(text)
+    if write and code not in _REFUSED:
+        return Unknown(text)
+    return Unavailable(text)
