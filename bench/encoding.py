@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from isal import isal_zlib
 
 from bellcow.clock import SystemClock
 from bellcow.snapshot import save
@@ -19,14 +21,18 @@ from bellcow.wire import to_msgpack
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOPS = 3
+LOOPS = 7
 
 
 class Encoding(msgspec.Struct, frozen=True, kw_only=True):
-    """Objects a second, without a server: encoded only, and saved to an archive."""
+    """Objects a second, without a server: encoded; packed, which no archive can do without; saved.
+
+    Packed means encoded, digested and compressed in one piece, with nothing around the objects.
+    """
 
     objects: int
     encoded_per_s: float
+    packed_per_s: float
     saved_per_s: float
 
 
@@ -58,6 +64,13 @@ def main(path: Path) -> None:
         for row in rows:
             to_msgpack(row)
 
+    def pack() -> None:
+        everything = b"".join(map(to_msgpack, rows))
+        hashlib.sha256(everything).digest()
+        compressor = isal_zlib.compressobj(level=1, wbits=31)
+        compressor.compress(everything)
+        compressor.flush()
+
     def archive() -> None:
         moment = save.take(tables, SystemClock())
         save.write_file(moment, path.parent)[0].close()
@@ -65,6 +78,7 @@ def main(path: Path) -> None:
     encoding = Encoding(
         objects=len(rows),
         encoded_per_s=len(rows) / _best(encode),
+        packed_per_s=len(rows) / _best(pack),
         saved_per_s=len(rows) / _best(archive),
     )
     print(msgspec.json.encode(encoding).decode())
