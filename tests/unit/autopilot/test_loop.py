@@ -1,0 +1,164 @@
+"""The loop around the rules: when it looks, what it remembers, what it says."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from tests.sim.clock import VirtualClock
+from tests.sim.loop import simulate
+from tests.sim.world import World, configuration
+
+from bellcow.autopilot.loop import ROUND_S, Autopilot
+from bellcow.autopilot.rules import Contact
+from bellcow.model.agent import Member
+from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
+from bellcow.state.commands import put_setting
+from bellcow.state.tables import AUTOPILOT, Tables, with_indexes
+from bellcow.store.protocol import Head
+from bellcow.wire import Duration, to_msgpack
+
+
+class Contacts:
+    """Two servers; `b` may fall silent."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self.silent = False
+        self.tags = {"build": "1.0.18"}
+
+    def members_by_id(self):
+        return {
+            name: Member(
+                addr="127.0.0.1", name=f"{name}.global", port=1, status="alive", tags=self.tags
+            )
+            for name in "ab"
+        }
+
+    async def contacts(self, server_ids):
+        await asyncio.sleep(0)
+        head = self._tables.head
+        answer = Contact(last_contact=Duration(0), last_term=head.term, last_index=head.index)
+        return {each: answer for each in server_ids if each == "a" or not self.silent}
+
+
+class Loop:
+    def __init__(self) -> None:
+        self.tables = Tables()
+        row = to_msgpack(with_indexes(configuration(("a", "b")), 2, 2))
+        self.tables.apply(Head(index=7, term=1), {("raft_configuration", "-"): row})
+        self.contacts = Contacts(self.tables)
+        self.events: list[str] = []
+        self.autopilot = Autopilot(
+            self.tables,
+            self.contacts,
+            VirtualClock(),
+            "a",
+            lambda name, **_: self.events.append(name),
+        )
+
+
+def test_there_is_no_health_before_the_first_round():
+    assert Loop().autopilot.health == ClusterHealth()
+    assert ClusterHealth().servers is None
+    assert not ClusterHealth().healthy
+
+
+def test_round_finds_the_health_of_all_servers():
+    async def story():
+        loop = Loop()
+        await loop.autopilot.round()
+        return loop.autopilot.health
+
+    health = simulate(story())
+    assert health.healthy
+    assert [server.id for server in health.servers] == ["a", "b"]
+    assert health.leader == "a"
+
+
+def test_change_is_said_once_for_the_server_and_once_for_the_cluster():
+    async def story():
+        loop = Loop()
+        for silent in (False, True, True, False):
+            loop.contacts.silent = silent
+            await loop.autopilot.round()
+        return loop.events
+
+    assert simulate(story()) == ["health_changed", "cluster_health_changed"] * 2
+
+
+def test_member_without_a_build_is_shown_without_a_version():
+    async def story():
+        loop = Loop()
+        loop.contacts.tags = {}
+        await loop.autopilot.round()
+        return loop.autopilot.health.servers[0].version
+
+    assert simulate(story()) == ""
+
+
+def test_rounds_are_two_seconds_apart_and_health_ends_with_leadership():
+    async def story():
+        loop = Loop()
+        seen = []
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(loop.autopilot.run())
+            for _ in range(3):
+                await asyncio.sleep(ROUND_S - 0.1 if not seen else ROUND_S)
+                seen.append(len(loop.events))
+                loop.contacts.silent = not loop.contacts.silent
+            task.cancel()
+        return seen, loop.autopilot.health
+
+    seen, health = simulate(story())
+    assert seen == [0, 2, 4]
+    assert health == ClusterHealth()
+
+
+def test_new_leadership_remembers_nothing():
+    async def story():
+        loop = Loop()
+        await loop.autopilot.round()
+        await asyncio.sleep(30)
+        loop.autopilot.begin_anew()
+        assert loop.autopilot.health.servers is None
+        await loop.autopilot.round()
+        return loop.autopilot.health.servers[0].stable_since, loop.events
+
+    assert simulate(story()) == ("2027-01-15T08:00:30Z", [])
+
+
+def test_configuration_counts_from_the_next_round_on():
+    async def story():
+        async with World("a", "b") as world:
+            leader = await world.begin()
+            world.contact_ms["b"] = 300
+            await asyncio.sleep(ROUND_S + 0.1)
+            before = leader.autopilot.health.healthy
+            wide = AutopilotConfiguration(last_contact_threshold=Duration.parse("1s"))
+            await leader.write(put_setting(AUTOPILOT, wide))
+            await asyncio.sleep(ROUND_S)
+            return before, leader.autopilot.health.healthy
+
+    assert simulate(story()) == (False, True)
+
+
+def test_day_of_rounds_is_simulated_in_no_time():
+    async def story():
+        loop = Loop()
+        rounds = 0
+        real = loop.contacts.contacts
+
+        async def counted(server_ids):
+            nonlocal rounds
+            rounds += 1
+            return await real(server_ids)
+
+        loop.contacts.contacts = counted
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(loop.autopilot.run())
+            await asyncio.sleep(24 * 3_600)
+            task.cancel()
+        return rounds, msgspec.structs.asdict(loop.tables.head)["index"]
+
+    assert simulate(story()) == (43_200, 7)

@@ -1,0 +1,256 @@
+"""Autopilot's rules, one row each, and what holds whatever the inputs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bellcow.autopilot.rules import (
+    Contact,
+    Facts,
+    Found,
+    Inputs,
+    failure_tolerance,
+    is_healthy,
+    observe,
+)
+from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.raft import RaftServer
+from bellcow.wire import NS_PER_S, Duration
+
+MS = 1_000_000
+NOW = 1_800_000_000 * NS_PER_S
+
+
+def facts(server_id: str = "a", *, voter: bool = True, **fields: object) -> Facts:
+    """A server in the best of health, but for `fields`."""
+    contact = {"last_contact": Duration(50 * MS), "last_term": 3, "last_index": 1_000}
+    contact |= {name: fields.pop(name) for name in list(fields) if name in contact}
+    server = RaftServer(
+        id=server_id, address=f"{server_id}:4647", name=f"{server_id}.global", voter=voter
+    )
+    good = Facts(server=server, serf_status="alive", version="1.0.18", contact=Contact(**contact))
+    return msgspec.structs.replace(good, **fields)
+
+
+def inputs(*servers: Facts, now_ns: int = NOW, **fields: object) -> Inputs:
+    given = Inputs(
+        now_ns=now_ns,
+        leader_id="a",
+        leader_term=3,
+        leader_index=1_000,
+        configuration=AutopilotConfiguration(),
+        servers=servers,
+    )
+    return msgspec.structs.replace(given, **fields)
+
+
+def judged(server: Facts, **fields: object) -> bool:
+    return is_healthy(server, inputs(server, **fields))
+
+
+# One server
+
+
+@pytest.mark.parametrize("status", ["leaving", "left", "failed", "none"])
+def test_server_that_is_not_alive_is_unhealthy(status):
+    assert not judged(facts(serf_status=status))
+
+
+def test_server_that_is_alive_and_in_contact_is_healthy():
+    assert judged(facts())
+
+
+def test_server_that_does_not_answer_is_unhealthy():
+    assert not judged(facts(contact=None))
+
+
+@pytest.mark.parametrize(
+    ("contact_ns", "healthy"),
+    [(-1, False), (0, True), (1, True), (200 * MS, True), (200 * MS + 1, False)],
+)
+def test_contact_may_be_as_long_ago_as_the_threshold(contact_ns, healthy):
+    assert judged(facts(last_contact=Duration(contact_ns))) is healthy
+
+
+@pytest.mark.parametrize(("term", "healthy"), [(2, False), (3, True), (4, False)])
+def test_last_term_must_be_that_of_the_leader(term, healthy):
+    assert judged(facts(last_term=term)) is healthy
+
+
+@pytest.mark.parametrize(
+    ("leader_index", "last_index", "healthy"),
+    [
+        (1_000, 1_000, True),
+        (1_000, 750, True),
+        (1_000, 749, False),
+        (1_000, 1_001, True),
+        (251, 1, True),
+        (251, 0, False),
+        (250, 0, True),
+        (10, 0, True),
+    ],
+)
+def test_log_may_trail_by_the_limit_and_a_short_log_cannot(leader_index, last_index, healthy):
+    assert judged(facts(last_index=last_index), leader_index=leader_index) is healthy
+
+
+def test_limits_are_those_of_the_configuration():
+    strict = AutopilotConfiguration(last_contact_threshold=Duration(49 * MS))
+    assert not judged(facts(), configuration=strict)
+    strict = AutopilotConfiguration(max_trailing_logs=0)
+    assert not judged(facts(last_index=999), configuration=strict)
+    assert judged(facts(last_index=1_000), configuration=strict)
+
+
+# What is shown of one server
+
+
+def test_server_is_shown_as_it_is():
+    (shown,) = observe(inputs(facts()), {}).health.servers
+    assert (shown.id, shown.name, shown.address) == ("a", "a.global", "a:4647")
+    assert (shown.serf_status, shown.version) == ("alive", "1.0.18")
+    assert (shown.last_contact, shown.last_term, shown.last_index) == (Duration(50 * MS), 3, 1_000)
+    assert shown.leader
+    assert shown.voter
+    assert shown.healthy
+
+
+def test_server_without_an_answer_is_shown_with_nothing_known():
+    (shown,) = observe(inputs(facts(contact=None)), {}).health.servers
+    assert str(shown.last_contact) == "-1ns"
+    assert (shown.last_term, shown.last_index, shown.healthy) == (0, 0, False)
+    assert shown.name == "a.global"
+
+
+@pytest.mark.parametrize("status", ["none", "left"])
+def test_server_that_is_no_member_is_shown_without_name_and_version(status):
+    (shown,) = observe(inputs(facts(serf_status=status)), {}).health.servers
+    assert (shown.name, shown.version, shown.serf_status) == ("", "", "none")
+    assert not shown.healthy
+
+
+def test_servers_are_shown_in_the_order_of_the_configuration():
+    health = observe(inputs(facts("c"), facts("a"), facts("b")), {}).health
+    assert [server.id for server in health.servers] == ["c", "a", "b"]
+    assert [server.leader for server in health.servers] == [False, True, False]
+    assert health.leader == "a"
+
+
+# Since when
+
+
+def rounds(*each: tuple[int, Facts]) -> list[str]:
+    """StableSince of one server over rounds at given seconds."""
+    found: dict[str, Found] = {}
+    seen = []
+    for second, server in each:
+        outcome = observe(inputs(server, now_ns=NOW + second * NS_PER_S), found)
+        found = outcome.found
+        seen.append(outcome.health.servers[0].stable_since[17:19])
+    return seen
+
+
+def test_server_is_stable_since_it_is_first_seen():
+    assert rounds((5, facts())) == ["05"]
+
+
+def test_stable_since_stays_while_the_health_stays():
+    assert rounds((5, facts()), (7, facts()), (9, facts(last_index=990))) == ["05", "05", "05"]
+
+
+def test_stable_since_moves_when_the_health_changes_either_way():
+    late = facts(last_contact=Duration(NS_PER_S))
+    assert rounds((5, facts()), (7, late), (9, late), (11, facts())) == ["05", "07", "07", "11"]
+
+
+def test_silent_server_is_unhealthy_since_it_fell_silent():
+    """Nomad: erases the time; here one silent round does not make an unhealthy server younger."""
+    late, silent = facts(last_contact=Duration(NS_PER_S)), facts(contact=None)
+    assert rounds((5, late), (7, silent), (9, late)) == ["05", "05", "05"]
+
+
+def test_server_that_left_the_configuration_is_new_when_it_is_back():
+    first = observe(inputs(facts("a"), facts("b")), {})
+    second = observe(inputs(facts("a"), now_ns=NOW + NS_PER_S), first.found)
+    third = observe(inputs(facts("a"), facts("b"), now_ns=NOW + 2 * NS_PER_S), second.found)
+    assert third.found["a"].since_ns == NOW
+    assert third.found["b"].since_ns == NOW + 2 * NS_PER_S
+
+
+# The cluster
+
+
+@pytest.mark.parametrize(
+    ("voters", "healthy", "tolerance"),
+    [
+        (1, 1, 0),
+        (1, 0, 0),
+        (2, 2, 0),
+        (3, 3, 1),
+        (3, 2, 0),
+        (3, 1, 0),
+        (4, 4, 1),
+        (5, 5, 2),
+        (5, 4, 1),
+        (5, 3, 0),
+        (7, 7, 3),
+    ],
+)
+def test_failure_tolerance_is_what_the_quorum_leaves(voters, healthy, tolerance):
+    assert failure_tolerance(voters, healthy) == tolerance
+
+
+def test_sick_server_does_not_make_another_one_sick():
+    health = observe(inputs(facts("a"), facts("b", contact=None), facts("c")), {}).health
+    assert [server.healthy for server in health.servers] == [True, False, True]
+    assert not health.healthy
+    assert health.failure_tolerance == 0
+
+
+def test_non_voter_counts_for_health_and_not_for_tolerance():
+    voters = [facts("a"), facts("b"), facts("c")]
+    sick = observe(inputs(*voters, facts("d", voter=False, contact=None)), {}).health
+    assert not sick.healthy
+    assert sick.failure_tolerance == 1
+    assert sick.voters == ("a", "b", "c")
+    well = observe(inputs(*voters, facts("d", voter=False)), {}).health
+    assert well.healthy
+    assert well.failure_tolerance == 1
+    assert not well.servers[3].voter
+
+
+any_facts = st.builds(
+    facts,
+    st.sampled_from("abcdefg"),
+    voter=st.booleans(),
+    serf_status=st.sampled_from(("alive", "alive", "alive", "failed", "left", "leaving", "none")),
+    last_contact=st.integers(-1, 400 * MS).map(Duration),
+    last_term=st.sampled_from((2, 3, 3, 3)),
+    last_index=st.integers(700, 1_001),
+)
+
+
+@given(st.lists(any_facts, max_size=7, unique_by=lambda each: each.server.id))
+def test_whatever_is_found_the_sums_fit(servers):
+    health = observe(inputs(*servers), {}).health
+    shown = health.servers
+    assert health.healthy == all(each.healthy for each in shown)
+    voters = [each for each in shown if each.voter]
+    assert 0 <= health.failure_tolerance <= max(0, (len(voters) - 1) // 2)
+    assert health.voters == tuple(each.id for each in voters)
+    assert sum(each.leader for each in shown) <= 1
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_tolerance_is_never_negative(voters, healthy):
+    assert failure_tolerance(voters, min(voters, healthy)) >= 0
+
+
+@given(st.lists(any_facts, min_size=1, max_size=5, unique_by=lambda each: each.server.id))
+def test_second_look_at_the_same_changes_nothing_but_the_time(servers):
+    first = observe(inputs(*servers), {})
+    second = observe(inputs(*servers, now_ns=NOW + NS_PER_S), first.found)
+    assert second == first
