@@ -176,6 +176,52 @@ def test_without_a_leader_stale_reads_answer_and_others_say_so():
     )
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["/v1/operator/scheduler/configuration", "/v1/status/leader", "/v1/agent/health"],
+)
+def test_a_read_is_held_until_a_leader_appears(target):
+    async def test() -> None:
+        async with here() as server:
+            request = server.request("GET", target)
+            at_once = await server.pipeline.answer(request, _NoBody())
+            late = _LateLeader(server.server.leadership)
+            server.pipeline._server = _with(server.server, leadership=late)
+            assert server.pipeline.answer_now(request) is None
+            held = await server.pipeline.answer(request, _NoBody())
+            assert late.asked
+            assert (held.status, held.body) == (200, at_once.body)
+
+    asyncio.run(test())
+
+
+def test_a_write_is_held_until_a_leader_appears():
+    async def test() -> None:
+        async with here() as server:
+            late = _LateLeader(server.server.leadership)
+            server.pipeline._server = _with(server.server, leadership=late)
+            request = server.request("PUT", "/v1/system/gc")
+            assert (await server.pipeline.answer(request, _NoBody())).status == 200
+            assert late.asked
+
+    asyncio.run(test())
+
+
+class _LateLeader:
+    """A leadership that comes when somebody has waited for it."""
+
+    def __init__(self, real: object) -> None:
+        self.epoch = real.epoch  # type: ignore[attr-defined]
+        self.leader_id = real.leader_id  # type: ignore[attr-defined]
+        self.is_leader = False
+        self.asked = False
+
+    async def wait_for_leader(self) -> None:
+        self.asked = True
+        await asyncio.sleep(0)
+        self.is_leader = True
+
+
 class _NoLeader:
     """The leadership as it looks when nobody has it, and the wait for it is over."""
 

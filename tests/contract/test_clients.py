@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nomad
@@ -20,6 +22,7 @@ from nomad.api.exceptions import (
 from nomadpy import QueryOptions, UnexpectedResponseError, WriteOptions
 from prometheus_client.parser import text_string_to_metric_families
 from tests.harness import Agent, free_ports
+from tests.sim.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +76,35 @@ def until(test: Callable[[], Any], seconds: float = 10.0) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError("it did not come true")
+
+
+def test_both_clients_speak_tls(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.sign()
+    Path(pair.key).chmod(0o600)
+    tls = {"http": True, "ca_file": authority.file, "cert_file": pair.cert, "key_file": pair.key}
+    agent = Agent(tmp_path / "agent", {"tls": {**tls, "verify_https_client": True}})
+    agent.start(wait=False)
+    address = f"https://localhost:{agent.http_port}"
+    trust = nomadpy.TLSConfig(ca_cert=authority.file, client_cert=pair.cert, client_key=pair.key)
+    try:
+        new = nomadpy.Client(nomadpy.Config(address=address, tls_config=trust))
+        leader = until(lambda: quietly(new.status.leader))
+        assert leader == f"127.0.0.1:{agent.rpc_port}"
+        client = nomad.Nomad(address=address, verify=authority.file, cert=(pair.cert, pair.key))
+        assert client.status.leader.get_leader() == leader
+        nobody = nomad.Nomad(address=address, verify=authority.file)
+        with pytest.raises(BaseNomadException):
+            nobody.status.leader.get_leader()
+    finally:
+        agent.stop()
+
+
+def quietly(ask: Callable[[], Any]) -> Any:
+    """What `ask` gives, None while nobody listens yet."""
+    with contextlib.suppress(OSError):
+        return ask()
+    return None
 
 
 # nomadpy: operator
