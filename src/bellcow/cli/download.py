@@ -6,12 +6,11 @@ Shared by `operator snapshot save` and `operator snapshot agent`.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from bellcow.cli.failure import CommandError, failing, opening
+from bellcow.cli.failure import CommandError, failing
+from bellcow.cli.files import replacing
 from bellcow.cli.progress import counted
 
 if TYPE_CHECKING:
@@ -58,38 +57,12 @@ def save(client: Client, path: Path, *, stale: bool) -> Info:
     """Write a snapshot to `path`, or leave nothing behind; what it holds."""
     from bellcow.snapshot import archive
 
-    temporary = path.with_name(f"{path.name}.tmp")
-    handle = _create(temporary)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            for chunk in counted(checked(fetch(client, stale=stale)), f"Saving {path.name}"):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-            file.seek(0)
-            with failing("Failed to verify snapshot file: "):
-                info = archive.inspect(file)
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise CommandError(f"Failed to write snapshot file: {opening(error, path)}") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    return info
+    with replacing(path) as file:
+        receive(client, file, path.name, stale=stale)
+        with failing("Failed to verify snapshot file: "):
+            return archive.inspect(file)
 
 
-def _create(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise CommandError(f"Failed to create file: {opening(error, path)}") from error
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the new name last through a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def receive(client: Client, file: BinaryIO, name: str, *, stale: bool) -> None:
+    """Fetch a snapshot into `file`; progress shows `name`."""
+    file.writelines(counted(checked(fetch(client, stale=stale)), f"Saving {name}"))

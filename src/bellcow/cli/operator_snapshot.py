@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bellcow.cli import goflags
 from bellcow.cli.failure import CommandError, failing, opening
+from bellcow.cli.files import replacing
 from bellcow.cli.goflags import Takes, one, switch
 from bellcow.cli.output import age, formatted, note, pairs, say, size, table, write_bytes
 from bellcow.cli.session import Session, as_data, command
@@ -16,35 +18,95 @@ from bellcow.cli.session import Session, as_data, command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bellcow.cli.client import Client
     from bellcow.snapshot.archive import Info
 
 _CHUNK = 256 * 1024
 _NEEDS_FILE = one("filename")
+_REDACTED = (
+    "A redacted file holds neither ACL tokens, nor the mark that the ACL bootstrap was done, nor "
+    "the license. A cluster that it is restored to has to be bootstrapped again."
+)
 
 
 @command(
     "Saves the state of the cluster to a new file.\n\n"
     "The file holds secrets: only its owner may read it. With - the archive goes to standard "
-    "output. Needs a management token or the capability snapshot-save.",
+    "output. Needs a management token or the capability snapshot-save.\n\n"
+    f"{_REDACTED}",
     takes=Takes(
         0, 1, "This command takes either no arguments or one: <filename>", "[<filename>|-]"
     ),
 )
 @switch("stale", "Let the server that is asked save what it knows, leader or not.")
-def save(session: Session, *, stale: bool, words: tuple[str, ...]) -> None:
+@switch("redact", "Leave secrets out of the file.", into="redacted")
+def save(session: Session, *, stale: bool, redacted: bool, words: tuple[str, ...]) -> None:
     from bellcow.cli import download
     from bellcow.clock import SystemClock
 
     if words == ("-",):
-        for chunk in download.checked(download.fetch(session.client, stale=stale)):
+        for chunk in _to_pipe(session, stale=stale, redacted=redacted):
             write_bytes(chunk)
         return
     name = words[0] if words else download.default_name(SystemClock().wall_ns())
+    path = Path(name)
     if os.path.lexists(name):
         raise session.misuse(f'Destination file already exists: "{name}"')
-    info = download.save(session.client, Path(name), stale=stale)
+    left_out = ""
+    if redacted:
+        info, left_out = _save_redacted(session.client, path, stale=stale)
+    else:
+        info = download.save(session.client, path, stale=stale)
     say(f"State file written to {name}")
-    say(f"It holds index {info.index} of term {info.term}, {size(Path(name).stat().st_size)}")
+    say(f"It holds index {info.index} of term {info.term}, {size(path.stat().st_size)}")
+    if left_out:
+        say(left_out)
+
+
+def _to_pipe(session: Session, *, stale: bool, redacted: bool) -> Iterator[bytes]:
+    from bellcow.cli import download
+
+    if not redacted:
+        yield from download.checked(download.fetch(session.client, stale=stale))
+        return
+    with tempfile.TemporaryFile() as whole, tempfile.TemporaryFile() as out:
+        download.receive(session.client, whole, "snapshot", stale=stale)
+        note(_redact(whole, out))
+        out.seek(0)
+        yield from _chunks(out)
+
+
+def _save_redacted(client: Client, path: Path, *, stale: bool) -> tuple[Info, str]:
+    from bellcow.cli import download
+    from bellcow.snapshot import archive
+
+    with replacing(path) as file, tempfile.TemporaryFile(dir=path.parent) as whole:
+        download.receive(client, whole, path.name, stale=stale)
+        left_out = _redact(whole, file)
+        return archive.inspect(file), left_out
+
+
+def _redact(source: BinaryIO, out: BinaryIO) -> str:
+    """Write one archive from the other; what was left out, in words."""
+    from bellcow.cli import redaction
+
+    return f"Left out: {redaction.told(redaction.redact(source, out))}"
+
+
+@goflags.command(
+    f"Takes the secrets out of a snapshot file, in place, without a server.\n\n{_REDACTED}",
+    takes=_NEEDS_FILE,
+)
+def redact(*, words: tuple[str, ...]) -> None:
+    try:
+        path = Path(words[0]).resolve(strict=True)  # what a link names, not the link
+        source = path.open("rb")  # closed by the block that follows
+    except OSError as error:
+        raise CommandError(f"Error opening snapshot file: {opening(error, words[0])}") from error
+    with source, replacing(path) as out:
+        left_out = _redact(source, out)
+    say("Snapshot redacted")
+    say(left_out)
 
 
 @command(

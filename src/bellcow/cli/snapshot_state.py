@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bellcow.cli import goflags
-from bellcow.cli.failure import CommandError, failing, opening
-from bellcow.cli.goflags import one
+from bellcow.cli.failure import CommandError, opening
+from bellcow.cli.goflags import flag, one, switch
+from bellcow.cli.objects import by_table, to_text
 from bellcow.cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @goflags.command(
-    "Prints every object of a snapshot file as JSON, by table, without a server.\n\n"
-    "The output holds secrets when the state does.",
+    "Prints the objects of a snapshot file as JSON, by table, without a server.\n\n"
+    'EXPR keeps the objects that fit it, for example: Name == "ops" or Policies contains admin. '
+    "It knows ==, !=, in, contains, matches (a regular expression) and is empty, the last four "
+    "with not as well; and, or, not, parentheses; and dots into an object, as in Meta.team. An "
+    "object without the field never fits.\n\n"
+    "The secrets of tokens and the text of the license are left out unless -secrets is given.",
     takes=one("filename"),
 )
-def state(*, words: tuple[str, ...]) -> None:
-    import msgspec
-
+@flag("filter", "expr", "Print only what fits.", into="expression", default="")
+@switch("secrets", "Print secrets too.")
+def state(*, expression: str, secrets: bool, words: tuple[str, ...]) -> None:
+    wanted = _wanted(expression)
     try:
-        found = _tables(Path(words[0]))
+        found = _tables(Path(words[0]), wanted, secrets=secrets)
     except OSError as error:
         raise CommandError(f"Error opening snapshot file: {opening(error, words[0])}") from error
-    encoded = msgspec.json.encode(found, order="sorted")
-    say(msgspec.json.format(encoded, indent=2).decode())
+    say(to_text(found))
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def _wanted(expression: str) -> Callable[[Any], bool]:
+    from bellcow.cli.filter import FilterError, compiled
+
+    if not expression:
+        return lambda _value: True
+    try:
+        return compiled(expression)
+    except FilterError as error:
+        raise CommandError(f"Error reading filter {error}") from error
+
+
+def _tables(path: Path, wanted: Callable[[Any], bool], *, secrets: bool) -> dict[str, Any]:
     import msgspec
 
-    from bellcow.snapshot import archive
+    from bellcow.cli.redaction import reason, unpacked
+    from bellcow.errors import Error
 
     with path.open("rb") as source, tempfile.TemporaryFile() as spool:
-        free = os.statvfs(tempfile.gettempdir())
-        limit = archive.limit_for(path.stat().st_size, free.f_bavail * free.f_frsize)
-        with failing("Error reading snapshot: "):
-            read = archive.read(source, spool, limit)
-            tables: dict[str, Any] = {"SnapshotMeta": msgspec.to_builtins(read.meta)}
-            for table, _name, value in read.records():
-                tables.setdefault(table, []).append(msgspec.msgpack.decode(value))
-    return tables
+        try:
+            read = unpacked(source, spool)
+            tables = by_table(read.records(), secrets=secrets, wanted=wanted)
+        except Error as error:
+            raise CommandError(f"Error reading snapshot: {reason(error)}") from error
+        return {"SnapshotMeta": msgspec.to_builtins(read.meta), **tables}

@@ -80,11 +80,12 @@ _SNAPSHOT = Branch(
     {
         "agent": Leaf("snapshot_agent:agent", "Save at an interval and keep the newest files"),
         "inspect": Leaf("operator_snapshot:inspect", "Show what a snapshot file holds"),
+        "redact": Leaf("operator_snapshot:redact", "Take the secrets out of a snapshot file"),
         "restore": Leaf(
             "operator_snapshot:restore", "Replace the state by that of a snapshot file"
         ),
         "save": Leaf("operator_snapshot:save", "Save the state to a file"),
-        "state": Leaf("snapshot_state:state", "Print every object of a snapshot file"),
+        "state": Leaf("snapshot_state:state", "Print the objects of a snapshot file"),
     },
 )
 _GOSSIP = Branch(

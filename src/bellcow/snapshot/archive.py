@@ -141,6 +141,19 @@ class Archive(msgspec.Struct, frozen=True, kw_only=True):
             raise Error(error.code, PREFIX + error.message) from None
 
 
+def origin_of(archive: Archive) -> Origin:
+    """Where and when an archive was taken, to write another of the same moment."""
+    return Origin(
+        index=archive.meta.index,
+        term=archive.meta.term,
+        wall_ns=archive.header.wall_ns,
+        cluster_id=archive.header.cluster_id,
+        region=archive.header.region,
+        servers=archive.meta.configuration.servers,
+        configuration_index=archive.meta.configuration_index,
+    )
+
+
 class Info(msgspec.Struct, frozen=True, kw_only=True):
     """What an archive holds, for people."""
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bellcow.cli import download
+from bellcow.cli import download, files
 from bellcow.cli.client import Client
 from bellcow.cli.failure import CommandError
 from bellcow.cli.settings import Settings
@@ -42,7 +42,7 @@ def test_an_interrupt_leaves_nothing_behind(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download.os, "fsync", interrupted)
+    monkeypatch.setattr(files.os, "fsync", interrupted)
     server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
     client = Client(Settings(address=server.address))
     with pytest.raises(KeyboardInterrupt):
@@ -56,7 +56,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(download.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
     client = Client(Settings(address=server.address))
     with pytest.raises(CommandError, match=r"^Failed to write snapshot file: .*no space left"):

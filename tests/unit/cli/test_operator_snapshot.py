@@ -243,3 +243,91 @@ def test_on_a_terminal_the_operator_is_asked(
     assert len(server.requests) == sent
     assert f"the state of the cluster at {server.address}\n" in screen.getvalue()
     assert "by 2 objects of index 21, saved " in screen.getvalue()
+
+
+def tables(path: Path) -> dict[str, int]:
+    with path.open("rb") as file:
+        return {table: count for table, count, _ in archive.inspect(file).stats}
+
+
+def test_a_file_is_redacted_in_place(cli: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "b.snap"
+    path.write_bytes(ARCHIVE)
+    path.chmod(0o644)
+    result = cli("operator", "snapshot", "redact", "b.snap")
+    assert (result.status, result.err) == (0, "")
+    assert result.out == "Snapshot redacted\nLeft out: 1 ACL token\n"
+    assert tables(path) == {"namespaces": 1}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.snap"]
+    lines = cli("operator", "snapshot", "inspect", "b.snap").out.splitlines()
+    assert lines[0] == "ID      = 2-21-1795442432498"
+    again = cli("operator", "snapshot", "redact", "b.snap").out
+    assert again.endswith("Left out: nothing: there was no secret in it\n")
+
+
+def test_the_file_behind_a_link_is_redacted(cli: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "real.snap").write_bytes(ARCHIVE)
+    (tmp_path / "link.snap").symlink_to("real.snap")
+    assert cli("operator", "snapshot", "redact", "link.snap").status == 0
+    assert (tmp_path / "link.snap").is_symlink()
+    assert tables(tmp_path / "real.snap") == {"namespaces": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"junk", "failed to decompress snapshot: unexpected EOF"),
+        (ARCHIVE[:-200], "failed to read snapshot file: failed to read or write snapshot data: "),
+    ],
+)
+def test_a_broken_file_is_not_redacted(
+    cli: Callable[..., Any], tmp_path: Path, data: bytes, reason: str
+) -> None:
+    (tmp_path / "bad.snap").write_bytes(data)
+    result = cli("operator", "snapshot", "redact", "bad.snap")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(f"Error reading snapshot: {reason}")
+    assert (tmp_path / "bad.snap").read_bytes() == data
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bad.snap"]
+    assert cli("operator", "snapshot", "redact", "nope").err == (
+        "Error opening snapshot file: open nope: no such file or directory\n"
+    )
+
+
+def test_a_snapshot_can_be_saved_without_its_secrets(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
+    result = cli("operator", "snapshot", "save", "-redact", "x.snap")
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[0] == "State file written to x.snap"
+    assert lines[1].startswith("It holds index 21 of term 2, ")
+    assert lines[2:] == ["Left out: 1 ACL token"]
+    assert tables(tmp_path / "x.snap") == {"namespaces": 1}
+    assert stat.S_IMODE((tmp_path / "x.snap").stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.snap"]
+
+
+def test_a_failed_redacted_save_leaves_nothing_behind(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(b"other"))
+    result = cli("operator", "snapshot", "save", "-redact", "x.snap")
+    assert (result.status, result.out) == (1, "")
+    assert "its checksum differs from the server's" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_redacted_snapshot_can_go_to_standard_output(
+    cli: Callable[..., Any], server: Any, capfdbinary: Any
+) -> None:
+    from bellcow.cli.main import run
+
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
+    assert run(["nomad", "operator", "snapshot", "save", "-redact", "-"]) == 0
+    printed = capfdbinary.readouterr()
+    info = archive.inspect(io.BytesIO(printed.out))
+    assert [table for table, _, _ in info.stats] == ["namespaces"]
+    assert printed.err == b"Left out: 1 ACL token\n"

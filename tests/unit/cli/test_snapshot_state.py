@@ -29,6 +29,37 @@ def test_what_is_no_snapshot_is_refused(cli: Callable[..., Any], tmp_path: Path)
     (tmp_path / "s").write_bytes(b"junk")
     bad = cli("operator", "snapshot", "state", str(tmp_path / "s"))
     assert (bad.status, bad.out) == (1, "")
-    assert bad.err.startswith("Error reading snapshot: ")
+    assert bad.err == "Error reading snapshot: failed to decompress snapshot: unexpected EOF\n"
     missing = cli("operator", "snapshot", "state", "nope")
     assert missing.err == ("Error opening snapshot file: open nope: no such file or directory\n")
+
+
+def saved(path: Path) -> str:
+    token = msgspec.msgpack.encode({"Name": "t", "SecretID": "hush", "Policies": ["read"]})
+    records = [
+        ("acl_tokens", "a", token),
+        ("namespaces", "web", msgspec.msgpack.encode({"Name": "web"})),
+    ]
+    with path.open("wb") as file:
+        archive.write(file, archive.Origin(index=21, term=2, wall_ns=0), records, io.BytesIO())
+    return str(path)
+
+
+def test_secrets_are_shown_on_demand_only(cli: Callable[..., Any], tmp_path: Path) -> None:
+    name = saved(tmp_path / "s")
+    assert "hush" not in cli("operator", "snapshot", "state", name).out
+    assert '"SecretID": "hush"' in cli("operator", "snapshot", "state", "-secrets", name).out
+
+
+def test_a_filter_keeps_what_fits(cli: Callable[..., Any], tmp_path: Path) -> None:
+    name = saved(tmp_path / "s")
+    out = cli("operator", "snapshot", "state", "-filter", "Policies contains read", name).out
+    assert set(msgspec.json.decode(out)) == {"SnapshotMeta", "acl_tokens"}
+    none = cli("operator", "snapshot", "state", "-filter=Name == x", name)
+    assert (none.status, set(msgspec.json.decode(none.out))) == (0, {"SnapshotMeta"})
+
+
+def test_a_filter_that_cannot_be_read_says_where(cli: Callable[..., Any], tmp_path: Path) -> None:
+    result = cli("operator", "snapshot", "state", "-filter=Name = x", saved(tmp_path / "s"))
+    assert (result.status, result.out) == (1, "")
+    assert result.err == "Error reading filter at character 6: this cannot stand here\n"

@@ -686,3 +686,9 @@ def test_inspect_refuses_in_the_same_words_without_the_prefix_of_a_restore():
 def test_id_of_another_form_has_no_time(meta_id):
     meta = META.replace(b"2-47-1795442474357", meta_id.encode())
     assert archive.inspect(io.BytesIO(pack(meta=meta))).created_ns == 0
+
+
+def test_an_archive_written_from_another_is_of_the_same_moment():
+    again = read(written(origin=archive.origin_of(read(written()))))
+    assert archive.origin_of(again) == ORIGIN
+    assert again.meta == read(written()).meta

@@ -1,0 +1,69 @@
+"""Archives without their secrets: what is left out, and how one is written from another.
+
+What is left out is gone as a whole: a token without its secret would be none. Pure but for the
+files that it is given.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from typing import TYPE_CHECKING, BinaryIO
+
+from bellcow.cli.failure import CommandError
+from bellcow.errors import Error
+from bellcow.snapshot import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Table, and what one and several of its objects are called.
+_DROPPED = {
+    "acl_tokens": ("ACL token", "ACL tokens"),
+    "acl_bootstrap": ("mark of the ACL bootstrap", "marks of the ACL bootstrap"),
+    "license": ("license", "licenses"),
+}
+
+
+def redact(source: BinaryIO, out: BinaryIO) -> Counter[str]:
+    """Write the archive in `source` to `out` without secrets; how many objects are left out."""
+    left_out: Counter[str] = Counter()
+
+    def kept(records: Iterator[archive.Record]) -> Iterator[archive.Record]:
+        for record in records:
+            if record[0] in _DROPPED:
+                left_out[record[0]] += 1
+            else:
+                yield record
+
+    with tempfile.TemporaryFile() as read_spool, tempfile.TemporaryFile() as write_spool:
+        try:
+            read = unpacked(source, read_spool)
+            archive.write(out, archive.origin_of(read), kept(read.records()), write_spool)
+        except Error as error:
+            raise CommandError(f"Error reading snapshot: {reason(error)}") from error
+    return left_out
+
+
+def unpacked(source: BinaryIO, spool: BinaryIO) -> archive.Archive:
+    """The archive in a file, with as much room for its state as the temporary directory has."""
+    size = source.seek(0, 2)
+    source.seek(0)
+    free = os.statvfs(tempfile.gettempdir())
+    return archive.read(source, spool, archive.limit_for(size, free.f_bavail * free.f_frsize))
+
+
+def reason(error: Error) -> str:
+    """Why an archive was refused, without the words that are about a restore."""
+    return error.message.removeprefix(archive.PREFIX)
+
+
+def told(left_out: Mapping[str, int]) -> str:
+    """What was left out, in words: `3 ACL tokens, 1 license`."""
+    parts = [
+        f"{left_out[table]} {many if left_out[table] > 1 else one}"
+        for table, (one, many) in _DROPPED.items()
+        if left_out.get(table)
+    ]
+    return ", ".join(parts) or "nothing: there was no secret in it"
