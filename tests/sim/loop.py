@@ -29,7 +29,7 @@ class _Leap(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise DeadlockError("everything waits for something that will not come")
-        self.now += max(0.0, timeout)
+        self.now = round(self.now + max(0.0, timeout), 9)  # no dust of floats in what is shown
         return []
 
 
