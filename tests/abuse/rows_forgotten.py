@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tests.abuse.rows import left_out, row
+from tests.abuse.rows import row
 from tests.abuse.rows_http import AUTOPILOT, LEADER, OPERATOR, PEER, RAFT, SCHEDULER, SNAPSHOT
 from tests.abuse.wire import request
 
@@ -220,7 +220,7 @@ def codings(site: Site) -> None:
         assert len(heard.statuses) <= 1, (coding, heard.data[:500])
 
 
-@row("X9", "requests of HTTP/0.9, 1.0, 2 and of none")
+@row("X9", "requests of HTTP/0.9, 1.0, 2 and of none", faults={505})
 def versions(site: Site) -> None:
     for raw, statuses in (
         (b"GET /v1/status/leader\r\n", {400, None}),
@@ -242,9 +242,6 @@ def versions(site: Site) -> None:
     ):
         heard = site.raw(raw, patience_s=2, enough=1)
         assert heard.status in statuses, (raw, heard.data[:200])
-
-
-left_out("X9-505", "the 505 of a version that is not spoken is the one 5xx of the protocol itself")
 
 
 @row("X10", "absolute targets, CONNECT and the asterisk")
