@@ -14,6 +14,7 @@ from bellcow.wire import (
     dec_hook,
     enc_hook,
     format_duration,
+    go_quote,
     msgpack_decoder,
     parse_duration,
     pretty,
