@@ -1,0 +1,337 @@
+"""Restoring: what is replaced, what stays, and what is left where it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.sim.clock import BEGIN_NS
+from tests.sim.loop import simulate
+from tests.sim.store import Fault, no_fault, script
+from tests.sim.world import SimServer, World
+
+from bellcow.errors import Code, Error
+from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.namespace import Namespace
+from bellcow.snapshot import archive, restore
+from bellcow.snapshot.archive import Origin
+from bellcow.state.commands import put_namespace, put_setting
+from bellcow.state.tables import AUTOPILOT, CLUSTER, NAMESPACES, RAFT, SCHEDULER
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def run(tmp_path, story, *, folder=True):
+    async def whole():
+        async with World("a", folder=tmp_path if folder else None) as world:
+            return await story(await world.begin())
+
+    return simulate(whole())
+
+
+async def body_of(packed: bytes, piece: int = 64):
+    for start in range(0, len(packed), piece):
+        yield packed[start : start + piece]
+
+
+async def saved(server: SimServer) -> bytes:
+    return b"".join([piece async for piece in await server.snapshots.save()])
+
+
+async def put(server: SimServer, name: str) -> int:
+    return (await server.write(put_namespace(Namespace(name=name)))).index
+
+
+async def refusal(server: SimServer, packed: bytes, content_type: str = "") -> Error:
+    with pytest.raises(Error) as caught:
+        await server.snapshots.restore(body_of(packed), content_type)
+    return caught.value
+
+
+def names(server: SimServer) -> set[str]:
+    return set(server.tables.all(NAMESPACES))
+
+
+def made(records, *, index: int = 50) -> bytes:
+    """An archive of another cluster with these records."""
+    origin = Origin(index=index, term=9, wall_ns=BEGIN_NS, cluster_id="other", region="global")
+    out = io.BytesIO()
+    archive.write(out, origin, iter(records), io.BytesIO())
+    return out.getvalue()
+
+
+def test_state_is_that_of_the_archive_at_an_index_above_all(tmp_path):
+    async def story(server):
+        await put(server, "kept")
+        packed = await saved(server)
+        last = await put(server, "gone")
+        restored = await server.snapshots.restore(body_of(packed), "")
+        return names(server), restored.index - last, server.tables.head.floor == restored.index
+
+    assert run(tmp_path, story) == ({"default", "kept"}, 1, True)
+
+
+def test_rows_keep_the_indexes_of_the_archive_and_tables_have_the_new_one(tmp_path):
+    async def story(server):
+        index = await put(server, "kept")
+        packed = await saved(server)
+        restored = await server.snapshots.restore(body_of(packed), "")
+        row = server.tables.get(NAMESPACES, "kept")
+        return row.modify_index == index, server.tables.table_index(NAMESPACES) == restored.index
+
+    assert run(tmp_path, story) == (True, True)
+
+
+def test_index_goes_above_that_of_an_archive_from_far_ahead(tmp_path):
+    async def story(server):
+        packed = made([("namespaces", "n", to_msgpack(Namespace(name="n")))], index=5_000)
+        restored = await server.snapshots.restore(body_of(packed), "")
+        return restored.index, restored.objects, await put(server, "x")
+
+    assert run(tmp_path, story) == (5_001, 1, 5_002)
+
+
+def test_members_and_identity_stay_those_of_this_cluster(tmp_path):
+    async def story(server):
+        before = server.tables.one(RAFT), server.tables.one(CLUSTER)
+        foreign = [
+            ("raft_configuration", "-", to_msgpack({"Servers": []})),
+            ("cluster", "-", to_msgpack({"ClusterID": "x", "CreateTime": "", "Region": "y"})),
+        ]
+        restored = await server.snapshots.restore(body_of(made(foreign)), "")
+        return restored.objects, (server.tables.one(RAFT), server.tables.one(CLUSTER)) == before
+
+    assert run(tmp_path, story) == (0, True)
+
+
+def test_what_must_exist_stays_where_the_archive_lacks_it(tmp_path):
+    async def story(server):
+        mine = AutopilotConfiguration(max_trailing_logs=7)
+        await server.write(put_setting(AUTOPILOT, mine))
+        await server.snapshots.restore(body_of(made([])), "")
+        return (
+            server.tables.one(AUTOPILOT).max_trailing_logs,
+            server.tables.one(SCHEDULER) is not None,
+            names(server),
+        )
+
+    assert run(tmp_path, story) == (7, True, {"default"})
+
+
+def test_what_the_archive_has_replaces_what_must_exist(tmp_path):
+    async def story(server):
+        theirs = to_msgpack(AutopilotConfiguration(max_trailing_logs=9))
+        await server.snapshots.restore(
+            body_of(made([("autopilot_configuration", "-", theirs)])), ""
+        )
+        return server.tables.one(AUTOPILOT).max_trailing_logs
+
+    assert run(tmp_path, story) == 9
+
+
+def test_many_objects_are_staged_in_chunks_and_dropped_in_slices(tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "CHUNK_OBJECTS", 10)
+    records = [(
+        "namespaces", f"n{n}", to_msgpack(Namespace(name=f"n{n}"))
+    ) for n in range(2_345)]  # fmt: skip
+
+    async def story(server):
+        for _ in range(2):
+            restored = await server.snapshots.restore(body_of(made(records), 4_096), "")
+        await asyncio.sleep(1)
+        disk = server.store.disk
+        kept = [gen for gen, rows in disk.objects.items() if rows]
+        return restored.objects, len(names(server)), kept == [disk.head.gen]
+
+    assert run(tmp_path, story) == (2_345, 2_346, True)
+
+
+# Refused
+
+
+def test_object_that_cannot_be_decoded_is_refused_before_anything_is_touched(tmp_path):
+    async def story(server):
+        before = server.store.disk.head
+        records = [("namespaces", "good", to_msgpack(Namespace(name="good")))]
+        error = await refusal(
+            server, made([*records, ("namespaces", "bad", to_msgpack({"Name": 5}))])
+        )
+        return error, server.store.disk.head == before, server.saw("snapshot_refused")
+
+    error, untouched, said = run(tmp_path, story)
+    assert error.code is Code.INVALID
+    assert error.message.startswith(
+        "failed to restore from snapshot: Raft error when restoring snapshot: "
+        "namespaces 'bad' cannot be decoded: "
+    )
+    assert untouched
+    assert said == 1
+    assert files_in(tmp_path) == []
+
+
+def test_garbage_is_refused_and_a_form_is_told_to_be_one(tmp_path):
+    async def story(server):
+        plain = await refusal(server, b"not an archive")
+        form = await refusal(server, b"a=b" * 20, "application/x-www-form-urlencoded")
+        return plain.message, form.message
+
+    plain, form = run(tmp_path, story)
+    assert (
+        plain
+        == "failed to restore from snapshot: failed to decompress snapshot: gzip: invalid header"
+    )
+    assert form.startswith(plain)
+    assert "curl --data-binary @FILE" in form
+
+
+def test_second_restore_is_refused_while_the_first_is_read(tmp_path):
+    async def story(server):
+        packed = await saved(server)
+
+        async def slow():
+            yield packed[:10]
+            await asyncio.sleep(10)
+            yield packed[10:]
+
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(server.snapshots.restore(slow(), ""))
+            await asyncio.sleep(1)
+            error = await refusal(server, packed)
+        return error.code, first.result().objects > 0
+
+    assert run(tmp_path, story) == (Code.CONFLICT, True)
+
+
+def test_broken_upload_changes_nothing_and_leaves_room_for_the_next(tmp_path):
+    async def story(server):
+        packed = await saved(server)
+
+        async def broken():
+            yield packed[:50]
+            raise Error(Code.INVALID, "unexpected EOF")
+
+        with pytest.raises(Error, match="unexpected EOF"):
+            await server.snapshots.restore(broken(), "")
+        before = files_in(tmp_path)
+        await server.snapshots.restore(body_of(packed), "")
+        return before
+
+    assert run(tmp_path, story) == []
+
+
+def test_restore_without_leadership_is_refused(tmp_path):
+    async def story(server):
+        packed = await saved(server)
+        server.peers.votes.elect(None)
+        await asyncio.sleep(0.3)
+        return (await refusal(server, packed)).code
+
+    assert run(tmp_path, story) is Code.NO_LEADER
+
+
+@pytest.mark.parametrize("call", ["stage", "commit"])
+@pytest.mark.parametrize("fault", [Fault.NO_SPACE, Fault.UNAVAILABLE])
+def test_full_disk_changes_nothing_and_the_litter_goes(tmp_path, call, fault):
+    async def story(server):
+        packed = await saved(server)
+        await put(server, "later")
+        server.store.fault = script(call, fault)
+        error = await refusal(server, packed)
+        server.store.fault = no_fault
+        await asyncio.sleep(1)
+        assert "later" in names(server)
+        kept = [gen for gen, rows in server.store.disk.objects.items() if rows]
+        assert kept == [server.store.disk.head.gen]
+        return error
+
+    error = run(tmp_path, story)
+    assert error.code is Code.UNAVAILABLE
+    assert error.message.startswith("not restored, nothing changed: ")
+
+
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_NOT_DONE, Fault.FENCED])
+def test_lost_answer_to_the_switch_is_told_as_unknown_and_the_claim_renewed(tmp_path, fault):
+    async def story(server):
+        packed = await saved(server)
+        await put(server, "later")
+        server.store.fault = script("commit", None, fault)
+        error = await refusal(server, packed)
+        server.peers.votes.term += 5
+        await asyncio.sleep(1)
+        restored = fault is Fault.UNKNOWN_DONE
+        assert ("later" not in names(server)) is restored
+        kept = [gen for gen, rows in server.store.disk.objects.items() if rows]
+        assert kept == [server.store.disk.head.gen]
+        return error.code, server.leadership.is_leader, server.saw("leadership_lost")
+
+    assert run(tmp_path, story) == (Code.UNKNOWN_OUTCOME, True, 1)
+
+
+def test_litter_that_meets_a_full_disk_waits_and_leadership_goes_on(tmp_path):
+    async def story(server):
+        packed = await saved(server)
+        server.store.fault = script("drop", Fault.NO_SPACE, Fault.NO_SPACE)
+        await server.snapshots.restore(body_of(packed), "")
+        await asyncio.sleep(60)
+        kept = [gen for gen, rows in server.store.disk.objects.items() if rows]
+        return kept == [server.store.disk.head.gen], server.saw("leadership_lost")
+
+    assert run(tmp_path, story) == (True, 0)
+
+
+# What is kept
+
+
+def test_state_before_a_restore_is_kept_and_can_be_restored(tmp_path):
+    async def story(server):
+        packed = await saved(server)
+        await put(server, "later")
+        restored = await server.snapshots.restore(body_of(packed), "")
+        assert "later" not in names(server)
+        with open(restored.kept, "rb") as file:  # noqa: ASYNC230, PTH123  a test may wait
+            before = file.read()
+        await server.snapshots.restore(body_of(before), "")
+        return "later" in names(server)
+
+    assert run(tmp_path, story)
+
+
+def test_only_the_newest_of_the_kept_archives_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "KEPT_ARCHIVES", 3)
+
+    async def story(server):
+        packed = await saved(server)
+        for _ in range(5):
+            await server.snapshots.restore(body_of(packed), "")
+
+    run(tmp_path, story)
+    assert len(files_in(tmp_path)) == 3
+
+
+def test_server_without_a_folder_restores_too(tmp_path):
+    async def story(server):
+        packed = await saved(server)
+        return (await server.snapshots.restore(body_of(packed), "")).kept
+
+    assert run(tmp_path, story, folder=False) == ""
+
+
+def test_health_begins_anew_after_a_restore(tmp_path):
+    async def story(server):
+        packed = await saved(server)
+        await asyncio.sleep(3)
+        assert server.autopilot.health.servers is not None
+        await server.snapshots.restore(body_of(packed), "")
+        begun = server.autopilot.health.servers
+        await asyncio.sleep(2.1)
+        return begun, server.autopilot.health.healthy
+
+    assert run(tmp_path, story) == (None, True)
