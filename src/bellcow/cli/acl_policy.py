@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
+from bellcow.cli import offers
 from bellcow.cli.acl import without_hash
 from bellcow.cli.failure import failing
 from bellcow.cli.files import read_input
 from bellcow.cli.goflags import Takes, flag, one
-from bellcow.cli.output import formatted, listing, pairs, say
+from bellcow.cli.output import formatted, listing, note, pairs, say
 from bellcow.cli.session import Session, as_data, command
 
 _POLICIES = "/v1/acl/policies"
+_EVERYTHING = "A management token is in use: it may do everything and has no policies"
+_NAME = one("name", offers.policies)
 
 
 def _path(name: str) -> str:
@@ -20,7 +24,13 @@ def _path(name: str) -> str:
 
 @command(
     "Writes a policy from a file, or from standard input for -.\n\nNeeds a management token.",
-    takes=Takes(2, 2, "This command takes two arguments: <name> and <path>", "<name> <path>"),
+    takes=Takes(
+        2,
+        2,
+        "This command takes two arguments: <name> and <path>",
+        "<name> <path>",
+        offers.policies,
+    ),
 )
 @flag("description", "text", "What the policy is for.", default="")
 def apply(session: Session, *, description: str, words: tuple[str, ...]) -> None:
@@ -37,16 +47,39 @@ def apply(session: Session, *, description: str, words: tuple[str, ...]) -> None
 def list_policies(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error listing ACL policies: "):
         policies = [without_hash(one) for one in session.client.get(_POLICIES)]
+    _show(policies, "No policies found", as_json=as_json, template=template)
+
+
+@command(
+    "Lists the policies of the token in use: what it may do.\n\n"
+    "A management token may do everything and has none."
+)
+@as_data
+def self_(session: Session, *, as_json: bool, template: str) -> None:
+    with failing("Error fetching own policies: "):
+        token = session.client.get("/v1/acl/token/self")
+        management = token["Type"] == "management"
+        known = {one["Name"]: without_hash(one) for one in session.client.get(_POLICIES)}
+    names = [] if management else token["Policies"] or []
+    own = [known[name] for name in names if name in known]
+    nothing = _EVERYTHING if management else "No policies found"
+    _show(own, nothing, as_json=as_json, template=template)
+    for name in names:
+        if name not in known:
+            note(f"The token names a policy {name} too, which does not exist")
+
+
+def _show(policies: list[dict[str, Any]], nothing: str, *, as_json: bool, template: str) -> None:
     shown = formatted(
         policies, as_json=as_json, template=template, go_type="[]*api.ACLPolicyListStub"
     )
     if shown is None:
         rows = [["Name", "Description"]] + [[one["Name"], one["Description"]] for one in policies]
-        shown = listing(rows) if policies else "No policies found"
+        shown = listing(rows) if policies else nothing
     say(shown)
 
 
-@command("Shows a policy with its rules.", takes=one("name"))
+@command("Shows a policy with its rules.", takes=_NAME)
 def info(session: Session, *, words: tuple[str, ...]) -> None:
     with failing("Error fetching info on ACL policy: "):
         policy = session.client.get(_path(words[0]))
@@ -54,7 +87,7 @@ def info(session: Session, *, words: tuple[str, ...]) -> None:
     say(pairs([(key, policy[key]) for key in keys]))
 
 
-@command("Deletes a policy; tokens that carry it lose its rights.", takes=one("name"))
+@command("Deletes a policy; tokens that carry it lose its rights.", takes=_NAME)
 def delete(session: Session, *, words: tuple[str, ...]) -> None:
     with failing("Error deleting ACL policy: "):
         session.client.delete(_path(words[0]))

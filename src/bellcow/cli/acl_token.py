@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bellcow.cli.acl import show_token, without_hash
-from bellcow.cli.failure import failing
+from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import BOOL, flag, one, switch
+from bellcow.cli.offers import accessors, policies
 from bellcow.cli.output import formatted, go_bool, listing, say
 from bellcow.cli.session import Session, as_data, command
+from bellcow.clock import SystemClock, new_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bellcow.cli.client import Client
+
 _TOKEN = "/v1/acl/token"  # noqa: S105  a path, not a secret
-_ACCESSOR = one("token_accessor_id")
+_NOT_FOUND = 404
+_ACCESSOR = one("token_accessor_id", accessors)
 
 
 def _path(accessor: str) -> str:
@@ -24,16 +29,19 @@ def _path(accessor: str) -> str:
 
 def _described(body: Callable[..., None]) -> Callable[..., None]:
     """The flags that say what a token is."""
-    body = flag("policy", "name", "Policy that the token carries; may be given again.", many=True)(
-        body
-    )
+    text = "Policy that the token carries; may be given again."
+    body = flag("policy", "name", text, many=True, offers=policies)(body)
     body = flag("type", "client|management", "Kind of token.", into="kind")(body)
     return flag("name", "text", "Name for people to read.")(body)
 
 
-@command("Creates a token.\n\nNeeds a management token.")
+@command(
+    "Creates a token.\n\n"
+    "Without -accessor the cluster makes an accessor ID. Needs a management token."
+)
 @_described
 @switch("global", "Valid in every region.", into="is_global")
+@flag("accessor", "uuid", "Accessor ID for the token, for one that is made again.", default="")
 @as_data
 def create(
     session: Session,
@@ -42,18 +50,35 @@ def create(
     kind: str | None,
     policy: tuple[str, ...],
     is_global: bool,
+    accessor: str,
     as_json: bool,
     template: str,
 ) -> None:
-    body = {
+    body: dict[str, Any] = {
         "Name": name or "",
         "Type": kind or "client",
         "Policies": list(policy) or None,
         "Global": is_global,
     }
-    with failing("Error creating token: "):
+    prefix = "Error creating token: "
+    with failing(prefix):
+        if accessor:
+            accessor = accessor.lower()
+            _refuse_known(session.client, accessor, prefix)
+            # The server takes an accessor without a secret for a change to a token that exists.
+            body |= {"AccessorID": accessor, "SecretID": new_uuid(SystemClock())}
         token = session.client.put(_TOKEN, body)
     show_token(token, as_json=as_json, template=template)
+
+
+def _refuse_known(client: Client, accessor: str, prefix: str) -> None:
+    try:
+        client.get(_path(accessor))
+    except RequestError as error:
+        if error.status == _NOT_FOUND:
+            return
+        raise
+    raise CommandError(f"{prefix}there is a token {accessor}; 'acl token update' changes it")
 
 
 @command("Lists the tokens, without their secrets.\n\nNeeds a management token.")

@@ -49,7 +49,7 @@ def uninstall(program: str, home: Path) -> list[Path]:
 def _places(program: str, home: Path) -> list[tuple[Path, str]]:
     """Which file gets which line."""
     place = shlex.quote(shutil.which(program) or program)
-    line = f"complete -o nospace -C {place} {program}"
+    line = f"complete -o nospace -o default -C {place} {program}"
     places = []
     bash = next((home / name for name in _BASH_FILES if (home / name).is_file()), None)
     if bash:

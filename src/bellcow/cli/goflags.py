@@ -28,21 +28,28 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Body = Callable[..., None]
 
 
+_Offers = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+
 class Takes(NamedTuple):
-    """How many arguments a command takes, how they are called, and what it says otherwise."""
+    """How many arguments a command takes, how they are called, and what it says otherwise.
+
+    `offers` gives the words that completion knows for the first.
+    """
 
     least: int
     most: int | None
     sentence: str
     metavar: str = ""
+    offers: _Offers | None = None
 
 
 NOTHING = Takes(0, 0, "This command takes no arguments")
 
 
-def one(name: str) -> Takes:
+def one(name: str, offers: _Offers | None = None) -> Takes:
     """Exactly one argument."""
-    return Takes(1, 1, f"This command takes one argument: <{name}>", f"<{name}>")
+    return Takes(1, 1, f"This command takes one argument: <{name}>", f"<{name}>", offers)
 
 
 if TYPE_CHECKING:
@@ -237,6 +244,7 @@ def flag(
     default: Any = None,
     into: str = "",
     hidden: bool = False,
+    offers: _Offers | None = None,
 ) -> Callable[[_Decorated], _Decorated]:
     """A flag that takes a value; None (or an empty tuple) when it is not given."""
     return click.option(
@@ -249,6 +257,7 @@ def flag(
         multiple=many,
         default=default,
         hidden=hidden,
+        shell_complete=offers,
     )
 
 
@@ -285,7 +294,9 @@ def command(
         for decorate in reversed(general):
             body = decorate(body)
         if takes.most != 0:
-            body = click.argument("words", nargs=-1, type=click.UNPROCESSED)(body)
+            body = click.argument(
+                "words", nargs=-1, type=click.UNPROCESSED, shell_complete=takes.offers
+            )(body)
         return click.command(cls=GoCommand, help=summary, takes=takes, general=general_names)(body)
 
     return make

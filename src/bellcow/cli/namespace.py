@@ -8,10 +8,11 @@ from urllib.parse import quote
 from bellcow.cli.acl import without_hash
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import flag, one
+from bellcow.cli.offers import namespaces
 from bellcow.cli.output import formatted, listing, pairs, say, to_json
 from bellcow.cli.session import Session, as_data, command
 
-_NAMESPACE = one("namespace")
+_NAMESPACE = one("namespace", namespaces)
 _NOT_FOUND = 404
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bellcow.cli.client import Client
 
 CONFIGURATION = "/v1/operator/autopilot/configuration"
-_HEALTH = "/v1/operator/autopilot/health"
-_UNHEALTHY = 429
+HEALTH = "/v1/operator/autopilot/health"
+UNHEALTHY = 429
 _SHOWN = (
     "CleanupDeadServers",
     "LastContactThreshold",
@@ -101,7 +101,7 @@ def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
 @as_data
 def health(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error querying Autopilot configuration: "):
-        answer = session.client.request("GET", _HEALTH, accept=frozenset({200, _UNHEALTHY})).json()
+        answer = session.client.request("GET", HEALTH, accept=frozenset({200, UNHEALTHY})).json()
     shown = formatted(
         answer, as_json=as_json, template=template, go_type="*api.OperatorHealthReply"
     )

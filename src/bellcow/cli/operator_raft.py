@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import flag, switch
+from bellcow.cli.operator_autopilot import HEALTH, UNHEALTHY
 from bellcow.cli.output import complain, formatted, go_bool, say, table
 from bellcow.cli.session import Session, as_data, command
 
@@ -47,8 +48,8 @@ def _explain_no_leader(session: Session, refusal: RequestError) -> None:
     """Show what this server knew last, marked as such, and end."""
     complain(f"Failed to retrieve raft configuration: {refusal.message}")
     complain(
-        f"No server leads. What {session.client.address} knew last follows; if most of the voters "
-        "are lost for good, see docs/operations/outage-recovery.md"
+        f"No server leads. What {session.client.address} knew last follows. If most of the voters "
+        "are lost for good, restore a snapshot into a new server: docs/operations/backup.md"
     )
     say(_peers(_configuration(session.client, stale=True)))
     raise CommandError("")
@@ -109,21 +110,60 @@ def remove_peer(session: Session, *, force: bool, dry_run: bool, **named: str | 
 
 @command(
     "Hands the leadership to another voter, for example before its machine is stopped.\n\n"
-    "Needs a management token."
+    "Without a target the healthiest of the other voters is chosen. Needs a management token."
 )
 @_which
 def transfer_leadership(session: Session, **named: str | None) -> None:
     prefix = "Error transferring leadership to peer: "
-    key, value = _target(named, prefix, "an address or id is required for the destination peer")
+    client = session.client
     with failing(prefix):
+        if any(named.values()):
+            key, value = _target(named, prefix, "")
+        else:
+            chosen = _chosen(client, prefix)
+            key, value = "id", chosen["ID"]
+            say(f"Chose {chosen['Node']}, the healthiest of the other voters")
         query = {key: value}
         if key == "name":
-            peer = _find(session.client, key, value)
+            peer = _find(client, key, value)
             if peer is None:
                 raise CommandError(f"{prefix}no peer is called {value}")
             query = {"id": peer["ID"]}
-        session.client.put(_TRANSFER, **query)
+        client.put(_TRANSFER, **query)
     say(f'Transferred leadership to peer with {key} "{value}"')
+
+
+def _chosen(client: Client, prefix: str) -> dict[str, Any]:
+    """The peer that shall lead next."""
+    peers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
+    others = [peer for peer in peers if peer["Voter"] and not peer["Leader"]]
+    if not others:
+        raise CommandError(
+            f"{prefix}there is no other voter: the leadership can be handed on when a second "
+            "server has joined and votes"
+        )
+    answer = client.request("GET", HEALTH, accept=frozenset({200, UNHEALTHY})).json()
+    chosen = healthiest(others, answer["Servers"] or [])
+    if chosen is None:
+        names = ", ".join(peer["Node"] for peer in others)
+        raise CommandError(
+            f"{prefix}no other voter is healthy ({names}); 'operator autopilot health' says why, "
+            "and -peer-name takes one all the same"
+        )
+    return chosen
+
+
+def healthiest(peers: list[dict[str, Any]], health: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of these peers the healthy one that lags least, was heard of last and has the first name."""
+    from bellcow.wire import parse_duration
+
+    known = {one["ID"]: one for one in health if one["Healthy"]}
+
+    def rank(peer: dict[str, Any]) -> tuple[int, int, str]:
+        one = known[peer["ID"]]
+        return -int(one["LastIndex"]), parse_duration(one["LastContact"]), peer["Node"]
+
+    return min((peer for peer in peers if peer["ID"] in known), key=rank, default=None)
 
 
 def _target(named: dict[str, str | None], prefix: str, missing: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bellcow.cli import offers
 from bellcow.cli.goflags import flag, switch
 from bellcow.cli.values import parse_bool
 
@@ -53,8 +54,12 @@ _SWITCHES = (
     ("no_color", "no-color", "Never color errors."),
     ("force_color", "force-color", "Color errors also where no terminal reads them."),
 )
+_OFFERED = {"namespace": offers.namespaces}
 COMMON = (
-    *(flag(name, metavar, text, into=field) for field, name, _, metavar, text in _TEXTS),
+    *(
+        flag(name, metavar, text, into=field, offers=_OFFERED.get(field))
+        for field, name, _, metavar, text in _TEXTS
+    ),
     *(switch(name, text, into=field) for field, name, text in _SWITCHES),
 )
 COMMON_NAMES = frozenset({row[1] for row in _TEXTS} | {row[1] for row in _SWITCHES})

@@ -155,6 +155,7 @@ _ACL = Branch(
                 "delete": Leaf("acl_policy:delete", "Delete a policy"),
                 "info": Leaf("acl_policy:info", "Show a policy"),
                 "list": Leaf("acl_policy:list_policies", "List the policies"),
+                "self": Leaf("acl_policy:self_", "List the policies of the token in use"),
             },
             _ARGUMENTS,
         ),

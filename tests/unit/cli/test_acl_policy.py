@@ -86,3 +86,34 @@ def test_a_policy_is_shown_with_its_rules(cli: Callable[..., Any], server: Any) 
 def test_a_policy_is_deleted(cli: Callable[..., Any], server: Any) -> None:
     server.on("DELETE /v1/acl/policy/opread")
     assert cli("acl", "policy", "delete", "opread").out == "Successfully deleted opread policy!\n"
+
+
+SELF = "GET /v1/acl/token/self"
+
+
+def test_the_policies_of_the_token_in_use_are_listed(cli: Callable[..., Any], server: Any) -> None:
+    server.on(SELF, {"Type": "client", "Policies": ["opread", "gone"]})
+    server.on("GET /v1/acl/policies", STUBS)
+    result = cli("acl", "policy", "self")
+    assert (result.status, result.out) == (0, "Name    Description\nopread  d\n")
+    assert result.err == "The token names a policy gone too, which does not exist\n"
+    shown = cli("acl", "policy", "self", "-t", "{{range .}}{{.Name}}{{end}}")
+    assert shown.out == "opread\n"
+
+
+def test_a_management_token_needs_no_policies(cli: Callable[..., Any], server: Any) -> None:
+    server.on(SELF, {"Type": "management", "Policies": None})
+    server.on("GET /v1/acl/policies", STUBS)
+    result = cli("acl", "policy", "self")
+    assert result.out.startswith("A management token is in use: ")
+    assert cli("acl", "policy", "self", "-json").out == "[]\n"
+
+
+def test_without_a_token_there_are_no_own_policies(cli: Callable[..., Any], server: Any) -> None:
+    server.on(SELF, b"acl token lookup failed: missing secret id", 500)
+    result = cli("acl", "policy", "self")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        "Error fetching own policies: Unexpected response code: 500 "
+        "(acl token lookup failed: missing secret id)\n"
+    )

@@ -85,3 +85,32 @@ def test_a_token_is_deleted_or_the_reason_shown(cli: Callable[..., Any], server:
     assert cli("acl", "token", "update").err.startswith(
         "This command takes one argument: <token_accessor_id>\n"
     )
+
+
+def test_a_token_can_be_made_again_under_its_accessor(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET /v1/acl/token/{ACCESSOR}", b"ACL token not found", 404)
+    server.on("PUT /v1/acl/token", TOKEN)
+    result = cli("acl", "token", "create", f"-accessor={ACCESSOR.upper()}", "-policy=opread")
+    assert (result.status, result.err) == (0, "")
+    body = server.requests[1].json
+    assert body["AccessorID"] == ACCESSOR
+    assert len(body["SecretID"]) == 36
+
+
+def test_a_token_that_exists_is_not_created_over(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET /v1/acl/token/{ACCESSOR}", TOKEN)
+    result = cli("acl", "token", "create", f"-accessor={ACCESSOR}", "-policy=opread")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        f"Error creating token: there is a token {ACCESSOR}; 'acl token update' changes it\n"
+    )
+    assert [request.method for request in server.requests] == ["GET"]
+
+
+def test_an_accessor_that_may_not_be_looked_up_creates_nothing(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on(f"GET /v1/acl/token/{ACCESSOR}", b"Permission denied", 403)
+    result = cli("acl", "token", "create", f"-accessor={ACCESSOR}")
+    assert result.err == "Error creating token: Unexpected response code: 403 (Permission denied)\n"
+    assert len(server.requests) == 1

@@ -77,7 +77,11 @@ def test_completion_is_installed_once_and_taken_out_again(
     first = cli("-autocomplete-install")
     assert first.status == 0
     assert len(first.out.splitlines()) == 3
-    assert (tmp_path / ".bashrc").read_text().startswith("alias x=y\ncomplete -o nospace -C ")
+    assert (
+        (tmp_path / ".bashrc")
+        .read_text()
+        .startswith("alias x=y\ncomplete -o nospace -o default -C ")
+    )
     assert "bashcompinit" in (tmp_path / ".zshrc").read_text()
     assert "complete -f -c nomad" in fish.read_text()
     again = cli("-autocomplete-install")

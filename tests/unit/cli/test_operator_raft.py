@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bellcow.cli.operator_raft import healthiest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -75,9 +77,16 @@ def test_a_peer_is_named_in_one_way(cli: Callable[..., Any], server: Any, comman
     assert both.err.endswith("cannot give both an address and id\n")
     three = cli("operator", "raft", command, "-peer-name=a", "-peer-id=x")
     assert three.err.endswith("name the peer in one way only\n")
-    none = cli("operator", "raft", command)
-    assert ": an address or id is required for the " in none.err
-    assert (both.status, three.status, none.status) == (1, 1, 1)
+    assert (both.status, three.status) == (1, 1)
+    assert server.requests == []
+
+
+def test_a_removal_names_its_peer(cli: Callable[..., Any], server: Any) -> None:
+    none = cli("operator", "raft", "remove-peer")
+    assert none.status == 1
+    assert none.err == (
+        "Error removing peer: an address or id is required for the peer to remove\n"
+    )
     assert server.requests == []
 
 
@@ -166,3 +175,69 @@ def test_leadership_is_handed_over(cli: Callable[..., Any], server: Any) -> None
     assert server.requests[3].target == f"{path}?address=127.0.0.1%3A21021"
     unknown = cli("operator", "raft", "transfer-leadership", "-peer-name=c9")
     assert unknown.err.startswith("Error transferring leadership to peer: no peer is called c9")
+
+
+HEALTH = "/v1/operator/autopilot/health"
+TRANSFER = "/v1/operator/raft/transfer-leadership"
+THIRD = "9a2b5b6c-1111-2222-3333-444455556666"
+
+
+def health(identifier: str, index: int, contact: str, *, healthy: bool = True) -> dict[str, Any]:
+    return {"ID": identifier, "LastIndex": index, "LastContact": contact, "Healthy": healthy}
+
+
+def test_without_a_target_the_healthiest_other_voter_is_chosen(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    third = {**peer("c3.global", THIRD, "127.0.0.1:21031"), "Voter": False}
+    server.on(f"GET {CONFIGURATION}", {"Servers": [*PEERS["Servers"], third]})
+    found = [health(IDS[0], 9, "0s"), health(IDS[1], 8, "20ms"), health(THIRD, 9, "1ms")]
+    server.on(f"GET {HEALTH}", {"Servers": found}, 429)
+    server.on(f"PUT {TRANSFER}", {})
+    result = cli("operator", "raft", "transfer-leadership")
+    assert (result.status, result.err) == (0, "")
+    assert result.out == (
+        "Chose c2.global, the healthiest of the other voters\n"
+        f'Transferred leadership to peer with id "{IDS[1]}"\n'
+    )
+    assert server.requests[2].target == f"{TRANSFER}?id={IDS[1]}"
+
+
+def test_a_voter_that_is_not_healthy_is_never_chosen(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on(f"GET {HEALTH}", {"Servers": [health(IDS[1], 9, "-1ns", healthy=False)]}, 429)
+    result = cli("operator", "raft", "transfer-leadership")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith(
+        "Error transferring leadership to peer: no other voter is healthy (c2.global); "
+    )
+    assert [request.method for request in server.requests] == ["GET", "GET"]
+
+
+def test_one_server_alone_has_nobody_to_lead_in_its_place(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on(f"GET {CONFIGURATION}", {"Servers": PEERS["Servers"][:1]})
+    result = cli("operator", "raft", "transfer-leadership")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("Error transferring leadership to peer: there is no other voter: ")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [
+        ([health("a", 8, "1ms"), health("b", 9, "90ms")], "b"),
+        ([health("a", 9, "90ms"), health("b", 9, "1ms")], "b"),
+        ([health("a", 9, "1ms"), health("b", 9, "1ms")], "a"),
+        ([health("a", 9, "1ms", healthy=False), health("b", 1, "1s")], "b"),
+        ([health("x", 9, "1ms")], None),
+        ([], None),
+    ],
+)
+def test_the_healthiest_lags_least_and_was_heard_of_last(
+    found: list[dict[str, Any]], chosen: str | None
+) -> None:
+    peers = [peer("n2", "b", "x:2"), peer("n1", "a", "x:1")]
+    best = healthiest(peers, found)
+    assert (best and best["ID"]) == chosen
