@@ -68,8 +68,7 @@ async def open_client(directory: Path) -> AsyncIterator[Client]:
     try:
         yield client
     finally:
-        client.closed = True
-        await channel.close()
+        await client.close()
 
 
 class _Call(Generic[Q, A]):
@@ -108,6 +107,7 @@ class Client:
 
     def __init__(self, channel: Any) -> None:
         self.closed = False
+        self._channel = channel
         self._watches: set[Any] = set()
         self.range: _Call[pb.RangeRequest, pb.RangeResponse] = _Call(
             self, channel, "KV/Range", pb.RangeResponse, READ_S
@@ -150,6 +150,11 @@ class Client:
             request_serializer=_serialized,
             response_deserializer=pb.WatchResponse.FromString,
         )
+
+    async def close(self) -> None:
+        """What is under way fails, and so does all that comes."""
+        self.closed = True
+        await self._channel.close()
 
     async def watch(self, create: pb.WatchCreateRequest) -> AsyncGenerator[pb.WatchResponse, None]:
         """What one watch tells, until the stream ends; an end without a reason fails too."""
