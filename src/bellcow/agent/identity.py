@@ -39,9 +39,13 @@ class DataDirectory:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 folder.chmod(0o700)
             self._lock = self._take_lock()
-            self._sweep()
-            self.made_id = not (path / NODE_ID).exists()
-            self.node_id = self._make_node_id(clock) if self.made_id else self._read_node_id()
+            try:
+                self._sweep()
+                self.made_id = not (path / NODE_ID).exists()
+                self.node_id = self._make_node_id(clock) if self.made_id else self._read_node_id()
+            except BaseException:
+                self.close()
+                raise
         except OSError as error:
             raise DataDirectoryError(
                 f"cannot use the data directory {path}: {error.strerror or error}"

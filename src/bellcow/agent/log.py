@@ -36,9 +36,9 @@ class Watcher:
     def __init__(self, level: Level, *, as_json: bool) -> None:
         self.level = level
         self.as_json = as_json
-        self.lines: asyncio.Queue[bytes] = asyncio.Queue(WATCHER_LINES)
+        self.lines: asyncio.Queue[bytes | None] = asyncio.Queue(WATCHER_LINES)
 
-    def put(self, line: bytes) -> None:
+    def put(self, line: bytes | None) -> None:
         if self.lines.full():
             self.lines.get_nowait()
         self.lines.put_nowait(line)
@@ -92,6 +92,11 @@ class Log:
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._outs.append(os.fdopen(handle, "a", buffering=1, encoding="utf-8"))
 
+    def end_following(self) -> None:
+        """Let those who follow go: the agent stops."""
+        for watcher in self._watchers:
+            watcher.put(None)
+
     def close(self) -> None:
         for out in self._outs[1:]:
             out.close()
@@ -100,16 +105,17 @@ class Log:
     async def follow(
         self, level: Level, *, as_json: bool, heartbeat_s: float
     ) -> AsyncIterator[bytes]:
-        """Lines from now on; b"" whenever nothing was logged for `heartbeat_s` seconds."""
+        """Lines until the agent stops; b"" when nothing was logged for `heartbeat_s` seconds."""
         watcher = Watcher(level, as_json=as_json)
         self._watchers.add(watcher)
         try:
             while True:
-                try:
+                line: bytes | None = b""
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(heartbeat_s):
                         line = await watcher.lines.get()
-                except TimeoutError:
-                    line = b""
+                if line is None:
+                    return
                 yield line
         finally:
             self._watchers.discard(watcher)

@@ -1,0 +1,63 @@
+"""What is printed when an agent starts."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import msgspec
+import pytest
+
+from bellcow.agent import banner
+from bellcow.config.addresses import resolve_addresses
+from bellcow.config.model import Settings
+
+
+def shown(*, dev: bool, **fields) -> list[str]:
+    settings = msgspec.structs.replace(Settings(), bind_addr="127.0.0.1", **fields)
+    return list(banner.lines(settings, resolve_addresses(settings, True), dev=dev))
+
+
+def test_facts_are_shown_sorted_and_aligned():
+    lines = shown(dev=False)
+    assert lines[0] == "==> Nomad agent configuration:"
+    assert lines[-2] == "==> Nomad agent started! Log data will stream in below:"
+    facts = [line for line in lines if line.startswith("    ") and ": " in line]
+    names = [line.strip().partition(":")[0] for line in facts]
+    assert names == sorted(names)
+    assert {line.index(": ") for line in facts} == {22}
+    assert any("HTTP: 127.0.0.1:4646; RPC: 127.0.0.1:4647" in line for line in facts)
+
+
+def test_development_server_tells_the_first_steps():
+    text = "\n".join(shown(dev=True))
+    assert "http://127.0.0.1:4646/ui/" in text
+    assert "operator autopilot health" in text
+    assert "memory only" in text
+    assert "Type next" not in "\n".join(shown(dev=False))
+
+
+def test_place_of_the_state_is_told():
+    assert "/var/x" in "\n".join(shown(dev=True, data_dir="/var/x"))
+
+
+def test_program_is_named_as_it_can_be_typed_here(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/bellcow")])
+    assert banner.program_path() == "bin/bellcow"
+    monkeypatch.setattr(sys, "argv", ["/elsewhere/bellcow"])
+    assert banner.program_path() == "/elsewhere/bellcow"
+
+
+def test_taken_port_is_told_with_what_to_do():
+    text = banner.port_taken(("127.0.0.1", 4646))
+    assert "port 4646" in text
+    assert "ports { http = 14646 }" in text
+
+
+@pytest.mark.parametrize("to", ["out", "stdout"])
+def test_lines_are_written_at_once(to, capsys):
+    out = io.StringIO()
+    banner.say(["a", "b"], out if to == "out" else None)
+    assert (out.getvalue() if to == "out" else capsys.readouterr().out) == "a\nb\n"
