@@ -36,6 +36,7 @@ MAX_WAIT_S = 300.0
 JITTER = 16  # a wait is prolonged by up to a sixteenth, so that not all end at once
 PACK_NOW_LIMIT = 64 << 10  # bigger bodies are compressed in a thread
 PACKERS = 4
+SHARED_BYTES = 16 << 20  # bodies of blocking queries kept while those who waited are answered
 RIGHTS_TABLES = (ACL_TOKENS, ACL_POLICIES)
 LOGGED_CHARS = 200
 MESSAGE_CHARS = 4_000
@@ -57,6 +58,37 @@ class _Cached:
         self.packed: Response | None = None
 
 
+class _Shared:
+    """Answers to blocking queries at one head: all who waited for the same get the same bytes."""
+
+    __slots__ = ("_answers", "_epoch", "_head", "_room")
+
+    def __init__(self) -> None:
+        self._head: Head | None = None
+        self._epoch = 0
+        self._answers: dict[tuple[object, ...], Response] = {}
+        self._room = SHARED_BYTES
+
+    def move_to(self, head: Head, epoch: int) -> None:
+        if head is not self._head or epoch != self._epoch:
+            self._head, self._epoch = head, epoch
+            self._answers.clear()
+            self._room = SHARED_BYTES
+
+    def get(self, key: tuple[object, ...]) -> Response | None:
+        """An answer that may be changed, or one that is packed and never changes."""
+        known = self._answers.get(key)
+        if known is None or known.packed:
+            return known
+        return Response(known.status, list(known.headers), known.body)
+
+    def keep(self, key: tuple[object, ...], response: Response) -> None:
+        size = len(response.body) + 1_024  # and its key and headers
+        if size <= self._room:
+            self._room -= size
+            self._answers[key] = response
+
+
 class Pipeline:
     """Answers requests from a server's parts, by the declarations in `ROUTES`."""
 
@@ -65,6 +97,7 @@ class Pipeline:
         self._guards = guards
         self._paths = Paths(list(routes) or ROUTES)
         self._cache: dict[str, _Cached] = {}
+        self._shared = _Shared()
         self._packers = asyncio.Semaphore(PACKERS)
         self._extra = [
             (name.encode("latin-1"), value.encode("latin-1"))
@@ -136,15 +169,21 @@ class Pipeline:
     def _read(self, route: Route, call: Call, *, last: bool) -> Response | Wait:
         """A handler that does not await: authorize, look into the cache, handle, wait or answer."""
         request = call.request
+        if request.deadline is not None and not last:
+            return self._read_woken(route, call)
         wait_s, min_index = self._common(route, request)
         self._must_be_served_here(route, call)
         self._authorize(route, call)
         if route.cache and not request.raw_query:
             return self._cached(route, call)
+        return self._handle(route, call, wait_s, min_index if route.watch and not last else 0)
+
+    def _handle(self, route: Route, call: Call, wait_s: float, min_index: int) -> Response | Wait:
+        """The handler's answer, or a wait while it does not stand above `min_index`; 0 for none."""
         reply = answers.as_reply(route.handler(call))
-        if min_index and route.watch and not last and (reply.index or 0) <= min_index:
-            return Wait(self._watched(route), self._left(request, wait_s))
-        return self._respond(request, reply)
+        if min_index and (reply.index or 0) <= min_index:
+            return Wait(self._watched(route), self._left(call.request, wait_s))
+        return self._respond(call.request, reply)
 
     def _watched(self, route: Route) -> tuple[str, ...]:
         """The tables that wake a query; its rights too, so that a lost one ends it at once."""
@@ -152,6 +191,25 @@ class Pipeline:
         if self._server.resolver.enabled:
             tables += RIGHTS_TABLES
         return tuple({table.name for table in tables})
+
+    def _read_woken(self, route: Route, call: Call) -> Response | Wait:
+        """The same for one who has waited, and so have others, maybe thousands, for the same."""
+        request = call.request
+        self._must_be_served_here(route, call)
+        self._authorize(route, call)
+        self._shared.move_to(self._server.tables.head, self._server.leadership.epoch)
+        key = (route.path, call.tail, request.raw_query, call.secret, request.accepts_gzip)
+        response = self._shared.get(key)
+        if response is not None:
+            self.answered += 1
+            return response
+        outcome = self._handle(route, call, *self._common(route, request))
+        if isinstance(outcome, Wait):
+            return outcome
+        if len(outcome.body) <= PACK_NOW_LIMIT:
+            answers.pack(request, outcome)
+        self._shared.keep(key, outcome)
+        return self._shared.get(key) or outcome
 
     async def _read_waiting(self, route: Route, call: Call) -> Response:
         """The same read where it may have to wait, for a leader or for a table."""
