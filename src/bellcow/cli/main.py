@@ -16,7 +16,7 @@ import click
 from bellcow.cli import output
 from bellcow.cli.failure import CommandError, MisuseError, RequestError, ShowHelp
 from bellcow.cli.goflags import HELP_WORDS
-from bellcow.cli.tree import TREE, LazyGroup, top_help
+from bellcow.cli.tree import TREE, LazyGroup, suggest, top_help
 from bellcow.cli.version import program_name, version_text
 from bellcow.errors import Error
 
@@ -86,7 +86,7 @@ def _dispatch(program: str, words: list[str]) -> int:
     if done is not None:
         return done
     if not rest or rest[0] not in TREE.below:
-        _suggest(program, rest[0] if rest else "")
+        suggest(program, rest[0] if rest else "", TREE.below)
         raise ShowHelp(top_help(program), UNKNOWN_COMMAND)
     if any(word in HELP_WORDS for word in leading):
         rest.append("-help")
@@ -121,13 +121,6 @@ def _before_command(program: str, leading: list[str], rest: list[str]) -> int | 
                 f"For additional help try '{program} -help'"
             )
     return None
-
-
-def _suggest(program: str, word: str) -> None:
-    import difflib
-
-    for near in difflib.get_close_matches(word, TREE.below, n=1):
-        output.complain(f"There is no command {word!r}; did you mean '{program} {near}'?")
 
 
 def _change_shells(program: str, name: str) -> int:

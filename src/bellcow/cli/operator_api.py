@@ -60,8 +60,12 @@ def api(
         note(f"< HTTP/1.1 {answer.status}")
         for name, value in answer.headers.items():
             note(f"< {name}: {value}")
+    empty = True
     for chunk in answer.chunks():
         write_bytes(chunk)
+        empty = empty and not chunk
+    if empty and not verbose and answer.status >= _ERRORS_FROM:
+        note(f"The answer is {answer.status}, without a text")
     if fail and answer.status >= _ERRORS_FROM:
         raise CommandError("")
 

@@ -141,7 +141,15 @@ def restore(session: Session, *, yes: bool, force: bool, words: tuple[str, ...])
             ).body()
     say("Snapshot Restored")
     if session.settings.token:
-        say("The tokens are now those of the snapshot: use one that existed when it was saved.")
+        say(
+            "The tokens are now those of the snapshot: use one that existed when it was saved."
+            if _holds_tokens(info)
+            else f"The snapshot held no tokens: make one with '{session.program} acl bootstrap'."
+        )
+
+
+def _holds_tokens(info: Info) -> bool:
+    return any(table == "acl_tokens" for table, _, _ in info.stats)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
@@ -173,6 +181,8 @@ def _confirm(info: Info, address: str, *, yes: bool, force: bool) -> None:
     note(f"This replaces the state of the cluster at {address}")
     ago = age(SystemClock().wall_ns() - info.created_ns) if info.created_ns else "nobody knows when"
     note(f"by {objects} objects of index {info.index}, saved {ago}.")
+    if not _holds_tokens(info):
+        note("It holds no ACL tokens: those of today will be gone.")
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:

@@ -18,11 +18,12 @@ from bellcow.snapshot import archive
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Table, and what one and several of its objects are called.
+_TOKENS = "acl_tokens"
+# Tables that are left out, and what is said of those that hold one object.
 _DROPPED = {
-    "acl_tokens": ("ACL token", "ACL tokens"),
-    "acl_bootstrap": ("mark of the ACL bootstrap", "marks of the ACL bootstrap"),
-    "license": ("license", "licenses"),
+    _TOKENS: "",
+    "acl_bootstrap": "the mark of the ACL bootstrap",
+    "license": "the license",
 }
 
 
@@ -60,10 +61,8 @@ def reason(error: Error) -> str:
 
 
 def told(left_out: Mapping[str, int]) -> str:
-    """What was left out, in words: `3 ACL tokens, 1 license`."""
-    parts = [
-        f"{left_out[table]} {many if left_out[table] > 1 else one}"
-        for table, (one, many) in _DROPPED.items()
-        if left_out.get(table)
-    ]
+    """What was left out, in words: `3 ACL tokens, the license`."""
+    tokens = left_out.get(_TOKENS, 0)
+    parts = [f"{tokens} ACL token{'s' if tokens > 1 else ''}"] if tokens else []
+    parts += [text for table, text in _DROPPED.items() if text and left_out.get(table)]
     return ", ".join(parts) or "nothing: there was no secret in it"

@@ -13,8 +13,11 @@ import click
 
 from bellcow.cli.failure import MisuseError, ShowHelp
 from bellcow.cli.goflags import HELP_WORDS
+from bellcow.cli.output import complain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from click.shell_completion import CompletionItem
 
 
@@ -269,6 +272,7 @@ class LazyGroup(click.Group):
                 f"For additional help try '{ctx.command_path} -help'"
             )
         if first not in self.branch.below:
+            suggest(ctx.command_path, first, self.list_commands(ctx))
             asked = any(word in HELP_WORDS for word in args)
             raise ShowHelp(self.get_help(ctx), 0 if asked else 1)
 
@@ -287,6 +291,14 @@ class LazyGroup(click.Group):
             for name in self.list_commands(ctx)
             if name.startswith(incomplete)
         ]
+
+
+def suggest(path: str, word: str, names: Iterable[str]) -> None:
+    """Tell of the command that was probably meant, if one is near."""
+    import difflib
+
+    for near in difflib.get_close_matches(word, names, n=1):
+        complain(f"There is no command {word!r}; did you mean '{path} {near}'?")
 
 
 def lines(rows: dict[str, str]) -> str:

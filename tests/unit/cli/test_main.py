@@ -54,6 +54,15 @@ def test_without_a_known_command_the_top_help_is_shown(
     assert "\n    operator    " in result.out
 
 
+def test_a_near_miss_inside_a_group_gets_a_suggestion(cli: Callable[..., Any]) -> None:
+    result = cli("operator", "snapshot", "insepct")
+    assert result.status == 1
+    assert result.out.startswith("Usage: nomad operator snapshot ")
+    assert result.err == (
+        "There is no command 'insepct'; did you mean 'nomad operator snapshot inspect'?\n"
+    )
+
+
 def test_a_near_miss_of_a_command_gets_a_suggestion(cli: Callable[..., Any]) -> None:
     result = cli("opertor")
     assert result.status == 127

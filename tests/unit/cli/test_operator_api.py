@@ -84,3 +84,11 @@ def test_what_cannot_be_sent_is_refused(cli: Callable[..., Any]) -> None:
     assert cli("operator", "api", "-address=http://127.0.0.1:1", "/x").err.startswith(
         'Error making request: Get "http://127.0.0.1:1/x": dial tcp 127.0.0.1:1: connect: '
     )
+
+
+def test_an_error_without_a_text_is_told(cli: Callable[..., Any], server: Any) -> None:
+    result = cli("operator", "api", "-X=GET", "/v1/nope", stdin=b"")
+    assert (result.status, result.out) == (0, "")
+    assert result.err == "The answer is 404, without a text\n"
+    server.on("GET /v1/empty")
+    assert cli("operator", "api", "-X=GET", "/v1/empty", stdin=b"").err == ""

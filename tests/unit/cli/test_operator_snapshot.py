@@ -20,10 +20,11 @@ PATH = "/v1/operator/snapshot"
 SAVED_NS = 1795442432498 * 1_000_000
 
 
-def make_archive() -> bytes:
+def make_archive(*, tokens: bool = True) -> bytes:
     out, spool = io.BytesIO(), io.BytesIO()
     token = msgspec.msgpack.encode({"Name": "t", "SecretID": "s" * 2000})
-    records = [("acl_tokens", "a", token), ("namespaces", "default", msgspec.msgpack.encode({}))]
+    records = [("acl_tokens", "a", token)] if tokens else []
+    records.append(("namespaces", "default", msgspec.msgpack.encode({})))
     archive.write(out, archive.Origin(index=21, term=2, wall_ns=SAVED_NS), records, spool)
     return out.getvalue()
 
@@ -201,6 +202,17 @@ def test_a_snapshot_is_restored_as_it_is(
     assert server.requests[1].target == f"{PATH}?force=true"
 
 
+def test_after_a_snapshot_without_tokens_the_operator_is_told_to_bootstrap(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "b.snap").write_bytes(make_archive(tokens=False))
+    server.on(f"PUT {PATH}")
+    result = cli("operator", "snapshot", "restore", "-token=t", "b.snap")
+    assert result.out == (
+        "Snapshot Restored\nThe snapshot held no tokens: make one with 'nomad acl bootstrap'.\n"
+    )
+
+
 def test_a_refused_restore_shows_the_reason(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
@@ -331,3 +343,15 @@ def test_a_redacted_snapshot_can_go_to_standard_output(
     info = archive.inspect(io.BytesIO(printed.out))
     assert [table for table, _, _ in info.stats] == ["namespaces"]
     assert printed.err == b"Left out: 1 ACL token\n"
+
+
+def test_a_snapshot_without_tokens_is_told_of_before_it_is_restored(
+    cli: Callable[..., Any], server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b.snap").write_bytes(make_archive(tokens=False))
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert cli("operator", "snapshot", "restore", "b.snap").status == 1
+    assert "It holds no ACL tokens: those of today will be gone.\n" in screen.getvalue()
+    assert server.requests == []

@@ -49,6 +49,7 @@ def test_what_is_no_archive_is_refused_without_the_words_of_a_restore() -> None:
 
 def test_what_was_left_out_is_told_in_words() -> None:
     assert told({"acl_tokens": 3, "acl_bootstrap": 1, "license": 1}) == (
-        "3 ACL tokens, 1 mark of the ACL bootstrap, 1 license"
+        "3 ACL tokens, the mark of the ACL bootstrap, the license"
     )
+    assert told({"acl_tokens": 1}) == "1 ACL token"
     assert told({}) == "nothing: there was no secret in it"
