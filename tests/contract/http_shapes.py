@@ -23,8 +23,6 @@ UNUSED = ("Circonus", "Checksum", "KeyLoader", "DisableDispatchedJobSummaryMetri
 METRIC_NAMES = {
     "nomad.nomad.autopilot.failure_tolerance",
     "nomad.nomad.autopilot.healthy",
-    "nomad.nomad.heartbeat.active",
-    "nomad.nomad.plan.queue_depth",
     "nomad.raft.appliedIndex",
     "nomad.raft.lastIndex",
     "nomad.state.snapshotIndex",

@@ -171,6 +171,7 @@ class _Agent:
                     self._announce(addresses)
                     await self._stop.wait()
                     self._log.report("stopping")
+                    self._log.end_following()
                 for task in tasks:
                     task.cancel()
         except* (StartError, StoreError, UnknownTableError) as group_error:

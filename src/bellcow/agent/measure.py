@@ -27,9 +27,8 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
         "nomad.raft.appliedIndex": lambda: float(tables.index),
         "nomad.raft.lastIndex": lambda: float(tables.index),
         "nomad.state.snapshotIndex": lambda: float(server.snapshots.last_index),
+        "nomad.raft.commitNumLogs": lambda: float(committer.last_batch),
         "nomad.nomad.blocking_queries": lambda: float(len(server.waiting)),
-        "nomad.nomad.heartbeat.active": lambda: 0.0,
-        "nomad.nomad.plan.queue_depth": lambda: 0.0,
         "nomad.runtime.alloc_bytes": lambda: float(process.memory_info().rss),
         "nomad.runtime.num_goroutines": lambda: float(server.facts.tasks()),
         "nomad.runtime.open_files": lambda: float(process.num_fds()),
@@ -41,7 +40,7 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
         "nomad.nomad.rpc.query": lambda: float(pipeline.answered),
         "nomad.raft.apply": lambda: float(committer.commands),
         "nomad.raft.commits": lambda: float(committer.commits),
-        "nomad.raft.state.leader": lambda: float(leads.epoch),
+        "nomad.raft.state.leader": lambda: float(leads.claims),
     }
     for name, read in gauges.items():
         metrics.gauge(name, read)

@@ -275,9 +275,12 @@ class Connection(HttpToolsProtocol):
             self._watch_stream()
 
     def _cancel_task(self) -> None:
-        """Once: a second time would hit the closing of what the task holds."""
+        """Once: a second time would hit the closing of what the task holds.
+
+        `Task.cancelling` cannot tell: a deadline of the task's own that ends just now counts there.
+        """
         task, self._task = self._task, None
-        if task is not None and not task.cancelling():
+        if task is not None:
             task.cancel()
 
     # --- time: one timer a connection, set anew only when something is due before it

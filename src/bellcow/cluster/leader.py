@@ -65,6 +65,7 @@ class Leadership:
         self._leads = asyncio.Event()
         self._reason = ""  # why the last claim failed
         self.is_leader = False
+        self.claims = 0  # how often this server has become leader
         self.epoch = 0  # counts changes of leadership seen here; caches hang on it
 
     @property
@@ -173,6 +174,7 @@ class Leadership:
 
     def _begin(self, claim: Head) -> None:
         self.is_leader = True
+        self.claims += 1
         self.epoch += 1
         self._leads.set()
         self._report("leadership_acquired", term=claim.term, index=claim.index)

@@ -84,6 +84,7 @@ class Committer:
         self.known: Head | None = None
         self.commits = 0
         self.commands = 0
+        self.last_batch = 0  # commands in the newest commit
         self.on_commit: Callable[[float], None] = _unmeasured  # gets milliseconds
 
     async def commit(self, command: Callable[[Draft], T]) -> T:
@@ -214,6 +215,7 @@ class Committer:
 
     def _answer(self, jobs: list[_Job]) -> None:
         self.commands += len(jobs)
+        self.last_batch = len(jobs)
         for job in jobs:
             job.answer()
 
