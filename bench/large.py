@@ -83,12 +83,13 @@ def _time_restart(agent: Agent) -> float:
 
 
 def _churn(agent: Agent, token: str, options: Options, at_start_ms: float) -> list[Figure]:
-    """Writes as fast as they go; the longest pause is of the whole life of the process."""
+    """New objects as fast as they go; the longest pause is of the whole life of the process."""
     load = Load(
-        url=f"{agent.url}/v1/acl/policy/churned",
+        url=f"{agent.url}/v1/acl/policy/churned-NUMBER",
         method="PUT",
         headers={"X-Nomad-Token": token},
-        body='{"Name":"churned","Rules":"node { policy = \\"read\\" }"}',
+        body='{"Name":"churned-NUMBER","Rules":"node { policy = \\"read\\" }"}',
+        numbered=True,
     )
     outcome = run(load, pid_of(agent), 64, options.seconds)
     return [

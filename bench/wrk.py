@@ -27,13 +27,23 @@ end
 """
 
 
+_NUMBERED = """
+local number = 0
+request = function()
+  number = number + 1
+  return wrk.format(nil, (wrk.path:gsub("NUMBER", number)), nil, (wrk.body:gsub("NUMBER", number)))
+end
+"""
+
+
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """The same request over and over."""
+    """The same request over and over; if `numbered`, each `NUMBER` in path and body is its own."""
 
     url: str
     method: str = "GET"
     headers: dict[str, str] = {}
     body: str | None = None
+    numbered: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +118,7 @@ def _script(load: Load) -> str:
     lines += [f'wrk.headers["{name}"] = "{value}"' for name, value in load.headers.items()]
     if load.body is not None:
         lines.append(f"wrk.body = [==[{load.body}]==]")
-    return "\n".join(lines) + _DONE
+    return "\n".join(lines) + (_NUMBERED if load.numbered else "") + _DONE
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
