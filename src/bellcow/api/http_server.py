@@ -168,8 +168,9 @@ class _Server(Server):
         state = self.server_state
         tasks = set(state.tasks)
         self._site.log("http_stop_overdue", connections=len(state.connections), tasks=len(tasks))
-        for task in tasks:
-            task.cancel()
+        for connection in list(state.connections):
+            if isinstance(connection, Connection):
+                connection.give_up()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_TURN_S)
         for connection in list(state.connections):

@@ -234,7 +234,7 @@ class Connection(HttpToolsProtocol):
         self._held = b""
         self.pipeline.clear()
         super().connection_lost(exc)
-        self._cancel_task()
+        self.give_up()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client will send no more. True keeps the connection.
@@ -270,12 +270,12 @@ class Connection(HttpToolsProtocol):
         if not self.streaming:
             self._phase = _BUSY
         elif self.written == self._written and not self.flow.write_paused:
-            self._cancel_task()
+            self.give_up()
         else:
             self._watch_stream()
 
-    def _cancel_task(self) -> None:
-        """Once: a second time would hit the closing of what the task holds.
+    def give_up(self) -> None:
+        """Cancel what answers here, once: a second time would hit the closing of what it holds.
 
         `Task.cancelling` cannot tell: a deadline of the task's own that ends just now counts there.
         """
@@ -706,7 +706,7 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             self.pipeline.popleft()
         else:
-            self._cancel_task()
+            self.give_up()
             if not self.cycle.response_started:
                 self.cycle = self._quick
 
