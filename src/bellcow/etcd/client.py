@@ -168,6 +168,7 @@ class Client:
             finally:
                 self._watches.discard(call)
                 call.cancel()
+                await call.code()  # it has ended only now
         raise CallFailed("UNAVAILABLE", "the watch ended")
 
     def end_watches(self) -> None:

@@ -39,6 +39,8 @@ EXITS_MAX = 5  # within STEADY_S
 LINES_QUOTED = 5
 LINE_BYTES = 16 << 10
 _UNTOLD = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
+# Said at every start, of a login that nobody uses here: the socket's directory is the lock.
+_POINTLESS = {"simple token is not cryptographically signed"}
 _KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
 
 
@@ -165,7 +167,8 @@ class Member:
         if raw.strip():
             event, text = parse_line(raw)
             self._last_lines.append(text)
-            self._report(event, text=text)
+            if text not in _POINTLESS:
+                self._report(event, text=text)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
