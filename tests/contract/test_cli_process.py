@@ -89,6 +89,75 @@ def test_a_state_goes_out_through_a_pipe_and_comes_back(
     assert sorted(names) == ["default", "web"]
 
 
+def test_a_store_is_read_beside_its_server_and_without_it(
+    start_agent: Callable[..., Agent],
+) -> None:
+    agent = start_agent({"acl": {"enabled": True}})
+    secret = agent.bootstrap()
+    index = agent.get("/v1/agent/self", secret).json()["stats"]["raft"]["last_log_index"]
+    running = agent.command("operator", "raft", "info", str(agent.data_dir))
+    assert (running.returncode, running.stderr) == (0, "")
+    assert running.stdout.endswith(f"last index:  {index}\n")
+    agent.stop()
+    files = sorted(agent.data_dir.rglob("*"))
+    stopped = agent.command("operator", "raft", "info", str(agent.data_dir))
+    assert stopped.stdout == running.stdout
+    shown = agent.command("operator", "raft", "state", str(agent.data_dir))
+    assert secret not in shown.stdout
+    assert str(json.loads(shown.stdout)["Head"]["Index"]) == index
+    assert (
+        secret in agent.command("operator", "raft", "state", "-secrets", str(agent.data_dir)).stdout
+    )
+    assert sorted(agent.data_dir.rglob("*")) == files
+    agent.start()
+    assert agent.get("/v1/acl/token/self", secret).status == 200
+
+
+def test_a_redacted_snapshot_opens_the_bootstrap_again(
+    start_agent: Callable[..., Agent], tmp_path: Path
+) -> None:
+    agent = start_agent({"acl": {"enabled": True}})
+    secret = agent.bootstrap()
+    agent.command("namespace", "apply", "web", token=secret)
+    file = str(tmp_path / "r.snap")
+    saved = agent.command("operator", "snapshot", "save", "-redact", file, token=secret)
+    assert saved.stdout.endswith("Left out: 1 ACL token, the mark of the ACL bootstrap\n")
+    shown = agent.command("operator", "snapshot", "state", "-secrets", file).stdout
+    assert secret not in shown
+    restored = agent.command("operator", "snapshot", "restore", file, token=secret)
+    assert restored.returncode == 0, restored.stderr
+    assert "make one with 'bellcow acl bootstrap'" in restored.stdout
+    assert agent.command("namespace", "list", token=secret).returncode == 1
+    new = agent.bootstrap()
+    assert "web" in agent.command("namespace", "list", token=new).stdout
+
+
+def test_policies_are_completed_and_own_ones_listed(start_agent: Callable[..., Agent]) -> None:
+    agent = start_agent({"acl": {"enabled": True}})
+    secret = agent.bootstrap()
+    rules = {"Name": "opread", "Description": "d", "Rules": 'operator { policy = "read" }'}
+    agent.put("/v1/acl/policy/opread", rules, secret)
+    accessor = "74684185-baa7-abed-1de8-0eb6c862bd7b"
+    words = ("-policy=opread", f"-accessor={accessor}", "-t={{.SecretID}}")
+    made = agent.command("acl", "token", "create", *words, token=secret)
+    own = agent.command("acl", "policy", "self", token=made.stdout.strip())
+    assert (own.stdout, own.stderr) == ("Name    Description\nopread  d\n", "")
+    environment = {"PATH": os.environ["PATH"], "BELLCOW_ADDR": agent.url, "BELLCOW_TOKEN": secret}
+    for line, offered in (
+        ("bellcow acl policy info op", "opread\n"),
+        ("bellcow acl token delete 7468", f"{accessor}\n"),
+        ("bellcow namespace inspect ", "default\n"),
+    ):
+        found = subprocess.run(
+            [BELLCOW],
+            capture_output=True,
+            text=True,
+            env={**environment, "COMP_LINE": line},
+            check=True,
+        )
+        assert (found.stdout, found.stderr) == (offered, "")
+
+
 def _started(agent: Agent, *words: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         # A test runner in the background may have SIGINT ignored, which children inherit.

@@ -7,7 +7,7 @@ from typing import Any
 from bellcow.cli.failure import failing
 from bellcow.cli.files import read_input
 from bellcow.cli.goflags import Takes
-from bellcow.cli.output import formatted, go_bool, go_list, go_time, pairs, say
+from bellcow.cli.output import go_bool, go_list, go_time, pairs, show
 from bellcow.cli.session import Session, as_data, command
 
 
@@ -18,10 +18,13 @@ def without_hash(value: dict[str, Any]) -> dict[str, Any]:
 
 def show_token(token: dict[str, Any], *, as_json: bool = False, template: str = "") -> None:
     """The block that every command about one token prints."""
-    shown = formatted(
-        without_hash(token), as_json=as_json, template=template, go_type="*api.ACLToken"
+    show(
+        without_hash(token),
+        lambda: _block(token),
+        as_json=as_json,
+        template=template,
+        go_type="*api.ACLToken",
     )
-    say(_block(token) if shown is None else shown)
 
 
 def _block(token: dict[str, Any]) -> str:

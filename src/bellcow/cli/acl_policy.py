@@ -10,7 +10,7 @@ from bellcow.cli.acl import without_hash
 from bellcow.cli.failure import failing
 from bellcow.cli.files import read_input
 from bellcow.cli.goflags import Takes, flag, one
-from bellcow.cli.output import formatted, listing, note, pairs, say
+from bellcow.cli.output import described, note, pairs, say, show
 from bellcow.cli.session import Session, as_data, command
 
 _POLICIES = "/v1/acl/policies"
@@ -70,13 +70,13 @@ def self_(session: Session, *, as_json: bool, template: str) -> None:
 
 
 def _show(policies: list[dict[str, Any]], nothing: str, *, as_json: bool, template: str) -> None:
-    shown = formatted(
-        policies, as_json=as_json, template=template, go_type="[]*api.ACLPolicyListStub"
+    show(
+        policies,
+        lambda: described(policies, nothing),
+        as_json=as_json,
+        template=template,
+        go_type="[]*api.ACLPolicyListStub",
     )
-    if shown is None:
-        rows = [["Name", "Description"]] + [[one["Name"], one["Description"]] for one in policies]
-        shown = listing(rows) if policies else nothing
-    say(shown)
 
 
 @command("Shows a policy with its rules.", takes=_NAME)

@@ -9,7 +9,7 @@ from bellcow.cli.acl import show_token, without_hash
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import BOOL, flag, one, switch
 from bellcow.cli.offers import accessors, policies
-from bellcow.cli.output import formatted, go_bool, listing, say
+from bellcow.cli.output import go_bool, listing, say, show
 from bellcow.cli.session import Session, as_data, command
 from bellcow.clock import SystemClock, new_uuid
 
@@ -86,14 +86,23 @@ def _refuse_known(client: Client, accessor: str, prefix: str) -> None:
 def list_tokens(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error listing ACL tokens: "):
         tokens = [without_hash(one_) for one_ in session.client.get("/v1/acl/tokens")]
-    shown = formatted(tokens, as_json=as_json, template=template, go_type="[]*api.ACLTokenListStub")
-    if shown is None:
-        rows = [["Name", "Type", "Global", "Accessor ID"]] + [
-            [token["Name"], token["Type"], go_bool(token["Global"]), token["AccessorID"]]
-            for token in tokens
-        ]
-        shown = listing(rows) if tokens else "No tokens found"
-    say(shown)
+    show(
+        tokens,
+        lambda: _table(tokens),
+        as_json=as_json,
+        template=template,
+        go_type="[]*api.ACLTokenListStub",
+    )
+
+
+def _table(tokens: list[dict[str, Any]]) -> str:
+    if not tokens:
+        return "No tokens found"
+    rows = [
+        [token["Name"], token["Type"], go_bool(token["Global"]), token["AccessorID"]]
+        for token in tokens
+    ]
+    return listing([["Name", "Type", "Global", "Accessor ID"], *rows])
 
 
 @command("Shows a token with its secret.", takes=_ACCESSOR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bellcow.cli.failure import CommandError, failing
-from bellcow.cli.output import formatted, say, to_json
+from bellcow.cli.output import say, show, to_json
 from bellcow.cli.session import Session, as_data, command
 
 
@@ -20,10 +20,15 @@ def agent_info(session: Session, *, as_json: bool, template: str) -> None:
     # Nomad: a template sees the client's structure, whose names differ from the keys in JSON.
     fields = {key.capitalize(): value for key, value in answer.items()}
     try:
-        shown = formatted(fields, as_json=as_json, template=template, go_type="*api.AgentSelf")
+        show(
+            fields,
+            lambda: _groups(answer["stats"]),
+            as_json=as_json,
+            template=template,
+            go_type="*api.AgentSelf",
+        )
     except CommandError as error:
         raise CommandError(f"Error formatting output: {error.message}") from error
-    say(_groups(answer["stats"]) if shown is None else shown)
 
 
 def _groups(stats: dict[str, dict[str, str]]) -> str:

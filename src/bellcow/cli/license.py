@@ -13,7 +13,7 @@ from bellcow.cli import goflags
 from bellcow.cli.failure import CommandError, failing
 from bellcow.cli.files import read_input, write_private
 from bellcow.cli.goflags import Takes, flag, switch
-from bellcow.cli.output import formatted, pairs, say
+from bellcow.cli.output import pairs, say, show
 from bellcow.cli.session import Session, as_data, command
 
 _LICENSE = "/v1/operator/license"
@@ -36,9 +36,14 @@ def get(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
             answer.body()
             raise CommandError(f"{prefix}Nomad Enterprise only endpoint")
         reply: dict[str, Any] = answer.json()
-    shown = formatted(reply, as_json=as_json, template=template, go_type="*api.LicenseReply")
     expired = _passed(reply["License"]["ExpirationTime"])
-    say(_block(reply["License"], expired=expired) if shown is None else shown)
+    show(
+        reply,
+        lambda: _block(reply["License"], expired=expired),
+        as_json=as_json,
+        template=template,
+        go_type="*api.LicenseReply",
+    )
     if expired:
         raise CommandError("")
 
@@ -107,12 +112,13 @@ def inspect(
             from bellcow.license.rules import read
 
             read(blob, issuer, str(license_.get("InstallationID", "")))
-    shown = formatted(license_, as_json=as_json, template=template)
-    if shown is None:
+
+    def text() -> str:
         checked = "valid" if issuer else "not checked: give -issuer"
         expired = _passed(license_["ExpirationTime"])
-        shown = f"{_block(license_, expired=expired)}\nSignature: {checked}"
-    say(shown)
+        return f"{_block(license_, expired=expired)}\nSignature: {checked}"
+
+    show(license_, text, as_json=as_json, template=template)
 
 
 def _claims(blob: str) -> dict[str, Any]:

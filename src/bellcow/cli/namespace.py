@@ -9,7 +9,7 @@ from bellcow.cli.acl import without_hash
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import flag, one
 from bellcow.cli.offers import namespaces
-from bellcow.cli.output import formatted, listing, pairs, say, to_json
+from bellcow.cli.output import described, formatted, pairs, say, show, to_json
 from bellcow.cli.session import Session, as_data, command
 
 _NAMESPACE = one("namespace", namespaces)
@@ -25,15 +25,13 @@ def _path(name: str) -> str:
 def list_namespaces(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error retrieving namespaces: "):
         found = [without_hash(one_) for one_ in session.client.get("/v1/namespaces")]
-    shown = formatted(found, as_json=as_json, template=template, go_type="[]*api.Namespace")
-    say(_table(found) if shown is None else shown)
-
-
-def _table(found: list[dict[str, Any]]) -> str:
-    if not found:
-        return "No namespaces found"
-    rows = [[namespace["Name"], namespace["Description"]] for namespace in found]
-    return listing([["Name", "Description"], *rows])
+    show(
+        found,
+        lambda: described(found, "No namespaces found"),
+        as_json=as_json,
+        template=template,
+        go_type="[]*api.Namespace",
+    )
 
 
 @command("Shows a namespace; the beginning of its name is enough.", takes=_NAMESPACE)
@@ -57,7 +55,7 @@ def _by_prefix(session: Session, prefix: str) -> dict[str, Any]:
         text = f'Namespace "{prefix}" matched no namespaces'
         raise CommandError(f"Error retrieving namespaces: {text}")
     if len(found) > 1 and not exact:
-        say(f"Prefix matched multiple namespaces\n\n{_table(found)}")
+        say(f"Prefix matched multiple namespaces\n\n{described(found)}")
         raise CommandError("")
     return without_hash((exact or found)[0])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.cli.changes import set_with_cas
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import DURATION, UINT, flag, switch, three_state
-from bellcow.cli.output import formatted, go_bool, listing, say, to_json
+from bellcow.cli.output import go_bool, listing, say, show, to_json
 from bellcow.cli.session import Session, as_data, command
 
 if TYPE_CHECKING:
@@ -33,10 +33,13 @@ _SHOWN = (
 def get_config(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error querying Autopilot configuration: "):
         answer: dict[str, Any] = session.client.get(CONFIGURATION)
-    shown = formatted(
-        answer, as_json=as_json, template=template, go_type="*api.AutopilotConfiguration"
+    show(
+        answer,
+        lambda: "\n".join(f"{key} = {_text(answer[key])}" for key in _SHOWN),
+        as_json=as_json,
+        template=template,
+        go_type="*api.AutopilotConfiguration",
     )
-    say("\n".join(f"{key} = {_text(answer[key])}" for key in _SHOWN) if shown is None else shown)
 
 
 def _text(value: object) -> str:
@@ -102,10 +105,13 @@ def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
 def health(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error querying Autopilot configuration: "):
         answer = session.client.request("GET", HEALTH, accept=frozenset({200, UNHEALTHY})).json()
-    shown = formatted(
-        answer, as_json=as_json, template=template, go_type="*api.OperatorHealthReply"
+    show(
+        answer,
+        lambda: _health(session.client, answer),
+        as_json=as_json,
+        template=template,
+        go_type="*api.OperatorHealthReply",
     )
-    say(_health(session.client, answer) if shown is None else shown)
     if not answer["Healthy"]:
         raise CommandError("")
 

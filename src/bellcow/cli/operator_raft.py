@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import flag, switch
 from bellcow.cli.operator_autopilot import HEALTH, UNHEALTHY
-from bellcow.cli.output import complain, formatted, go_bool, say, table
+from bellcow.cli.output import complain, go_bool, say, show, table
 from bellcow.cli.session import Session, as_data, command
 
 if TYPE_CHECKING:
@@ -35,8 +35,13 @@ def list_peers(session: Session, *, stale: bool, as_json: bool, template: str) -
             if not stale and refusal.body == "No cluster leader":
                 _explain_no_leader(session, refusal)
             raise
-    shown = formatted(answer, as_json=as_json, template=template, go_type="*api.RaftConfiguration")
-    say(_peers(answer) if shown is None else shown)
+    show(
+        answer,
+        lambda: _peers(answer),
+        as_json=as_json,
+        template=template,
+        go_type="*api.RaftConfiguration",
+    )
 
 
 def _configuration(client: Client, *, stale: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from bellcow.cli.changes import set_with_cas
 from bellcow.cli.failure import CommandError, failing
 from bellcow.cli.goflags import UINT, GoType, flag, switch, three_state
-from bellcow.cli.output import formatted, go_bool, pairs, say
+from bellcow.cli.output import go_bool, pairs, say, show
 from bellcow.cli.session import Session, as_data, command
 from bellcow.cli.values import parse_uint, quote
 
@@ -54,11 +54,14 @@ _ALGORITHM = GoType("algorithm", _algorithm)
 def get_config(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error querying scheduler configuration: "):
         answer: dict[str, Any] = session.client.get(CONFIGURATION)
-    shown = formatted(
-        answer, as_json=as_json, template=template, go_type="*api.SchedulerConfigurationResponse"
-    )
     settings = answer["SchedulerConfig"]
-    say(pairs([(name, _value(settings, key)) for name, key in _SHOWN]) if shown is None else shown)
+    show(
+        answer,
+        lambda: pairs([(name, _value(settings, key)) for name, key in _SHOWN]),
+        as_json=as_json,
+        template=template,
+        go_type="*api.SchedulerConfigurationResponse",
+    )
 
 
 def _value(settings: dict[str, Any], path: str) -> str:

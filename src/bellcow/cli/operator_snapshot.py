@@ -12,7 +12,7 @@ from bellcow.cli import goflags
 from bellcow.cli.failure import CommandError, failing, opening
 from bellcow.cli.files import replacing
 from bellcow.cli.goflags import Takes, one, switch
-from bellcow.cli.output import age, formatted, note, pairs, say, size, table, write_bytes
+from bellcow.cli.output import age, note, pairs, say, show, size, table, write_bytes
 from bellcow.cli.session import Session, as_data, command
 
 if TYPE_CHECKING:
@@ -200,8 +200,7 @@ def inspect(*, as_json: bool, template: str, words: tuple[str, ...]) -> None:
             info = _checked(file)
     except OSError as error:
         raise CommandError(f"Error opening snapshot file: {opening(error, words[0])}") from error
-    shown = formatted(_data(info), as_json=as_json, template=template)
-    say(_text(info) if shown is None else shown)
+    show(_data(info), lambda: _text(info), as_json=as_json, template=template)
 
 
 def _created(info: Info) -> str:
@@ -222,6 +221,9 @@ def _data(info: Info) -> dict[str, Any]:
         },
         "Stats": [
             {"Name": kind, "Count": count, "Size": taken} for kind, count, taken in info.stats
+        ],
+        "Largest": [
+            {"Type": kind, "Name": name, "Size": taken} for kind, name, taken in info.largest
         ],
     }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.cli.failure import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 NONE = "<none>"
 _RED, _PLAIN = "\033[31m", "\033[0m"
@@ -92,6 +92,12 @@ def listing(rows: Sequence[Sequence[object]]) -> str:
     return table(rows, empty=NONE)
 
 
+def described(found: Sequence[Mapping[str, Any]], nothing: str = "") -> str:
+    """A listing of names and descriptions, or `nothing`."""
+    rows = [[one["Name"], one["Description"]] for one in found]
+    return listing([["Name", "Description"], *rows]) if rows else nothing
+
+
 def pairs(rows: Sequence[tuple[str, object]]) -> str:
     """A block of `name = value` lines, aligned."""
     return table(rows, glue=" = ", empty=NONE)
@@ -149,6 +155,14 @@ def formatted(value: Any, *, as_json: bool, template: str, go_type: str = "") ->
         except TemplateError as error:
             raise CommandError(f"Error formatting the data: {error}") from error
     return None
+
+
+def show(
+    value: Any, text: Callable[[], str], *, as_json: bool, template: str, go_type: str = ""
+) -> None:
+    """Say `value` as JSON or through the template, or the text of it when neither was asked for."""
+    shown = formatted(value, as_json=as_json, template=template, go_type=go_type)
+    say(text() if shown is None else shown)
 
 
 def size(count: int) -> str:

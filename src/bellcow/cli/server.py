@@ -6,7 +6,7 @@ from typing import Any
 
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import Takes, switch
-from bellcow.cli.output import complain, formatted, go_bool, say, table
+from bellcow.cli.output import complain, go_bool, say, show, table
 from bellcow.cli.session import Session, as_data, command
 
 _MEMBERS = "/v1/agent/members"
@@ -27,10 +27,13 @@ def members(
     leaders, problems = _leaders(session, found)
     for member in found:
         member["Leader"] = _address(member) in leaders
-    shown = formatted(found, as_json=as_json, template=template, go_type="[]*api.AgentMember")
-    if shown is None:
-        shown = table(_rows(found, detailed=detailed, verbose=verbose))
-    say(shown)
+    show(
+        found,
+        lambda: table(_rows(found, detailed=detailed, verbose=verbose)),
+        as_json=as_json,
+        template=template,
+        go_type="[]*api.AgentMember",
+    )
     if problems:
         say()
         lines = "".join(f"\n\t* {problem}" for problem in problems)

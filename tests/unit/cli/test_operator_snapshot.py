@@ -151,6 +151,7 @@ def test_what_a_snapshot_holds(cli: Callable[..., Any], tmp_path: Path) -> None:
     data = msgspec.json.decode(shown)
     assert data["Meta"]["Index"] == 21
     assert [stat_["Name"] for stat_ in data["Stats"]] == ["acl_tokens", "namespaces"]
+    assert data["Largest"][1] == {"Type": "namespaces", "Name": "default", "Size": 1}
     assert cli("operator", "snapshot", "inspect", "b.snap", "-t", "{{.Meta.Term}}").out == "2\n"
 
 

@@ -116,3 +116,22 @@ def test_a_terminal_is_not_driven_by_what_a_server_says(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     output.say("a\x1b[2Jb\tc")
     assert capsys.readouterr().out == "a\\x1b[2Jb\tc\n"
+
+
+def test_names_are_listed_with_what_they_are_for() -> None:
+    found = [{"Name": "a", "Description": "x"}, {"Name": "long", "Description": ""}]
+    assert output.described(found) == "Name  Description\na     x\nlong  <none>"
+    assert output.described([], "none at all") == "none at all"
+
+
+def test_the_text_is_not_made_where_data_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    def text() -> str:
+        made.append(1)
+        return "text"
+
+    made: list[int] = []
+    output.show({"a": 1}, text, as_json=True, template="")
+    output.show({"a": 1}, text, as_json=False, template="{{.a}}")
+    assert made == []
+    output.show({"a": 1}, text, as_json=False, template="")
+    assert capsys.readouterr().out == '{\n    "a": 1\n}\n1\ntext\n'
