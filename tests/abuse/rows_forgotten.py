@@ -17,6 +17,8 @@ from bellcow.api import nouns
 if TYPE_CHECKING:
     from tests.abuse.site import Site
 
+LEADER_S = 1.0  # no request may keep another waiting for longer
+
 BREAKS = ("%0d%0aX-Evil:%201", "%0aX-Evil:%201", "%0d", "%00", "%e2%80%a8X-Evil:1", "%c4%8aX-Evil")
 # Names in scripts, directions and forms that a name may not have; decoded, as a person reads them.
 ODD_NAMES = (
@@ -50,7 +52,13 @@ def every_path() -> list[str]:
     return sorted({f"{path}x" if path.endswith("/") and path != "/" else path for path in begun})
 
 
-@row("X1", "line breaks in what comes back in a header or a text", needs="acl", faults={500})
+@row(
+    "X1",
+    "line breaks in what comes back in a header or a text",
+    needs="acl",
+    faults={500},
+    limit_s=20,
+)
 def injection(site: Site) -> None:
     targets = ["/v1/x/../{}?{}", "//{}/x", f"{PEER}?id={{}}", f"{PEER}?address={{}}"]
     targets += [prefix + "{}" for prefix in PREFIXES]
@@ -129,7 +137,7 @@ def many_keys(site: Site) -> None:
     assert site.put(f"{AUTOPILOT}?cas=0", {"a" * 500_000: 1, "MinQuorum": 1}).text == "false"
 
 
-@row("X5", "odd bodies that are slow to read do not stop the others")
+@row("X5", "odd bodies that are slow to read do not stop the others", limit_s=15)
 def slow_bodies(site: Site) -> None:
     for body in (
         b'{"x":[' + b"1," * 500_000 + b'1],"CleanupDeadServers":1}',
@@ -143,14 +151,20 @@ def slow_bodies(site: Site) -> None:
                 began = time.monotonic()
                 assert site.get(LEADER).status == 200
                 spans.append(time.monotonic() - began)
-            assert max(spans) < 0.5, spans
+            assert max(spans) < LEADER_S, spans
             assert sock.recv(65536).startswith(b"HTTP/1.1 400")
     began = time.monotonic()
     assert site.get(f"{SCHEDULER}?wait={'1h' * 30_000}").status in {200, 400}
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < LEADER_S
 
 
-@row("X6", "names of every script in every place where a name stands", needs="acl", faults={500})
+@row(
+    "X6",
+    "names of every script in every place where a name stands",
+    needs="acl",
+    faults={500},
+    limit_s=20,
+)
 def odd_names(site: Site) -> None:
     for name in ODD_NAMES:
         sent = quote(name, safe="")
@@ -278,7 +292,7 @@ def expectations(site: Site) -> None:
     assert site.raw(early, patience_s=2).statuses == [413], "not asked to send what is too much"
 
 
-@row("X12", "trailers and chunk extensions", writes=True)
+@row("X12", "trailers and chunk extensions", writes=True, limit_s=20)
 def trailers(site: Site) -> None:
     start = request("PUT", AUTOPILOT, {"Transfer-Encoding": "chunked"})
     for rest, statuses in (
@@ -316,7 +330,7 @@ def doubles(site: Site) -> None:
     assert site.ask("DELETE", f"{PEER}?id=x&address=y").status == 400
 
 
-@row("X14", "pretty, and gzip, on everything", needs="acl", faults={500, 501})
+@row("X14", "pretty, and gzip, on everything", needs="acl", faults={500, 501}, limit_s=20)
 def pretty(site: Site) -> None:
     packed = {"Accept-Encoding": "gzip"}
     for path in every_path():
@@ -345,7 +359,9 @@ def _shape(value: object) -> object:
     return type(value)
 
 
-@row("X15", "HEAD, and methods nobody has, on everything", needs="acl", faults={500, 501})
+@row(
+    "X15", "HEAD, and methods nobody has, on everything", needs="acl", faults={500, 501}, limit_s=20
+)
 def heads(site: Site) -> None:
     token = {"X-Nomad-Token": site.token}
     for path in every_path():
@@ -393,7 +409,7 @@ def conditions(site: Site) -> None:
         assert b"evil" not in answer.body
 
 
-@row("X17", "policies that are slow or deep to read", needs="acl", faults={500})
+@row("X17", "policies that are slow or deep to read", needs="acl", faults={500}, limit_s=20)
 def policies(site: Site) -> None:
     for rules in (
         "namespace " * 40_000,

@@ -9,7 +9,6 @@ import random
 import stat
 import tarfile
 import threading
-import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -217,7 +216,7 @@ def _with(change: dict[str, object]) -> Callable[[bytes], bytes]:
     return lambda meta: json.dumps({**json.loads(meta), **change}).encode()
 
 
-@row("E11", "right hashes around a state that is truncated or garbage", needs="acl")
+@row("E11", "right hashes around a state that is truncated or garbage", needs="acl", limit_s=20)
 def broken_states(site: Site) -> None:
     # Nomad: such an archive ends its process. A state of other, sound values is no broken one.
     whole = saved(site)
@@ -243,7 +242,7 @@ left_out("E12", "an archive with types nobody knows: tests/unit/snapshot/test_ar
 left_out("E13", "nothing runs jobs yet, so no cluster has any to protect")
 
 
-@row("E14", "an upload that ends at each of 20 points", faults=REFUSED)
+@row("E14", "an upload that ends at each of 20 points", faults=REFUSED, limit_s=20)
 def aborted(site: Site) -> None:
     whole = saved(site)
     raw = request("PUT", SNAPSHOT, body=whole, close=False)
@@ -266,7 +265,14 @@ def _busy(site: Site) -> bool:
     return site.ask("PUT", SNAPSHOT, b"x" * 20, patience_s=5).status == 409
 
 
-@row("E15", "two restores at once, and a save beside one", needs="acl", writes=True, faults=REFUSED)
+@row(
+    "E15",
+    "two restores at once, and a save beside one",
+    needs="acl",
+    writes=True,
+    faults=REFUSED,
+    limit_s=20,
+)
 def two_restores(site: Site) -> None:
     whole = saved(site)
     token = {"X-Nomad-Token": site.token}
@@ -309,9 +315,8 @@ def _writes_during_restore(site: Site, whole: bytes) -> list[int]:
 left_out("E16", "needs several servers: tests/cluster")
 
 
-@row("E17", "50 saves at once", needs="acl")
+@row("E17", "50 saves at once", needs="acl", limit_s=20)
 def many_saves(site: Site) -> None:
-    began = time.monotonic()
     answers = in_parallel(50, functools.partial(site.get, SNAPSHOT))
     statuses = {answer.status for answer in answers}
     assert statuses <= {200, 429}, statuses
@@ -319,7 +324,6 @@ def many_saves(site: Site) -> None:
     for answer in answers:
         if answer.status == 200:
             assert archives.unpack(answer.body)["state.bin"]
-    assert time.monotonic() - began < 5
 
 
 @row(

@@ -30,7 +30,7 @@ SERIES_MAX = 2000
 left_out("F1", "a full disk and a data directory without rights: tests/cluster")
 
 
-@row("F2", "a store file that is no store", settings={})
+@row("F2", "a store file that is no store", settings={}, limit_s=30)
 def broken_store(site: Site) -> None:
     # Cut at every byte and flipped bits: tests/unit/store and tests/cluster.
     assert site.agent is not None
