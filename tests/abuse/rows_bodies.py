@@ -85,7 +85,9 @@ def long_wait(site: Site) -> None:
     assert 0.49 < time.monotonic() - began < 1.5
 
 
-left_out("C3-cap", "300 s are too long for a test here: tests/unit/api has the cap")
+left_out(
+    "C3-cap", "300 s are too long for a test here: tests/contract/test_http_blocking.py has the cap"
+)
 
 
 @row(
