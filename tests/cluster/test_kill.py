@@ -21,7 +21,7 @@ def kill_under_load(agent: Agent, chance: random.Random, round_: int) -> list[Wr
     clients += [Counter(agent), Counter(agent)]
     for client in clients:
         client.start()
-    time.sleep(chance.uniform(0.01, 0.4))
+    time.sleep(chance.uniform(0.01, 0.25))
     agent.kill()
     for client in clients:
         client.join()
