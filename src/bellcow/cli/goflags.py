@@ -192,9 +192,7 @@ class GoCommand(click.Command):
         own, general = self.described(ctx)
         formatter.write(f"Usage: {self.usage(ctx)}\n")
         for paragraph in (self.help or "").split("\n\n"):
-            formatter.write("\n")
-            with formatter.indentation():
-                formatter.write_text(paragraph)
+            formatter.write(f"\n{_filled(paragraph, formatter.width)}\n")
         for title, rows in (("Options", own), ("General Options", general)):
             if rows:
                 with formatter.section(title):
@@ -227,6 +225,20 @@ class GoCommand(click.Command):
             and incomplete.startswith("-")
             and _bare(param.opts[0]).startswith(_bare(incomplete))
         ]
+
+
+def _filled(paragraph: str, width: int) -> str:
+    """The paragraph in lines; words with a hyphen stay whole, for whoever copies one."""
+    import textwrap
+
+    return textwrap.fill(
+        paragraph,
+        width,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def hint(ctx: click.Context) -> str:

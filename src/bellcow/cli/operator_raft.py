@@ -134,8 +134,11 @@ def transfer_leadership(session: Session, **named: str | None) -> None:
             if peer is None:
                 raise CommandError(f"{prefix}no peer is called {value}")
             query = {"id": peer["ID"]}
-        client.put(_TRANSFER, **query)
-    say(f'Transferred leadership to peer with {key} "{value}"')
+        answer = client.put(_TRANSFER, **query) or {}
+    if answer.get("Noop"):
+        say(f'The peer with {key} "{value}" leads already')
+    else:
+        say(f'Transferred leadership to peer with {key} "{value}"')
 
 
 def _chosen(client: Client, prefix: str) -> dict[str, Any]:

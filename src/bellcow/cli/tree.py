@@ -42,8 +42,8 @@ class Branch(NamedTuple):
 _ARGUMENTS = "<subcommand> [options] [args]"
 
 _RAFT = Branch(
-    "See and change which servers are peers",
-    "Shows the servers of the consensus configuration and changes it.",
+    "See and change which servers are peers, and read their stores",
+    "Shows and changes the consensus configuration, and reads what a server keeps on its disk.",
     {
         "_info": Leaf("raft_store:info", "", hidden=True),
         "_logs": Leaf("raft_store:logs", "", hidden=True),

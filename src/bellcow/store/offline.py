@@ -72,7 +72,7 @@ def _objects(connection: sqlite3.Connection, gen: int, path: Path) -> Iterator[t
 
 
 def _damaged(path: Path, what: str) -> Corrupt:
-    return Corrupt(f"{path} is damaged: {what}. Nothing was changed.")
+    return Corrupt(f"{path} is damaged, or was never a store: {what}. Nothing was changed.")
 
 
 @contextlib.contextmanager

@@ -190,3 +190,9 @@ def test_the_console_entry_is_the_one_that_is_declared() -> None:
     text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     assert 'bellcow = "bellcow.cli.main:run"' in text
     assert callable(run)
+
+
+def test_words_with_a_hyphen_stay_whole_in_help(cli: Callable[..., Any]) -> None:
+    out = cli("operator", "snapshot", "save", "-help").out
+    assert " snapshot-save.\n" in out
+    assert max(map(len, out.splitlines())) <= 80

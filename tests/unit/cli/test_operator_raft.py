@@ -177,6 +177,14 @@ def test_leadership_is_handed_over(cli: Callable[..., Any], server: Any) -> None
     assert unknown.err.startswith("Error transferring leadership to peer: no peer is called c9")
 
 
+def test_a_transfer_to_the_leader_itself_is_told_as_that(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on(f"PUT {TRANSFER}", {"Noop": True})
+    result = cli("operator", "raft", "transfer-leadership", f"-peer-id={IDS[0]}")
+    assert (result.status, result.out) == (0, f'The peer with id "{IDS[0]}" leads already\n')
+
+
 HEALTH = "/v1/operator/autopilot/health"
 TRANSFER = "/v1/operator/raft/transfer-leadership"
 THIRD = "9a2b5b6c-1111-2222-3333-444455556666"
