@@ -159,7 +159,7 @@ class Leadership:
                 group.create_task(_until(over, self._committer.run(claim)), name="committer")
                 await asyncio.sleep(0)  # the committer takes the queue over before we say we lead
                 self._begin(claim)
-                group.create_task(_until(over, self._watch()), name="leadership watch")
+                group.create_task(_until(over, self._watch(claim)), name="leadership watch")
                 for loop in self._loops:
                     group.create_task(_until(over, self._tend(loop)), name=_name(loop))
                 raise await over
@@ -184,12 +184,14 @@ class Leadership:
         self.epoch += 1
         self._leads.clear()
 
-    async def _watch(self) -> None:
+    async def _watch(self, claim: Head) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             status = await self._peers.status()
             if status.leader_id != status.member_id:
                 raise Deposed("another server leads")
+            if status.term != claim.term:  # led, lost and leads again: others may have claimed
+                raise Deposed("leadership was lost and won again")
 
     async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Keep one loop alive: a slip of ours in it is said and the loop begun again."""

@@ -114,6 +114,20 @@ def test_leadership_ends_within_two_looks_of_its_loss():
     assert run(story, "a", "b") == (False, True)
 
 
+def test_leader_that_was_replaced_unseen_and_leads_again_renews_its_claim():
+    async def story(world):
+        first = await world.begin()
+        first.peers.cut_off()
+        world.elect("b")
+        await asyncio.sleep(0.3)
+        world.elect("a")
+        first.peers.frozen = None
+        await asyncio.sleep(0.3)
+        return first.leadership.is_leader, world.disk.head.leader, world.disk.head.term
+
+    assert run(story, "a", "b") == (True, "a", 3)
+
+
 def test_leadership_ends_when_the_engine_does_not_answer():
     async def story(world):
         first = await world.begin()
