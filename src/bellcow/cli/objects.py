@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 HIDDEN = "<redacted>"
+_DELETIONS = "deletions"
 # The one secret field that the objects of a table have.
 _SECRETS = {"acl_tokens": "SecretID", "license": "Blob"}
 
@@ -36,6 +37,8 @@ def by_table(
             value = msgspec.msgpack.decode(packed)
         except msgspec.DecodeError as error:
             raise CommandError(f"Object {name!r} of {table!r} cannot be read: {error}") from error
+        if table == _DELETIONS and isinstance(value, dict):
+            value = {"Table": name, **value}  # the one kind of object that does not hold its name
         if wanted(value):
             shown = value if secrets else _without_secret(table, value)
             tables.setdefault(table, []).append(shown)

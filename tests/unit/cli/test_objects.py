@@ -30,6 +30,13 @@ def test_only_wanted_objects_stand_and_they_are_judged_with_their_secrets() -> N
     assert found == {"acl_tokens": [{"Name": "t", "SecretID": HIDDEN}]}
 
 
+def test_a_deletion_says_of_which_table_it_is() -> None:
+    record = ("deletions", "namespaces", msgspec.msgpack.encode({"ModifyIndex": 9}))
+    assert by_table([record], secrets=False) == {
+        "deletions": [{"Table": "namespaces", "ModifyIndex": 9}]
+    }
+
+
 def test_an_object_that_cannot_be_read_is_named() -> None:
     with pytest.raises(CommandError, match=r"^Object 'a' of 'namespaces' cannot be read: "):
         by_table([("namespaces", "a", b"\xc1")], secrets=False)
