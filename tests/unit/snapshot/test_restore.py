@@ -189,7 +189,7 @@ def test_garbage_is_refused_and_a_form_is_told_to_be_one(tmp_path):
         == "failed to restore from snapshot: failed to decompress snapshot: gzip: invalid header"
     )
     assert form.startswith(plain)
-    assert "curl --data-binary @FILE" in form
+    assert "--data-binary @FILE" in form
 
 
 def test_second_restore_is_refused_while_the_first_is_read(tmp_path):
