@@ -13,10 +13,11 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psutil
 import pytest
+import uvloop
 
 from bellcow.clock import SystemClock
 from bellcow.etcd import etcd_pb2 as pb
@@ -27,9 +28,11 @@ from bellcow.etcd.version import CannotRun, find_program, read_version
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
 START_S = 30.0
+
+T = TypeVar("T")
 
 try:
     PROGRAM = find_program("")
@@ -40,6 +43,12 @@ else:
     WHY = ""
 
 needs_etcd = pytest.mark.skipif(bool(WHY), reason=WHY or "etcd is there")
+
+
+def run(story: Coroutine[Any, Any, T]) -> T:
+    """Run a story on the loop that servers run on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(story)
 
 
 def free_address() -> str:
@@ -124,7 +133,7 @@ def started() -> Iterator[Path]:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-        thread = threading.Thread(target=asyncio.run, args=(live(),))
+        thread = threading.Thread(target=run, args=(live(),))
         thread.start()
         ready.wait()
         try:

@@ -125,8 +125,8 @@ class Member:
             try:
                 return await process.wait()
             finally:
-                await _end(process)
                 beat.cancel()
+                await _end(process)
                 await asyncio.wait([words], timeout=LAST_WORDS_S)
                 words.cancel()
 
@@ -137,7 +137,8 @@ class Member:
             while True:
                 if self._end_when_hung:
                     faulthandler.dump_traceback_later(HUNG_S, exit=True)
-                process.stdin.write(b".")
+                if not process.stdin.is_closing():  # the guard's end shows here before it is told
+                    process.stdin.write(b".")
                 await asyncio.sleep(BEAT_S)
         finally:
             if self._end_when_hung:

@@ -8,6 +8,7 @@ import signal
 
 import msgspec
 import pytest
+from tests.sim import etcd
 from tests.sim.etcd import (
     START_S,
     Cluster,
@@ -37,7 +38,7 @@ def run():
 
     def runner(story, count=3):
         with short_directory() as directory:
-            asyncio.run(whole(story, count, directory))
+            etcd.run(whole(story, count, directory))
 
     return runner
 

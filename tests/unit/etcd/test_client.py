@@ -6,6 +6,7 @@ import signal
 
 import psutil
 import pytest
+from tests.sim import etcd
 from tests.sim.etcd import answering, etcd_pid, needs_etcd, short_directory, started
 
 from bellcow.etcd import client as module
@@ -35,7 +36,7 @@ def run(directory, story):
         async with asyncio.timeout(20), open_client(directory) as client:
             await story(client)
 
-    asyncio.run(whole())
+    etcd.run(whole())
 
 
 def test_call_without_a_member_fails_at_once():
@@ -117,7 +118,7 @@ def test_call_under_way_fails_when_the_client_is_closed(directory):
             with pytest.raises(CallFailed, match="closed"):
                 await client.status(pb.StatusRequest())
 
-    asyncio.run(whole())
+    etcd.run(whole())
 
 
 @needs_etcd

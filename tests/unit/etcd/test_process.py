@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from tests.sim import etcd
 from tests.sim.certificates import Authority
 from tests.sim.etcd import (
     Events,
@@ -61,7 +62,7 @@ def run(plan, story=None, **options):
                 member.cancel()
                 await asyncio.wait([member])
 
-    asyncio.run(whole())
+    etcd.run(whole())
     return events
 
 
@@ -129,7 +130,7 @@ def test_member_that_ends_again_and_again_stays_down_and_its_last_words_are_quot
     plan = script_plan(directory, tmp_path, "echo last words >&2; exit 3")
     events = Events()
     with pytest.raises(CannotRun, match=r"5 times.*last words"):
-        asyncio.run(Member(plan, SystemClock(), events).run())
+        etcd.run(Member(plan, SystemClock(), events).run())
     assert [fields for name, fields in events.seen if name == "etcd_exited"] == [
         *[{"code": 3, "again_in_s": 0.01}] * 4,
         {"code": 3, "again_in_s": None},
@@ -257,7 +258,7 @@ def test_member_left_behind_is_ended_before_another_one_starts(directory):
 
 
 LIFE = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from bellcow.clock import SystemClock
@@ -277,7 +278,7 @@ async def main():
         time.sleep(60)
     await life
 
-asyncio.run(main())
+uvloop.run(main())
 """
 
 
@@ -354,4 +355,4 @@ def test_members_talk_to_each_other_over_mutual_tls(directory, tmp_path):
             for task in tasks:
                 task.cancel()
 
-    asyncio.run(whole())
+    etcd.run(whole())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
+from tests.sim import etcd
 from tests.sim.etcd import (
     Cluster,
     answering,
@@ -74,7 +75,7 @@ def run(etcd_directory):
             for store in (site.store, site.other):
                 await store.close()
 
-    return lambda story: asyncio.run(whole(story))
+    return lambda story: etcd.run(whole(story))
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def run_alone():
 
     def runner(story):
         with short_directory() as directory:
-            asyncio.run(whole(story, directory))
+            etcd.run(whole(story, directory))
 
     return runner
 
