@@ -9,6 +9,7 @@ on.
 from __future__ import annotations
 
 import functools
+import re
 import time
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ _UNITS_NS = {
     "m": 60 * NS_PER_S,
     "h": 3_600 * NS_PER_S,
 }
-_DIGITS = frozenset("0123456789")
+_GROUP = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 
 # Words that Nomad writes in capitals. Of every other word the first letter is one.
 _CAPITALS = {
@@ -147,48 +148,43 @@ def parse_duration(text: str) -> int:
 
     Raises ValueError whose text is Go's. Source of the grammar: Go's package `time`, ParseDuration.
     """
-    rest = text
-    negative = rest[:1] == "-"
-    if rest[:1] in {"-", "+"}:
-        rest = rest[1:]
-    if rest == "0":
+    negative = text[:1] == "-"
+    at = 1 if text[:1] in {"-", "+"} else 0
+    if text[at:] == "0":
         return 0
     bad = ValueError(f"time: invalid duration {_quote_bytes(text)}")
-    if not rest:
+    if at == len(text):
         raise bad
     total = 0
-    while rest:
-        whole, rest = _digits(rest)
-        fraction = ""
-        dot = rest[:1] == "."
-        if dot:
-            fraction, rest = _digits(rest[1:])
+    while at < len(text):
+        whole, fraction, unit, at = _group(text, at)
         if not whole and not fraction:
             raise bad
-        end = next((i for i, c in enumerate(rest) if c == "." or c in _DIGITS), len(rest))
-        unit, rest = rest[:end], rest[end:]
         if not unit:
             raise ValueError(f"time: missing unit in duration {_quote_bytes(text)}")
         if unit not in _UNITS_NS:
             raise ValueError(
                 f"time: unknown unit {_quote_bytes(unit)} in duration {_quote_bytes(text)}"
             )
-        scale = _UNITS_NS[unit]
         # Lengths are checked before int(): digits come from clients.
-        if len(whole.lstrip("0")) > 19:
+        digits = whole.lstrip("0")
+        if len(digits) > 19:
             raise bad
-        total += int(whole or "0") * scale
+        total += int(digits or "0") * _UNITS_NS[unit]
         if fraction:
             fraction = fraction[:19]
-            total += int(fraction) * scale // 10 ** len(fraction)
+            total += int(fraction) * _UNITS_NS[unit] // 10 ** len(fraction)
         if total > _MAX_NS + negative:
             raise bad
     return -total if negative else total
 
 
-def _digits(text: str) -> tuple[str, str]:
-    end = next((i for i, c in enumerate(text) if c not in _DIGITS), len(text))
-    return text[:end], text[end:]
+def _group(text: str, at: int) -> tuple[str, str, str, int]:
+    """Whole digits, digits of the fraction and unit of the group at `at`, and where it ends."""
+    match = _GROUP.match(text, at)
+    assert match is not None  # noqa: S101  every part may be empty
+    whole, fraction, unit = match.groups()
+    return whole, fraction or "", unit, match.end()
 
 
 def format_duration(ns: int) -> str:

@@ -173,7 +173,6 @@ def deleted_while_waiting(site: Site) -> None:
     "the token is deleted while it follows the log",
     needs="acl",
     writes=True,
-    unmended="the log goes on to be sent to a token that is no more",
 )
 def deleted_while_following(site: Site) -> None:
     token = site.make_token("b8m", 'agent { policy = "read" }')

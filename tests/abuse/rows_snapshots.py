@@ -356,7 +356,6 @@ def as_form(site: Site) -> None:
     "E19-newlines",
     "an archive out of which the sender took what no text has",
     faults=REFUSED,
-    unmended="a body that begins as an archive is not told to have been sent as a form",
 )
 def as_text(site: Site) -> None:
     # As curl -d @FILE sends it: without line ends and zeros.

@@ -547,3 +547,14 @@ def test_gzip_is_not_used_when_not_listed(shared, value):
     answer = shared.get(SCHEDULER, headers={"Accept-Encoding": value})
     assert answer.header("Content-Encoding") is None
     assert answer.header("Vary") == "Accept-Encoding"
+
+
+def test_the_last_voter_is_not_forced_to_leave(shared):
+    name = shared.get("/v1/agent/members").json()["Members"][0]["Name"]
+    for query in ("", "&force=true"):
+        answer = shared.put(f"/v1/agent/force-leave?node={name}{query}")
+        assert (answer.status, answer.text) == (
+            409,
+            f"{name} is the last voter and cannot leave; stop it instead",
+        )
+    assert shared.get("/v1/agent/members").json()["Members"][0]["Status"] == "alive"

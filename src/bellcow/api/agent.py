@@ -14,9 +14,12 @@ from bellcow.api import self_view
 from bellcow.api.call import Call, Reply
 from bellcow.api.protocol import closing
 from bellcow.api.route import Serve, route
+from bellcow.cluster.servers import check_removal
 from bellcow.errors import Code, Error, denied, invalid, refused
 from bellcow.events import Level
 from bellcow.model.agent import MembersReply
+from bellcow.model.raft import RaftConfiguration
+from bellcow.state.tables import RAFT
 from bellcow.wire import to_json
 
 if TYPE_CHECKING:
@@ -89,12 +92,28 @@ def _dial(host: str, port: int, error: Exception) -> str:
 
 @route("PUT, POST", f"{BASE}/force-leave", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
 async def force_leave(call: Call) -> None:
-    """Declare a failed server to have left. Nomad: a name nobody has is no error."""
+    """Declare a failed server to have left. Nomad: a name nobody has is no error.
+
+    Refused with 409 where it would cost the quorum; `force=true` does it all the same.
+    """
     if not call.request.param("node"):
         raise invalid("missing node to force leave")
     prune = call.request.param("prune", "false")
     if prune not in PARSED_BOOLEANS:
         raise invalid("invalid prune value")
+    _must_not_cost_the_quorum(call)
+
+
+def _must_not_cost_the_quorum(call: Call) -> None:
+    server = call.server
+    configuration = server.tables.one(RAFT) or RaftConfiguration()
+    named = [s for s in configuration.servers if s.name == call.request.param("node")]
+    for each in named:
+        if not any(s.voter for s in configuration.servers if s.id != each.id):
+            raise Error(
+                Code.CONFLICT, f"{each.name} is the last voter and cannot leave; stop it instead"
+            )
+        check_removal(configuration, each, server.roster.alive(), force=call.flag("force"))
 
 
 @route("GET, PUT, POST", f"{BASE}/servers", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)

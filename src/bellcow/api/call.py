@@ -60,12 +60,13 @@ class Call:
 
 def parse_uint(text: str, prefix: str) -> int:
     """An unsigned decimal number of 64 bits; Error(INVALID) in Go's words."""
+    digits = text.lstrip("0")
     if not text.isascii() or not text.isdigit():
         why = "invalid syntax"
-    elif len(text.lstrip("0")) > UINT64_DIGITS or int(text) > UINT64_MAX:
+    elif len(digits) > UINT64_DIGITS or int(digits or "0") > UINT64_MAX:
         why = "value out of range"
     else:
-        return int(text)
+        return int(digits or "0")
     raise invalid(f'{prefix}strconv.ParseUint: parsing "{text[:64]}": {why}')
 
 

@@ -134,12 +134,13 @@ def _check_role(given: _Given) -> Iterator[Problem]:
 def _check_names(given: _Given) -> Iterator[Problem]:
     settings = given.settings
     for title, key, value in (
+        ("Name", "name", settings.name),
         ("Region", "region", settings.region),
         ("Datacenter", "datacenter", settings.datacenter),
     ):
         if "\0" in value:
             yield _wrong(f"{title} contains invalid characters", key)
-        elif not value:
+        elif not value and key != "name":  # an empty name is the host's
             yield _wrong(f"{key} must not be empty", key)
 
 

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 CHUNK_OBJECTS = 1_000
 CHUNK_BYTES = 1 << 20
 KEPT_ARCHIVES = 10
-GZIP_MAGIC = b"\x1f\x8b"
 DROP_PAUSE_S = 10.0
 # These say who this cluster is and who takes part: an archive never changes them.
 OURS: tuple[Table[Any], ...] = (RAFT, CLUSTER)
@@ -104,7 +103,7 @@ class Restorer:
                     verified = await asyncio.to_thread(self._verify, upload, spool)
                 except Error as error:
                     self._report("snapshot_refused", reason=error.message[:200])
-                    raise _explained(error, content_type, upload) from None
+                    raise _explained(error, content_type) from None
                 failpoint.reach("restore-verified")
                 return await self._replace(verified)
         except (Fenced, Unknown) as error:
@@ -267,18 +266,15 @@ def _chunks(verified: archive.Archive) -> Iterator[list[tuple[Key, bytes]]]:
         yield chunk
 
 
-def _explained(error: Error, content_type: str, upload: BinaryIO) -> Error:
-    """The same refusal; a body that is a form and no archive is told to be one.
+def _explained(error: Error, content_type: str) -> Error:
+    """The same refusal; who sent the body as a form is told of the usual mistake.
 
-    curl calls every body a form, so what the body begins with decides as well.
+    curl calls every body a form, so it is no more than a hint.
     """
-    upload.seek(0)
-    is_archive = upload.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    forms = ("application/x-www-form-urlencoded", "multipart/")
-    if is_archive or not content_type.startswith(forms):
+    if not content_type.startswith(("application/x-www-form-urlencoded", "multipart/")):
         return error
     return Error(
         error.code,
-        f"{error.message} (the body was sent as a form: send the archive as it is, "
-        "with curl --data-binary @FILE)",
+        f"{error.message} (it came as a form: curl -d drops line breaks, "
+        "send the archive as it is with --data-binary @FILE)",
     )
