@@ -34,6 +34,7 @@ from bellcow.store.protocol import (
     Change,
     Corrupt,
     Fenced,
+    NoSpace,
     Reload,
     TooLarge,
     Unavailable,
@@ -268,6 +269,23 @@ def test_what_etcd_finds_too_large_is_refused_by_name(run):
             with pytest.raises(TooLarge):
                 await put(site.store, NO_HEAD, changes)
         assert await site.store.confirm() == NO_HEAD
+
+    run(story)
+
+
+def test_full_quota_refuses_writes_and_goes_on_reading(run):
+    async def story(site):
+        head = await put(site.store, NO_HEAD)
+        found = await site.client.status(pb.StatusRequest())
+        alarm = {"member_id": found.header.member_id, "alarm": pb.NOSPACE}
+        await site.client.alarm(pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, **alarm))
+        try:
+            with pytest.raises(NoSpace):
+                await put(site.store, head, {("t", "a"): b"1"})
+            assert await site.store.confirm() == head
+        finally:
+            await site.client.alarm(pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, **alarm))
+        await put(site.store, head, {("t", "a"): b"1"})
 
     run(story)
 
