@@ -20,8 +20,8 @@ PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> int:
     """`guard.py LOG_FD PROGRAM FLAGS...`, in the directory etcd shall run in."""
-    # Held open and never read: while bellcow is gone, etcd must not die of a broken pipe before
-    # it has handed its leadership over.
+    # Held open and never read: once bellcow is gone, the next line etcd logs would kill it by a
+    # broken pipe, maybe before it has handed its leadership over.
     os.set_inheritable(int(arguments[0]), False)
     changed = _listen_for_signals()
     etcd = _start(arguments[1:])

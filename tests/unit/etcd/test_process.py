@@ -138,6 +138,18 @@ def test_member_that_ends_again_and_again_stays_down_and_its_last_words_are_quot
     assert events.count("etcd_error") == 5
 
 
+def test_warnings_that_warn_of_nothing_stay_out_of_the_log(directory, tmp_path):
+    lines = (
+        '{"level":"warn","msg":"simple token is not cryptographically signed"}',
+        '{"level":"warn","msg":"established TCP streaming connection with remote peer","x":1}',
+        '{"level":"warn","msg":"lost TCP streaming connection with remote peer"}',
+    )
+    script = "\n".join(f"echo '{line}' >&2" for line in lines)
+    events = run(script_plan(directory, tmp_path, f"{script}\nexit 0"))
+    told = [fields["text"] for name, fields in events.seen if name == "etcd_warning"]
+    assert told == ["lost TCP streaming connection with remote peer"]
+
+
 def test_long_lines_and_what_has_no_end_are_told_in_pieces(directory, tmp_path):
     script = "head -c 100000 /dev/zero | tr '\\0' x >&2; printf tail >&2; exit 0"
     events = run(script_plan(directory, tmp_path, script))
