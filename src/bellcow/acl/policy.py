@@ -197,6 +197,15 @@ MANAGEMENT = Rights(
     quota_write=True,
 )
 NOTHING = Rights(needs=frozenset({Need.ANONYMOUS}))
+DENY_ALL = Rules(
+    agent=LevelRule(policy=DENY),
+    host_volumes=(NamedRule(capabilities=(DENY,), name="*", policy=DENY),),
+    namespaces=(NamedRule(capabilities=(DENY,), name="*", policy=DENY),),
+    node=LevelRule(policy=DENY),
+    operator=OperatorRule(policy=DENY),
+    plugin=LevelRule(policy=DENY),
+    quota=LevelRule(policy=DENY),
+)
 
 
 # Adding up

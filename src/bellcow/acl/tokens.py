@@ -6,7 +6,15 @@ import hmac
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from bellcow.acl.policy import MANAGEMENT, NOTHING, Rights, Rules, compile_rights, parse_rules
+from bellcow.acl.policy import (
+    DENY_ALL,
+    MANAGEMENT,
+    NOTHING,
+    Rights,
+    Rules,
+    compile_rights,
+    parse_rules,
+)
 from bellcow.errors import Code, Error, denied
 from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS, secret_digest
 
@@ -14,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bellcow.clock import Clock
-    from bellcow.model.acl import ACLToken
+    from bellcow.model.acl import ACLPolicy, ACLToken
     from bellcow.state.tables import Tables
 
 ANONYMOUS_POLICY = "anonymous"
@@ -31,7 +39,7 @@ class Resolver:
         self._tables = tables
         self.enabled = enabled
         self._cache: dict[str, Rights] = {}
-        self._rules: dict[str, tuple[int, Rules]] = {}
+        self._rules: dict[str, tuple[ACLPolicy, Rules]] = {}
         self._index = -1
 
     def resolve(self, secret: str) -> Rights:
@@ -75,14 +83,24 @@ class Resolver:
         out = []
         for name in names:
             policy = self._tables.get(ACL_POLICIES, name)
-            if policy is None:
-                continue
-            known = self._rules.get(name)
-            if known is None or known[0] != policy.modify_index:
-                known = (policy.modify_index, parse_rules(policy.rules))
-                self._rules[name] = known
-            out.append(known[1])
+            if policy is not None:
+                out.append(self.rules_of(policy))
         return out
+
+    def rules_of(self, policy: ACLPolicy) -> Rules:
+        """The rules of a stored policy, parsed once; what cannot be read denies everything.
+
+        Known by the row itself: after a restore another policy may have the same name and index.
+        """
+        known = self._rules.get(policy.name)
+        if known is None or known[0] is not policy:
+            try:
+                rules = parse_rules(policy.rules)
+            except Error:
+                rules = DENY_ALL
+            known = (policy, rules)
+            self._rules[policy.name] = known
+        return known[1]
 
 
 class BadTokens:

@@ -12,7 +12,6 @@ from bellcow.acl.policy import (
     Need,
     RulesJSON,
     invalid_policy,
-    parse_rules,
     rules_json,
     validate_policy,
 )
@@ -156,7 +155,8 @@ def read_policy(call: Call) -> Reply[ACLPolicyReply]:
         index = tables.table_index(ACL_POLICIES)
         return Reply(status=404, text="ACL policy not found", index=index, read=True)
     shown = ACLPolicyReply(
-        **msgspec.structs.asdict(policy), rules_json=rules_json(parse_rules(policy.rules))
+        **msgspec.structs.asdict(policy),
+        rules_json=rules_json(call.server.resolver.rules_of(policy)),
     )
     return Reply(shown, index=_index(tables, policy), read=True)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bellcow.api.message import Response
+
+if TYPE_CHECKING:
+    from bellcow.api.message import Headers
 
 _NO_BODY_STATUS: Final = frozenset({204, 304})
 _PLAIN: Final = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -15,6 +18,13 @@ _PLAIN: Final = (b"Content-Type", b"text/plain; charset=utf-8")
 def plain(status: int, text: str, *, close: bool = False) -> Response:
     """An answer of one line of text, for what never reaches the app."""
     return Response(status, [_PLAIN], text.encode(), close=close)
+
+
+def _lines(headers: Headers) -> bytes:
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise ValueError("a header value holds a line break")
+    return lines
 
 
 def render(response: Response, date: bytes, *, head: bool, old: bool, close: bool) -> bytes:
@@ -34,9 +44,11 @@ def render(response: Response, date: bytes, *, head: bool, old: bool, close: boo
         framing = b"Content-Length: %d\r\n" % len(body)
         if head:
             body = b""
-    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
-        raise ValueError("a header value holds a line break")
+    lines = response.lines
+    if lines is None:
+        lines = _lines(headers)
+        if response.packed:
+            response.lines = lines
     return b"%bDate: %b\r\nVary: Accept-Encoding\r\n%b%b%b\r\n%b" % (
         STATUS_LINE[response.status],
         date,

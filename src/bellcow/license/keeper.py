@@ -27,7 +27,7 @@ class Licenses:
         self._tables = tables
         self._clock = clock
         self._issuers = tuple(issuers)
-        self._read: tuple[int, License] | None = None
+        self._read: tuple[StoredLicense, License] | None = None
 
     def current(self) -> License:
         """The license in force.
@@ -42,8 +42,9 @@ class Licenses:
         stored = self._tables.one(LICENSE)
         if stored is None:
             return rules.temporary(start_ns)
-        if self._read is None or self._read[0] != stored.modify_index:
-            self._read = (stored.modify_index, self._verified(stored, start_ns))
+        # Known by the row itself: a restore may bring another license with the same index.
+        if self._read is None or self._read[0] is not stored:
+            self._read = (stored, self._verified(stored, start_ns))
         return self._read[1]
 
     def _verified(self, stored: StoredLicense, start_ns: int) -> License:

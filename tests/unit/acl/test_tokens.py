@@ -6,7 +6,7 @@ import pytest
 from tests.sim.clock import FixedClock
 
 from bellcow.acl import tokens
-from bellcow.acl.policy import MANAGEMENT, Need
+from bellcow.acl.policy import MANAGEMENT, NOTHING, Need, compile_rights
 from bellcow.acl.tokens import BAD_TOKEN_WINDOW_S, BadTokens, Resolver
 from bellcow.errors import Code, Error
 from bellcow.model.acl import ACLPolicy, ACLToken
@@ -168,3 +168,24 @@ def test_number_of_remembered_addresses_is_bounded(monkeypatch):
     for number in range(100):
         bad.check(f"10.0.0.{number}")
     assert len(bad._seen) == 10
+
+
+def test_a_policy_of_the_same_name_and_index_from_a_restore_is_read_anew():
+    tables = Tables()
+    resolver = Resolver(tables, enabled=True)
+    first = ACLPolicy(name="p", rules='agent { policy = "write" }', create_index=7, modify_index=7)
+    other = ACLPolicy(name="p", rules='agent { policy = "deny" }', create_index=7, modify_index=7)
+    assert resolver.rules_of(first).agent.policy == "write"
+    assert resolver.rules_of(other).agent.policy == "deny"
+
+
+def test_a_stored_policy_that_cannot_be_read_denies_everything():
+    resolver = Resolver(Tables(), enabled=True)
+    rights = compile_rights(
+        [
+            resolver.rules_of(ACLPolicy(name="good", rules='operator { policy = "write" }')),
+            resolver.rules_of(ACLPolicy(name="bad", rules="newer { syntax }")),
+        ]
+    )
+    assert rights.needs == NOTHING.needs
+    assert not rights.any_namespace_right("default")
