@@ -19,6 +19,7 @@ class Request:
 
     `headers` hold lower-case names in the order received. `path` is decoded exactly once;
     `raw_path` is what stood on the wire. `client` is the IP of the peer, "" when there is none.
+    `peer_names` are the DNS names of the certificate it has shown, if it had to show one.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class Request:
         "headers",
         "method",
         "path",
+        "peer_names",
         "raw_path",
         "raw_query",
         "secure",
@@ -43,6 +45,7 @@ class Request:
         client: str = "",
         *,
         secure: bool = False,
+        peer_names: tuple[str, ...] = (),
     ) -> None:
         self.method = method
         self.path = path
@@ -51,6 +54,7 @@ class Request:
         self.headers = headers
         self.client = client
         self.secure = secure
+        self.peer_names = peer_names
         self.deadline: float | None = None  # monotonic; set when a blocking query begins to wait
         self._query: dict[str, list[str]] | None = None
 
@@ -119,10 +123,11 @@ class Response:
 
     Either `body` holds all of it, or `stream` yields it and the answer goes out chunked. `close`
     ends the connection after it. The body is as it goes on the wire: encoded, and compressed
-    where the headers say so.
+    where the headers say so. Once `packed` nothing of it changes, and it may be sent many times;
+    `lines` then keeps its headers as they are written.
     """
 
-    __slots__ = ("body", "close", "headers", "packed", "status", "stream")
+    __slots__ = ("body", "close", "headers", "lines", "packed", "status", "stream")
 
     def __init__(
         self,
@@ -140,6 +145,7 @@ class Response:
         self.stream = stream
         self.close = close
         self.packed = packed
+        self.lines: bytes | None = None
 
 
 class Wait:

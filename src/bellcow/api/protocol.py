@@ -138,6 +138,7 @@ class Connection(HttpToolsProtocol):
         "_last_words",
         "_method_as",
         "_overhead",
+        "_peer_names",
         "_phase",
         "_quick",
         "_refusal",
@@ -163,6 +164,7 @@ class Connection(HttpToolsProtocol):
         self._site = site
         self.secure = secure
         self.peer = ""
+        self._peer_names: tuple[str, ...] = ()
         self._admission: Literal["admitted", "refused", "cut"] | None = None
         self._quick = _Quick()
         self._task: asyncio.Task[None] | None = None
@@ -213,6 +215,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.secure:
+            self._peer_names = _dns_names(transport.get_extra_info("peercert"))
         if self._admission is None and not self.admit(transport):
             return
         limits = self._site.limits
@@ -490,7 +494,14 @@ class Connection(HttpToolsProtocol):
         else:
             path = raw_path.decode("latin-1")
         return Request(
-            method, path, raw_path, raw_query, self.headers, self.peer, secure=self.secure
+            method,
+            path,
+            raw_path,
+            raw_query,
+            self.headers,
+            self.peer,
+            secure=self.secure,
+            peer_names=self._peer_names,
         )
 
     def _split_url(self, url: bytes) -> tuple[bytes, bytes]:
@@ -864,6 +875,12 @@ def body_length(request: Request) -> int:
         if name == b"content-length":
             length = int(value)
     return length
+
+
+def _dns_names(certificate: dict[str, Any] | None) -> tuple[str, ...]:
+    """Of a certificate that was verified; one that was not counts as none."""
+    names = (certificate or {}).get("subjectAltName", ())
+    return tuple(name for kind, name in names if kind == "DNS")
 
 
 def _scope(connection: Connection, request: Request, version: str) -> HTTPScope:
