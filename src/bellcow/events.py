@@ -59,6 +59,20 @@ EVENTS: dict[str, Event] = {
     "health_changed": Event(Level.WARN, "nomad.autopilot", "health of a server changed"),
     "cluster_health_changed": Event(Level.WARN, "nomad.autopilot", "health of the cluster changed"),
     "no_space": Event(Level.ERROR, "nomad.store", "no space left, writes are refused"),
+    # The other servers
+    "member_alive": Event(Level.INFO, "nomad.member", "server is there"),
+    "member_failed": Event(Level.WARN, "nomad.member", "server does not answer"),
+    "member_leaving": Event(Level.INFO, "nomad.member", "server is leaving"),
+    "member_left": Event(Level.INFO, "nomad.member", "server has left"),
+    "member_forgotten": Event(Level.INFO, "nomad.member", "server is forgotten"),
+    "name_taken": Event(Level.WARN, "nomad.member", "two live servers have one name"),
+    "expect_differs": Event(Level.WARN, "nomad.member", "servers differ in bootstrap_expect"),
+    "cluster_ahead": Event(Level.WARN, "nomad.member", "our cluster was recovered without us"),
+    "hello_refused": Event(Level.WARN, "nomad.member", "our hello was not taken, or not answered"),
+    "peer_refused": Event(Level.WARN, "nomad.member", "refused who came to the servers' port"),
+    "peers_unprotected": Event(
+        Level.WARN, "nomad.member", "whoever reaches the servers' port may pass for a server"
+    ),
     # The etcd beside us
     "etcd_started": Event(Level.INFO, "nomad.etcd", "etcd started"),
     "etcd_version": Event(Level.WARN, "nomad.etcd", "version of etcd"),

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from bellcow.acl.tokens import BadTokens, Resolver
     from bellcow.autopilot.loop import Autopilot
     from bellcow.clock import Clock
-    from bellcow.cluster.hello import Roster
     from bellcow.cluster.leader import Leadership
+    from bellcow.cluster.roster import Roster
     from bellcow.config.model import Settings
     from bellcow.events import Level, Report
     from bellcow.license.keeper import Licenses

@@ -52,12 +52,15 @@ class Authority:
             .not_valid_after(now - _DAY if expired else now + _DAY)
         )
 
-    def sign(self, name: str = "server", *, expired: bool = False) -> Pair:
-        """A certificate for localhost, as server or client."""
+    def sign(self, name: str = "server", *, expired: bool = False, dns: str = "") -> Pair:
+        """A certificate for localhost and `dns`, as server or client."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName(
-            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            [
+                *(x509.DNSName(each) for each in ("localhost", dns) if each),
+                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            ]
         )
         builder = self._builder(subject, key, expired=expired).add_extension(names, critical=False)
         cert = builder.sign(self._key, hashes.SHA256())

@@ -14,11 +14,13 @@ from bellcow.agent.identity import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact
 from bellcow.cluster.bootstrap import Founder
-from bellcow.cluster.hello import Itself, Roster
 from bellcow.cluster.leader import Leadership
+from bellcow.cluster.roster import Roster
+from bellcow.cluster.servers import RAFT_PROTOCOL
 from bellcow.config.addresses import join_host_port
 from bellcow.config.derive import first_autopilot_configuration, first_scheduler_configuration
 from bellcow.license.keeper import Licenses
+from bellcow.model.hello import Itself
 from bellcow.model.namespace import DEFAULT, Namespace
 from bellcow.server import Facts, Server
 from bellcow.snapshot.restore import Restorer
@@ -55,6 +57,7 @@ def itself_of(settings: model.Settings, addresses: Addresses, server_id: str) ->
         version=bellcow.__version__,
         rpc=addresses.rpc_adv,
         serf=addresses.serf_adv,
+        raft_protocol=RAFT_PROTOCOL,
         bootstrap_expect=settings.server.bootstrap_expect,
         non_voting=settings.server.non_voting_server,
         zone=settings.server.redundancy_zone,
@@ -80,7 +83,7 @@ def build(
     waiting = Waiting()
     mirror = Mirror(store, tables, waiting)
     committer = Committer(store, tables, mirror, clock, log.report)
-    roster = Roster(itself)
+    roster = Roster(itself, clock)
     leadership = Leadership(
         store=store,
         peers=peers,
@@ -157,7 +160,7 @@ def founder_of(settings: model.Settings, itself: Itself) -> Founder:
 
 
 class _Contacts:
-    """How the servers are, as a server on its own knows it: it is always in contact with itself."""
+    """How the servers are: the others by what they answer, this one always in contact."""
 
     def __init__(self, roster: Roster, tables: Tables) -> None:
         self._roster = roster
@@ -167,7 +170,17 @@ class _Contacts:
         return {member.tags["id"]: member for member in self._roster.members()}
 
     async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
-        me = self._roster.itself.server_id
         head = self._tables.head
-        mine = Contact(last_contact=Duration(0), last_term=head.term, last_index=head.index)
-        return {me: mine} if me in server_ids else {}
+        found = {
+            server_id: Contact(
+                last_contact=Duration.seconds(age_s),
+                last_term=answered.raft.term,
+                last_index=answered.raft.index,
+            )
+            for server_id, (age_s, answered) in self._roster.contacts().items()
+            if answered.raft is not None
+        }
+        found[self._roster.itself.server_id] = Contact(
+            last_contact=Duration(0), last_term=head.term, last_index=head.index
+        )
+        return {server_id: found[server_id] for server_id in server_ids if server_id in found}

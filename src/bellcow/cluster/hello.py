@@ -1,93 +1,221 @@
-"""Servers as members: this one, and those it has heard of.
+"""The exchange between servers: gather what is so, decide whom to call, call them, take in what
+they say.
 
-A server on its own knows only itself. What others say of themselves comes by the exchange between
-servers, which a cluster of several brings with it.
+The rules are in `members.py` and `calls.py`; how a hello travels is behind `Line`. Who may speak to
+us is checked before a hello comes here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
-from bellcow.model.agent import ALIVE, Member
+from bellcow.cluster.calls import Target, plan
+from bellcow.cluster.members import (
+    compose,
+    force_leave,
+    hear,
+    judge,
+    missed,
+    next_verdict,
+    with_own_status,
+)
+from bellcow.errors import Code, Error
+from bellcow.model.agent import ALIVE
+from bellcow.model.hello import decode_hello, encode_hello
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.members import Here, Note, Outcome
+    from bellcow.cluster.roster import Roster
+    from bellcow.events import Report
+    from bellcow.model.hello import Hello, Status
+
+HELLO_PATH = "/v1/internal/hello"
+HELLO_BYTES = 1 << 20
+TIMEOUT_S = 1.0
+REMIND_S = 60.0  # between two events that say the same
+REMINDERS_MAX = 256
 
 
-class Itself(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server says of itself. Addresses are those it advertises."""
+class Line(Protocol):
+    """One call to another server."""
 
-    server_id: str
-    name: str
-    region: str
-    datacenter: str
-    build: str
-    version: str
-    rpc: tuple[str, int]
-    serf: tuple[str, int]
-    bootstrap_expect: int = 0
-    non_voting: bool = False
-    zone: str = ""
-    upgrade_version: str = ""
-
-    @property
-    def member_name(self) -> str:
-        return f"{self.name}.{self.region}"
-
-    @property
-    def rpc_address(self) -> str:
-        host, port = self.rpc
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        """Its answer. Raises Error: UNAVAILABLE without one, DENIED when we must not believe it,
+        REFUSED with the server's own words.
+        """
 
 
-class Roster:
-    """All members known here, of all regions."""
+class Reminders:
+    """Says what lasts once in a while, not each time."""
 
-    def __init__(self, itself: Itself) -> None:
-        self.itself = itself
+    def __init__(self, clock: Clock, report: Report) -> None:
+        self._clock = clock
+        self._report = report
+        self._said: dict[str, float] = {}
 
-    def members(self) -> tuple[Member, ...]:
-        return (as_member(self.itself, ALIVE),)
-
-    def names(self) -> Mapping[str, str]:
-        """Member name by server id, of this region."""
-        return {self.itself.server_id: self.itself.member_name}
-
-    def alive(self) -> frozenset[str]:
-        """Ids of the servers of this region that answer."""
-        return frozenset({self.itself.server_id})
-
-    def regions(self) -> tuple[str, ...]:
-        """Regions with at least one live server, sorted."""
-        return (self.itself.region,)
+    def say(self, event: str, /, **fields: object) -> None:
+        now = self._clock.monotonic()
+        key = f"{event} {sorted(fields.items())}"
+        said = self._said.get(key)
+        if said is not None and now - said < REMIND_S:
+            return
+        if len(self._said) >= REMINDERS_MAX:
+            self._said.clear()
+        self._said[key] = now
+        self._report(event, **fields)
 
 
-def as_member(itself: Itself, status: str) -> Member:
-    """A member list entry. Nomad: every tag is a string, and switches are "1" or absent."""
-    tags = {
-        "bellcow": itself.version,
-        "bootstrap": "1" if itself.bootstrap_expect == 1 else "",
-        "build": itself.build,
-        "dc": itself.datacenter,
-        "expect": str(itself.bootstrap_expect or ""),
-        "id": itself.server_id,
-        "mvn": "1",
-        "nonvoter": "1" if itself.non_voting else "",
-        "port": str(itself.rpc[1]),
-        "raft_vsn": "3",
-        "region": itself.region,
-        "role": "nomad",
-        "rpc_addr": itself.rpc[0],
-        "vsn": "1",
-        "ap_version": itself.upgrade_version,
-        "ap_zone": itself.zone,
-    }
-    return Member(
-        addr=itself.serf[0],
-        name=itself.member_name,
-        port=itself.serf[1],
-        status=status,
-        tags={name: value for name, value in tags.items() if value},
-    )
+class Exchange:
+    """Keeps the roster's table: `run` calls others, `answer` answers them."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        line: Line,
+        look: Callable[[], Here],
+        clock: Clock,
+        report: Report,
+        joins: tuple[tuple[str, int], ...] = (),
+    ) -> None:
+        self._roster = roster
+        self._line = line
+        self._look = look
+        self._clock = clock
+        self._report = report
+        self._reminders = Reminders(clock, report)
+        self._joins = joins
+        self._tried: dict[str, float] = {}
+        self._elsewhere: set[str] = set()  # addresses to join that led to no other of our region
+        self._busy: set[str] = set()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Say hello whenever it is due, for as long as the server lives."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                wake_s = self._round(group)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wake_s):
+                        await self._changed.wait()
+                self._changed.clear()
+
+    def nudge(self) -> None:
+        """Something has changed that the next round should not wait for, such as leadership."""
+        self._changed.set()
+
+    def answer(self, hello: Hello) -> bytes:
+        """The answer to another server's hello. Raises Error when it is none of ours."""
+        self._hear(hello, answer=False)
+        return self._hello(abroad=hello.region != self._roster.itself.region)
+
+    async def join(self, address: tuple[str, int]) -> None:
+        """Say hello to whoever is at `address`, once. Raises Error with why it failed."""
+        await self._call(Target(server_id="", address=address, region=self._roster.itself.region))
+
+    def force_leave(self, member_name: str, *, prune: bool = False) -> None:
+        """Let a failed member be one that left. The leader's table is the one that counts."""
+        now = self._clock.monotonic()
+        self._take(force_leave(self._roster.table, member_name, now, prune=prune))
+
+    async def announce(self, status: Status) -> None:
+        """Tell every live server that this one leaves or has left; at most as long as one call."""
+        self._roster.table = with_own_status(self._roster.table, status)
+        targets = plan(
+            self._roster.table, leads=False, joins=(), elsewhere=(), tried={}, busy=(), now=0.0
+        ).targets
+        async with asyncio.TaskGroup() as group:
+            for target in targets:
+                if self._roster.table.known[target.server_id].record.status == ALIVE:
+                    group.create_task(self._try(target))
+
+    # One round
+
+    def _round(self, group: asyncio.TaskGroup) -> float:
+        """Gather, decide, act; returns in how many seconds the next round is due."""
+        here, now = self._look(), self._clock.monotonic()
+        self._take(judge(self._roster.table, here, now))
+        table = self._roster.table
+        due = plan(
+            table,
+            leads=here.leads,
+            joins=self._joins,
+            elsewhere=self._elsewhere,
+            tried=self._tried,
+            busy=self._busy,
+            now=now,
+        )
+        for target in due.targets:
+            self._tried[target.key] = now
+            self._busy.add(target.key)
+            group.create_task(self._visit(target), name="hello")
+        if len(self._tried) > 2 * len(table.known) + len(self._joins):
+            self._forget_tries()
+        return min(due.wake_s, next_verdict(table, now))
+
+    def _forget_tries(self) -> None:
+        kept = {*self._roster.table.known, *(f"{host}:{port}" for host, port in self._joins)}
+        self._tried = {key: tried for key, tried in self._tried.items() if key in kept}
+
+    async def _visit(self, target: Target) -> None:
+        try:
+            await self._try(target)
+        finally:
+            self._busy.discard(target.key)
+            if self._clock.monotonic() - self._tried.get(target.key, 0.0) > TIMEOUT_S / 20:
+                self.nudge()  # the round that would have called it again has passed over it
+
+    async def _try(self, target: Target) -> None:
+        try:
+            await self._call(target)
+        except Error as error:
+            if target.server_id:
+                self._roster.table = missed(self._roster.table, target.server_id)
+            if error.code is not Code.UNAVAILABLE:
+                host, port = target.address
+                reason = error.message
+                self._reminders.say("hello_refused", address=f"{host}:{port}", reason=reason)
+
+    async def _call(self, target: Target) -> None:
+        abroad = target.region != self._roster.itself.region
+        body = self._hello(abroad=abroad)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await self._line.post(target, HELLO_PATH, body)
+        except TimeoutError:
+            raise Error(Code.UNAVAILABLE, "no answer within a second") from None
+        hello = decode_hello(answer)
+        self._hear(hello, answer=True)
+        itself = self._roster.itself
+        if not target.server_id and (
+            hello.region != itself.region or hello.sender.server_id == itself.server_id
+        ):
+            self._elsewhere.add(target.key)
+        if target.server_id and hello.sender.server_id != target.server_id:
+            raise Error(Code.UNAVAILABLE, "another server answers at its address")
+
+    # The table
+
+    def _hello(self, *, abroad: bool) -> bytes:
+        now = self._clock.monotonic()
+        return encode_hello(compose(self._roster.table, self._look(), now, abroad=abroad))
+
+    def _hear(self, hello: Hello, *, answer: bool) -> None:
+        table, here, now = self._roster.table, self._look(), self._clock.monotonic()
+        self._take(hear(table, hello, here, now, answer=answer))
+
+    def _take(self, outcome: Outcome) -> None:
+        before = self._roster.table
+        self._roster.table = outcome.table
+        if outcome.table.known is not before.known:
+            self.nudge()
+        for note in outcome.notes:
+            self._tell(note)
+
+    def _tell(self, note: Note) -> None:
+        say = self._reminders.say if note.lasting else self._report
+        say(note.event, **note.fields)

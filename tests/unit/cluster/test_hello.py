@@ -1,68 +1,346 @@
-"""This server as a member."""
+"""Servers that find, lose and find each other again, on a network in memory."""
 
 from __future__ import annotations
 
-import msgspec
+import asyncio
+import time
 
-from bellcow.cluster.hello import Itself, Roster, as_member
+import pytest
+from tests.sim.loop import simulate
+from tests.sim.net import Net
 
-ITSELF = Itself(
-    server_id="id",
-    name="one",
-    region="global",
-    datacenter="dc1",
-    build="1.0.18",
-    version="0.1.0",
-    rpc=("10.0.0.1", 4647),
-    serf=("10.0.0.2", 4648),
-    bootstrap_expect=1,
-)
+from bellcow.model.hello import Cluster
+
+HOUR = 3600.0
 
 
-def test_member_is_named_by_server_and_region_and_found_at_its_gossip_address():
-    member = as_member(ITSELF, "alive")
-    assert (member.name, member.addr, member.port) == ("one.global", "10.0.0.2", 4648)
-    assert member.status == "alive"
+def run(story, **options):
+    async def whole():
+        async with Net(**options) as net:
+            return await story(net)
+
+    return simulate(whole())
 
 
-def test_every_tag_is_a_text_and_none_is_empty():
-    tags = as_member(ITSELF, "alive").tags
-    assert tags == {
-        "bellcow": "0.1.0",
-        "bootstrap": "1",
-        "build": "1.0.18",
-        "dc": "dc1",
-        "expect": "1",
-        "id": "id",
-        "mvn": "1",
-        "port": "4647",
-        "raft_vsn": "3",
-        "region": "global",
-        "role": "nomad",
-        "rpc_addr": "10.0.0.1",
-        "vsn": "1",
-    }
+async def three(net: Net):
+    """Three servers that know each other; `a` leads."""
+    hosts = [net.start("a"), net.start("b", join="a"), net.start("c", join="a")]
+    for host in hosts:
+        host.cluster = Cluster("x", 0)
+    hosts[0].lead(1)
+    await asyncio.sleep(3)
+    return hosts
 
 
-def test_enterprise_settings_are_tags():
-    special = msgspec.structs.replace(
-        ITSELF, non_voting=True, zone="z", upgrade_version="2.1.0", bootstrap_expect=3
-    )
-    tags = as_member(special, "alive").tags
-    assert (tags["nonvoter"], tags["ap_zone"], tags["ap_version"]) == ("1", "z", "2.1.0")
-    assert tags["expect"] == "3"
-    assert "bootstrap" not in tags
+def test_three_servers_find_each_other_through_one_address():
+    async def story(net):
+        net.start("a")
+        net.start("b", join="a")
+        net.start("c", join="a")
+        await asyncio.sleep(2.5)
+        return {name: set(host.roster.alive()) for name, host in net.hosts.items()}
+
+    everyone = {"id-a", "id-b", "id-c"}
+    assert run(story) == {"a": everyone, "b": everyone, "c": everyone}
 
 
-def test_address_of_consensus_is_written_with_brackets_where_needed():
-    assert ITSELF.rpc_address == "10.0.0.1:4647"
-    six = msgspec.structs.replace(ITSELF, rpc=("::1", 4647))
-    assert six.rpc_address == "[::1]:4647"
+def test_servers_find_each_other_whichever_comes_last():
+    async def story(net):
+        net.start("b", join="a")
+        net.start("c", join="a")
+        await asyncio.sleep(20)
+        before = net.hosts["b"].statuses()
+        net.start("a", join="a")
+        await asyncio.sleep(3)
+        return before, [len(host.roster.alive()) for host in net.hosts.values()]
+
+    assert run(story) == ({}, [3, 3, 3])
 
 
-def test_server_on_its_own_knows_itself():
-    roster = Roster(ITSELF)
-    assert [member.name for member in roster.members()] == ["one.global"]
-    assert roster.names() == {"id": "one.global"}
-    assert roster.alive() == {"id"}
-    assert roster.regions() == ("global",)
+def test_server_that_dies_has_failed_after_five_to_six_seconds():
+    async def story(net):
+        a, b, _ = await three(net)
+        died = net.clock.monotonic()
+        await net.stop("c")
+        await asyncio.sleep(10)
+        return [host.saw("member_failed", name="c.global")[0] - died for host in (a, b)]
+
+    for took in run(story):
+        assert 4.8 <= took <= 6  # counted from its last answer
+
+
+def test_leader_that_dies_has_failed_for_the_others_without_a_new_one():
+    async def story(net):
+        _, b, c = await three(net)
+        died = net.clock.monotonic()
+        await net.stop("a")
+        await asyncio.sleep(10)
+        return [host.saw("member_failed", name="a.global")[0] - died for host in (b, c)]
+
+    for took in run(story):
+        assert 4 <= took <= 7
+
+
+def test_server_that_starts_again_is_alive_within_two_seconds():
+    async def story(net):
+        a, b, _ = await three(net)
+        await net.stop("c")
+        await asyncio.sleep(60)
+        net.start("c", join="a")
+        await asyncio.sleep(2)
+        return a.statuses(), b.statuses()
+
+    assert run(story) == ({"b": "alive", "c": "alive"}, {"a": "alive", "c": "alive"})
+
+
+def test_server_that_starts_again_with_its_clock_set_back_is_alive_too():
+    async def story(net):
+        a, _, _ = await three(net)
+        await net.stop("c")
+        await asyncio.sleep(60)
+        net.clock.set_ahead(-HOUR)
+        net.start("c", join="a")
+        await asyncio.sleep(3)
+        return a.statuses()["c"]
+
+    assert run(story) == "alive"
+
+
+def test_server_that_was_cut_off_is_alive_again_when_the_cut_is_mended():
+    async def story(net):
+        a, b, c = await three(net)
+        net.cut("a", "c")
+        net.cut("b", "c")
+        await asyncio.sleep(30)
+        during = a.statuses()["c"], b.statuses()["c"], c.statuses()
+        net.mend()
+        await asyncio.sleep(11)
+        return during, a.statuses()["c"], b.statuses()["c"], c.statuses()
+
+    during, *after = run(story)
+    assert during == ("failed", "failed", {"a": "failed", "b": "failed"})
+    assert after == ["alive", "alive", {"a": "alive", "b": "alive"}]
+
+
+def test_link_that_is_cut_between_two_followers_fails_neither_of_them():
+    async def story(net):
+        a, b, c = await three(net)
+        net.cut("b", "c")
+        await asyncio.sleep(60)
+        seen = [host.saw("member_failed") for host in (a, b, c)]
+        return seen, b.statuses()["c"], c.statuses()["b"]
+
+    assert run(story) == ([[], [], []], "alive", "alive")
+
+
+def test_server_that_has_left_is_forgotten_after_a_day():
+    async def story(net):
+        a = net.start("a")
+        net.start("c", join="a")
+        await asyncio.sleep(3)
+        await net.stop("c")
+        await asyncio.sleep(7)
+        a.exchange.force_leave("c.global")
+        seen = a.statuses()
+        await asyncio.sleep(23 * HOUR)
+        kept = a.statuses()
+        await asyncio.sleep(1.1 * HOUR)
+        return seen, kept, a.statuses()
+
+    assert run(story) == ({"c": "left"}, {"c": "left"}, {})
+
+
+def test_followers_take_over_whom_the_leader_forces_out_and_whom_it_forgets():
+    async def story(net):
+        a, b, _ = await three(net)
+        await net.stop("c")
+        await asyncio.sleep(7)
+        a.exchange.force_leave("c.global")
+        await asyncio.sleep(0.5)
+        left = b.statuses()["c"]
+        a.exchange.force_leave("c.global", prune=True)
+        await asyncio.sleep(3)
+        return left, a.statuses(), b.statuses()
+
+    assert run(story) == ("left", {"b": "alive"}, {"a": "alive"})
+
+
+@pytest.mark.slow
+def test_failed_server_is_forgotten_after_three_days():
+    async def story(net):
+        a = net.start("a")
+        net.start("b", join="a")
+        await asyncio.sleep(3)
+        await net.stop("b")
+        await asyncio.sleep(71 * HOUR)
+        kept = a.statuses()
+        await asyncio.sleep(1.1 * HOUR)
+        return kept, a.statuses()
+
+    assert run(story) == ({"b": "failed"}, {})
+
+
+def test_server_that_announces_its_end_has_left_at_once():
+    async def story(net):
+        a, b, c = await three(net)
+        await c.exchange.announce("leaving")
+        leaving = a.statuses()["c"]
+        await c.exchange.announce("left")
+        await net.stop("c")
+        await asyncio.sleep(0.3)
+        return leaving, a.statuses()["c"], b.statuses()["c"]
+
+    assert run(story) == ("leaving", "left", "left")
+
+
+def test_contact_is_under_the_threshold_while_a_leader_beats():
+    async def story(net):
+        a, b, _ = await three(net)
+        worst = 0.0
+        for _ in range(200):
+            await asyncio.sleep(0.0137)
+            ages = [age for age, _ in a.roster.contacts().values()]
+            worst = max(worst, *ages, b.roster.since_leader_s())
+            assert len(ages) == 2
+        return worst
+
+    assert run(story) < 0.11
+
+
+def test_setting_the_clock_moves_nobody():
+    async def story(net):
+        hosts = await three(net)
+        for jump_s in (HOUR, -3 * HOUR, 400 * 24 * HOUR):
+            net.clock.set_ahead(jump_s)
+            await asyncio.sleep(10)
+        return [host.saw("member_failed") for host in hosts]
+
+    assert run(story) == [[], [], []]
+
+
+def test_two_regions_know_each_other_s_servers_and_leader_and_no_more():
+    async def story(net):
+        a, b, c = await three(net)
+        d = net.start("d", "eu", join="a")
+        d.cluster = Cluster("y", 0)
+        d.lead(9)
+        await asyncio.sleep(25)
+        seen = {host.name: host.roster.regions() for host in (a, b, c, d)}
+        leaders = a.roster.table.abroad, d.roster.table.abroad
+        raft = d.roster.table.contacts["id-a"].raft
+        return seen, leaders, raft.term, b.roster.table.leader.server_id, a.events
+
+    seen, leaders, term, leader, events = run(story)
+    assert seen == dict.fromkeys("abcd", ("eu", "global"))
+    assert leaders == ({"eu": "id-d"}, {"global": "id-a"})
+    assert term == 0
+    assert leader == "id-a"
+    assert "peer_refused" not in dict(events)
+
+
+def test_region_that_is_cut_off_has_failed_after_half_a_minute():
+    async def story(net):
+        a = net.start("a")
+        net.start("d", "eu", join="a")
+        await asyncio.sleep(15)
+        cut = net.clock.monotonic()
+        net.cut("a", "d")
+        await asyncio.sleep(60)
+        took = a.saw("member_failed", name="d.eu")[0] - cut
+        net.mend()
+        await asyncio.sleep(12)
+        return took, a.statuses()
+
+    took, after = run(story)
+    assert 20 <= took <= 42
+    assert after == {"d": "alive"}
+
+
+def test_server_of_another_cluster_is_refused_and_said_once():
+    async def story(net):
+        a, b, _ = await three(net)
+        d = net.start("d", join="a")
+        d.cluster = Cluster("y", 0)
+        await asyncio.sleep(30)
+        return a.statuses(), b.statuses(), d.statuses(), len(d.saw("hello_refused"))
+
+    known = {"b": "alive", "c": "alive"}, {"a": "alive", "c": "alive"}, {}
+    assert run(story) == (*known, 1)
+
+
+def test_server_with_a_copied_data_directory_is_refused_while_the_first_answers():
+    async def story(net):
+        a, _, _ = await three(net)
+        net.start("c2", join="a", server_id="id-c")
+        await asyncio.sleep(10)
+        address = a.roster.table.known["id-c"].record.itself.serf[0]
+        await net.stop("c")
+        await asyncio.sleep(10)
+        return address, a.roster.table.known["id-c"].record.itself.serf[0], a.statuses()
+
+    first, second, statuses = run(story)
+    assert (first, second) == ("c", "c2")
+    assert statuses == {"b": "alive", "c2": "alive"}
+
+
+def test_server_that_stood_still_does_not_take_the_others_for_dead():
+    async def story(net):
+        a, _, _ = await three(net)
+        a.clock.monotonic = lambda: asyncio.get_running_loop().time() + 60
+        await asyncio.sleep(10)
+        return a.saw("member_failed")
+
+    assert run(story) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_loss_of_one_message_in_twenty_fails_nobody(seed):
+    async def story(net):
+        hosts = await three(net)
+        await asyncio.sleep(60)
+        return [host.saw("member_failed") for host in hosts]
+
+    assert run(story, seed=seed, loss=0.05, delay_s=0.03) == [[], [], []]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_heavy_loss_ends_with_all_alive_once_it_is_over(seed):
+    async def story(net):
+        hosts = await three(net)
+        net.loss = 0.6
+        await asyncio.sleep(60)
+        failed = [host.saw("member_failed") for host in hosts]
+        net.loss = 0
+        await asyncio.sleep(5)
+        return any(failed), [len(host.roster.alive()) for host in hosts]
+
+    assert run(story, seed=seed) == (True, [3, 3, 3])
+
+
+def test_one_hello_at_a_time_is_on_its_way_to_a_server():
+    async def story(net):
+        a, _, _ = await three(net)
+        net.cut("a", "c")
+        before = net.calls
+        await asyncio.sleep(4)
+        net.cut("a", "b")
+        del a
+        return net.calls - before
+
+    # b is called 40 times by the beat, c only when a call has run out; b and c call each second.
+    assert run(story) < 40 + 5 + 4 * 4
+
+
+@pytest.mark.slow
+def test_day_of_two_regions_is_short():
+    async def story(net):
+        net.start("a")
+        net.start("b", "eu", join="a")
+        await asyncio.sleep(24 * HOUR)
+        return net.calls, [host.statuses() for host in net.hosts.values()]
+
+    began = time.monotonic()
+    calls, statuses = run(story)
+    assert time.monotonic() - began < 10
+    assert calls > 2 * 8_600
+    assert statuses == [{"b": "alive"}, {"a": "alive"}]

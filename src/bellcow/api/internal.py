@@ -1,0 +1,149 @@
+"""What servers ask of each other on their own port: a small table of routes behind one gate.
+
+Nothing is answered, not even that a path does not exist, before the caller has shown that it is a
+server. The bodies are the routes' business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.api.errors import STATUS
+from bellcow.api.limits import HttpLimits
+from bellcow.api.message import Response
+from bellcow.api.render import plain
+from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH, Reminders
+from bellcow.cluster.wire_auth import HEADER, Secret, check_is_server, check_names
+from bellcow.errors import Code, Error, not_found
+from bellcow.model.hello import decode_hello
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bellcow.api.message import Body, Request, Wait
+    from bellcow.clock import Clock
+    from bellcow.cluster.hello import Exchange
+    from bellcow.events import Report
+
+    Handler = Callable[[Request, bytes], Awaitable[bytes]]
+
+LIMITS = HttpLimits(header_s=5.0, body_s=5.0, keep_alive_s=75.0, connections_per_client=256)
+_PACKED = (b"Content-Type", b"application/msgpack")
+_PROOF = HEADER.encode()
+_ASKED_PROOF = HEADER.lower().encode()
+_SHOWN = 200  # characters of a path that a stranger sent
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One thing that servers ask, at home or from any region.
+
+    `body_bytes` is the largest body that is read.
+    """
+
+    handle: Handler
+    body_bytes: int
+    any_region: bool = False
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller must show: the shared key if there is one, its certificate's name if asked."""
+
+    secret: Secret
+    verify_names: bool
+    region: str
+
+
+def routes(exchange: Exchange, gate: Gate) -> dict[tuple[str, str], Route]:
+    """The whole table."""
+    return {
+        ("POST", HELLO_PATH): Route(_hello(exchange, gate), HELLO_BYTES, any_region=True),
+    }
+
+
+def _hello(exchange: Exchange, gate: Gate) -> Handler:
+    async def answer(request: Request, body: bytes) -> bytes:
+        hello = decode_hello(body)
+        if gate.verify_names:
+            check_names(request.peer_names, hello.region)
+        return exchange.answer(hello)
+
+    return answer
+
+
+class Internal:
+    """The `App` of the port between servers."""
+
+    def __init__(
+        self,
+        table: Mapping[tuple[str, str], Route],
+        gate: Gate,
+        clock: Clock,
+        report: Report,
+    ) -> None:
+        self._table = table
+        self._gate = gate
+        self._report = report
+        self._reminders = Reminders(clock, report)
+
+    def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
+        del request, last
+        return None
+
+    async def answer(self, request: Request, body: Body) -> Response:
+        try:
+            return await self._answer(request, body)
+        except Error as error:
+            self._say(request, error)
+            return plain(STATUS[error.code], error.message, close=error.code is Code.TOO_LARGE)
+        except Exception as fault:  # noqa: BLE001  one caller may not end the others' server
+            self._report("request_failed", method=request.method, path=request.path, exc_info=fault)
+            return plain(STATUS[Code.INTERNAL], "Internal Server Error")
+
+    async def _answer(self, request: Request, body: Body) -> Response:
+        route = self._table.get((request.method, request.path))
+        self._check_certificate(request, route)
+        data = await body.read(route.body_bytes if route else HELLO_BYTES) or b""
+        nonce = self._check_secret(request, data)
+        if route is None:
+            raise not_found(f"nothing of this name between servers: {request.method}")
+        answer = await route.handle(request, data)
+        headers = [_PACKED]
+        if self._gate.secret:
+            proof = self._gate.secret.sign_answer(nonce, 200, answer)
+            headers.append((_PROOF, proof.encode()))
+        return Response(200, headers, answer)
+
+    def _check_certificate(self, request: Request, route: Route | None) -> None:
+        if not self._gate.verify_names:
+            return
+        if route is not None and route.any_region:
+            check_is_server(request.peer_names)
+        else:
+            check_names(request.peer_names, self._gate.region)
+
+    def _check_secret(self, request: Request, body: bytes) -> str:
+        if not self._gate.secret:
+            return ""
+        proof = request.header(_ASKED_PROOF)
+        return self._gate.secret.check(request.method, _target(request), body, proof)
+
+    def _say(self, request: Request, error: Error) -> None:
+        self._reminders.say(
+            "peer_refused", client=request.client, path=request.path[:_SHOWN], reason=error.message
+        )
+
+
+def _target(request: Request) -> str:
+    """Path and query, as they stood on the wire."""
+    query = b"?" + request.raw_query if request.raw_query else b""
+    return (request.raw_path + query).decode("latin-1")
+
+
+def warn_if_open(address: tuple[str, int], gate: Gate, report: Report) -> None:
+    """Say so when whoever reaches the port may pass for a server."""
+    host, port = address
+    if gate.secret or gate.verify_names or host in {"127.0.0.1", "::1", "localhost"}:
+        return
+    report("peers_unprotected", address=f"{host}:{port}")

@@ -1,0 +1,102 @@
+"""Whom to say hello to, and when. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.model.agent import FAILED, LEFT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from bellcow.cluster.members import Table
+    from bellcow.model.hello import Record
+
+BEAT_S = 0.1  # the leader, to every server of its region
+ROUND_S = 1.0  # everyone, to everyone of its region
+FAR_S = 10.0  # to those who have failed, and to other regions
+EARLY_S = 0.002  # a timer may be this much early
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a hello goes. `server_id` is "" for an address whose server is not known."""
+
+    server_id: str
+    address: tuple[str, int]
+    region: str
+
+    @property
+    def key(self) -> str:
+        return self.server_id or f"{self.address[0]}:{self.address[1]}"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Whom to call now, and in how many seconds to look again."""
+
+    targets: tuple[Target, ...]
+    wake_s: float
+
+
+def plan(
+    table: Table,
+    *,
+    leads: bool,
+    joins: tuple[tuple[str, int], ...],
+    elsewhere: Collection[str],
+    tried: Mapping[str, float],
+    busy: Collection[str],
+    now: float,
+) -> Plan:
+    """The calls that are due. `tried` says when each target was last called, by its key.
+
+    `joins` are called while no live server of our region is known; those that lead `elsewhere`, to
+    another region or to ourselves, more rarely. Who is `busy` with a first call gets no second.
+    """
+    due, wake_s = [], FAR_S
+    for target, every_s in _calls(table, joins, elsewhere, leads=leads):
+        if target.key in busy:
+            continue
+        left = tried.get(target.key, now - every_s) + every_s - now
+        if left <= EARLY_S:
+            due.append(target)
+            left = every_s
+        wake_s = min(wake_s, left)
+    return Plan(tuple(due), wake_s)
+
+
+def _calls(
+    table: Table,
+    joins: tuple[tuple[str, int], ...],
+    elsewhere: Collection[str],
+    *,
+    leads: bool,
+) -> Iterator[tuple[Target, float]]:
+    region = table.me.itself.region
+    alone = True
+    for known in table.known.values():
+        record = known.record
+        every_s = _interval(record, region, leads=leads)
+        if every_s:
+            yield target_of(record), every_s
+        if record.itself.region == region and record.status not in {FAILED, LEFT}:
+            alone = False
+    if alone:
+        for address in joins:
+            target = Target(server_id="", address=address, region=region)
+            yield target, FAR_S if target.key in elsewhere else ROUND_S
+
+
+def _interval(record: Record, region: str, *, leads: bool) -> float:
+    """Seconds between two hellos; 0 for none."""
+    if record.status == LEFT:
+        return 0.0
+    if record.status == FAILED or record.itself.region != region:
+        return FAR_S
+    return BEAT_S if leads else ROUND_S
+
+
+def target_of(record: Record) -> Target:
+    itself = record.itself
+    return Target(server_id=itself.server_id, address=itself.serf, region=itself.region)

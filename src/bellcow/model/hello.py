@@ -1,0 +1,119 @@
+"""What one server says to another: itself, whom it knows, where its consensus stands.
+
+It travels as MessagePack. Unknown fields are ignored, so that a newer server may say more; a
+missing one is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from bellcow.errors import invalid
+from bellcow.wire import to_msgpack
+
+Status: TypeAlias = Literal["alive", "leaving", "left", "failed"]
+Role: TypeAlias = Literal["leader", "follower", "none"]
+
+_Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=255)]
+_Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+_Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+_Address: TypeAlias = tuple[_Name, _Port]
+
+
+class Itself(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server is, by its settings. Addresses are those it advertises."""
+
+    server_id: _Name
+    name: _Name
+    region: _Name
+    datacenter: _Text
+    build: _Text
+    version: _Text
+    rpc: _Address
+    serf: _Address
+    raft_protocol: _Text
+    bootstrap_expect: _Count
+    non_voting: bool
+    zone: _Text
+    upgrade_version: _Text
+
+    @property
+    def member_name(self) -> str:
+        return f"{self.name}.{self.region}"
+
+    @property
+    def rpc_address(self) -> str:
+        host, port = self.rpc
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One server at one moment. Of two records the later start counts, then the higher sequence."""
+
+    itself: Itself
+    start_ns: _Count
+    status: Status
+    status_seq: _Count
+
+    @property
+    def server_id(self) -> str:
+        return self.itself.server_id
+
+    @property
+    def version(self) -> tuple[int, int]:
+        return self.start_ns, self.status_seq
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """Which cluster a server belongs to. The epoch counts its recoveries."""
+
+    id: _Name
+    epoch: _Count
+
+
+class RaftView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a server stands: its part in consensus, and the head that its memory holds."""
+
+    role: Role
+    term: _Count
+    index: _Count
+    commit: _Text
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """The one message between servers; the answer to it is another one.
+
+    `leader` is who leads the sender's region, "" when it knows of none. To another region neither
+    cluster nor consensus is told. `since_leader_ms` counts from the leader's last word.
+    """
+
+    region: _Name
+    cluster: Cluster | None
+    sender: Record
+    others: tuple[Record, ...]
+    leader: _Text
+    raft: RaftView | None
+    since_leader_ms: _Count | None
+
+
+_decoder = msgspec.msgpack.Decoder(Hello)
+
+
+def encode_hello(hello: Hello) -> bytes:
+    return to_msgpack(hello)
+
+
+def decode_hello(data: bytes) -> Hello:
+    """Raises Error(INVALID) with what is wrong."""
+    try:
+        hello = _decoder.decode(data)
+    except msgspec.MsgspecError as error:  # not MessagePack, or a field that is not as it must be
+        raise invalid(f"this is not a hello between servers: {error}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise invalid(f"this is not a hello between servers: {type(error).__name__}") from None
+    if hello.region != hello.sender.itself.region:
+        raise invalid("this hello names two regions for its sender")
+    return hello

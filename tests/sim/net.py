@@ -1,0 +1,176 @@
+"""A network in memory: servers that say hello over lines with delay, loss and cuts, by a seed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from tests.sim.clock import VirtualClock
+
+from bellcow.cluster.hello import Exchange
+from bellcow.cluster.members import Here
+from bellcow.cluster.roster import Roster
+from bellcow.errors import Code, Error
+from bellcow.model.hello import Cluster, Itself, RaftView, decode_hello
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from bellcow.cluster.calls import Target
+    from bellcow.cluster.hello import Line
+
+FOLLOWER = RaftView(role="follower", term=0, index=0, commit="")
+
+
+def itself(name: str, region: str = "global", **fields: object) -> Itself:
+    """A server whose address is its name."""
+    values: dict[str, object] = {
+        "server_id": f"id-{name}",
+        "name": name,
+        "region": region,
+        "datacenter": "dc1",
+        "build": "1.0.18",
+        "version": "0.1.0",
+        "rpc": (name, 4647),
+        "serf": (name, 4648),
+        "raft_protocol": "3",
+        "bootstrap_expect": 0,
+        "non_voting": False,
+        "zone": "",
+        "upgrade_version": "",
+    }
+    return Itself(**{**values, **fields})  # type: ignore[arg-type]
+
+
+class Host:
+    """One server's part in the exchange; its consensus is what the test says it is."""
+
+    def __init__(
+        self,
+        me: Itself,
+        clock: VirtualClock,
+        make_line: Callable[[Host], Line],
+        joins: tuple[tuple[str, int], ...] = (),
+    ) -> None:
+        self.clock = clock
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self.cluster: Cluster | None = None
+        self.raft = FOLLOWER
+        self.roster = Roster(me, clock)
+        self.exchange = Exchange(self.roster, make_line(self), self.look, clock, self.report, joins)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.roster.itself.name
+
+    def look(self) -> Here:
+        return Here(cluster=self.cluster, raft=self.raft)
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, {"at": round(self.clock.monotonic(), 1), **fields}))
+
+    def saw(self, event: str, **fields: object) -> list[float]:
+        """When `event` was reported with these fields."""
+        return [
+            said["at"]  # type: ignore[misc]
+            for name, said in self.events
+            if name == event and fields.items() <= said.items()
+        ]
+
+    def statuses(self) -> dict[str, str]:
+        """Of the others, by name."""
+        known = self.roster.table.known.values()
+        return {each.record.itself.name: each.record.status for each in known}
+
+    def lead(self, term: int, index: int = 0) -> None:
+        self.raft = RaftView(role="leader", term=term, index=index, commit=f"c{index}")
+        self.exchange.nudge()
+
+    def follow(self, term: int = 0, index: int = 0) -> None:
+        self.raft = RaftView(role="follower", term=term, index=index, commit=f"c{index}")
+        self.exchange.nudge()
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        self._task = group.create_task(self.exchange.run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+
+class Net:
+    """Use as `async with Net(...)`, inside a virtual loop."""
+
+    def __init__(self, seed: int = 0, *, loss: float = 0.0, delay_s: float = 0.001) -> None:
+        self.clock = VirtualClock(seed)
+        self.hosts: dict[str, Host] = {}
+        self.loss = loss
+        self.calls = 0
+        self._delay_s = delay_s
+        self._chance = random.Random(seed)
+        self._cut: set[tuple[str, str]] = set()
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        for name in list(self.hosts):
+            await self.stop(name)
+        await self._group.__aexit__(*failure)  # type: ignore[arg-type]
+
+    def start(self, name: str, region: str = "global", join: str = "", **fields: object) -> Host:
+        """Start a server that joins by the addresses `join` names."""
+        joins = tuple((each, 4648) for each in join.split())
+        me = itself(name, region, **fields)
+        host = Host(me, self.clock, lambda host: _Line(self, host), joins)
+        self.hosts[me.serf[0]] = host
+        host.start(self._group)
+        return host
+
+    async def stop(self, name: str) -> None:
+        await self.hosts.pop(name).stop()
+
+    def cut(self, one: str, other: str, *, one_way: bool = False) -> None:
+        """From now on nothing gets from `one` to `other`, nor back unless `one_way`."""
+        self._cut.add((one, other))
+        if not one_way:
+            self._cut.add((other, one))
+
+    def mend(self) -> None:
+        self._cut.clear()
+
+    async def carry(self, source: str, target: str) -> None:
+        """One message on its way; one that is lost or meets a cut never arrives."""
+        lost = self.loss and self._chance.random() < self.loss
+        if lost or (source, target) in self._cut:
+            await asyncio.sleep(3600)
+        await asyncio.sleep(self._delay_s * (0.5 + self._chance.random()))
+
+
+class _Line:
+    def __init__(self, net: Net, host: Host) -> None:
+        self._net = net
+        self._host = host
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        net, here, there = self._net, self._host.roster.itself.serf[0], target.address[0]
+        net.calls += 1
+        await net.carry(here, there)
+        other = net.hosts.get(there)
+        if other is None:
+            raise Error(Code.UNAVAILABLE, "connection refused")
+        try:
+            answer = other.exchange.answer(decode_hello(body))
+        except Error as error:
+            other.report("peer_refused", client=here, path=path, reason=error.message)
+            await net.carry(there, here)
+            raise Error(Code.REFUSED, error.message) from None
+        await net.carry(there, here)
+        return answer

@@ -1,0 +1,82 @@
+"""Servers that say hello over real sockets on loopback, all in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from tests.sim.net import Host, itself
+
+from bellcow.api.http_server import bind, serve
+from bellcow.api.internal import LIMITS, Gate, Internal, routes
+from bellcow.clock import SystemClock
+from bellcow.cluster.peer_client import PeerClient
+from bellcow.cluster.wire_auth import Secret
+from bellcow.state.waiting import Waiting
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+    from bellcow.api.limits import HttpLimits
+    from bellcow.clock import Clock
+
+KEY = bytes(range(32))
+
+
+@contextlib.asynccontextmanager
+async def host(
+    name: str,
+    *,
+    region: str = "global",
+    key: bytes = b"",
+    serve_with: ssl.SSLContext | None = None,
+    call_with: ssl.SSLContext | None = None,
+    verify_names: bool = False,
+    join: Host | None = None,
+    clock: Clock | None = None,
+    limits: HttpLimits = LIMITS,
+    run: bool = True,
+) -> AsyncIterator[Host]:
+    """A server that listens, and calls others while `run`. Its port is that of its serf address."""
+    clock = clock or SystemClock()
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    me = itself(name, region, rpc=("127.0.0.1", port), serf=("127.0.0.1", port))
+    secret = Secret(key, me.server_id, clock)
+    gate = Gate(secret=secret, verify_names=verify_names, region=region)
+    async with PeerClient(secret, tls=call_with, verify_names=verify_names) as client:
+        joins = (join.roster.itself.serf,) if join else ()
+        server = Host(me, clock, lambda _: client, joins)
+        app = Internal(routes(server.exchange, gate), gate, clock, server.report)
+        async with (
+            serve(
+                app,
+                [listener],
+                ssl_context=serve_with,
+                limits=limits,
+                waiting=Waiting(),
+                log=server.report,
+                graceful_s=1.0,
+            ),
+            asyncio.TaskGroup() as group,
+        ):
+            if run:
+                server.start(group)
+            try:
+                yield server
+            finally:
+                await server.stop()
+
+
+def with_clock_ahead(seconds: float) -> Clock:
+    return _Ahead(seconds)
+
+
+class _Ahead(SystemClock):
+    def __init__(self, seconds: float) -> None:
+        self._ahead_ns = round(seconds * 1e9)
+
+    def wall_ns(self) -> int:
+        return super().wall_ns() + self._ahead_ns

@@ -1,0 +1,348 @@
+"""The port between servers: who gets an answer there, and what it costs those who get none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from tests.sim.certificates import Authority
+from tests.sim.raw_http import connected, request, run, until
+from tests.sim.wires import KEY, host, with_clock_ahead
+
+from bellcow.api.internal import LIMITS, Gate, warn_if_open
+from bellcow.api.tls import make_context
+from bellcow.clock import SystemClock
+from bellcow.cluster.hello import HELLO_PATH
+from bellcow.cluster.members import compose
+from bellcow.cluster.wire_auth import HEADER, Secret
+from bellcow.model.hello import Cluster, encode_hello
+
+if TYPE_CHECKING:
+    import ssl
+
+PACKED = "Content-Type: application/msgpack"
+
+
+def port_of(server) -> int:
+    return server.roster.itself.serf[1]
+
+
+def hello_of(server) -> bytes:
+    now = server.clock.monotonic()
+    return encode_hello(compose(server.roster.table, server.look(), now, abroad=False))
+
+
+def table_of(server):
+    return msgspec.structs.replace(server.roster.table, contacts={})
+
+
+async def all_know(servers) -> None:
+    await until(lambda: all(len(each.roster.alive()) == len(servers) for each in servers))
+
+
+# --- servers among themselves
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+def test_three_servers_find_each_other(key: bytes):
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            a = await enter(host("a", key=key))
+            b = await enter(host("b", key=key, join=a))
+            c = await enter(host("c", key=key, join=a))
+            await all_know([a, b, c])
+            assert [each.saw("peer_refused") for each in (a, b, c)] == [[], [], []]
+
+    run(test())
+
+
+def test_server_that_stops_answering_is_missed_and_its_contact_ends():
+    async def test() -> None:
+        async with host("a") as a:
+            a.lead(1)
+            async with host("b", join=a) as b:
+                await until(lambda: "id-b" in a.roster.contacts())
+                assert a.roster.contacts()["id-b"][0] < 1
+                assert b.roster.since_leader_s() < 1
+            await until(lambda: a.roster.table.contacts["id-b"].missed >= 3)
+            await until(lambda: "id-b" not in a.roster.contacts())
+
+    run(test())
+
+
+def contexts(authority: Authority, dns: str) -> dict[str, ssl.SSLContext]:
+    """Both sides of mutual TLS for a server with this name in its certificate."""
+    pair = authority.sign(dns.replace(".", "-"), dns=dns)
+    mine = make_context(pair.cert, pair.key, authority.file, verify_client=True)
+    return {"serve_with": mine, "call_with": authority.client_context(pair)}
+
+
+def test_servers_with_certificates_of_their_region_find_each_other(tmp_path):
+    authority = Authority(tmp_path)
+    tls = contexts(authority, "server.global.nomad")
+
+    async def test() -> None:
+        async with (
+            host("a", verify_names=True, **tls) as a,
+            host("b", verify_names=True, join=a, **tls) as b,
+        ):
+            await all_know([a, b])
+
+    run(test())
+
+
+@pytest.mark.parametrize("dns", ["client.global.nomad", "server.eu.nomad", "localhost"])
+def test_certificate_of_anybody_else_is_refused_on_both_sides(tmp_path, dns: str):
+    authority = Authority(tmp_path)
+    right, wrong = contexts(authority, "server.global.nomad"), contexts(authority, dns)
+    loose = wrong["call_with"]
+    loose.check_hostname = False
+
+    async def test() -> None:
+        async with host("a", verify_names=True, **right) as a:
+            before = table_of(a)
+            # b does not check names, a does.
+            async with host("b", join=a, **wrong) as b:
+                await until(lambda: b.saw("hello_refused"))
+            assert len(a.saw("peer_refused")) == 1
+            assert table_of(a) == before
+        async with host("b", **wrong) as b, host("a", verify_names=True, join=b, **right) as a:
+            await until(lambda: a.saw("hello_refused"))
+            assert table_of(b).known == {}
+
+    run(test())
+
+
+def test_caller_without_a_certificate_is_refused_in_the_handshake(tmp_path):
+    authority = Authority(tmp_path)
+    tls = contexts(authority, "server.global.nomad")
+
+    async def test() -> None:
+        async with host("a", run=False, **tls) as a:
+            stranger = {"call_with": authority.client_context()}
+            async with host("b", join=a, **stranger) as b:
+                await until(lambda: a.saw("tls_handshake_failed"))
+                assert b.roster.alive() == {"id-b"}
+
+    run(test())
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [(KEY, bytes(32)), (KEY, b""), (b"", KEY)],
+    ids=["another key", "we have one, they do not", "they have one, we do not"],
+)
+def test_wrong_secret_is_refused_and_changes_nothing(mine: bytes, theirs: bytes):
+    async def test() -> None:
+        async with host("a", key=mine, run=False) as a, host("b", key=theirs, join=a) as b:
+            await until(lambda: b.saw("hello_refused"))
+            await asyncio.sleep(0.05)
+            assert b.roster.alive() == {"id-b"}
+            assert len(b.saw("hello_refused")) == 1
+            if mine:
+                assert a.roster.alive() == {"id-a"}
+                assert len(a.saw("peer_refused")) == 1
+
+    run(test())
+
+
+def test_clock_that_is_a_minute_off_is_named_as_the_reason():
+    async def test() -> None:
+        async with (
+            host("a", key=KEY, run=False) as a,
+            host("b", key=KEY, join=a, clock=with_clock_ahead(61)) as b,
+        ):
+            await until(lambda: b.saw("hello_refused"))
+            assert "+61 s" in dict(a.events)["peer_refused"]["reason"]
+            assert a.roster.alive() == {"id-a"}
+
+    run(test())
+
+
+def test_server_of_another_cluster_is_refused():
+    async def test() -> None:
+        async with host("a", run=False) as a, host("b", join=a, run=False) as b:
+            a.cluster, b.cluster = Cluster("x", 0), Cluster("y", 0)
+            before = table_of(a), table_of(b)
+            async with connected(port_of(a)) as client:
+                await client.send(request("POST", HELLO_PATH, PACKED, body=hello_of(b)))
+                answer = await client.answer()
+            assert answer.status == 409
+            assert b"another cluster" in answer.body
+            assert (table_of(a), table_of(b)) == before
+            assert len(a.saw("peer_refused")) == 1
+
+    run(test())
+
+
+async def signed(server, body: bytes) -> bytes:
+    proof, _ = Secret(KEY, "id-x", SystemClock()).sign("POST", HELLO_PATH, body, "id-a")
+    return request("POST", HELLO_PATH, PACKED, f"{HEADER}: {proof}", body=body)
+
+
+def test_message_that_is_sent_again_is_refused():
+    async def test() -> None:
+        async with host("a", key=KEY, run=False) as a, host("b", run=False) as b:
+            message = await signed(a, hello_of(b))
+            async with connected(port_of(a)) as client:
+                await client.send(message)
+                assert (await client.answer()).status == 200
+                before = a.roster.table
+                await client.send(message)
+                answer = await client.answer()
+            assert (answer.status, answer.body) == (403, b"a message that was sent before")
+            assert a.roster.table is before
+            assert len(a.saw("peer_refused")) == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize("forge", ["path", "body", "method", "header"])
+def test_forged_message_is_refused(forge: str):
+    async def test() -> None:
+        async with host("a", key=KEY, run=False) as a, host("b", run=False) as b:
+            message = await signed(a, hello_of(b))
+            change = {
+                "path": (HELLO_PATH.encode(), HELLO_PATH.encode() + b"?x=1"),
+                "body": (b"dc1", b"dc2"),
+                "method": (b"POST", b"PUT"),
+                "header": (f"{HEADER}: 1 ".encode(), f"{HEADER}: 1 1".encode()),
+            }[forge]
+            assert change[0] in message
+            async with connected(port_of(a)) as client:
+                await client.send(message.replace(*change))
+                assert (await client.answer()).status == 403
+            assert a.roster.table.known == {}
+            assert len(a.saw("peer_refused")) == 1
+
+    run(test())
+
+
+def test_what_is_no_hello_is_refused_with_a_sentence():
+    async def test() -> None:
+        async with host("a", run=False) as a, connected(port_of(a)) as client:
+            for body in (b"\xc1", b"{}", b"\x80", b"\xa5hello"):
+                await client.send(request("POST", HELLO_PATH, body=body))
+                answer = await client.answer()
+                assert answer.status == 400
+                assert answer.body.startswith(b"this is not a hello between servers: ")
+            assert a.roster.table.known == {}
+
+    run(test())
+
+
+def test_paths_are_unknown_only_to_those_who_may_ask():
+    async def test() -> None:
+        async with host("a", run=False) as a, connected(port_of(a)) as client:
+            for message in (request("GET", "/v1/agent/self"), request("GET", HELLO_PATH)):
+                await client.send(message)
+                assert (await client.answer()).status == 404
+        async with host("a", key=KEY, run=False) as a, connected(port_of(a)) as client:
+            for path in ("/v1/agent/self", HELLO_PATH, "/nothing"):
+                await client.send(request("GET", path))
+                assert (await client.answer()).status == 403
+                await client.send(request("POST", path, body=b"x"))
+                assert (await client.answer()).status == 403
+
+    run(test())
+
+
+def test_upload_of_two_gigabytes_is_cut_at_once():
+    async def test() -> None:
+        async with host("a", run=False) as a, connected(port_of(a)) as client:
+            head = f"POST {HELLO_PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {2 << 30}\r\n\r\n"
+            await client.send(head.encode() + bytes(100_000))
+            answer = await client.answer()
+            assert answer.status == 413
+            assert answer.headers[b"Connection"] == b"close"
+            with contextlib.suppress(ConnectionError):
+                for _ in range(10_000):
+                    await client.send(bytes(1 << 20))
+            assert client.writer.transport.get_write_buffer_size() < 64 << 20
+            assert len(a.saw("peer_refused")) == 1
+
+    run(test())
+
+
+def test_chunked_upload_without_end_is_cut_after_a_megabyte():
+    async def test() -> None:
+        async with host("a", run=False) as a, connected(port_of(a)) as client:
+            lines = ("Transfer-Encoding: chunked",)
+            await client.send(request("POST", HELLO_PATH, *lines))
+            with contextlib.suppress(ConnectionError):
+                for _ in range(200):
+                    await client.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            await until(lambda: a.saw("peer_refused"))
+            assert "1048576" in dict(a.events)["peer_refused"]["reason"]
+
+    run(test())
+
+
+def test_half_open_connections_are_closed_and_leave_nothing():
+    async def test() -> None:
+        limits = msgspec.structs.replace(LIMITS, header_s=0.2, body_s=0.2, linger_s=0.1)
+        async with host("a", run=False, limits=limits) as a:
+            async with connected(port_of(a)) as silent, connected(port_of(a)) as half:
+                await half.send(request("POST", HELLO_PATH, "Content-Length: 100"))
+                await silent.rest()
+                await half.rest()
+            names = [name for name, _ in a.events]
+            assert sorted(names) == ["http_client_too_slow", "peer_refused"]
+            assert a.roster.table.known == {}
+
+    run(test())
+
+
+def test_server_that_takes_calls_and_never_answers_costs_a_second():
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            async with host("a", run=False) as a:
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                with pytest.raises(Exception, match="no answer within a second"):
+                    await a.exchange.join(mute.getsockname())
+                assert 0.9 < loop.time() - began < 2
+
+    run(test())
+
+
+def test_open_port_is_said_unless_it_is_on_loopback_or_guarded():
+    said: list[dict[str, object]] = []
+
+    def report(event: str, /, **fields: object) -> None:
+        assert event == "peers_unprotected"
+        said.append(fields)
+
+    opened = Gate(secret=Secret(b"", "a", SystemClock()), verify_names=False, region="global")
+    keyed = msgspec.structs.replace(opened, secret=Secret(KEY, "a", SystemClock()))
+    warn_if_open(("127.0.0.1", 4648), opened, report)
+    warn_if_open(("10.0.0.1", 4648), keyed, report)
+    assert said == []
+    warn_if_open(("10.0.0.1", 4648), opened, report)
+    assert said == [{"address": "10.0.0.1:4648"}]
+
+
+@pytest.mark.slow
+def test_twenty_servers_in_one_process_know_each_other():
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            first = await stack.enter_async_context(host("h0", key=KEY))
+            servers = [first]
+            for number in range(1, 20):
+                joined = await stack.enter_async_context(host(f"h{number}", key=KEY, join=first))
+                servers.append(joined)
+            first.lead(1)
+            await all_know(servers)
+            await asyncio.sleep(1)
+            assert len(first.roster.contacts()) == 19
+            assert [each.saw("member_failed") for each in servers] == [[]] * 20
+
+    run(test())
