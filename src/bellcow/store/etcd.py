@@ -41,8 +41,8 @@ ALL = (b"\0", b"\0")  # how etcd spells the range of every key
 DROP_OBJECTS = 1_000  # one slice of drop
 HEADS_KEPT = 1_024  # whose revisions are remembered
 PAGE_OBJECTS = 100  # of the first page of a load; the others follow from its size
-PAGE_OBJECTS_MAX = 5_000
-PAGE_BYTES = 1 << 20  # decoded on the loop, in about a millisecond
+PAGE_OBJECTS_MAX = 20_000
+PAGE_BYTES = 2 << 20  # larger ones hold up the loop; for each, etcd counts all keys that follow
 RECONNECT_S = 0.1
 
 
