@@ -70,7 +70,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
 }
 # Those that a handler reads by itself.
 READ_BY: dict[str, tuple[str, ...]] = {
-    "force_leave": ("node", "prune"),
+    "force_leave": ("node", "prune", "force"),
     "join": ("address",),
     "list_namespaced": ("namespace",),
     "list_namespaces": ("prefix",),
