@@ -52,7 +52,7 @@ class Nonces:
     def take(self, time_ms: int, nonce: str, now_ms: int) -> bool:
         """Whether this one is new."""
         second = time_ms // 1000
-        self._expire((now_ms - WINDOW_MS) // 1000)
+        self._expire(now_ms // 1000)
         seen = self._by_second.get(second, set())
         if second < self._floor_s or nonce in seen:
             return False
@@ -65,9 +65,11 @@ class Nonces:
         self._count += 1
         return True
 
-    def _expire(self, before_s: int) -> None:
-        if len(self._by_second) > WINDOW_MS // 1000:
-            for second in [second for second in self._by_second if second < before_s]:
+    def _expire(self, now_s: int) -> None:
+        """Forget what is outside the window on either side, where nothing is accepted anyway."""
+        width_s = WINDOW_MS // 1000
+        if len(self._by_second) > width_s:
+            for second in [each for each in self._by_second if abs(each - now_s) > width_s + 1]:
                 self._drop(second)
 
     def _drop(self, second: int) -> None:

@@ -1,0 +1,117 @@
+"""Whom a server calls, and when."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.sim.net import itself
+
+from bellcow.cluster.calls import BEAT_S, FAR_S, ROUND_S, plan
+from bellcow.cluster.members import Contact, Known, Table
+from bellcow.model.hello import Record
+
+
+def record(name: str, status: str = "alive", region: str = "global") -> Record:
+    return Record(itself=itself(name, region), start_ns=1, status=status, status_seq=0)
+
+
+def table(*records: Record) -> Table:
+    known = {each.server_id: Known(each, 0.0) for each in records}
+    contacts = {each.server_id: Contact(answered=0.0) for each in records}
+    return Table(me=record("me"), known=known, contacts=contacts)
+
+
+def planned(
+    of: Table,
+    *,
+    leads=False,
+    joins=(),
+    elsewhere=(),
+    tried=None,
+    busy=(),
+    now=100.0,
+):
+    found = plan(
+        of,
+        leads=leads,
+        joins=joins,
+        elsewhere=elsewhere,
+        tried=tried or {},
+        busy=busy,
+        now=now,
+    )
+    return [target.key for target in found.targets], found.wake_s
+
+
+@pytest.mark.parametrize(
+    ("of", "leads", "every_s"),
+    [
+        (record("a"), True, BEAT_S),
+        (record("a"), False, ROUND_S),
+        (record("a", "leaving"), True, BEAT_S),
+        (record("a", "failed"), True, FAR_S),
+        (record("a", region="eu"), True, FAR_S),
+        (record("a", "failed", "eu"), False, FAR_S),
+    ],
+    ids=[
+        "leader beats",
+        "everyone to everyone",
+        "who leaves is beaten too",
+        "failed rarely",
+        "other region rarely",
+        "failed in another region",
+    ],
+)
+def test_interval_hangs_on_who_is_called(of: Record, leads: bool, every_s: float):
+    def at(now: float):
+        return planned(table(of), leads=leads, tried={"id-a": 100.0}, now=now)
+
+    assert at(100 + every_s) == (["id-a"], every_s)
+    due, wake_s = at(100 + every_s / 2)
+    assert due == []
+    assert wake_s == pytest.approx(every_s / 2)
+
+
+def test_first_call_is_at_once():
+    assert planned(table(record("a")))[0] == ["id-a"]
+
+
+def test_server_that_left_is_not_called():
+    assert planned(table(record("a", "left"))) == ([], FAR_S)
+
+
+def test_server_with_a_call_on_its_way_is_passed_over_without_a_hurry():
+    assert planned(table(record("a")), busy={"id-a"}) == ([], FAR_S)
+
+
+JOINS = (("a", 4648), ("b", 4648))
+
+
+def test_addresses_to_join_are_called_each_second_while_we_are_alone():
+    assert planned(table(), joins=JOINS) == (["a:4648", "b:4648"], ROUND_S)
+    assert planned(table(record("a", "failed")), joins=JOINS)[0] == ["id-a", "a:4648", "b:4648"]
+
+
+def test_addresses_to_join_are_left_alone_once_a_server_of_our_region_is_there():
+    assert planned(table(record("c")), joins=JOINS)[0] == ["id-c"]
+
+
+def test_server_of_another_region_is_no_company():
+    assert planned(table(record("c", region="eu")), joins=JOINS)[0] == [
+        "id-c",
+        "a:4648",
+        "b:4648",
+    ]
+
+
+def test_address_that_led_elsewhere_is_called_rarely():
+    tried = {"a:4648": 98.0, "b:4648": 98.0}
+    assert planned(table(), joins=JOINS, elsewhere={"a:4648"}, tried=tried)[0] == ["b:4648"]
+
+
+def test_target_is_called_at_its_gossip_address():
+    moved = msgspec.structs.replace(record("a"), itself=itself("a", serf=("::1", 9)))
+    found = plan(
+        table(moved), leads=False, joins=(), elsewhere=(), tried={}, busy=(), now=0.0
+    ).targets[0]
+    assert (found.address, found.region) == (("::1", 9), "global")

@@ -1,0 +1,497 @@
+"""The rules of membership, one by one, without a network."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.sim.net import itself
+
+from bellcow.cluster.members import (
+    Here,
+    Table,
+    compose,
+    conflicting_expectations,
+    force_leave,
+    hear,
+    judge,
+    missed,
+    next_verdict,
+    since_leader,
+    with_own_status,
+)
+from bellcow.errors import Code, Error
+from bellcow.model.hello import Cluster, Hello, RaftView, Record
+
+HOUR = 3600.0
+US = Cluster("x", 0)
+
+
+def view(role: str = "follower", term: int = 0) -> RaftView:
+    return RaftView(role=role, term=term, index=0, commit="")
+
+
+FOLLOWING = Here(cluster=US, raft=view())
+NEW = Here(cluster=None, raft=view())
+
+
+def leading(term: int = 1, epoch: int = 0) -> Here:
+    return Here(cluster=Cluster("x", epoch), raft=view("leader", term))
+
+
+def record(name: str, status: str = "alive", start: int = 1, seq: int = 0, **fields) -> Record:
+    return Record(itself=itself(name, **fields), start_ns=start, status=status, status_seq=seq)
+
+
+def hello(sender: Record, *others: Record, here: Here = FOLLOWING, leader: str = "") -> Hello:
+    return Hello(
+        region=sender.itself.region,
+        cluster=here.cluster,
+        sender=sender,
+        others=others,
+        leader=leader,
+        raft=here.raft,
+        since_leader_ms=None,
+    )
+
+
+def empty(**fields) -> Table:
+    return Table(me=record("me", **fields))
+
+
+def told(table: Table, *hellos: Hello, here: Here = FOLLOWING, now: float = 0.0, answer=False):
+    """The table after some hellos."""
+    for each in hellos:
+        table = hear(table, each, here, now, answer=answer).table
+    return table
+
+
+def knowing(*records: Record, now: float = 0.0) -> Table:
+    """A table of servers that have each answered once."""
+    return told(empty(), *(hello(each) for each in records), now=now, answer=True)
+
+
+def silent(table: Table, *names: str) -> Table:
+    for name in names:
+        for _ in range(5):
+            table = missed(table, f"id-{name}")
+    return table
+
+
+def status(table: Table, name: str) -> str | None:
+    known = table.known.get(f"id-{name}")
+    return known.record.status if known else None
+
+
+def refusal(table: Table, message: Hello, here: Here = FOLLOWING, now: float = 0.0) -> str:
+    with pytest.raises(Error) as caught:
+        hear(table, message, here, now, answer=False)
+    assert caught.value.code is Code.CONFLICT
+    return caught.value.message
+
+
+def events(outcome) -> list[str]:
+    return [note.event for note in outcome.notes]
+
+
+# --- whose word counts
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "wins"),
+    [
+        (record("a", seq=1), record("a", seq=2), True),
+        (record("a", seq=2), record("a", seq=1), False),
+        (record("a", seq=9), record("a", start=2), True),
+        (record("a", start=2), record("a", seq=9), False),
+        (record("a"), record("a", "left"), True),
+        (record("a", "left"), record("a"), False),
+    ],
+    ids=[
+        "higher sequence",
+        "lower sequence",
+        "newer start",
+        "older start",
+        "same version, further gone",
+        "same version, less gone",
+    ],
+)
+def test_later_word_of_a_third_server_wins(mine: Record, theirs: Record, wins: bool):
+    table = told(empty(), hello(mine), hello(record("b"), theirs), now=99)
+    assert table.known["id-a"].record == (theirs if wins else mine)
+
+
+def test_server_that_answers_us_is_not_failed_by_what_others_say():
+    table = knowing(record("a"), record("b"))
+    table = told(table, hello(record("b"), record("a", "failed", seq=1)), now=2)
+    assert status(table, "a") == "alive"
+
+
+def test_leader_s_word_counts_even_about_a_server_that_answers_us():
+    table = knowing(record("a"), record("b"))
+    word = hello(record("b"), record("a", "failed", seq=1), here=leading())
+    assert status(told(table, word, now=2), "a") == "failed"
+
+
+def test_leader_brings_back_whom_we_took_for_failed():
+    table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6.0).table
+    assert status(table, "a") == "failed"
+    table = told(table, hello(record("b"), record("a"), here=leading()), now=7)
+    assert status(table, "a") == "alive"
+
+
+def test_leader_that_has_not_heard_of_a_return_does_not_undo_it():
+    table = knowing(record("a", seq=6))
+    word = hello(record("b"), record("a", "failed", seq=5), here=leading())
+    assert status(told(table, word), "a") == "alive"
+
+
+def test_table_of_the_leader_with_the_highest_term_wins():
+    table = knowing(record("a"), record("b"), record("c"))
+    table = told(table, hello(record("c"), record("a"), record("b"), here=leading(5)))
+    table = told(table, hello(record("b"), record("a", "failed", seq=1), here=leading(4)))
+    assert status(table, "a") == "alive"
+    assert table.leader.server_id == "id-c"
+    table = told(table, hello(record("b"), record("a", "failed", seq=1), here=leading(6)))
+    assert status(table, "a") == "failed"
+    assert table.leader.server_id == "id-b"
+
+
+def test_term_of_a_later_epoch_is_higher_than_any_of_an_earlier_one():
+    table = told(empty(), hello(record("b"), here=leading(9)))
+    table = told(table, hello(record("c"), here=leading(1, epoch=1)))
+    assert table.leader.server_id == "id-c"
+
+
+def test_leader_obeys_only_a_leader_of_a_higher_term():
+    here = leading(5)
+    table = judge(knowing(record("a"), record("b")), here, 0).table
+    word = record("a", "failed", seq=1)
+    assert status(told(table, hello(record("b"), word, here=leading(5)), here=here), "a") == "alive"
+    table = told(table, hello(record("b"), word, here=leading(6)), here=here)
+    assert status(table, "a") == "failed"
+    assert judge(table, here, 0).table.leader.server_id == "id-b"
+
+
+def test_leader_that_follows_now_is_not_trusted_any_more():
+    table = told(empty(), hello(record("b"), here=leading()))
+    table = told(table, hello(record("b"), record("a", "failed")))
+    assert status(table, "a") is None
+
+
+def test_dead_server_nobody_knew_is_learned_from_the_leader_alone():
+    dead = record("a", "failed")
+    assert status(told(empty(), hello(record("b"), dead)), "a") is None
+    assert status(told(empty(), hello(record("b"), dead, here=leading())), "a") == "failed"
+
+
+def test_dead_server_that_the_leader_has_forgotten_is_forgotten():
+    table = told(empty(), hello(record("b"), record("a", "left"), record("c"), here=leading()))
+    outcome = hear(table, hello(record("b"), here=leading()), FOLLOWING, 1, answer=False)
+    assert outcome.table.known.keys() == {"id-b", "id-c"}
+    assert events(outcome) == ["member_forgotten"]
+
+
+def test_what_is_said_of_ourselves_is_refuted():
+    table = told(empty(), hello(record("b"), record("me", "failed", seq=3)))
+    assert table.me == record("me", seq=4)
+    assert told(table, hello(record("b"), record("me", "failed", seq=3))) == table
+
+
+def test_our_own_former_life_in_the_future_is_overtaken():
+    table = told(empty(), hello(record("b"), record("me", start=50, seq=2)))
+    assert table.me == record("me", start=50, seq=3)
+
+
+def test_leaving_is_not_refuted_but_said_again():
+    table = with_own_status(empty(), "leaving")
+    table = told(table, hello(record("b"), record("me", "failed", seq=8)))
+    assert table.me == record("me", "leaving", seq=9)
+
+
+def test_hello_twice_changes_nothing_the_second_time():
+    word = hello(record("b"), record("a"), record("c", "leaving"), here=leading())
+    once = told(empty(), word)
+    again = hear(once, word, FOLLOWING, 0, answer=False)
+    assert again.table == once
+    assert again.notes == ()
+
+
+RECORDS = st.builds(
+    record,
+    st.sampled_from("abc"),
+    st.sampled_from(["alive", "leaving"]),
+    st.integers(1, 3),
+    st.integers(0, 3),
+)
+
+
+@given(st.lists(RECORDS, min_size=2, max_size=4), st.data())
+def test_order_in_which_servers_are_heard_of_does_not_matter(records, data):
+    words = [hello(record("z"), each) for each in records]
+    shuffled = data.draw(st.permutations(words))
+    first, second = told(empty(), *words), told(empty(), *shuffled)
+    assert {key: known.record for key, known in first.known.items()} == {
+        key: known.record for key, known in second.known.items()
+    }
+
+
+STATUSES = st.sampled_from(["alive", "leaving", "left", "failed"])
+ANY_RECORDS = st.builds(
+    record,
+    st.sampled_from(["a", "b", "me"]),
+    STATUSES,
+    st.integers(1, 3),
+    st.integers(0, 3),
+    region=st.sampled_from(["global", "eu"]),
+)
+HELLOS = st.builds(
+    lambda sender, others, here: hello(sender, *others, here=here),
+    ANY_RECORDS,
+    st.lists(ANY_RECORDS, max_size=3),
+    st.sampled_from([FOLLOWING, NEW, leading(1), leading(2), leading(1, epoch=1)]),
+)
+
+
+@given(st.lists(st.tuples(HELLOS, st.booleans(), st.floats(0, 20)), max_size=12))
+def test_whatever_is_heard_the_table_stays_sound(steps):
+    table, now = empty(), 0.0
+    for word, answer, pause_s in steps:
+        now += pause_s
+        before = table.me.version
+        try:
+            table = hear(table, word, FOLLOWING, now, answer=answer).table
+        except Error:
+            continue
+        table = judge(table, FOLLOWING, now).table
+        assert table.known.keys() == table.contacts.keys()
+        assert "id-me" not in table.known
+        assert table.me.status == "alive"
+        assert table.me.version >= before
+        assert next_verdict(table, now) > 0
+
+
+# --- what silence does
+
+
+def test_server_fails_after_five_seconds_of_silence():
+    table = silent(knowing(record("a")), "a")
+    assert status(judge(table, FOLLOWING, 4.9).table, "a") == "alive"
+    outcome = judge(table, FOLLOWING, 5.0)
+    assert status(outcome.table, "a") == "failed"
+    assert events(outcome) == ["member_failed"]
+
+
+def test_server_that_was_not_asked_has_not_failed():
+    assert status(judge(knowing(record("a")), FOLLOWING, 60).table, "a") == "alive"
+
+
+def test_leaving_server_that_falls_silent_has_left():
+    table = silent(knowing(record("a", "leaving")), "a")
+    assert status(judge(table, FOLLOWING, 5).table, "a") == "left"
+
+
+def test_follower_leaves_it_to_a_leader_that_speaks():
+    table = silent(knowing(record("a")), "a")
+    table = told(table, hello(record("b"), record("a"), here=leading()), now=4)
+    assert status(judge(table, FOLLOWING, 8.9).table, "a") == "alive"
+    assert status(judge(table, FOLLOWING, 9.0).table, "a") == "failed"
+
+
+def test_server_of_another_region_fails_after_half_a_minute_whoever_leads():
+    table = silent(knowing(record("a", region="eu")), "a")
+    assert status(judge(table, FOLLOWING, 29).table, "a") == "alive"
+    table = told(table, hello(record("b"), record("a", region="eu"), here=leading()), now=29)
+    assert status(judge(table, FOLLOWING, 31).table, "a") == "failed"
+
+
+def test_failed_server_that_speaks_again_is_alive_and_has_time_to_answer():
+    table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6).table
+    outcome = hear(table, hello(record("a", seq=2)), FOLLOWING, 100, answer=False)
+    assert events(outcome) == ["member_alive"]
+    assert status(judge(outcome.table, FOLLOWING, 104).table, "a") == "alive"
+
+
+@pytest.mark.parametrize(("how", "kept_s"), [("failed", 72 * HOUR), ("left", 24 * HOUR)])
+def test_dead_server_is_forgotten_in_time(how: str, kept_s: float):
+    table = knowing(record("a", how), now=10)
+    assert status(judge(table, FOLLOWING, 9 + kept_s).table, "a") == how
+    assert next_verdict(table, 9 + kept_s) == pytest.approx(1.0)
+    outcome = judge(table, FOLLOWING, 10 + kept_s)
+    assert outcome.table.known == outcome.table.contacts == {}
+    assert events(outcome) == ["member_forgotten"]
+
+
+# --- what an operator asks for
+
+
+def test_forced_leave_takes_a_failed_server_and_no_other():
+    table = knowing(record("a", "failed"), record("b"), record("c", "failed"))
+    outcome = force_leave(table, "a.global", 1, prune=False)
+    assert [status(outcome.table, name) for name in "abc"] == ["left", "alive", "failed"]
+    assert events(outcome) == ["member_left"]
+    for name in ("b.global", "a", "nobody.global"):
+        assert force_leave(table, name, 1, prune=False).table == table
+
+
+def test_forced_leave_travels_and_is_refuted_by_a_server_that_lives():
+    table = knowing(record("a", "failed"))
+    gone = force_leave(table, "a.global", 1, prune=False).table.known["id-a"].record
+    table = told(knowing(record("a", "failed")), hello(record("b"), gone))
+    assert status(table, "a") == "left"
+    a = told(Table(me=record("a")), hello(record("b"), gone)).me
+    assert status(told(table, hello(a)), "a") == "alive"
+
+
+def test_pruned_server_is_gone_at_once():
+    table = knowing(record("a", "left"), record("b"))
+    outcome = force_leave(table, "a.global", 1, prune=True)
+    assert outcome.table.known.keys() == {"id-b"}
+    assert force_leave(table, "b.global", 1, prune=True).table == table
+
+
+# --- clusters, regions, names and addresses
+
+
+def test_server_of_another_cluster_is_refused_by_name():
+    stranger = hello(record("a"), here=Here(cluster=Cluster("y", 0), raft=view()))
+    assert "theirs is y, ours is x" in refusal(empty(), stranger)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(None, US), (US, None), (None, None)])
+def test_server_without_a_cluster_is_one_of_us(theirs, ours):
+    word = hello(record("a"), here=Here(cluster=theirs, raft=view()))
+    assert status(told(empty(), word, here=Here(cluster=ours, raft=view())), "a") == "alive"
+
+
+def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
+    word = hello(record("b"), record("a", "failed"), here=leading(1, epoch=3))
+    outcome = hear(empty(), word, FOLLOWING, 0, answer=False)
+    assert outcome.table.ahead == Cluster("x", 3)
+    assert "cluster_ahead" in events(outcome)
+    assert status(outcome.table, "a") == "failed"
+    assert "cluster_ahead" not in events(hear(outcome.table, word, FOLLOWING, 0, answer=False))
+
+
+def test_server_of_an_earlier_epoch_is_known_and_not_believed():
+    here = leading(1, epoch=3)
+    table = told(empty(), hello(record("b"), record("a"), here=leading(9, epoch=2)), here=here)
+    assert table.known.keys() == {"id-b"}
+    assert table.leader is None
+    assert table.ahead is None
+
+
+def test_other_region_tells_its_servers_and_leader_and_nothing_of_ours():
+    far = {"region": "eu"}
+    word = hello(record("b", **far), record("c", **far), record("a"), here=leading(7))
+    word = msgspec.structs.replace(word, leader="id-b", cluster=Cluster("y", 2))
+    table = told(empty(), word)
+    assert table.known.keys() == {"id-b", "id-c"}
+    assert table.abroad == {"eu": "id-b"}
+    assert table.leader is None
+    assert table.ahead is None
+
+
+def test_hello_to_another_region_holds_no_cluster_and_no_consensus():
+    table = judge(knowing(record("a")), leading(4), 0).table
+    word = compose(table, leading(4), 0, abroad=True)
+    assert (word.cluster, word.raft, word.since_leader_ms) == (None, None, None)
+    assert word.leader == "id-me"
+    assert [each.server_id for each in word.others] == ["id-a"]
+
+
+def test_known_server_may_move_once_it_is_silent_where_it_was():
+    moved = hello(record("a", start=2, serf=("elsewhere", 1)))
+    table = knowing(record("a"), now=10)
+    assert "answers at another address" in refusal(table, moved, now=11)
+    outcome = hear(table, moved, FOLLOWING, 13, answer=False)
+    assert outcome.table.known["id-a"].record.itself.serf == ("elsewhere", 1)
+    assert events(outcome) == ["address_changed"]
+
+
+def test_rumor_of_a_move_is_not_believed_while_the_server_answers():
+    table = knowing(record("a"), now=10)
+    rumor = hello(record("b"), record("a", start=2, serf=("elsewhere", 1)), here=leading())
+    assert told(table, rumor, now=11).known["id-a"].record == record("a")
+
+
+def test_stranger_with_our_own_id_is_refused():
+    twin = hello(record("twin", server_id="id-me"))
+    assert "another server has the id id-me" in refusal(empty(), twin)
+
+
+def test_our_own_hello_that_comes_back_changes_nothing():
+    table = empty()
+    assert hear(table, hello(table.me), FOLLOWING, 0, answer=True).table is table
+
+
+def test_two_live_servers_of_one_name_are_said_each_time():
+    table = knowing(record("a"))
+    word = hello(record("a", server_id="other", serf=("b", 1)))
+    for _ in range(2):
+        outcome = hear(table, word, FOLLOWING, 1, answer=False)
+        table = outcome.table
+        (note,) = (note for note in outcome.notes if note.event == "name_taken")
+        assert note.lasting
+        assert note.fields["by"] == "id-a"
+    assert len(table.known) == 2
+
+
+def test_dead_namesake_is_no_conflict():
+    table = knowing(record("a", "failed"))
+    outcome = hear(table, hello(record("a", server_id="new")), FOLLOWING, 1, answer=False)
+    assert events(outcome) == ["member_alive"]
+
+
+def test_conflicting_expectations_are_said_each_time_until_there_is_a_cluster():
+    table = empty(bootstrap_expect=3)
+    word = hello(record("a", bootstrap_expect=5), here=NEW)
+    for _ in range(2):
+        outcome = hear(table, word, NEW, 0, answer=False)
+        table = outcome.table
+        (note,) = (note for note in outcome.notes if note.event == "expect_differs")
+        assert (note.fields["theirs"], note.fields["ours"]) == (5, 3)
+    assert [each.server_id for each in conflicting_expectations(table)] == ["id-a"]
+    assert "expect_differs" not in events(hear(table, word, FOLLOWING, 0, answer=False))
+
+
+@pytest.mark.parametrize("expected", [0, 3])
+def test_equal_or_no_expectation_is_no_conflict(expected: int):
+    table = told(empty(bootstrap_expect=3), hello(record("a", bootstrap_expect=expected)))
+    assert conflicting_expectations(table) == ()
+
+
+# --- contact
+
+
+def test_contact_counts_answers_and_not_calls():
+    table = told(empty(), hello(record("a"), here=leading(3)), now=7)
+    assert table.contacts["id-a"].raft is None
+    table = told(table, hello(record("a"), here=leading(3)), now=9, answer=True)
+    assert table.contacts["id-a"].answered == 9
+    assert table.contacts["id-a"].raft.term == 3
+
+
+def test_since_leader_grows_until_it_speaks_again():
+    assert since_leader(empty(), 5) is None
+    table = told(empty(), hello(record("b"), here=leading()), now=5)
+    assert since_leader(table, 7.5) == 2.5
+    assert compose(table, FOLLOWING, 7.5, abroad=False).since_leader_ms == 2500
+    assert since_leader(told(table, hello(record("b"), here=leading()), now=8), 8) == 0
+    assert since_leader(judge(empty(), leading(), 1).table, 99) == 0
+
+
+def test_claim_of_our_own_ends_with_our_lead():
+    table = judge(empty(), leading(), 1).table
+    assert table.leader.server_id == "id-me"
+    assert judge(table, FOLLOWING, 2).table.leader is None
+
+
+@pytest.mark.parametrize("gone", list(itertools.product(("failed", "left"), repeat=2)))
+def test_next_verdict_is_never_in_the_past(gone):
+    table = knowing(*(record(name, how) for name, how in zip("ab", gone, strict=True)))
+    for now in (0.0, 4.0, 100 * HOUR):
+        assert next_verdict(table, now) > 0

@@ -1,0 +1,100 @@
+"""The message between servers: what is read, and what is refused with a sentence."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.sim.net import itself
+
+from bellcow.errors import Code, Error
+from bellcow.model.hello import Cluster, Hello, RaftView, Record, decode_hello, encode_hello
+
+ME = Record(itself=itself("a"), start_ns=1, status="alive", status_seq=0)
+HELLO = Hello(
+    region="global",
+    cluster=Cluster("x", 2),
+    sender=ME,
+    others=(msgspec.structs.replace(ME, itself=itself("b"), status="failed"),),
+    leader="id-a",
+    raft=RaftView(role="leader", term=3, index=4, commit="c"),
+    since_leader_ms=0,
+)
+
+
+def plain() -> dict:
+    return msgspec.to_builtins(HELLO)
+
+
+def refusal(message: object) -> str:
+    with pytest.raises(Error) as caught:
+        decode_hello(msgspec.msgpack.encode(message))
+    assert caught.value.code is Code.INVALID
+    return caught.value.message
+
+
+@pytest.mark.parametrize("cut", [{}, {"cluster": None, "raft": None, "since_leader_ms": None}])
+def test_what_is_written_is_what_is_read(cut: dict):
+    hello = msgspec.structs.replace(HELLO, **cut)
+    assert decode_hello(encode_hello(hello)) == hello
+
+
+def test_unknown_fields_are_ignored():
+    message = plain()
+    message["more"] = message["sender"]["more"] = message["sender"]["itself"]["more"] = 1
+    assert decode_hello(msgspec.msgpack.encode(message)) == HELLO
+
+
+@pytest.mark.parametrize("field", Hello.__struct_fields__)
+def test_missing_field_is_named(field: str):
+    message = plain()
+    del message[field]
+    assert refusal(message) == (
+        f"this is not a hello between servers: Object missing required field `{field}`"
+    )
+
+
+@pytest.mark.parametrize("field", type(ME.itself).__struct_fields__)
+def test_missing_field_of_the_sender_is_named(field: str):
+    message = plain()
+    del message["sender"]["itself"][field]
+    assert f"missing required field `{field}` - at `$.sender.itself`" in refusal(message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("sender", "status"), "dead"),
+        (("sender", "start_ns"), -1),
+        (("sender", "itself", "server_id"), ""),
+        (("sender", "itself", "name"), "n" * 256),
+        (("sender", "itself", "serf"), ["a", 65_536]),
+        (("sender", "itself", "serf"), ["a"]),
+        (("raft", "role"), "king"),
+        (("raft", "term"), 1.5),
+        (("cluster", "id"), ""),
+    ],
+    ids=lambda each: str(each)[:30],
+)
+def test_value_that_cannot_be_is_refused_with_its_place(path: tuple[str, ...], value: object):
+    message = plain()
+    inner = message
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    assert f"`$.{'.'.join(path)}" in refusal(message)
+
+
+def test_two_regions_for_one_sender_are_refused():
+    assert refusal({**plain(), "region": "eu"}) == "this hello names two regions for its sender"
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"{}", b"\xa1\xff", b"\x91" * 5_000, b"\xdf"])
+def test_what_is_not_a_message_at_all_is_refused(data: bytes):
+    with pytest.raises(Error) as caught:
+        decode_hello(data)
+    assert caught.value.code is Code.INVALID
+
+
+def test_address_of_consensus_is_written_with_brackets_where_needed():
+    assert itself("a", rpc=("10.0.0.1", 4647)).rpc_address == "10.0.0.1:4647"
+    assert itself("a", rpc=("::1", 4647)).rpc_address == "[::1]:4647"
