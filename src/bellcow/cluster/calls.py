@@ -44,18 +44,19 @@ def plan(
     *,
     leads: bool,
     joins: tuple[tuple[str, int], ...],
-    elsewhere: Collection[str],
+    led_home: Mapping[str, bool],
     tried: Mapping[str, float],
     busy: Collection[str],
     now: float,
 ) -> Plan:
     """The calls that are due. `tried` says when each target was last called, by its key.
 
-    `joins` are called while no live server of our region is known; those that lead `elsewhere`, to
-    another region or to ourselves, more rarely. Who is `busy` with a first call gets no second.
+    `joins` are called while we are alone in our region, and rarely until they have answered once.
+    `led_home` says of those that have whether it was another server of our region. Who is `busy`
+    with a first call gets no second.
     """
     due, wake_s = [], FAR_S
-    for target, every_s in _calls(table, joins, elsewhere, leads=leads):
+    for target, every_s in _calls(table, joins, led_home, leads=leads):
         if target.key in busy:
             continue
         left = tried.get(target.key, now - every_s) + every_s - now
@@ -69,7 +70,7 @@ def plan(
 def _calls(
     table: Table,
     joins: tuple[tuple[str, int], ...],
-    elsewhere: Collection[str],
+    led_home: Mapping[str, bool],
     *,
     leads: bool,
 ) -> Iterator[tuple[Target, float]]:
@@ -82,10 +83,18 @@ def _calls(
             yield target_of(record), every_s
         if record.itself.region == region and record.status not in {FAILED, LEFT}:
             alone = False
+    for address in joins:
+        target = Target(server_id="", address=address, region=region)
+        every_s = _join_interval(led_home.get(target.key), alone=alone)
+        if every_s:
+            yield target, every_s
+
+
+def _join_interval(led_home: bool | None, *, alone: bool) -> float:
+    """Seconds between two calls to an address to join; 0 for none. None: it never answered."""
     if alone:
-        for address in joins:
-            target = Target(server_id="", address=address, region=region)
-            yield target, FAR_S if target.key in elsewhere else ROUND_S
+        return FAR_S if led_home is False else ROUND_S
+    return FAR_S if led_home is None else 0.0
 
 
 def _interval(record: Record, region: str, *, leads: bool) -> float:

@@ -90,7 +90,7 @@ class Exchange:
         self._reminders = Reminders(clock, report)
         self._joins = joins
         self._tried: dict[str, float] = {}
-        self._elsewhere: set[str] = set()  # addresses to join that led to no other of our region
+        self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
         self._busy: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -126,7 +126,7 @@ class Exchange:
         """Tell every live server that this one leaves or has left; at most as long as one call."""
         self._roster.table = with_own_status(self._roster.table, status)
         targets = plan(
-            self._roster.table, leads=False, joins=(), elsewhere=(), tried={}, busy=(), now=0.0
+            self._roster.table, leads=False, joins=(), led_home={}, tried={}, busy=(), now=0.0
         ).targets
         async with asyncio.TaskGroup() as group:
             for target in targets:
@@ -144,7 +144,7 @@ class Exchange:
             table,
             leads=here.leads,
             joins=self._joins,
-            elsewhere=self._elsewhere,
+            led_home=self._led_home,
             tried=self._tried,
             busy=self._busy,
             now=now,
@@ -190,11 +190,10 @@ class Exchange:
             raise Error(Code.UNAVAILABLE, "no answer within a second") from None
         hello = decode_hello(answer)
         self._hear(hello, answer=True)
-        itself = self._roster.itself
-        if not target.server_id and (
-            hello.region != itself.region or hello.sender.server_id == itself.server_id
-        ):
-            self._elsewhere.add(target.key)
+        if not target.server_id:
+            itself = self._roster.itself
+            another = hello.sender.server_id != itself.server_id
+            self._led_home[target.key] = another and hello.region == itself.region
         if target.server_id and hello.sender.server_id != target.server_id:
             raise Error(Code.UNAVAILABLE, "another server answers at its address")
 

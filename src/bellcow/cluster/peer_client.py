@@ -70,7 +70,8 @@ class PeerClient:
             status, answer, proof = await self._send(target, path, body, headers)
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as fault:
             raise Error(Code.DENIED, f"TLS: {fault}") from None
-        except (aiohttp.ClientError, OSError) as fault:
+        except (aiohttp.ClientError, OSError, ValueError) as fault:
+            # ValueError: an address that no name service could be asked about.
             raise Error(Code.UNAVAILABLE, str(fault) or type(fault).__name__) from None
         if status != 200:
             text = answer[:WORDS].decode("utf-8", "replace")

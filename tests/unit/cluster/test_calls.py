@@ -26,7 +26,7 @@ def planned(
     *,
     leads=False,
     joins=(),
-    elsewhere=(),
+    led_home=None,
     tried=None,
     busy=(),
     now=100.0,
@@ -35,7 +35,7 @@ def planned(
         of,
         leads=leads,
         joins=joins,
-        elsewhere=elsewhere,
+        led_home=led_home or {},
         tried=tried or {},
         busy=busy,
         now=now,
@@ -92,8 +92,17 @@ def test_addresses_to_join_are_called_each_second_while_we_are_alone():
     assert planned(table(record("a", "failed")), joins=JOINS)[0] == ["id-a", "a:4648", "b:4648"]
 
 
-def test_addresses_to_join_are_left_alone_once_a_server_of_our_region_is_there():
-    assert planned(table(record("c")), joins=JOINS)[0] == ["id-c"]
+def test_addresses_that_answered_are_left_alone_once_a_server_of_our_region_is_there():
+    led_home = {"a:4648": True, "b:4648": False}
+    assert planned(table(record("c")), joins=JOINS, led_home=led_home)[0] == ["id-c"]
+
+
+def test_address_that_never_answered_is_still_called_rarely_in_company():
+    tried = {"id-c": 95.0, "a:4648": 95.0, "b:4648": 89.0}
+    due, _ = planned(table(record("c")), joins=JOINS, led_home={"a:4648": True}, tried=tried)
+    assert due == ["id-c", "b:4648"]
+    tried["b:4648"] = 91.0
+    assert planned(table(record("c")), joins=JOINS, tried=tried)[0] == ["id-c"]
 
 
 def test_server_of_another_region_is_no_company():
@@ -106,12 +115,12 @@ def test_server_of_another_region_is_no_company():
 
 def test_address_that_led_elsewhere_is_called_rarely():
     tried = {"a:4648": 98.0, "b:4648": 98.0}
-    assert planned(table(), joins=JOINS, elsewhere={"a:4648"}, tried=tried)[0] == ["b:4648"]
+    assert planned(table(), joins=JOINS, led_home={"a:4648": False}, tried=tried)[0] == ["b:4648"]
 
 
 def test_target_is_called_at_its_gossip_address():
     moved = msgspec.structs.replace(record("a"), itself=itself("a", serf=("::1", 9)))
     found = plan(
-        table(moved), leads=False, joins=(), elsewhere=(), tried={}, busy=(), now=0.0
+        table(moved), leads=False, joins=(), led_home={}, tried={}, busy=(), now=0.0
     ).targets[0]
     assert (found.address, found.region) == (("::1", 9), "global")

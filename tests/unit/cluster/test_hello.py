@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 
 import pytest
@@ -55,6 +56,22 @@ def test_servers_find_each_other_whichever_comes_last():
         return before, [len(host.roster.alive()) for host in net.hosts.values()]
 
     assert run(story) == ({}, [3, 3, 3])
+
+
+def test_two_halves_that_started_apart_find_each_other_when_the_cut_is_mended():
+    async def story(net):
+        for one in "ab":
+            for other in "cd":
+                net.cut(one, other)
+        for name in "abcd":
+            net.start(name, join="a b c d")
+        await asyncio.sleep(20)
+        apart = len(net.hosts["a"].roster.alive())
+        net.mend()
+        await asyncio.sleep(13)
+        return apart, [len(host.roster.alive()) for host in net.hosts.values()]
+
+    assert run(story) == (2, [4, 4, 4, 4])
 
 
 def test_server_that_dies_has_failed_after_five_to_six_seconds():
@@ -315,6 +332,53 @@ def test_heavy_loss_ends_with_all_alive_once_it_is_over(seed):
         return any(failed), [len(host.roster.alive()) for host in hosts]
 
     assert run(story, seed=seed) == (True, [3, 3, 3])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_faults_all_who_live_agree_that_they_do(seed):
+    """Starts, stops, cuts and changes of leader at random; then half a minute of quiet."""
+    chance = random.Random(seed)
+    names = ["a", "b", "c", "d"]
+
+    def fault(net: Net, term: int) -> None:
+        one, other = chance.sample(names, 2)
+        what = chance.choice(["cut", "one way", "mend", "lead", "clock", "loss"])
+        if what in {"cut", "one way"}:
+            net.cut(one, other, one_way=what == "one way")
+        elif what == "mend":
+            net.mend()
+        elif what == "lead" and one in net.hosts:
+            for host in net.hosts.values():
+                host.follow(term)
+            net.hosts[one].lead(term)
+        elif what == "clock":
+            net.clock.set_ahead(chance.uniform(-HOUR, HOUR))
+        else:
+            net.loss = chance.choice([0.0, 0.3])
+
+    def start(net: Net, name: str) -> None:
+        net.start(name, join="a b c d").cluster = Cluster("x", 0)
+
+    async def story(net):
+        for name in names:
+            start(net, name)
+        for term in range(1, 60):
+            await asyncio.sleep(chance.uniform(0, 4))
+            name = chance.choice(names)
+            if chance.random() < 0.3:
+                if name in net.hosts:
+                    await net.stop(name)
+                else:
+                    start(net, name)
+            fault(net, term)
+        net.mend()
+        net.loss = 0.0
+        await asyncio.sleep(30)
+        return {host.name: host.roster.alive() for host in net.hosts.values()}
+
+    seen = run(story, seed=seed)
+    living = {f"id-{name}" for name in seen}
+    assert seen == dict.fromkeys(seen, living), f"seed {seed}"
 
 
 def test_one_hello_at_a_time_is_on_its_way_to_a_server():

@@ -122,6 +122,15 @@ def test_nobody_at_the_address_is_unavailable():
     run(test())
 
 
+@pytest.mark.parametrize("host", ["x" * 255, "a b", "a/../b", "[", "::1%x", "\x00", "é" * 90, "-"])
+def test_address_that_is_none_is_unavailable(host: str):
+    async def test() -> None:
+        async with PeerClient(secret()) as client:
+            assert (await refused(client, (host, 1))).code is Code.UNAVAILABLE
+
+    run(test())
+
+
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"\x00" * 64, b"HTTP/1.1 200\r\nX"])
 def test_what_is_not_http_is_unavailable(answer: bytes):
     async def test() -> None:
