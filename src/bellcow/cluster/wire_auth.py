@@ -6,7 +6,6 @@ knows nothing of what they say. TLS, where there is any, stands below it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
@@ -163,9 +162,5 @@ def _answer_mac(key: bytes, nonce: str, status: int, body: bytes) -> bytes:
 
 def _mac(key: bytes, *parts: str | bytes) -> bytes:
     """Over the parts with their lengths, so that nothing can move from one into the next."""
-    keyed = hmac.new(key, digestmod=hashlib.sha256)
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        keyed.update(b"%d:" % len(data))
-        keyed.update(data)
-    return keyed.digest()
+    data = [part.encode() if isinstance(part, str) else part for part in parts]
+    return hmac.digest(key, b"".join([b"%d:%b" % (len(each), each) for each in data]), "sha256")

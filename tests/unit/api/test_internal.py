@@ -309,7 +309,7 @@ def test_server_that_takes_calls_and_never_answers_costs_a_second():
                 began = loop.time()
                 with pytest.raises(Exception, match="no answer within a second"):
                     await a.exchange.join(mute.getsockname())
-                assert 0.9 < loop.time() - began < 2
+                assert 0.9 < loop.time() - began < 3
 
     run(test())
 
