@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -27,7 +29,6 @@ from bellcow.etcd.process import Member
 from bellcow.etcd.version import CannotRun, find_program, read_version
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Coroutine, Iterator
 
 START_S = 30.0
@@ -104,6 +105,22 @@ class Events:
 
 def etcd_pid(directory: Path) -> int:
     return int((directory / "etcd.pid").read_text())
+
+
+def freeze(pid: int) -> None:
+    """Stop a process as a whole: when this returns, none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    while not all(_is_stopped(task) for task in tasks.iterdir()):
+        os.sched_yield()
+
+
+def _is_stopped(task: Path) -> bool:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def thaw(pid: int) -> None:
+    os.kill(pid, signal.SIGCONT)
 
 
 async def answering(client: Client, *, leads: bool | None = None) -> pb.StatusResponse:

@@ -15,8 +15,10 @@ from tests.sim.etcd import (
     Server,
     answering,
     free_address,
+    freeze,
     needs_etcd,
     short_directory,
+    thaw,
 )
 
 from bellcow.cluster.engine import Peer
@@ -257,7 +259,7 @@ def test_without_a_quorum_nothing_is_written_and_old_reads_go_on(run):
         waiting = asyncio.ensure_future(anext(stream))
         others = [server for server in cluster.servers.values() if server is not leader]
         for server in others:
-            server.signal(signal.SIGSTOP)
+            freeze(server.pid)
         peers = EtcdPeers(leader.client)
 
         async def leaderless():
@@ -272,7 +274,7 @@ def test_without_a_quorum_nothing_is_written_and_old_reads_go_on(run):
         assert loaded == head
         assert not waiting.done()
         for server in others:
-            server.signal(signal.SIGCONT)
+            thaw(server.pid)
         await until(store.confirm, Unavailable)
         writer = EtcdStore((await cluster.leader()).client)
         newer = await put(writer, await writer.confirm(), "b")
@@ -289,11 +291,11 @@ def test_write_of_a_leader_that_is_cut_off_is_unknown(run):
         head = await put(store, NO_HEAD, "a")
         others = [server for server in cluster.servers.values() if server is not leader]
         for server in others:
-            server.signal(signal.SIGSTOP)
+            freeze(server.pid)
         with pytest.raises(Unknown):
             await put(store, head, "b")
         for server in others:
-            server.signal(signal.SIGCONT)
+            thaw(server.pid)
         # Whatever became of it: one head follows, and a second one on the same head does not.
         found = await until(store.confirm, Unavailable)
         assert found.commit in {"a", "b"}

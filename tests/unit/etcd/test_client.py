@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 
-import psutil
 import pytest
 from tests.sim import etcd
-from tests.sim.etcd import answering, etcd_pid, needs_etcd, short_directory, started
+from tests.sim.etcd import answering, etcd_pid, freeze, needs_etcd, short_directory, started, thaw
 
 from bellcow.etcd import client as module
 from bellcow.etcd import etcd_pb2 as pb
@@ -23,12 +21,12 @@ def directory():
 @contextlib.contextmanager
 def stopped(directory):
     """The member does not run for a while."""
-    process = psutil.Process(etcd_pid(directory))
-    process.send_signal(signal.SIGSTOP)
+    pid = etcd_pid(directory)
+    freeze(pid)
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        thaw(pid)
 
 
 def run(directory, story):

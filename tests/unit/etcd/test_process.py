@@ -20,6 +20,7 @@ from tests.sim.etcd import (
     answering,
     etcd_pid,
     free_address,
+    freeze,
     needs_etcd,
     plan_of_one,
     short_directory,
@@ -64,6 +65,11 @@ def run(plan, story=None, **options):
 
     etcd.run(whole())
     return events
+
+
+async def until_answering(directory):
+    async with open_client(directory) as client:
+        await answering(client)
 
 
 def wait_until_gone(pid: int) -> None:
@@ -208,7 +214,7 @@ def test_stop_takes_less_than_five_seconds_even_if_etcd_hangs(directory):
     async def story(events):
         async with open_client(directory) as client:
             await answering(client)
-        os.kill(etcd_pid(directory), signal.SIGSTOP)
+        freeze(etcd_pid(directory))
 
     began = time.monotonic()
     run(plan_of_one(directory), story)
@@ -263,8 +269,7 @@ def test_member_left_behind_is_ended_before_another_one_starts(directory):
             assert events.count("etcd_orphan_ended") == 1
             assert etcd_pid(directory) != orphan.pid
 
-        while not (directory / "client.sock:0").exists():
-            time.sleep(0.01)
+        etcd.run(until_answering(directory))
         run(plan, story)
         assert not psutil.pid_exists(orphan.pid)
 

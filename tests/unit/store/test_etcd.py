@@ -16,8 +16,10 @@ from tests.sim.etcd import (
     Cluster,
     answering,
     forget,
+    freeze,
     needs_etcd,
     short_directory,
+    thaw,
     wipe,
 )
 
@@ -410,14 +412,14 @@ def test_commit_to_a_member_that_dies_is_unknown_and_the_next_head_tells(run_alo
 def test_commit_to_a_member_that_hangs_is_unknown_after_eight_seconds(run_alone):
     async def story(server, store):
         known = await put(store, NO_HEAD)
-        server.signal(signal.SIGSTOP)
+        freeze(server.pid)
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unknown):
             await put(store, known, {("t", "a"): b"1"})
         waited = asyncio.get_running_loop().time() - began
         with pytest.raises(Unavailable):
             await store.confirm()
-        server.signal(signal.SIGCONT)
+        thaw(server.pid)
         await answering(server.client, leads=True)
         assert 7.5 < waited < 10
         # The kernel kept it: it is done, or refused, once the member goes on.
