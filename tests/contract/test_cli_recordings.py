@@ -66,7 +66,9 @@ DIFFERENT = {
     ("general", "unix address"): Difference(
         "sockets in the file system work, as in later releases", 1, "dial unix $WORK/none.sock: "
     ),
-    ("general", "completion of a group"): Difference(MORE_FLAGS, 0, "list-peers\nlogs\nremove-peer\n"),
+    ("general", "completion of a group"): Difference(
+        MORE_FLAGS, 0, "list-peers\nlogs\nremove-peer\n"
+    ),
     ("general", "completion of flags"): Difference(MORE_FLAGS, 0, "-min-quorum\n"),
     ("general", "keyring hidden alias"): Difference(
         "help texts are our own", 0, "Usage: nomad keygen\n"
