@@ -264,14 +264,17 @@ def test_member_left_behind_is_ended_before_another_one_starts(directory):
         (directory / "etcd.pid").write_text(str(orphan.pid))
 
         async def story(events):
-            async with open_client(directory) as client:
-                await answering(client)
+            await events.wait_for("etcd_started")
+            await until_answering(directory)
             assert events.count("etcd_orphan_ended") == 1
             assert etcd_pid(directory) != orphan.pid
 
-        etcd.run(until_answering(directory))
-        run(plan, story)
-        assert not psutil.pid_exists(orphan.pid)
+        try:
+            etcd.run(until_answering(directory))
+            run(plan, story)
+            assert not psutil.pid_exists(orphan.pid)
+        finally:
+            orphan.kill()
 
 
 LIFE = """
