@@ -24,6 +24,7 @@ FAILED_AFTER_ABROAD_S = 30.0
 MISSED_MIN = 3  # a server is not failed because we ourselves stood still
 MOVED_AFTER_S = 2.5  # of silence, before the same id may speak from another address
 REAPED_AFTER_S = {FAILED: 72 * 3600.0, LEFT: 24 * 3600.0}
+MEMBERS_MAX = 500  # so that nobody can make us remember, and call, without end
 GONE = frozenset({FAILED, LEFT})
 _RANK = {ALIVE: 0, LEAVING: 1, FAILED: 2, LEFT: 3}
 
@@ -110,6 +111,8 @@ def hear(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) ->
     if home:
         _check_cluster(hello.cluster, here.cluster)
     _check_address(table, sender, now)
+    if sender.server_id not in table.known and _is_full(table):
+        raise Error(Code.TOO_MANY, f"{MEMBERS_MAX} other servers are known here; no more are taken")
     before = table
     table = _with_leader(table, hello, here, now, home=home and not old)
     table = _with_sender(table, hello, now, answer=answer)
@@ -128,6 +131,10 @@ def _hear_own_id(table: Table, hello: Hello) -> Outcome:
         Code.CONFLICT,
         f"another server has the id {table.me.server_id}; is its data directory a copy?",
     )
+
+
+def _is_full(table: Table) -> bool:
+    return len(table.known) >= MEMBERS_MAX
 
 
 def _is_behind(one: Cluster | None, other: Cluster | None) -> bool:
@@ -244,7 +251,8 @@ def _with_other(table: Table, told: Record, now: float, *, trusted: bool) -> Tab
     mine = table.known.get(told.server_id)
     if mine is None:
         # Hearsay of the dead is not believed: else nobody would ever be forgotten.
-        return _put(table, told, now) if trusted or told.status not in GONE else table
+        wanted = (trusted or told.status not in GONE) and not _is_full(table)
+        return _put(table, told, now) if wanted else table
     if told == mine.record or _speaks_elsewhere(table, told, now):
         return table
     if trusted and mine.record.status == FAILED:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.sim.net import itself
 
 from bellcow.cluster.members import (
+    MEMBERS_MAX,
     Here,
     Table,
     compose,
@@ -210,6 +211,15 @@ def test_leaving_is_not_refuted_but_said_again():
     table = with_own_status(empty(), "leaving")
     table = told(table, hello(record("b"), record("me", "failed", seq=8)))
     assert table.me == record("me", "leaving", seq=9)
+
+
+def test_more_than_anybody_needs_are_not_remembered():
+    crowd = [record(f"s{number}") for number in range(MEMBERS_MAX + 50)]
+    table = told(empty(), hello(record("b"), *crowd))
+    assert len(table.known) == MEMBERS_MAX
+    with pytest.raises(Error, match="no more are taken"):
+        hear(table, hello(record("late")), FOLLOWING, 0, answer=True)
+    assert status(told(table, hello(record("b", "leaving", seq=1))), "b") == "leaving"
 
 
 def test_hello_twice_changes_nothing_the_second_time():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 from tests.sim.clock import FixedClock
+from tests.sim.net import itself
 
+from bellcow.cluster.members import Contact, Known, Leader
 from bellcow.cluster.roster import Roster, as_member
-from bellcow.model.hello import Itself
+from bellcow.model.hello import Itself, RaftView, Record
 
 ITSELF = Itself(
     server_id="id",
@@ -72,3 +74,64 @@ def test_server_on_its_own_knows_itself():
     assert roster.names() == {"id": "one.global"}
     assert roster.alive() == {"id"}
     assert roster.regions() == ("global",)
+
+
+# --- with others
+
+
+def knows(*others: Record, clock: FixedClock | None = None, **fields) -> Roster:
+    roster = Roster(ITSELF, clock or FixedClock())
+    known = {each.server_id: Known(each, 0.0) for each in others}
+    roster.table = msgspec.structs.replace(roster.table, known=known, **fields)
+    return roster
+
+
+def record(name: str, status: str = "alive", region: str = "global", **fields) -> Record:
+    return Record(itself=itself(name, region, **fields), start_ns=1, status=status, status_seq=0)
+
+
+def test_members_of_all_regions_are_shown_with_their_status():
+    roster = knows(record("a"), record("b", "failed"), record("c", "left", "eu"))
+    assert {member.name: member.status for member in roster.members()} == {
+        "one.global": "alive",
+        "a.global": "alive",
+        "b.global": "failed",
+        "c.eu": "left",
+    }
+    assert roster.regions() == ("global",)
+    assert roster.alive() == {"id", "id-a"}
+    assert roster.names() == {"id": "one.global", "id-a": "a.global", "id-b": "b.global"}
+
+
+def test_region_is_known_by_a_live_server():
+    assert knows(record("z", region="asia")).regions() == ("asia", "global")
+    assert knows(record("z", "leaving", "asia")).regions() == ("global",)
+
+
+def test_dead_server_is_not_shown_beside_a_live_one_of_its_name():
+    new = record("a", server_id="new")
+    roster = knows(record("a", "failed"), new, record("one", "left"))
+    assert [member.tags["id"] for member in roster.members()] == ["id", "new"]
+
+
+def test_contact_lasts_a_second_after_an_answer():
+    clock = FixedClock()
+    raft = RaftView(role="follower", term=2, index=3, commit="")
+    contacts = {
+        "id-a": Contact(answered=0.0, raft=raft),
+        "id-b": Contact(answered=0.0),
+    }
+    roster = knows(record("a"), record("b"), clock=clock, contacts=contacts)
+    clock.advance(0.25)
+    assert roster.contacts() == {"id-a": (0.25, contacts["id-a"])}
+    clock.advance(0.8)
+    assert roster.contacts() == {}
+
+
+def test_since_the_leader_spoke_is_counted_by_the_monotonic_clock():
+    clock = FixedClock()
+    leader = Leader(server_id="id-a", epoch=0, term=1, heard=0.0)
+    roster = knows(record("a"), clock=clock, leader=leader)
+    clock.advance(0.07)
+    assert roster.since_leader_s() == 0.07
+    assert knows().since_leader_s() is None
