@@ -6,6 +6,7 @@ It is known by its directory and its id in `etcd.pid`; a stranger at our socket 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ANSWER_S = 1.0
+LOOK_S = 0.02
 
 
 async def end_orphan(directory: Path) -> bool:
     """Make room for a new member in `directory`. True when there was an old one to end."""
-    orphan = await asyncio.to_thread(_find, directory)
+    orphan = _find(directory)
     if orphan is not None:
-        await asyncio.to_thread(_end, orphan)
+        await _end(orphan)
     elif await _answers(directory / SOCKET):
         raise CannotRun(
             f"something answers at {directory / SOCKET}, and it is not an etcd that bellcow "
@@ -44,18 +46,22 @@ def _find(directory: Path) -> psutil.Process | None:
     return process if here and process.status() != psutil.STATUS_ZOMBIE else None
 
 
-def _end(process: psutil.Process) -> None:
-    try:
+async def _end(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(PATIENCE_S)
-        except psutil.TimeoutExpired:
+        if not await _ends(process):
             process.kill()
-            process.wait(PATIENCE_S)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.Error as error:
-        raise CannotRun(f"an etcd left behind, process {process.pid}, does not end") from error
+            if not await _ends(process):
+                raise CannotRun(f"an etcd left behind, process {process.pid}, does not end")
+
+
+async def _ends(process: psutil.Process) -> bool:
+    """Whether it ends in time. In a container nobody may ever ask for its exit code."""
+    for _ in range(round(PATIENCE_S / LOOK_S)):
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        await asyncio.sleep(LOOK_S)
+    return False
 
 
 async def _answers(path: Path) -> bool:

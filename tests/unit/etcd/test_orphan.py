@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 
-import psutil
 import pytest
 from tests.sim.etcd import short_directory
 
@@ -31,7 +31,7 @@ def test_process_left_behind_is_ended_and_its_socket_removed(directory):
     with subprocess.Popen(["/bin/sleep", "60"], cwd=directory) as orphan:
         (directory / PID_FILE).write_text(str(orphan.pid))
         assert asyncio.run(end_orphan(directory)) is True
-        assert not psutil.pid_exists(orphan.pid)
+        assert orphan.wait(5) == -signal.SIGTERM
     assert not (directory / SOCKET).exists()
 
 
@@ -43,7 +43,7 @@ def test_process_left_behind_that_does_not_heed_is_killed(directory):
             os.sched_yield()
         (directory / PID_FILE).write_text(str(orphan.pid))
         assert asyncio.run(end_orphan(directory)) is True
-        assert not psutil.pid_exists(orphan.pid)
+        assert orphan.wait(5) == -signal.SIGKILL
 
 
 def test_process_of_another_directory_is_not_touched(directory, tmp_path):

@@ -250,7 +250,7 @@ def test_killed_guard_and_its_member_are_replaced(directory):
             await events.wait_for("etcd_started", 2)
             await answering(client)
             assert etcd_pid(directory) != first.pid
-            assert not first.is_running()
+            assert not first.is_running() or first.status() == psutil.STATUS_ZOMBIE
 
     run(plan_of_one(directory), story)
 
@@ -272,7 +272,7 @@ def test_member_left_behind_is_ended_before_another_one_starts(directory):
         try:
             etcd.run(until_answering(directory))
             run(plan, story)
-            assert not psutil.pid_exists(orphan.pid)
+            assert orphan.poll() is not None
         finally:
             orphan.kill()
 
