@@ -118,6 +118,24 @@ def test_certificate_of_anybody_else_is_refused_on_both_sides(tmp_path, dns: str
     run(test())
 
 
+def test_certificate_is_looked_at_before_the_body(tmp_path):
+    authority = Authority(tmp_path)
+    tls = contexts(authority, "server.global.nomad")
+    pair = authority.sign("somebody", dns="client.global.nomad")
+
+    async def test() -> None:
+        async with (
+            host("a", verify_names=True, run=False, **tls) as a,
+            connected(port_of(a), authority.client_context(pair)) as client,
+        ):
+            for path in (HELLO_PATH, "/nothing"):
+                await client.send(request("POST", path, body=b"no hello"))
+                answer = await client.answer()
+                assert (answer.status, b"certificate" in answer.body) == (403, True)
+
+    run(test())
+
+
 def test_caller_without_a_certificate_is_refused_in_the_handshake(tmp_path):
     authority = Authority(tmp_path)
     tls = contexts(authority, "server.global.nomad")

@@ -302,6 +302,22 @@ def test_server_with_a_copied_data_directory_is_refused_while_the_first_answers(
     assert statuses == {"b": "alive", "c2": "alive"}
 
 
+def test_wiped_server_takes_the_place_of_its_former_self():
+    async def story(net):
+        a, b, _ = await three(net)
+        await net.stop("c")
+        net.start("c", join="a", server_id="new")
+        await asyncio.sleep(8)
+        return [
+            (host.roster.alive(), [member.name for member in host.roster.members()])
+            for host in (a, b)
+        ]
+
+    for alive, names in run(story):
+        assert alive == {"id-a", "id-b", "new"}
+        assert sorted(names) == ["a.global", "b.global", "c.global"]
+
+
 def test_server_that_stood_still_does_not_take_the_others_for_dead():
     async def story(net):
         a, _, _ = await three(net)

@@ -131,6 +131,13 @@ def test_server_that_answers_us_is_not_failed_by_what_others_say():
     assert status(table, "a") == "alive"
 
 
+def test_server_that_does_not_answer_us_either_is_failed_by_what_others_say():
+    word = hello(record("b"), record("a", "failed", seq=1))
+    assert status(told(silent(knowing(record("a")), "a"), word, now=6), "a") == "failed"
+    heard_of = told(empty(), hello(record("c"), record("a")))
+    assert status(told(heard_of, word), "a") == "failed"
+
+
 def test_leader_s_word_counts_even_about_a_server_that_answers_us():
     table = knowing(record("a"), record("b"))
     word = hello(record("b"), record("a", "failed", seq=1), here=leading())
@@ -175,6 +182,12 @@ def test_leader_obeys_only_a_leader_of_a_higher_term():
     table = told(table, hello(record("b"), word, here=leading(6)), here=here)
     assert status(table, "a") == "failed"
     assert judge(table, here, 0).table.leader.server_id == "id-b"
+
+
+def test_second_leader_of_one_term_is_not_obeyed():
+    table = told(empty(), hello(record("b"), here=leading(5)), hello(record("c"), here=leading(5)))
+    assert table.leader.server_id == "id-b"
+    assert told(empty(), hello(record("b"), here=leading(5)), here=leading(5)).leader is None
 
 
 def test_leader_that_follows_now_is_not_trusted_any_more():
@@ -296,6 +309,7 @@ def test_server_fails_after_five_seconds_of_silence():
 
 
 def test_server_that_was_not_asked_has_not_failed():
+    assert next_verdict(knowing(record("a")), 60) >= 0.1
     assert status(judge(knowing(record("a")), FOLLOWING, 60).table, "a") == "alive"
 
 
@@ -392,6 +406,11 @@ def test_server_of_an_earlier_epoch_is_known_and_not_believed():
     assert table.known.keys() == {"id-b"}
     assert table.leader is None
     assert table.ahead is None
+
+
+def test_leader_of_an_earlier_epoch_leads_nobody():
+    here = Here(cluster=Cluster("x", 3), raft=view())
+    assert told(empty(), hello(record("b"), here=leading(9, epoch=2)), here=here).leader is None
 
 
 def test_other_region_tells_its_servers_and_leader_and_nothing_of_ours():
