@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-$(shell cksum pyproject.toml | cut -d' ' -f1)
 WORKERS ?= 2
 
-.PHONY: help setup run test check fix unit routes stories contract abuse cluster bench docs clean
+.PHONY: help setup run need-etcd test check fix unit routes stories contract abuse cluster bench docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,7 +32,10 @@ fix: setup ## let the tools repair what they can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: check ## everything CI runs
+need-etcd:
+	@bash scripts/etcd.sh || true
+
+test: need-etcd check ## everything CI runs
 	$(BIN)/pytest -n $(WORKERS) -m slow tests/unit tests/routes tests/stories
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests/contract tests/abuse tests/cluster
 
