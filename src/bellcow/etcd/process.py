@@ -116,9 +116,11 @@ class Member:
                 pass_fds=(reader,),
                 start_new_session=True,  # Ctrl-C on the terminal is for us alone
             )
-        except OSError as error:
+        except BaseException as error:
             os.close(reader)
-            raise CannotRun(f"the guard of etcd cannot be started: {error}") from error
+            if isinstance(error, OSError):
+                raise CannotRun(f"the guard of etcd cannot be started: {error}") from error
+            raise
         finally:
             os.close(writer)
         self._report("etcd_started", directory=self._plan.directory)
