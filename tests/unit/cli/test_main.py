@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -168,22 +167,6 @@ def test_the_program_starts_without_what_only_servers_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def _cpu_s(*words: str) -> float:
-    """Processor time of one run: waiting for other processes of a busy machine does not count."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-@pytest.mark.slow
-def test_version_takes_less_than_60_ms_over_the_bare_interpreter() -> None:
-    version = "from bellcow.cli.main import run; run(['bellcow', 'version'])"
-    runs = [(_cpu_s("-c", "pass"), _cpu_s("-c", version)) for _ in range(15)]
-    bare, ours = (min(column) for column in zip(*runs, strict=True))
-    assert ours - bare < 0.060
 
 
 def test_the_console_entry_is_the_one_that_is_declared() -> None:
