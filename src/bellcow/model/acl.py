@@ -5,7 +5,7 @@ from __future__ import annotations
 from bellcow.wire import Wire
 
 
-class ACLPolicy(Wire, frozen=True, kw_only=True):
+class ACLPolicy(Wire, frozen=True, kw_only=True, gc=False):
     """A named set of rules. `hash` is base64 of BLAKE2b-256 over name, description and rules."""
 
     create_index: int = 0
@@ -26,7 +26,7 @@ class ACLPolicyStub(Wire, frozen=True, kw_only=True):
     name: str
 
 
-class ACLToken(Wire, frozen=True, kw_only=True):
+class ACLToken(Wire, frozen=True, kw_only=True, gc=False):
     """A token. `hash` is base64 of BLAKE2b-256 over name, type, each policy and `global` or
     `local`.
 

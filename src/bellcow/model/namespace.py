@@ -7,7 +7,7 @@ from bellcow.wire import Wire
 DEFAULT = "default"
 
 
-class Namespace(Wire, frozen=True, kw_only=True):
+class Namespace(Wire, frozen=True, kw_only=True, gc=False):
     """A namespace. `hash` is base64 of BLAKE2b-256 over name, description and quota."""
 
     create_index: int = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from bellcow.state.tables import DELETIONS, ONLY, Deletion, Table, Tables, with_indexes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Draft:
         yield from (row_id for row_id in self._tables.all(table) if row_id not in ours)
         yield from (row_id for row_id, row in ours.items() if row is not None)
 
-    def find(self, table: Table[T], value: str) -> T | None:
+    def find(self, table: Table[T], value: Hashable) -> T | None:
         """The row whose `lookup` gives `value`, as the batch leaves it."""
         assert table.lookup is not None  # noqa: S101  a table without one is a slip of ours
         row = self._tables.find(table, value)

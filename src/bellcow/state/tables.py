@@ -7,6 +7,7 @@ and never while anything awaits; a reference that a reader holds stays a consist
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -22,7 +23,7 @@ from bellcow.store.protocol import NO_HEAD, Head, Key
 from bellcow.wire import Wire, msgpack_decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -43,36 +44,49 @@ class Deletion(Wire, frozen=True, kw_only=True):
 class Table(Generic[T]):
     """A table's name, what its rows are, and what else than its id may find a row."""
 
-    __slots__ = ("decoder", "kind", "lookup", "name")
+    __slots__ = ("decoder", "key", "kind", "lookup", "name", "shared")
 
-    def __init__(self, name: str, kind: type[T], lookup: Callable[[T], str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: type[T],
+        lookup: Callable[[T], Hashable] | None = None,
+        *,
+        key: str = "",
+        shared: tuple[str, ...] = (),
+    ) -> None:
+        """`key` is the field that holds the row's id; `shared` are fields of few distinct texts."""
         self.name = name
         self.kind = kind
         self.lookup = lookup
+        self.key = key
+        self.shared = shared
         self.decoder = msgpack_decoder(kind)
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
 
 
-def secret_digest(secret: str) -> str:
+def secret_digest(secret: str) -> bytes:
     """What a token is found by: a digest, so that no lookup compares secrets byte by byte."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def _token_digest(token: ACLToken) -> str:
+def _token_digest(token: ACLToken) -> bytes:
     return secret_digest(token.secret_id)
 
 
 ACL_BOOTSTRAP = Table("acl_bootstrap", ACLBootstrap)
-ACL_POLICIES = Table("acl_policies", ACLPolicy)
-ACL_TOKENS = Table("acl_tokens", ACLToken, lookup=_token_digest)
+ACL_POLICIES = Table("acl_policies", ACLPolicy, key="name")
+ACL_TOKENS = Table(
+    "acl_tokens", ACLToken, _token_digest, key="accessor_id", shared=("type", "policies")
+)
 AUTOPILOT = Table("autopilot_configuration", AutopilotConfiguration)
 CLUSTER = Table("cluster", ClusterIdentity)
 DELETIONS = Table("deletions", Deletion)
 LICENSE = Table("license", StoredLicense)
 LICENSE_TEMPORARY = Table("license_temporary", TemporaryLicense)
-NAMESPACES = Table("namespaces", Namespace)
+NAMESPACES = Table("namespaces", Namespace, key="name")
 RAFT = Table("raft_configuration", RaftConfiguration)
 SCHEDULER = Table("scheduler_configuration", SchedulerConfiguration)
 
@@ -105,13 +119,15 @@ class Rows:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in REGISTRY}
-        self.found: dict[str, dict[str, Any]] = {
+        self.found: dict[str, dict[Hashable, Any]] = {
             name: {} for name, table in REGISTRY.items() if table.lookup
         }
         self.index: dict[str, int] = dict.fromkeys(REGISTRY, 0)
 
     def put(self, table: Table[Any], row_id: str, row: Any) -> None:
         rows = self.rows[table.name]
+        if table.key and (own := getattr(row, table.key)) == row_id:
+            row_id = own  # one text in place of two
         if table.lookup is not None:
             found = self.found[table.name]
             old = rows.get(row_id)
@@ -131,7 +147,8 @@ class Rows:
 
         Dropping the last reference to a whole table would hold the interpreter until all is freed.
         """
-        for rows in (*self.found.values(), *self.rows.values()):
+        tables: list[dict[Any, Any]] = [*self.found.values(), *self.rows.values()]
+        for rows in tables:
             while rows:
                 rows.popitem()
 
@@ -148,7 +165,17 @@ def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
             f'the store holds objects of a kind "{key[0]}" that this version does not know; '
             "start the version that wrote them"
         )
-    return table, table.decoder.decode(value)
+    row = table.decoder.decode(value)
+    for name in table.shared:
+        msgspec.structs.force_setattr(row, name, _interned(getattr(row, name)))
+    return table, row
+
+
+def _interned(value: Any) -> Any:
+    """The same text, or tuple of texts, as one object however many rows hold it."""
+    if isinstance(value, tuple):
+        return tuple(map(sys.intern, value))
+    return sys.intern(value) if value else value
 
 
 def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
@@ -184,7 +211,7 @@ class Tables:
         """All rows by id. A view: copy it before the next await."""
         return self._rows.rows[table.name]
 
-    def find(self, table: Table[T], value: str) -> T | None:
+    def find(self, table: Table[T], value: Hashable) -> T | None:
         """The row whose `lookup` gives `value`."""
         row: T | None = self._rows.found[table.name].get(value)
         return row
