@@ -168,6 +168,8 @@ def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
     row = table.decoder.decode(value)
     for name in table.shared:
         msgspec.structs.force_setattr(row, name, _interned(getattr(row, name)))
+    if row.create_index == row.modify_index:  # as in most rows: one number in place of two
+        msgspec.structs.force_setattr(row, "modify_index", row.create_index)
     return table, row
 
 
