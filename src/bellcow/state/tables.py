@@ -6,6 +6,7 @@ and never while anything awaits; a reference that a reader holds stays a consist
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -168,16 +169,13 @@ def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
     row = table.decoder.decode(value)
     for name in table.shared:
         msgspec.structs.force_setattr(row, name, _interned(getattr(row, name)))
-    if row.create_index == row.modify_index:  # as in most rows: one number in place of two
-        msgspec.structs.force_setattr(row, "modify_index", row.create_index)
     return table, row
 
 
+@functools.lru_cache(maxsize=4_096)
 def _interned(value: Any) -> Any:
     """The same text, or tuple of texts, as one object however many rows hold it."""
-    if isinstance(value, tuple):
-        return tuple(map(sys.intern, value))
-    return sys.intern(value) if value else value
+    return tuple(map(sys.intern, value)) if isinstance(value, tuple) else value
 
 
 def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
