@@ -247,15 +247,16 @@ class Cluster:
         server = self.servers[name] = Server(plan, self._group)
         return await server.start()
 
-    async def leader(self, *, but: tuple[str, ...] = ()) -> Server:
-        """The server whose member leads, as it says itself."""
+    async def leader(self, *, but: tuple[str, ...] = (), after_term: int = 0) -> Server:
+        """The server whose member leads, as it says itself, in a later term than `after_term`."""
         async with asyncio.timeout(START_S):
             while True:
                 for name, server in self.servers.items():
                     if name not in but:
                         with contextlib.suppress(CallFailed):
                             status = await server.client.status(pb.StatusRequest())
-                            if status.leader == status.header.member_id:
+                            leads = status.leader == status.header.member_id
+                            if leads and status.raft_term > after_term:
                                 return server
                 await asyncio.sleep(0.05)
 
