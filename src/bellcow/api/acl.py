@@ -158,7 +158,7 @@ def read_policy(call: Call) -> Reply[ACLPolicyReply]:
         **msgspec.structs.asdict(policy),
         rules_json=rules_json(call.server.resolver.rules_of(policy)),
     )
-    return Reply(shown, index=_index(tables, policy), read=True)
+    return Reply(shown, index=tables.row_index(policy), read=True)
 
 
 @route(
@@ -231,7 +231,7 @@ def read_own_token(call: Call) -> Reply[ACLToken]:
     if token is None:
         call.server.bad_tokens.check(call.request.client)
         return _no_token(tables)
-    return Reply(token, index=_index(tables, token), read=True)
+    return Reply(token, index=tables.row_index(token), read=True)
 
 
 @route(
@@ -252,7 +252,7 @@ def read_token(call: Call) -> Reply[ACLToken]:
         raise denied()
     if token is None:
         return _no_token(tables)
-    return Reply(token, index=_index(tables, token), read=True)
+    return Reply(token, index=tables.row_index(token), read=True)
 
 
 @route("PUT, POST", f"{BASE}/token", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY)
@@ -327,7 +327,3 @@ def _accessor(tail: str) -> str:
 def _no_token(tables: Tables) -> Reply[ACLToken]:
     index = tables.table_index(ACL_TOKENS)
     return Reply(status=404, text="ACL token not found", index=index, read=True)
-
-
-def _index(tables: Tables, row: Any) -> int:
-    return max(int(row.modify_index), tables.head.floor)

@@ -52,7 +52,7 @@ def read_namespace(call: Call) -> Reply[Namespace]:
     if row is None:
         index = tables.table_index(NAMESPACES)
         return Reply(status=404, text="Namespace not found", index=index, read=True)
-    return Reply(row, index=max(row.modify_index, tables.head.floor), read=True)
+    return Reply(row, index=tables.row_index(row), read=True)
 
 
 @route("PUT, POST", "/v1/namespace", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY)

@@ -203,7 +203,7 @@ def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationRepl
     configuration = server.tables.one(SCHEDULER)
     if configuration is None:
         raise refused("scheduler config not initialized yet")
-    index = max(configuration.modify_index, server.tables.head.floor)
+    index = server.tables.row_index(configuration)
     value = SchedulerConfigurationReply(
         index=index, known_leader=server.leadership.is_leader, scheduler_config=configuration
     )

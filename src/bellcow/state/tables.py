@@ -216,6 +216,10 @@ class Tables:
         row: T | None = self._rows.found[table.name].get(value)
         return row
 
+    def row_index(self, row: Any) -> int:
+        """The index of the last write to a row; after a restore never below it."""
+        return max(int(row.modify_index), self.head.floor)
+
     def table_index(self, *tables: Table[Any]) -> int:
         """The index of the last write to any of `tables`; after a restore never below it."""
         highest = self.head.floor
