@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,12 +37,6 @@ def server_join(settings: Settings) -> ServerJoin:
         retry_max=server.retry_max,
         retry_interval=server.retry_interval,
     )
-
-
-def scheduler_workers(settings: Settings) -> int:
-    """How many scheduling workers run here."""
-    given = settings.server.num_schedulers
-    return given if given is not None else os.cpu_count() or 1
 
 
 def first_scheduler_configuration(settings: Settings) -> SchedulerConfiguration:

@@ -64,11 +64,6 @@ def test_every_setting_of_scheduler_and_autopilot_arrives():
         assert derive.first_autopilot_configuration(settings) != AutopilotConfiguration(), key.path
 
 
-def test_zero_scheduling_workers_are_zero_and_unset_is_one_a_core():
-    assert derive.scheduler_workers(with_values(server__num_schedulers=0)) == 0
-    assert derive.scheduler_workers(Settings()) >= 1
-
-
 @pytest.mark.parametrize(
     ("text", "place"),
     [
