@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.store.protocol import NO_HEAD, Corrupt, Head, Unavailable
-from bellcow.store.sqlite import FORMAT, _sum
+from bellcow.store.sqlite_format import FORMAT, has_tables, object_sum, record_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,12 +50,12 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _head(connection: sqlite3.Connection, path: Path) -> Head:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+    if not has_tables(connection):
         return NO_HEAD
     if version != FORMAT:
         raise Unavailable(f"{path} has format {version} and this program knows {FORMAT}")
     for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
-        if _sum(0, b"", name, value) != total:
+        if record_sum(name, value) != total:
             raise _damaged(path, "checksum of its head does not match")
         if name == b"head":
             return msgspec.msgpack.decode(value, type=Head)
@@ -65,7 +65,7 @@ def _head(connection: sqlite3.Connection, path: Path) -> Head:
 def _objects(connection: sqlite3.Connection, gen: int, path: Path) -> Iterator[tuple[Key, bytes]]:
     rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
     for row_gen, table, name, value, total in rows:
-        if _sum(row_gen, table, name, value) != total:
+        if object_sum(row_gen, table, name, value) != total:
             raise _damaged(path, f"checksum of an object in {table!r} does not match")
         if row_gen == gen:
             yield (table.decode(), name.decode()), value

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import sqlite3
-import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +34,7 @@ from bellcow.store.protocol import (
     Unavailable,
     Unknown,
 )
+from bellcow.store.sqlite_format import FORMAT, TABLES, has_tables, object_sum, record_sum
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -43,24 +43,11 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
     from bellcow.store.protocol import Key
 
-FORMAT = 1  # of the tables below, kept in SQLite's user_version
 HISTORY_COMMITS = 1_024  # commits a subscriber may be behind
 HISTORY_BYTES = 16 << 20  # and their values
 DROP_OBJECTS = 1_000  # one slice of drop
 WAL_KEPT_BYTES = 16 << 20  # what stays of the write-ahead log after a burst
 
-_TABLES = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE head (
-  name TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE objects (
-  gen INTEGER NOT NULL, tbl TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL,
-  sum INTEGER NOT NULL, PRIMARY KEY (gen, tbl, id)
-) WITHOUT ROWID;
-PRAGMA user_version = {FORMAT};
-COMMIT;
-"""
 _DROP = """
 DELETE FROM objects WHERE (gen, tbl, id) IN (SELECT gen, tbl, id FROM objects WHERE gen = ? LIMIT ?)
 """
@@ -253,8 +240,8 @@ class _Files:
                 with contextlib.closing(_connect(_read_only(self._path))) as reader:
                     self._check(reader)
             self._writer = _connect(str(self._path))
-        if not _has_tables(self._writer):
-            self._writer.executescript(_TABLES)
+        if not has_tables(self._writer):
+            self._writer.executescript(TABLES)
         self.head = self._read_head(self._writer)
         self.starts = self._count_start()
         if self.head is not NO_HEAD:
@@ -277,7 +264,7 @@ class _Files:
         if findings != ["ok"]:
             raise self._corrupt("; ".join(findings))
         (version,) = reader.execute("PRAGMA user_version").fetchone()
-        filled = _has_tables(reader)
+        filled = has_tables(reader)
         if filled and version != FORMAT:
             raise Unavailable(
                 f"{self._path} has format {version} and this program knows {FORMAT}:"
@@ -379,7 +366,7 @@ class _Files:
         self._writer.executemany(
             "REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
             (
-                (gen, table, name, value, _sum(gen, table.encode(), name.encode(), value))
+                (gen, table, name, value, object_sum(gen, table.encode(), name.encode(), value))
                 for (table, name), value in items
             ),
         )
@@ -398,7 +385,7 @@ class _Files:
         rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
         try:
             for row_gen, table, name, value, total in rows:
-                if _sum(row_gen, table, name, value) != total:
+                if object_sum(row_gen, table, name, value) != total:
                     raise self._corrupt(f"checksum of an object in {table!r} does not match")
                 if row_gen != gen:
                     continue
@@ -423,13 +410,13 @@ class _Files:
         for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
             if not isinstance(name, bytes) or not isinstance(value, bytes):
                 raise self._corrupt("its head is not what was written")
-            if _sum(0, b"", name, value) != total:
+            if record_sum(name, value) != total:
                 raise self._corrupt("checksum of its head does not match")
             found[name.decode()] = value
         return found
 
     def _write(self, connection: sqlite3.Connection, name: str, value: bytes) -> None:
-        total = _sum(0, b"", name.encode(), value)
+        total = record_sum(name.encode(), value)
         connection.execute("REPLACE INTO head VALUES (?, ?, ?)", (name, value, total))
 
     def _write_mark(self) -> None:
@@ -477,10 +464,6 @@ class _Files:
         return Unavailable(text)
 
 
-def _sum(gen: int, table: bytes, name: bytes, value: bytes) -> int:
-    return zlib.crc32(value, zlib.crc32(b"%d\0%b\0%b\0" % (gen, table, name)))
-
-
 def _connect(name: str) -> sqlite3.Connection:
     """A connection without implicit transactions; text comes as bytes, as damage may break it."""
     connection = sqlite3.connect(
@@ -501,10 +484,6 @@ def _connect(name: str) -> sqlite3.Connection:
 
 def _read_only(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=ro"
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
 
 def _beside(path: Path, suffix: str) -> Path:
