@@ -14,7 +14,7 @@ import msgspec
 
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED, LEAVING, LEFT
-from bellcow.model.hello import Cluster, Hello, Itself, RaftView, Record, Status
+from bellcow.model.hello import Cluster, Hello, Itself, RaftView, Record, Recovery, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +43,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     missed: int = 0  # hellos in a row without an answer
     raft: RaftView | None = None  # None: it has not answered yet
     cluster: Cluster | None = None
+    recovery: Recovery | None = None
 
 
 class Leader(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     leader: Leader | None = None
     abroad: Mapping[str, str] = {}  # who leads each other region
     ahead: Cluster | None = None  # our cluster after a recovery that we were not part of
+    recovery: Recovery | None = None  # what we bring to the recovery that we wait for
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -201,7 +203,12 @@ def _with_sender(table: Table, hello: Hello, now: float, *, answer: bool) -> Tab
     if not answer:
         return table
     no_raft = RaftView(role="none", term=0, index=0, commit="")
-    contact = Contact(answered=now, raft=hello.raft or no_raft, cluster=hello.cluster)
+    contact = Contact(
+        answered=now,
+        raft=hello.raft or no_raft,
+        cluster=hello.cluster,
+        recovery=hello.recovery,
+    )
     return _replace(table, contacts={**table.contacts, sender.server_id: contact})
 
 
@@ -415,6 +422,7 @@ def compose(table: Table, here: Here, now: float, *, abroad: bool) -> Hello:
         leader=leader_of_region(table, now),
         raft=None if abroad else here.raft,
         since_leader_ms=None if abroad or since is None else round(since * 1000),
+        recovery=None if abroad else table.recovery,
     )
 
 

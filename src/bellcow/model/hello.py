@@ -83,6 +83,15 @@ class RaftView(msgspec.Struct, frozen=True, kw_only=True):
     commit: _Text
 
 
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server that waits to recover its cluster has, and a digest of the file it goes by."""
+
+    file: _Name
+    role: Literal["voter", "non-voter", "none"]
+    epoch: _Count
+    index: _Count
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """The one message between servers; the answer to it is another one.
 
@@ -97,6 +106,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     leader: _Text
     raft: RaftView | None
     since_leader_ms: _Count | None
+    recovery: Recovery | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(Hello)

@@ -25,7 +25,7 @@ from bellcow.cluster.members import (
     with_own_status,
 )
 from bellcow.errors import Code, Error
-from bellcow.model.hello import Cluster, Hello, RaftView, Record
+from bellcow.model.hello import Cluster, Hello, RaftView, Record, Recovery
 
 HOUR = 3600.0
 US = Cluster("x", 0)
@@ -524,3 +524,17 @@ def test_next_verdict_is_never_in_the_past(gone):
     table = knowing(*(record(name, how) for name, how in zip("ab", gone, strict=True)))
     for now in (0.0, 4.0, 100 * HOUR):
         assert next_verdict(table, now) > 0
+
+
+# --- what is brought to a recovery
+
+
+def test_what_a_server_brings_to_a_recovery_is_told_at_home_and_heard_in_answers():
+    recovery = Recovery(file="f", role="voter", epoch=1, index=9)
+    table = msgspec.structs.replace(empty(), recovery=recovery)
+    assert compose(table, FOLLOWING, 0.0, abroad=False).recovery == recovery
+    assert compose(table, FOLLOWING, 0.0, abroad=True).recovery is None
+    message = msgspec.structs.replace(hello(record("a")), recovery=recovery)
+    assert told(empty(), message, answer=True).contacts["id-a"].recovery == recovery
+    later = told(told(empty(), message, answer=True), hello(record("a")), answer=True)
+    assert later.contacts["id-a"].recovery is None

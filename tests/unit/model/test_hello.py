@@ -7,7 +7,15 @@ import pytest
 from tests.sim.net import itself
 
 from bellcow.errors import Code, Error
-from bellcow.model.hello import Cluster, Hello, RaftView, Record, decode_hello, encode_hello
+from bellcow.model.hello import (
+    Cluster,
+    Hello,
+    RaftView,
+    Record,
+    Recovery,
+    decode_hello,
+    encode_hello,
+)
 
 ME = Record(itself=itself("a"), start_ns=1, status="alive", status_seq=0)
 HELLO = Hello(
@@ -44,7 +52,16 @@ def test_unknown_fields_are_ignored():
     assert decode_hello(msgspec.msgpack.encode(message)) == HELLO
 
 
-@pytest.mark.parametrize("field", Hello.__struct_fields__)
+def test_what_a_server_brings_to_a_recovery_is_told_and_need_not_be():
+    recovery = Recovery(file="f", role="non-voter", epoch=1, index=2)
+    hello = msgspec.structs.replace(HELLO, recovery=recovery)
+    assert decode_hello(encode_hello(hello)) == hello
+    message = plain()
+    del message["recovery"]
+    assert decode_hello(msgspec.msgpack.encode(message)) == HELLO
+
+
+@pytest.mark.parametrize("field", sorted({*Hello.__struct_fields__} - {"recovery"}))
 def test_missing_field_is_named(field: str):
     message = plain()
     del message[field]
