@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from bellcow.state.ring import Ring
 from bellcow.state.tables import REGISTRY, fill
 from bellcow.store.protocol import NO_HEAD, Change, Unavailable, Unknown
 
@@ -39,6 +40,7 @@ class Mirror:
         self._heads: deque[Head] = deque(maxlen=HEADS_KEPT)  # seen last, the newest at the end
         self._patience = asyncio.timeout(None)
         self.loaded = asyncio.Event()
+        self.ring = Ring()  # the commits taken in last, for servers that copy them
 
     async def run(self) -> None:
         while True:
@@ -57,6 +59,7 @@ class Mirror:
         with _collector_paused():
             rows = await asyncio.to_thread(fill, items)
             old = self._tables.replace(head, rows)
+            self.ring.begin(head)
         self.loaded.set()
         self._announce(head, set(REGISTRY))
         await asyncio.to_thread(old.drain)
@@ -70,7 +73,9 @@ class Mirror:
                     if not isinstance(change, Change) or not _follows(change, head):
                         return
                     head = change.head
-                    self._announce(head, self._tables.apply(head, change.changes))
+                    touched = self._tables.apply(head, change.changes)
+                    self.ring.add(change)
+                    self._announce(head, touched)
 
     def _announce(self, head: Head, touched: set[str]) -> None:
         self._heads.append(head)

@@ -210,3 +210,18 @@ def test_nobody_knows_the_follower_of_a_head_after_the_time_is_over():
         return follower, asyncio.get_running_loop().time()
 
     assert run(story) == (None, 5.0)
+
+
+def test_ring_holds_what_memory_took_in_and_is_emptied_by_a_load():
+    async def story(seen):
+        first = await seen.put("a")
+        second = await seen.put("b")
+        await seen.mirror.reached(2)
+        kept = seen.mirror.ring.after(first.commit)
+        third = await seen.put("c", gen=1)  # another generation: memory loads again
+        await seen.mirror.reached(3)
+        ring = seen.mirror.ring
+        found = [change.head.commit for change in kept]
+        return found == [second.commit], ring.after(second.commit), ring.after(third.commit)
+
+    assert run(story) == (True, None, [])
