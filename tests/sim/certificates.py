@@ -39,7 +39,7 @@ class Authority:
         _write(self.file, cert.public_bytes(serialization.Encoding.PEM))
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, expired: bool = False
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: float = 1
     ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
@@ -49,20 +49,32 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 3 * _DAY)
-            .not_valid_after(now - _DAY if expired else now + _DAY)
+            .not_valid_after(now + days * _DAY)
         )
 
-    def sign(self, name: str = "server", *, expired: bool = False, dns: str = "") -> Pair:
-        """A certificate for localhost and `dns`, as server or client."""
+    def sign(
+        self,
+        name: str = "server",
+        *,
+        expired: bool = False,
+        dns: str = "",
+        ip: str = "127.0.0.1",
+        days: float = 1,
+        usages: tuple[x509.ObjectIdentifier, ...] = (),
+    ) -> Pair:
+        """A certificate for localhost, `dns` and `ip`, by default as server or client."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName(
             [
                 *(x509.DNSName(each) for each in ("localhost", dns) if each),
-                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                x509.IPAddress(ipaddress.ip_address(ip)),
             ]
         )
-        builder = self._builder(subject, key, expired=expired).add_extension(names, critical=False)
+        builder = self._builder(subject, key, -1 if expired else days)
+        builder = builder.add_extension(names, critical=False)
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         cert = builder.sign(self._key, hashes.SHA256())
         pair = Pair(str(self._folder / f"{name}.pem"), str(self._folder / f"{name}-key.pem"))
         _write(pair.cert, cert.public_bytes(serialization.Encoding.PEM))

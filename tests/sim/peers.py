@@ -49,16 +49,19 @@ class ScriptedPeers:
 
     def cut_off(self) -> None:
         """From now on this member believes what it knew last."""
-        self.frozen = self._seen()
+        self.frozen = self.seen()
 
     async def status(self) -> Status:
         await asyncio.sleep(0)
         if not self.reachable():
             raise Unavailable("the engine beside us does not answer")
-        return self.frozen or self._seen()
+        return self.seen()
 
-    def _seen(self) -> Status:
-        return Status(member_id=self.member_id, leader_id=self.votes.leader, term=self.votes.term)
+    def seen(self) -> Status:
+        """What this member believes, whether it answers or not."""
+        return self.frozen or Status(
+            member_id=self.member_id, leader_id=self.votes.leader, term=self.votes.term
+        )
 
     async def members(self) -> list[Peer]:
         return [

@@ -155,6 +155,7 @@ class MemoryStore:
         self.disk = disk or Disk()
         self.limits = limits or Limits()
         self.fault = fault  # may be replaced at any time
+        self.term: Callable[[], int] = lambda: self.disk.term  # as this server's member sees it
         self.closed = False
 
     async def starts(self) -> int:
@@ -170,7 +171,7 @@ class MemoryStore:
         return self.disk.head
 
     async def confirm_in_term(self) -> tuple[Head, int]:
-        return await self.confirm(), self.disk.term
+        return await self.confirm(), self.term()
 
     async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
         if head.prev != known.commit or head.ops != len(changes):

@@ -67,6 +67,7 @@ class SimServer:
         self.mirror = Mirror(self.store, self.tables, self.waiting)
         self.committer = Committer(self.store, self.tables, self.mirror, self.clock, self.report)
         self.peers = ScriptedPeers(world.votes, world.names.index(name) + 1, world.names)
+        self.store.term = lambda: self.peers.seen().term
         self.leadership = Leadership(
             store=self.store,
             peers=self.peers,

@@ -45,6 +45,13 @@ class Founder(msgspec.Struct, frozen=True, kw_only=True):
     default_namespace: Namespace
 
 
+class Charter(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first servers have agreed on: the id of their cluster, and who votes in it."""
+
+    cluster_id: str
+    servers: tuple[RaftServer, ...]
+
+
 def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfiguration | None:
     """The configuration with this server's present address and name; None when it has them.
 
@@ -61,18 +68,22 @@ def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfigura
     return None if servers == stored.servers else msgspec.structs.replace(stored, servers=servers)
 
 
-def first_state(founder: Founder, clock: Clock) -> tuple[int, dict[Key, bytes | None]]:
-    """The index a new cluster begins at, and its objects."""
+def first_state(
+    founder: Founder, clock: Clock, charter: Charter | None = None
+) -> tuple[int, dict[Key, bytes | None]]:
+    """The index a new cluster begins at, and its objects. Without a charter it is one server's."""
     now = rfc3339(clock.wall_ns())
     itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
+    cluster_id = charter.cluster_id if charter else new_uuid(clock)
+    servers = charter.servers if charter else (itself,)
     rows = (
         (1, NAMESPACES, DEFAULT, founder.default_namespace),
-        (2, RAFT, ONLY, RaftConfiguration(servers=(itself,))),
+        (2, RAFT, ONLY, RaftConfiguration(servers=servers)),
         (
             3,
             CLUSTER,
             ONLY,
-            ClusterIdentity(cluster_id=new_uuid(clock), create_time=now, region=founder.region),
+            ClusterIdentity(cluster_id=cluster_id, create_time=now, region=founder.region),
         ),
         (4, AUTOPILOT, ONLY, founder.autopilot),
         (5, SCHEDULER, ONLY, founder.scheduler),

@@ -7,6 +7,7 @@ compares `head`, so a deposed leader finds out at its next write at the latest; 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,14 +15,22 @@ import msgspec
 from bellcow.cluster.bootstrap import first_state, with_own_entry
 from bellcow.errors import no_leader
 from bellcow.state.tables import ONLY, RAFT, with_indexes
-from bellcow.store.protocol import NO_HEAD, Fenced, NoSpace, StoreError, Unavailable, Unknown
+from bellcow.store.protocol import (
+    NO_HEAD,
+    Fenced,
+    NoSpace,
+    NotLeader,
+    StoreError,
+    Unavailable,
+    Unknown,
+)
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bellcow.clock import Clock
-    from bellcow.cluster.bootstrap import Founder
+    from bellcow.cluster.bootstrap import Charter, Founder
     from bellcow.cluster.engine import Peers
     from bellcow.events import Report
     from bellcow.state.committer import Committer
@@ -32,6 +41,19 @@ if TYPE_CHECKING:
 LOOK_S = 0.1  # between two looks at who leads
 LOOP_PAUSE_S = 1.0  # before a loop that failed begins again
 HOLD_S = 5.0  # how long a request waits for a leader
+
+
+def no_charter() -> None:
+    """A server that founds its cluster alone."""
+
+
+def nobody() -> str:
+    """The leader's id on a server that knows of no others."""
+    return ""
+
+
+def _nothing() -> None:
+    """What happens on a change nobody wants to know of."""
 
 
 class Deposed(Exception):
@@ -52,6 +74,8 @@ class Leadership:
         clock: Clock,
         founder: Founder,
         report: Report,
+        charter: Callable[[], Charter | None] = no_charter,
+        elsewhere: Callable[[], str] = nobody,
     ) -> None:
         self._store = store
         self._peers = peers
@@ -61,9 +85,13 @@ class Leadership:
         self._clock = clock
         self._founder = founder
         self._report = report
+        self._charter = charter
+        self._elsewhere = elsewhere
         self._loops: Sequence[Callable[[], Awaitable[None]]] = ()
         self._leads = asyncio.Event()
         self._reason = ""  # why the last claim failed
+        self._heir: tuple[int, asyncio.Future[None]] | None = None
+        self.on_change: Callable[[], None] = _nothing  # after leadership began or ended here
         self.is_leader = False
         self.claims = 0  # how often this server has become leader
         self.epoch = 0  # counts changes of leadership seen here; caches hang on it
@@ -71,17 +99,31 @@ class Leadership:
     @property
     def leader_id(self) -> str:
         """The server that leads as far as this one knows; "" when nobody does."""
-        return self._founder.server_id if self.is_leader else ""
+        return self._founder.server_id if self.is_leader else self._elsewhere()
 
     async def wait_for_leader(self) -> None:
-        """Return when this server leads; raise Error(NO_LEADER) after five seconds without."""
-        if self.is_leader:
-            return
+        """Return when a server is known to lead; raise Error(NO_LEADER) after five seconds."""
         try:
             async with asyncio.timeout(HOLD_S):
-                await self._leads.wait()
+                while not self.leader_id:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_S):
+                            await self._leads.wait()
         except TimeoutError:
             raise no_leader() from None
+
+    async def hand_over(self, member_id: int) -> None:
+        """Drop the claim, then have the consensus elect that member.
+
+        Raises StoreError when it does not; this server then claims anew if it still leads. Who is
+        canceled while waiting, as the leader's loops are, has handed over all the same.
+        """
+        if not self.is_leader:
+            raise NotLeader("this server does not lead")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._heir = (member_id, done)
+        self._committer.depose(Fenced("leadership is handed over"))
+        await done
 
     async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:
         """Look every 100 ms, claim when it is our turn, lead until deposed.
@@ -95,6 +137,19 @@ class Leadership:
                 await asyncio.sleep(LOOK_S)
                 continue
             await self._lead(claim)
+            if self._heir is not None:
+                heir, self._heir = self._heir, None
+                await self._bequeath(*heir)
+
+    async def _bequeath(self, member_id: int, done: asyncio.Future[None]) -> None:
+        try:
+            await self._peers.transfer(member_id)
+        except StoreError as error:
+            if not done.done():
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(None)
 
     async def _try_to_claim(self) -> Head | None:
         """A claim, or None; why it failed is said once, not ten times a second."""
@@ -114,19 +169,20 @@ class Leadership:
 
         None when it is not our turn.
         """
-        before = await self._store.confirm()
-        status = await self._peers.status()
-        after = await self._store.confirm()
-        if status.leader_id != status.member_id or before.term != after.term:
+        if not await self._is_named():
             return None
-        if status.term < after.term:
+        _, before = await self._store.confirm_in_term()
+        named = await self._is_named()
+        after, term = await self._store.confirm_in_term()
+        # Right after an election the status may still tell the old term: only confirms count.
+        if not named or before != term or term < after.term:
             return None
         head = msgspec.structs.replace(
             after,
             commit=self._clock.random_bytes(8).hex(),
             prev=after.commit,
             leader=self._founder.server_id,
-            term=status.term,
+            term=term,
             time_ns=self._clock.wall_ns(),
         )
         index, changes = await self._changes_of_claim(after)
@@ -135,10 +191,15 @@ class Leadership:
         await self._mirror.reached(head.index)
         return head
 
+    async def _is_named(self) -> bool:
+        """Whether the consensus says that the member beside us leads."""
+        status = await self._peers.status()
+        return status.leader_id == status.member_id
+
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:
         """The index of the claim that follows `after`, and what is written with it."""
         if after == NO_HEAD:
-            return first_state(self._founder, self._clock)
+            return first_state(self._founder, self._clock, self._charter())
         index = after.index + 1
         await self._mirror.reached(after.index)
         configuration = self._tables.one(RAFT)
@@ -178,11 +239,13 @@ class Leadership:
         self.epoch += 1
         self._leads.set()
         self._report("leadership_acquired", term=claim.term, index=claim.index)
+        self.on_change()
 
     def _end(self) -> None:
         self.is_leader = False
         self.epoch += 1
         self._leads.clear()
+        self.on_change()
 
     async def _watch(self, claim: Head) -> None:
         while True:
@@ -190,7 +253,7 @@ class Leadership:
             status = await self._peers.status()
             if status.leader_id != status.member_id:
                 raise Deposed("another server leads")
-            if status.term != claim.term:  # led, lost and leads again: others may have claimed
+            if status.term > claim.term:  # led, lost and leads again: others may have claimed
                 raise Deposed("leadership was lost and won again")
 
     async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:

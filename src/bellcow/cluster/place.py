@@ -1,0 +1,116 @@
+"""What a server has written down of its part in a cluster, and how such a file is written.
+
+`cluster.json` says which cluster and what part; it wins over the settings, for a server without a
+vote has no directory of etcd and must never wake up as a cluster of one. A promise is kept in
+`bootstrap.json` until the first leader is seen. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import msgspec
+
+from bellcow.model.hello import Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RAFT = "raft"  # etcd's directory
+PLACE = "cluster.json"
+PROMISE = "bootstrap.json"
+MEMBER = "member.json"  # in etcd's directory
+STORE = "store.db"  # the embedded store
+FOLLOW = "follow.db"  # the copy of a server without a vote
+PARTIAL = ".partial"
+ASIDE_KEPT = 2
+
+T = TypeVar("T")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's part. `servers` are the addresses of the port between servers known last."""
+
+    cluster_id: str
+    epoch: int
+    role: Literal["voter", "follower"]
+    servers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster(self.cluster_id, self.epoch)
+
+
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """That this server founds this cluster with these others, and no other one meanwhile."""
+
+    cluster_id: str
+    proposer: str
+    members: tuple[tuple[str, str], ...]  # server id and peer address
+    time_ns: int  # wall time of the promise
+
+
+class MemberMark(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose files are in a directory of etcd."""
+
+    cluster_id: str
+    epoch: int
+    member_id: int
+
+
+class Unreadable(Exception):
+    """A file that does not hold what was written, and what to do about it."""
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """What the file holds; None where there is none. Raises Unreadable."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(
+            f"{path} cannot be read ({error}); restore it from a backup, or remove the whole "
+            "data directory so that this server joins as a new one"
+        ) from None
+
+
+def write(path: Path, value: msgspec.Struct) -> None:
+    """All of it or nothing, whenever the machine stops."""
+    partial = path.with_name(path.name + PARTIAL)
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_directory(path.parent)
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in it outlast a loss of power."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def set_aside(directory: Path, stamp: str) -> Path | None:
+    """Rename a directory of etcd to `NAME.old-STAMP` and keep the last two; None without one."""
+    if not directory.exists():
+        return None
+    aside = directory.with_name(f"{directory.name}.old-{stamp}")
+    directory.rename(aside)
+    sync_directory(directory.parent)
+    before = sorted(directory.parent.glob(f"{directory.name}.old-*"))
+    for old in before[:-ASIDE_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return aside
