@@ -28,15 +28,23 @@ class Pair(NamedTuple):
 class Authority:
     """Signs certificates and writes them into a folder."""
 
-    def __init__(self, folder: Path, name: str = "ca") -> None:
+    def __init__(
+        self, folder: Path, name: str = "ca", *, days: float = 1, above: Authority | None = None
+    ) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        above = above or self
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        builder = self._builder(self._name, self._key).add_extension(constraints, critical=True)
-        cert = builder.sign(self._key, hashes.SHA256())
+        builder = above._builder(self._name, self._key, days)
+        builder = builder.add_extension(constraints, critical=True)
+        cert = builder.sign(above._key, hashes.SHA256())
         self.file = str(folder / f"{name}.pem")
         _write(self.file, cert.public_bytes(serialization.Encoding.PEM))
+
+    def authority(self, name: str) -> Authority:
+        """One that this one vouches for."""
+        return Authority(self._folder, name, above=self)
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: float = 1

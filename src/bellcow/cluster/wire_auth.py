@@ -14,7 +14,7 @@ import msgspec
 from bellcow.errors import denied
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from bellcow.clock import Clock
 
@@ -76,10 +76,17 @@ class Nonces:
 
 
 class Secret:
-    """The key that the servers share. An empty one signs and asks nothing."""
+    """The key that the servers share. An empty one signs and asks nothing.
 
-    def __init__(self, key: bytes, server_id: str, clock: Clock) -> None:
+    What is signed with one of `others` is believed too, so that a key can be changed on one server
+    after the other.
+    """
+
+    def __init__(
+        self, key: bytes, server_id: str, clock: Clock, others: Sequence[bytes] = ()
+    ) -> None:
         self._key = key
+        self._keys = (key, *others)
         self._server_id = server_id
         self._clock = clock
         self._nonces = Nonces()
@@ -98,8 +105,13 @@ class Secret:
     def check(self, method: str, path: str, body: bytes, header: bytes | None) -> str:
         """The nonce of a request that is genuine. Raises Error(DENIED) with what is wrong."""
         claim = _read(header)
-        expected = _request_mac(self._key, method, path, body, claim.time_ms, claim.nonce, claim.to)
-        if not hmac.compare_digest(expected, claim.mac):
+        if not any(
+            hmac.compare_digest(
+                _request_mac(key, method, path, body, claim.time_ms, claim.nonce, claim.to),
+                claim.mac,
+            )
+            for key in self._keys
+        ):
             raise denied("signed with another key: `encrypt` must be the same on all servers")
         if claim.to not in {self._server_id, ANYONE}:
             raise denied("signed for another server")
@@ -116,9 +128,20 @@ class Secret:
 
     def check_answer(self, nonce: str, status: int, body: bytes, header: str | None) -> None:
         """Raises Error(DENIED) unless this answers the request with that nonce."""
-        expected = _answer_mac(self._key, nonce, status, body).hex()
-        if not hmac.compare_digest(expected.encode(), (header or "").encode()):
+        given = (header or "").encode()
+        if not any(
+            hmac.compare_digest(_answer_mac(key, nonce, status, body).hex().encode(), given)
+            for key in self._keys
+        ):
             raise denied("its answer is not signed with our key: `encrypt` must be the same")
+
+    def stream_keys(self, nonce: str, direction: str) -> tuple[bytes, ...]:
+        """Keys that seal the streams of one request; the first is ours. None without a secret.
+
+        Each direction of each request has its own, so that nothing of one fits into another.
+        """
+        keys = self._keys if self else ()
+        return tuple(_mac(key, "stream", nonce, direction) for key in keys)
 
 
 def check_names(names: Collection[str], region: str) -> None:

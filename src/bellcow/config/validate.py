@@ -1,19 +1,23 @@
 """Every check of the settings, in the order in which Nomad makes them, with its texts.
 
 Checks that only bellcow makes stand in between and name the setting. Nothing is changed here; the
-only things looked at outside the settings are the files they name and the machine's addresses.
+only things looked at outside the settings are the files they name, the machine's addresses and,
+for certificates, the date.
 """
 
 from __future__ import annotations
 
 import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bellcow.config import model
+from bellcow.clock import SystemClock
+from bellcow.config import keyring, model
 from bellcow.config.addresses import AddressError, Machine, resolve_addresses
-from bellcow.config.derive import encrypt_key, server_directory
+from bellcow.config.certificates import Pem, Wanted, find_flaws
+from bellcow.config.derive import encrypt_key, server_join
 from bellcow.config.problem import Phase, Problem, quoted
 from bellcow.model.scheduler import ALGORITHMS
 
@@ -153,13 +157,23 @@ def _check_encrypt(given: _Given) -> Iterator[Problem]:
     except ValueError as error:
         yield _wrong(f"Invalid encryption key: {error}", "server.encrypt", allowed=allowed)
         return
-    if len(key) not in {16, 24, 32}:
+    if len(key) not in keyring.SIZES:
         message = "failed to configure keyring: Invalid key: key size must be 16, 24 or 32 bytes"
         yield _problem(Phase.AGENT, message, "server.encrypt", allowed=allowed)
-    directory = server_directory(given.settings)
-    if directory is not None and (directory / "serf.keyring").exists():
-        message = "keyring exists but -encrypt given, using keyring"
-        yield _warning(message, "server.encrypt")
+
+
+def _check_keyring(given: _Given) -> Iterator[Problem]:
+    path = keyring.path_of(given.settings)
+    try:
+        if path is None or not path.exists():
+            return
+        if given.settings.server.encrypt:
+            yield _warning("keyring exists but -encrypt given, using keyring", "server.encrypt")
+        keyring.read_keys(given.settings)
+    except PermissionError:
+        return  # `config validate` by another user than the agent's
+    except (OSError, ValueError) as error:
+        yield _problem(Phase.AGENT, f"failed to configure keyring: {error}")
 
 
 def _check_tls_files(given: _Given) -> Iterator[Problem]:
@@ -202,6 +216,42 @@ def _missing_tls_files(tls: model.Tls) -> Iterator[Problem]:
                 what = f"which cannot be read: {reason}" if path else "which is not set"
                 message = f"tls.{switch} needs tls.{name}, {what}"
                 yield _problem(Phase.AGENT, message, f"tls.{switch}", f"tls.{name}")
+
+
+def _check_peer_certificate(given: _Given) -> Iterator[Problem]:
+    """Whether the other servers will take this one's certificate."""
+    settings, tls = given.settings, given.settings.tls
+    files = (tls.cert_file, tls.key_file, tls.ca_file)
+    if not (tls.rpc and settings.server.enabled) or any(map(_unreadable, files)):
+        return
+    cert, key, ca = (Pem(name, Path(name).read_bytes()) for name in files)
+    wanted = Wanted(
+        hosts=_told_hosts(given),
+        name=f"server.{settings.region}.nomad" if tls.verify_server_hostname else "",
+        region=settings.region,
+    )
+    now = datetime.fromtimestamp(SystemClock().wall_ns() / 1e9, UTC)
+    for flaw in find_flaws(cert, key, ca, wanted, now):
+        # A server that is alone works with a certificate that only others would refuse.
+        if flaw.grade == "broken" or (flaw.grade == "unfit" and _has_company(settings)):
+            yield _problem(Phase.AGENT, flaw.text)
+        else:
+            yield _warning(flaw.text)
+
+
+def _told_hosts(given: _Given) -> tuple[str, ...]:
+    """The hosts under which other servers call this one."""
+    try:
+        addresses = resolve_addresses(given.settings, given.dev, given.machine)
+    except AddressError:
+        return ()  # said by the check of the addresses
+    return tuple(dict.fromkeys((addresses.rpc_adv[0], addresses.serf_adv[0])))
+
+
+def _has_company(settings: Settings) -> bool:
+    join, server = server_join(settings), settings.server
+    several = server.bootstrap_expect > 1 or join.retry_join or join.start_join
+    return bool(several) or server.engine == "etcd"
 
 
 def _open_secret(name: str) -> Iterator[Problem]:
@@ -448,8 +498,10 @@ _CHECKS: tuple[Callable[[_Given], Iterator[Problem]], ...] = (
     _check_role,
     _check_names,
     _check_encrypt,
+    _check_keyring,
     _check_tls_words,
     _check_tls_files,
+    _check_peer_certificate,
     _check_paths,
     _check_scheduler,
     _check_data_dir,

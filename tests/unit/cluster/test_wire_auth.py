@@ -190,3 +190,17 @@ def test_certificate_is_of_a_server_of_any_region():
     for names in ((), ("client.eu.nomad",), ("localhost",)):
         with pytest.raises(Error, match="not one of a server"):
             check_is_server(names)
+
+
+def test_while_a_key_is_changed_both_are_believed_and_the_first_signs():
+    old, new = b"o" * 32, b"n" * 32
+    clock = FixedClock(seed=1)
+    changed, waiting = Secret(new, "a", clock, (old,)), Secret(old, "b", clock, (new,))
+    for one, other, name in ((changed, waiting, "b"), (waiting, changed, "a")):
+        header, nonce = one.sign("POST", PATH, b"body", name)
+        assert other.check("POST", PATH, b"body", header.encode()) == nonce
+        one.check_answer(nonce, 200, b"yes", other.sign_answer(nonce, 200, b"yes"))
+    done = Secret(new, "c", clock)
+    done.check("POST", PATH, b"", changed.sign("POST", PATH, b"", "c")[0].encode())
+    with pytest.raises(Error, match="another key"):
+        done.check("POST", PATH, b"", waiting.sign("POST", PATH, b"", "c")[0].encode())

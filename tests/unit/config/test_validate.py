@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from tests.sim.certificates import Authority
 
 from bellcow.config import model
 from bellcow.config.addresses import Machine
@@ -340,12 +343,22 @@ def test_an_old_and_a_new_spelling_of_join_do_not_go_together():
 
 def test_a_kept_keyring_wins_over_the_key_with_a_warning(tmp_path):
     changes = {"server.encrypt": "jSF4ErO9rzUPknSRCFUirjUfnu5WCus8kh3cLafNR90="}
-    assert warnings(changes | {"data_dir": str(tmp_path)}) == []
+    changes["data_dir"] = str(tmp_path)
+    assert check(changes) == []
     (tmp_path / "server").mkdir()
-    (tmp_path / "server" / "serf.keyring").write_text("[]")
-    assert warnings(changes | {"data_dir": str(tmp_path)}) == [
-        "WARNING: keyring exists but -encrypt given, using keyring"
-    ]
+    (tmp_path / "server" / "serf.keyring").write_text('["c29tZSBzaXh0ZWVuIGJ5dA=="]')
+    assert warnings(changes) == ["WARNING: keyring exists but -encrypt given, using keyring"]
+    assert errors(changes) == []
+    del changes["server.encrypt"]
+    assert check(changes) == []
+
+
+def test_a_keyring_without_keys_stops_the_start(tmp_path):
+    path = tmp_path / "server" / "serf.keyring"
+    path.parent.mkdir()
+    path.write_text("[]")
+    message = f"failed to configure keyring: no keys present in keyring file: {path}"
+    assert errors({"data_dir": str(tmp_path)}) == [(Phase.AGENT, message)]
 
 
 def tls(tmp_path, *names, **more):
@@ -361,7 +374,7 @@ def tls(tmp_path, *names, **more):
 @pytest.mark.parametrize(
     ("names", "switches"),
     [
-        (("cert", "key", "ca"), {"http": True, "rpc": True, "verify_https_client": True}),
+        (("cert", "key", "ca"), {"http": True, "verify_https_client": True}),
         (("cert", "key", "ca"), {}),
     ],
 )
@@ -421,3 +434,57 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path, mode, refused):
         message = f"tls.key_file is open to everybody: {path} has mode {mode:04o}"
         assert found == [(Phase.AGENT, message)]
     assert errors(changes, dev=True) == []
+
+
+def with_certificate(folder, *, name="", **signed):
+    """Settings of a server with `tls.rpc` and a certificate signed as asked for."""
+    authority = Authority(folder)
+    pair = authority.sign(dns=name, **signed)
+    Path(pair.key).chmod(0o600)
+    files = {"ca_file": authority.file, "cert_file": pair.cert, "key_file": pair.key}
+    return {"tls.rpc": True, **{f"tls.{key}": value for key, value in files.items()}}
+
+
+NAME = "server.global.nomad"
+MEND = "; make another: bellcow tls cert create -server -additional-ipaddress=10.0.0.5"
+
+
+def test_a_certificate_that_the_others_take_is_taken(tmp_path):
+    changes = with_certificate(tmp_path, name=NAME, ip="10.0.0.5", days=99)
+    assert check(changes | {"tls.verify_server_hostname": True}) == []
+
+
+def test_a_certificate_that_others_refuse_stops_the_start_of_several(tmp_path):
+    changes = with_certificate(tmp_path, days=99) | {"tls.verify_server_hostname": True}
+    cert = changes["tls.cert_file"]
+    flaws = [
+        f"{cert} does not name 10.0.0.5, which others are told{MEND}",
+        f"{cert} does not name {NAME}, which verify_server_hostname asks for{MEND}",
+    ]
+    assert errors(changes) == [(Phase.AGENT, flaw) for flaw in flaws]
+    for several in ({"server.engine": "etcd"}, {"server.retry_join": ("10.0.0.6",)}):
+        assert len(errors(changes | {"server.bootstrap_expect": 0} | several)) == 2
+
+
+def test_a_server_that_is_alone_is_only_warned(tmp_path):
+    changes = with_certificate(tmp_path, days=99) | {"server.bootstrap_expect": 0}
+    assert errors(changes) == []
+    assert warnings(changes) == [
+        f"WARNING: {changes['tls.cert_file']} does not name 10.0.0.5, which others are told{MEND}"
+    ]
+
+
+def test_a_certificate_of_another_authority_stops_every_start(tmp_path):
+    changes = with_certificate(tmp_path, ip="10.0.0.5", days=99)
+    other = Authority(tmp_path, "other").file
+    found = errors(changes | {"tls.ca_file": other, "server.bootstrap_expect": 0})
+    (message,) = [message for _, message in found]
+    assert f"is signed by none of the authorities in {other}; make another: " in message
+
+
+def test_a_certificate_at_its_end_is_warned_of(tmp_path):
+    changes = with_certificate(tmp_path, ip="10.0.0.5", days=12.5)
+    assert errors(changes) == []
+    (warning,) = warnings(changes)
+    assert "server.pem expires in 12 days, on 20" in warning
+    assert check(changes | {"tls.rpc": False}) == []

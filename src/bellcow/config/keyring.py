@@ -1,0 +1,63 @@
+"""The keys that servers sign with: the `encrypt` setting, and the file that wins over it.
+
+It reads the file and never writes it; what the keys are for is not known here.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.config.derive import encrypt_key, server_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bellcow.config.model import Settings
+
+NAME = (
+    "serf.keyring"  # Nomad: its name, so that a data directory can be told what it was told there
+)
+SIZES = frozenset({16, 24, 32})
+
+
+def path_of(settings: Settings) -> Path | None:
+    """Where the keys are kept; None for a server that keeps nothing."""
+    directory = server_directory(settings)
+    return directory / NAME if directory else None
+
+
+def read_keys(settings: Settings) -> tuple[bytes, ...]:
+    """All keys, the one to sign with first. ValueError for a file that holds none."""
+    path = path_of(settings)
+    kept = _read(path) if path else ()
+    if kept:
+        return kept
+    return (encrypt_key(settings),) if settings.server.encrypt else ()
+
+
+def _read(path: Path) -> tuple[bytes, ...]:
+    """The keys of the file, () when there is none: a JSON list of keys in base64."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    try:
+        keys = [
+            base64.b64decode(key, validate=True)
+            for key in msgspec.json.decode(data, type=list[str])
+        ]
+    except (msgspec.DecodeError, ValueError):
+        raise ValueError(f"{path} is not a JSON list of keys in base64") from None
+    if not keys:
+        raise ValueError(f"no keys present in keyring file: {path}")
+    if any(len(key) not in SIZES for key in keys):
+        raise ValueError(f"key size must be 16, 24 or 32 bytes: {path}")
+    return tuple(keys)
+
+
+def to_text(key: bytes) -> bytes:
+    """What a file with this one key holds."""
+    return msgspec.json.encode([base64.b64encode(key).decode()])
