@@ -49,7 +49,12 @@ _LATE_DURATIONS = {
 _DURATION_HELP = "a duration is a number with a unit, such as 200ms, 30s, 5m or 1h30m"
 _FEW = 12  # as many keys as can be read in a message
 _MOST = 20  # unexpected keys of one block that are told one by one
-_SECRETS = {"server.encrypt", "acl.replication_token", "server.license_env"}
+_SECRETS = {
+    "server.encrypt",
+    "acl.replication_token",
+    "server.license_env",
+    "license.issuers",  # public, unless somebody puts the private key there
+}
 
 
 class Written(NamedTuple):

@@ -371,7 +371,7 @@ class License(Block, frozen=True, kw_only=True):
     """Who may issue licenses for this cluster."""
 
     issuers: Annotated[
-        Strings, acts("Public keys, or files with them, whose licenses count; none by default.")
+        Strings, acts("Public keys whose licenses count, as `ed25519:KEY`; none by default.")
     ] = ()
 
 

@@ -19,6 +19,8 @@ from bellcow.config.addresses import AddressError, Machine, resolve_addresses
 from bellcow.config.certificates import Pem, Wanted, find_flaws
 from bellcow.config.derive import encrypt_key, server_join
 from bellcow.config.problem import Phase, Problem, quoted
+from bellcow.errors import Error
+from bellcow.model.license import issuer_key
 from bellcow.model.scheduler import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -422,6 +424,14 @@ def _check_log_level(given: _Given) -> Iterator[Problem]:
         yield _wrong(message, "log_level")
 
 
+def _check_license(given: _Given) -> Iterator[Problem]:
+    for issuer in given.settings.license.issuers:
+        try:
+            issuer_key(issuer)
+        except Error as error:
+            yield _wrong(f"license.issuers: {error.message}", "license.issuers")
+
+
 def _check_telemetry(given: _Given) -> Iterator[Problem]:
     for rule in given.settings.telemetry.prefix_filter:
         if rule[:1] not in {"+", "-"}:
@@ -512,6 +522,7 @@ _CHECKS: tuple[Callable[[_Given], Iterator[Problem]], ...] = (
     _check_raft_protocol,
     _check_ignored,
     _check_log_level,
+    _check_license,
     _check_telemetry,
     _check_server_setup,
     _check_http_limits,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bellcow.errors import Error, invalid
-from bellcow.model.license import FEATURES, License
+from bellcow.model.license import FEATURES, ISSUER_PREFIX, License, issuer_key
 from bellcow.wire import NS_PER_S, rfc3339, to_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ LICENSED = frozenset(
 FREE = frozenset(FEATURES) - LICENSED
 
 _ALGORITHM = "EdDSA"
-_ISSUER_PREFIX = "ed25519:"
 # A header is three words. The limit keeps the depth of its JSON harmless before it is read.
 _MAX_HEADER = 512
 _DAY_NS = 24 * 3600 * NS_PER_S
@@ -94,7 +93,7 @@ def new_key() -> tuple[str, str]:
         serialization.NoEncryption(),
     )
     public = urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=")
-    return pem.decode(), _ISSUER_PREFIX + public.decode()
+    return pem.decode(), ISSUER_PREFIX + public.decode()
 
 
 def issue(claims: Mapping[str, Any], private_pem: str) -> str:
@@ -144,11 +143,6 @@ def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
             f"the license is for installation {license_.installation_id}, this is {cluster_id}"
         )
     return license_
-
-
-def check_issuer(text: str) -> None:
-    """Refuse a text that is no public key, as the agent's file may hold."""
-    _public_key(text)
 
 
 def _check_header(blob: str) -> None:
@@ -202,17 +196,10 @@ def _one_algorithm() -> JWSRegistry:
     return OneAlgorithm()
 
 
-def _public_key(text: str) -> OKPKey:
+def _public_key(issuer: str) -> OKPKey:
     from joserfc.jwk import OKPKey
 
-    raw = text.strip().removeprefix(_ISSUER_PREFIX)
-    try:
-        return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": raw.rstrip("=")})
-    except ValueError:
-        raise invalid(
-            f"{text[:80]!a} is not a license issuer: it looks like {_ISSUER_PREFIX}KEY, "
-            "as `bellcow license keygen` prints it"
-        ) from None
+    return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": issuer_key(issuer)})
 
 
 def _private_key(pem: str) -> OKPKey:

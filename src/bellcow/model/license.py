@@ -1,12 +1,18 @@
-"""The license document as the API shows it and as the store keeps it."""
+"""The license document as the API shows it and as the store keeps it, and who may issue one."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+from bellcow.errors import invalid
 from bellcow.wire import Wire
+
+ISSUER_PREFIX = "ed25519:"
+# 32 bytes in base64, for URLs: the last character carries four bits.
+_ISSUER = re.compile(rf"(?:{ISSUER_PREFIX})?([A-Za-z0-9_-]{{42}}[AEIMQUYcgkosw048])=?")
 
 FEATURES = (
     "Automated Upgrades",
@@ -62,3 +68,15 @@ class TemporaryLicense(Wire, frozen=True, kw_only=True):
 
 class IndexReply(Wire, frozen=True, kw_only=True):
     index: int
+
+
+def issuer_key(issuer: str) -> str:
+    """The public key in an issuer of the agent's file, in base64; Error(INVALID) if it is none."""
+    found = _ISSUER.fullmatch(issuer.strip())
+    if found is None:
+        # In part: it may be the private key, by mistake.
+        raise invalid(
+            f"{issuer[:20]!a} is not a license issuer: it looks like {ISSUER_PREFIX}KEY, "
+            "as `bellcow license keygen` prints it"
+        )
+    return found[1]

@@ -26,6 +26,18 @@ def test_everything_wrong_is_told_with_its_place(cli: Callable[..., Any], tmp_pa
     assert result.err.endswith("\nConfiguration is invalid\n")
 
 
+def test_an_issuer_that_is_no_key_is_named_with_its_line(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.hcl"
+    lines = (f'data_dir = "{tmp_path}"', "server { enabled = true }")
+    path.write_text("\n".join([*lines, 'license { issuers = ["ed25519:secret-by-mistake"] }']))
+    result = cli("config", "validate", str(path))
+    assert result.status == 1
+    assert "license.issuers: 'ed25519:secret-by-mi' is not a license issuer" in result.err
+    assert f"{path}:3: license.issuers = (not shown)" in result.err
+
+
 def test_a_path_is_needed(cli: Callable[..., Any]) -> None:
     assert cli("config", "validate").err.startswith(
         "Must specify at least one config file or directory\n"

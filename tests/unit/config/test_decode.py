@@ -129,12 +129,12 @@ def test_each_value_knows_its_line():
         (
             'license { issuers = "a" }',
             "At 1:21: license.issuers: wants a list of strings, got a single value",
-            'f.hcl:1:21: license.issuers = "a": must be a list of strings',
+            'f.hcl:1:21: license.issuers = (not shown): must be a list of strings',
         ),
         (
             "license { issuers = [true] }",
             "At 1:22: license.issuers: wants a string, got a boolean",
-            "f.hcl:1:21: license.issuers = [...]: must be a string",
+            "f.hcl:1:21: license.issuers = (not shown): must be a string",
         ),
         (
             'server { max_heartbeats_per_second = "fast" }',

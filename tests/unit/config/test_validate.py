@@ -15,6 +15,7 @@ from bellcow.config.validate import LOG_LEVELS, TLS_CIPHERS, TLS_VERSIONS, valid
 from bellcow.wire import Duration
 
 MACHINE = Machine({"eth0": ("10.0.0.5",)}, lambda host: (host,))
+ISSUER = "ed25519:UL8oSBztkwE1kw0pRbNDoYAUvSTQjLsYYj8T5jLSu5A"
 GOOD = {"data_dir": "/d", "server.enabled": True, "server.bootstrap_expect": 3}
 
 
@@ -71,6 +72,13 @@ _CHECK = [
     (
         {"log_level": "WARNING"},
         "Invalid log level: WARNING. Valid log levels are: [TRACE DEBUG INFO WARN ERROR]",
+    ),
+    (
+        {"license.issuers": (ISSUER, "ed25519:short")},
+        (
+            "license.issuers: 'ed25519:short' is not a license issuer: "
+            "it looks like ed25519:KEY, as `bellcow license keygen` prints it"
+        ),
     ),
     ({"server.upgrade_version": "abc"}, 'server.upgrade_version is not a version: "abc"'),
     ({"server.upgrade_version": "1.2"}, 'server.upgrade_version is not a version: "1.2"'),
@@ -244,6 +252,7 @@ def test_a_setting_is_refused_at_the_step_at_which_nomad_does(changes, phase, me
             "addresses.serf": "10.0.0.6",
         },
         {"server.enabled_schedulers": ()},
+        {"license.issuers": (ISSUER,)},
         *({"tls.tls_min_version": version} for version in TLS_VERSIONS),
         *({"log_level": level} for level in LOG_LEVELS),
     ],

