@@ -73,6 +73,15 @@ EVENTS: dict[str, Event] = {
     "peers_unprotected": Event(
         Level.WARN, "nomad.member", "whoever reaches the servers' port may pass for a server"
     ),
+    # The consensus configuration
+    "server_admitted": Event(Level.INFO, "nomad", "server admitted, without a vote for now"),
+    "change_begun": Event(Level.INFO, "nomad", "change of the servers begins"),
+    "servers_changed": Event(Level.INFO, "nomad", "change of the servers is made"),
+    "change_given_up": Event(Level.WARN, "nomad", "change of the servers given up"),
+    "servers_reconciled": Event(Level.WARN, "nomad", "servers shown as the consensus has them"),
+    "membership_waits": Event(Level.WARN, "nomad", "change of the servers has to wait"),
+    "promotion_impossible": Event(Level.WARN, "nomad.autopilot", "server cannot be given a vote"),
+    "dead_server_kept": Event(Level.WARN, "nomad.autopilot", "dead server not removed"),
     # The etcd beside us
     "etcd_started": Event(Level.INFO, "nomad.etcd", "etcd started"),
     "etcd_version": Event(Level.WARN, "nomad.etcd", "version of etcd"),

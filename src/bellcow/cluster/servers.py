@@ -51,26 +51,38 @@ def find_server(configuration: RaftConfiguration, *, by: str, value: str) -> Raf
     raise refused(f"{by} {go_quote(value, _SHOWN)} was not found in the Raft configuration")
 
 
+def keeps_quorum(voters: Collection[str], answering: Collection[str]) -> bool:
+    """Whether enough of these voters answer to decide anything."""
+    return sum(each in answering for each in voters) >= len(voters) // 2 + 1
+
+
 def check_removal(
-    configuration: RaftConfiguration, server: RaftServer, alive: Collection[str], *, force: bool
+    configuration: RaftConfiguration,
+    server: RaftServer,
+    alive: Collection[str],
+    *,
+    answering: Collection[str] | None = None,
+    force: bool = False,
 ) -> None:
     """Raise unless `server` may be taken out.
 
-    The last voter never may. A live voter may not where the live voters left would be fewer than
-    the quorum of the voters left, unless `force`.
+    The last voter never may. A live voter may not where too few of the voters left would answer,
+    unless `force`. Who answers is the stricter measure: a dead server counts as alive for seconds.
     """
     left = [other for other in configuration.servers if other.id != server.id]
-    voters = [other for other in left if other.voter]
+    voters = [other.id for other in left if other.voter]
     if not voters:
         standing = " ".join(f"{{Nonvoter {other.id} {other.address}}}" for other in left)
         raise refused(f"Need at least one voter in configuration: {{[{standing}]}}")
-    quorum = len(voters) // 2 + 1
-    living = sum(other.id in alive for other in voters)
-    if server.voter and server.id in alive and living < quorum and not force:
+    if not server.voter or server.id not in alive or force:
+        return
+    living = alive if answering is None else answering
+    if not keeps_quorum(voters, living):
         raise Error(
             Code.CONFLICT,
-            f"removing {server.name} would cost the quorum: of {len(voters)} voters left {living} "
-            f"are alive and {quorum} are needed; add ?force=true to do it all the same",
+            f"removing {server.name} would cost the quorum: of {len(voters)} voters left "
+            f"{sum(each in living for each in voters)} are alive and {len(voters) // 2 + 1} are "
+            "needed; add ?force=true to do it all the same",
         )
 
 

@@ -1,0 +1,494 @@
+"""Membership on the leader: who is in, who votes, who goes.
+
+One loop makes the changes, one step at a time: gather, ask `changes.py`, act. Requests only write
+down what is wanted and wait for the loop. Nothing here is decided by what another server says of
+itself but its being alive; how messages travel is behind `Line`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bellcow.cluster.changes import (
+    PROMOTE,
+    AddMember,
+    HandOver,
+    OrderStart,
+    PromoteMember,
+    RemoveMember,
+    Scene,
+    UpdateMember,
+    Write,
+    admission,
+    next_step,
+    pause_s,
+    with_demotion,
+    with_promotion,
+    with_removal,
+)
+from bellcow.cluster.hello import Reminders
+from bellcow.cluster.servers import check_removal, find_server
+from bellcow.errors import Code, Error, no_leader
+from bellcow.model.between import (
+    MEMBER_PATH,
+    STANDING_PATH,
+    MemberOrder,
+    Standing,
+    StandingRequest,
+    decode,
+    encode,
+)
+from bellcow.model.raft import RaftConfiguration
+from bellcow.state.commands import put_setting
+from bellcow.state.tables import CLUSTER, RAFT
+from bellcow.store.protocol import Busy, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.calls import Target
+    from bellcow.cluster.changes import Step
+    from bellcow.cluster.engine import Peers
+    from bellcow.cluster.hello import Line
+    from bellcow.cluster.sight import Sight
+    from bellcow.events import Report
+    from bellcow.model.between import JoinRequest
+    from bellcow.model.raft import MembershipChange
+    from bellcow.state.committer import Committer
+    from bellcow.state.tables import Tables
+    from bellcow.state.waiting import Waiting
+
+CALM_S = 5.0  # between two looks while nothing is under way
+RETRY_S = 1.0  # before they are tried again when they failed
+STEP_S = 0.2  # before a step that could not be made yet is tried again
+ANSWER_S = 4.5  # a request is answered within this time, done or not
+ADMIT_S = 15.0  # an old entry may have to go first
+BREATH_S = 0.02  # between a step that was made and the next
+ORDER_S = 5.0
+CALL_S = 1.0
+
+
+class Lead(Protocol):
+    """What membership needs of leadership."""
+
+    @property
+    def is_leader(self) -> bool: ...
+
+    @property
+    def leader_id(self) -> str: ...
+
+    async def hand_over(self, member_id: int) -> None:
+        """Drop the claim, then let that member lead. Raises StoreError."""
+
+
+class Greeter(Protocol):
+    """What membership needs of the exchange."""
+
+    async def join(self, address: tuple[str, int]) -> None: ...
+
+    def force_leave(self, member_name: str, *, prune: bool = False) -> None: ...
+
+
+class Membership:
+    """`run` is one of the leader's loops; the rest are requests, refused on other servers."""
+
+    def __init__(
+        self,
+        *,
+        me: str,
+        tables: Tables,
+        waiting: Waiting,
+        committer: Committer,
+        peers: Peers,
+        lead: Lead,
+        look: Callable[[], Sight],
+        greeter: Greeter,
+        line: Line,
+        clock: Clock,
+        report: Report,
+        grows: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`grows` tells whether the engine can have more than one voter."""
+        self._me = me
+        self._tables = tables
+        self._waiting = waiting
+        self._committer = committer
+        self._peers = peers
+        self._lead = lead
+        self._look = look
+        self._greeter = greeter
+        self._line = line
+        self._clock = clock
+        self._report = report
+        self._grows = grows
+        self._reminders = Reminders(clock, report)
+        self._nudged = asyncio.Event()
+        self._began: tuple[tuple[str, str], float] | None = None  # the change tried, since when
+        self._failures: dict[str, tuple[int, float]] = {}  # by server: how often, tried again when
+        self.before_join: Callable[[], Awaitable[object]] = _nothing
+
+    # The leader's loop
+
+    async def run(self) -> None:
+        """First the change that an earlier leader has left, then whatever comes."""
+        self._began = None
+        self._failures.clear()
+        while True:
+            self._nudged.clear()
+            wait_s = await self._turn()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._nudged.wait()
+
+    def nudge(self) -> None:
+        """Something was written or seen that the loop should not be late for."""
+        self._nudged.set()
+
+    async def _turn(self) -> float:
+        """One step; returns in how many seconds the next is due."""
+        try:
+            scene = await self._gather()
+            step = next_step(scene, self._age_s(scene.configuration.change))
+            if step is None:
+                return CALM_S
+            return await self._act(scene, step)
+        except Busy:
+            return STEP_S
+        except (StoreError, Error) as error:
+            # Out of reach, or nobody knows: the next turn lists the members before it goes on.
+            self._reminders.say("membership_waits", reason=str(error))
+            return STEP_S if self._stored().change else RETRY_S
+
+    async def _gather(self) -> Scene:
+        peers = await self._peers.members()
+        return Scene(
+            me=self._me, configuration=self._stored(), peers=tuple(peers), sight=self._look()
+        )
+
+    def _age_s(self, change: MembershipChange | None) -> float:
+        """How long this leader has been at the change under way."""
+        if change is None:
+            self._began = None
+            return 0.0
+        now, key = self._clock.monotonic(), (change.kind, change.server_id)
+        if self._began is None or self._began[0] != key:
+            self._began = key, now
+        return now - self._began[1]
+
+    async def _act(self, scene: Scene, step: Step) -> float:
+        match step:
+            case Write():
+                await self._conclude(scene.configuration, step)
+                return 0.0
+            case AddMember():
+                await self._peers.add(step.address)
+            case OrderStart():
+                await self._order(scene, step)
+                return STEP_S  # until it shows as started
+            case PromoteMember():
+                await self._peers.promote(step.member_id)
+            case UpdateMember():
+                await self._peers.update(step.member_id, step.address)
+            case RemoveMember():
+                await self._peers.remove(step.member_id)
+            case HandOver():
+                await self._lead.hand_over(step.member_id)
+        return BREATH_S
+
+    async def _order(self, scene: Scene, step: OrderStart) -> None:
+        target = scene.sight.targets.get(step.server_id)
+        if target is None:
+            raise Error(Code.UNAVAILABLE, f"nobody knows where {step.server_id} is")
+        names = {server.address: server.id for server in scene.configuration.servers}
+        cluster_id, epoch = self._cluster()
+        order = MemberOrder(
+            cluster_id=cluster_id,
+            epoch=epoch,
+            server_id=step.server_id,
+            member_id=step.member_id,
+            members=tuple(
+                (each.server_id or names.get(each.address, step.server_id), each.address)
+                for each in scene.peers
+            ),
+            token=f"{cluster_id}.{epoch}",
+        )
+        await self._post(target, MEMBER_PATH, encode(order), ORDER_S)
+
+    async def _conclude(self, before: RaftConfiguration, step: Write) -> None:
+        """Write, and tell of what began or ended by it."""
+        if not await self._write(before, step.configuration):
+            return
+        change = before.change
+        if change is None:
+            if before.servers != step.configuration.servers:
+                self._report("servers_reconciled", servers=_words(step.configuration))
+            return
+        if step.given_up:
+            self._note_failure(change)
+            self._report(
+                "change_given_up", kind=change.kind, server=change.server_id, reason=step.given_up
+            )
+        elif step.configuration.change is None:
+            self._failures.pop(change.server_id, None)
+            self._report("servers_changed", kind=change.kind, server=change.server_id)
+
+    def _note_failure(self, change: MembershipChange) -> None:
+        if change.kind == PROMOTE:
+            count = self._failures.get(change.server_id, (0, 0.0))[0] + 1
+            self._failures[change.server_id] = count, self._clock.monotonic() + pause_s(count)
+
+    # What others ask of the leader
+
+    async def admit(self, request: JoinRequest) -> Standing:
+        """Let a server in as one without a vote; its old entry, or that of the dead, goes first."""
+        self._must_lead()
+        await self.before_join()
+        if any(server.id == request.server_id for server in self._stored().servers):
+            await self._greet(request.server_id)
+        async with _deadline(ADMIT_S, f"{request.name} is not admitted yet; ask again"):
+            while True:
+                scene = await self._gather_now()
+                before = scene.configuration
+                after = admission(scene, request, self._cluster()[0])
+                if after is None:
+                    return self._standing(request.server_id, is_member=False)
+                if after.change is not None and before.change is not None:
+                    await self._until(lambda: self._stored().change is None, STEP_S)
+                elif await self._write(before, after):
+                    self._report("server_admitted", name=request.name, server=request.server_id)
+
+    async def standing(self, request: StandingRequest) -> Standing:
+        """How a server stands, and whether the member id it holds is still one."""
+        self._must_lead()
+        scene = await self._gather_now()
+        ids = {peer.member_id for peer in scene.peers}
+        return self._standing(request.server_id, is_member=request.member_id in ids)
+
+    async def remove(self, server_id: str, *, force: bool = False) -> None:
+        """Take a server out; returns when it is. The leader itself hands over on the way."""
+        self._must_lead()
+        change = await self._begin(
+            lambda stored: with_removal(stored, server_id, self._look(), force=force)
+        )
+        if change is not None and not await self._made(change):
+            raise Error(Code.CONFLICT, f"{server_id} was not removed; the leader's log says why")
+
+    async def leave(self, server_id: str) -> Standing:
+        """A server goes by its own will, unless that would cost the quorum."""
+        await self.remove(server_id)
+        return self._standing(server_id, is_member=False)
+
+    async def promote(self, server_id: str) -> None:
+        """Write down that a server shall vote; the loop sees to it."""
+        self._must_lead()
+        if not self._grows():
+            raise Error(
+                Code.UNSUPPORTED,
+                "the embedded store has one voter; start this server once with "
+                'server { engine = "etcd" } so that others can vote',
+            )
+        count, due = self._failures.get(server_id, (0, 0.0))
+        if self._clock.monotonic() < due:
+            raise Error(Code.UNAVAILABLE, f"promoting {server_id} failed {count} times; later")
+        await self._begin(lambda stored: with_promotion(stored, server_id))
+
+    async def demote(self, server_id: str) -> None:
+        """Write down that a server shall not vote any more; the loop sees to it."""
+        self._must_lead()
+        await self._begin(lambda stored: with_demotion(stored, server_id, self._look()))
+
+    async def transfer(self, server_id: str) -> None:
+        """Let another voter lead; returns when it does."""
+        self._must_lead()
+        stored, sight = self._stored(), self._look()
+        server = find_server(stored, by="id", value=server_id)
+        if server_id not in sight.answering:
+            raise Error(Code.UNAVAILABLE, f"{server.name} does not answer and cannot lead")
+        if stored.change is not None and stored.change.server_id == server_id:
+            raise Error(Code.UNAVAILABLE, f"{server.name} is about to change its part; wait")
+        try:
+            peers = await self._peers.members()
+            member = next((p for p in peers if p.server_id == server_id and p.voter), None)
+            if member is None:
+                raise Error(Code.UNAVAILABLE, f"{server.name} has no vote and cannot lead")
+            await self._lead.hand_over(member.member_id)
+        except StoreError as error:
+            raise Error(Code.UNAVAILABLE, f"leadership was not handed over: {error}") from None
+
+    async def force_leave(self, name: str, *, prune: bool = False, force: bool = False) -> None:
+        """A failed server counts as left and goes out of the configuration.
+
+        Nomad: a name nobody has is no error, and a live server is not put out this way. `force`
+        takes a live one out of the configuration, whatever that costs.
+        """
+        self._must_lead()
+        stored, sight = self._stored(), self._look()
+        going = [server for server in stored.servers if server.name == name]
+        for server in going:
+            if not any(other.voter for other in stored.servers if other.id != server.id):
+                raise Error(
+                    Code.CONFLICT,
+                    f"{server.name} is the last voter and cannot leave; stop it instead",
+                )
+            check_removal(stored, server, sight.alive, answering=sight.answering, force=force)
+        self._greeter.force_leave(name, prune=prune)
+        for server in going:
+            if force or server.id not in sight.alive:
+                await self.remove(server.id, force=force)
+
+    # Parts of them
+
+    def _must_lead(self) -> None:
+        if not self._lead.is_leader:
+            raise no_leader()
+
+    def _stored(self) -> RaftConfiguration:
+        return self._tables.one(RAFT) or RaftConfiguration()
+
+    def _cluster(self) -> tuple[str, int]:
+        identity = self._tables.one(CLUSTER)
+        if identity is None:
+            raise no_leader()
+        return identity.cluster_id, self._tables.head.epoch
+
+    async def _gather_now(self) -> Scene:
+        try:
+            return await self._gather()
+        except StoreError as error:
+            raise Error(Code.UNAVAILABLE, f"the servers are not known now: {error}") from None
+
+    async def _greet(self, server_id: str) -> None:
+        """Ask it once more where it stands: what it said last may be from before its restart."""
+        target = self._look().targets.get(server_id)
+        if target is not None:
+            with contextlib.suppress(Error):
+                await self._greeter.join(target.address)
+
+    async def _begin(
+        self, decide: Callable[[RaftConfiguration], RaftConfiguration]
+    ) -> MembershipChange | None:
+        """Write what `decide` makes of the configuration, once no other change is under way.
+
+        Returns the change that the loop has to make now, if there is one.
+        """
+        async with _deadline(ANSWER_S, "another change of the servers is under way; try again"):
+            while True:
+                await self._until(lambda: self._stored().change is None)
+                before = self._stored()
+                after = decide(before)
+                if await self._write(before, after):
+                    return after.change
+
+    async def _write(self, before: RaftConfiguration, after: RaftConfiguration) -> bool:
+        """Commit, if nobody has changed the configuration meanwhile."""
+        written: Any = await self._committer.commit(put_setting(RAFT, after, before.modify_index))
+        if written.updated and after.change is not None and before.change is None:
+            kind, server = after.change.kind, after.change.server_id
+            self._report("change_begun", kind=kind, server=server)
+        self.nudge()
+        return bool(written.updated)
+
+    async def _made(self, change: MembershipChange) -> bool:
+        """Wait until a removal is not under way any more, whoever makes it; whether it is made."""
+        doubt = (
+            f"outcome unknown: the change ({change.kind} {change.server_id}) is under way; "
+            "look at the raft configuration"
+        )
+        async with _deadline(ANSWER_S, doubt, Code.UNKNOWN_OUTCOME):
+            while not await self._until(lambda: not _is_about(self._stored(), change), STEP_S):
+                if not self._lead.is_leader and await self._is_out_elsewhere(change):
+                    return True
+        return all(server.id != change.server_id for server in self._stored().servers)
+
+    async def _is_out_elsewhere(self, change: MembershipChange) -> bool:
+        """Ask whoever leads now: a server that is out does not hear of it by its memory."""
+        target = self._look().targets.get(self._lead.leader_id)
+        if target is None:
+            return False
+        request = StandingRequest(server_id=change.server_id, member_id=0)
+        try:
+            answer = await self._post(target, STANDING_PATH, encode(request), CALL_S)
+            return not decode(answer, Standing).configured
+        except Error:
+            return False
+
+    def _standing(self, server_id: str, *, is_member: bool) -> Standing:
+        cluster_id, epoch = self._cluster()
+        server = next((each for each in self._stored().servers if each.id == server_id), None)
+        return Standing(
+            cluster_id=cluster_id,
+            epoch=epoch,
+            configured=server is not None,
+            voter=server is not None and server.voter,
+            is_member=is_member,
+            servers=tuple(
+                (each, _host_and_port(target)) for each, target in self._look().targets.items()
+            ),
+        )
+
+    async def _post(self, target: Target, path: str, body: bytes, limit_s: float) -> bytes:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._line.post(target, path, body)
+        except TimeoutError:
+            raise Error(Code.UNAVAILABLE, f"no answer within {limit_s:g} s") from None
+
+    async def _until(self, holds: Callable[[], bool], limit_s: float | None = None) -> bool:
+        """Wait until something holds that only a change of the configuration makes so."""
+        while not holds():
+            alarm = _Alarm()
+            self._waiting.add((RAFT.name,), alarm)
+            try:
+                async with asyncio.timeout(limit_s):
+                    await alarm.rung.wait()
+            except TimeoutError:
+                return holds()
+            finally:
+                self._waiting.discard((RAFT.name,), alarm)
+        return True
+
+
+class _Alarm:
+    """Rings when the configuration changes."""
+
+    def __init__(self) -> None:
+        self.rung = asyncio.Event()
+
+    def wake(self) -> None:
+        self.rung.set()
+
+
+@contextlib.asynccontextmanager
+async def _deadline(
+    limit_s: float, text: str, code: Code = Code.UNAVAILABLE
+) -> AsyncIterator[None]:
+    """Raise Error with this text when what is inside takes longer."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError:
+        raise Error(code, text) from None
+
+
+def _is_about(stored: RaftConfiguration, change: MembershipChange) -> bool:
+    now = stored.change
+    return now is not None and (now.kind, now.server_id) == (change.kind, change.server_id)
+
+
+def _words(configuration: RaftConfiguration) -> str:
+    return " ".join(
+        f"{server.id}={'voter' if server.voter else 'non-voter'}"
+        for server in configuration.servers
+    )
+
+
+def _host_and_port(target: Target) -> str:
+    host, port = target.address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _nothing() -> None:
+    """Before a join, where nobody prunes the dead."""

@@ -1,0 +1,53 @@
+"""What the leader sees of the servers of its region at one moment, as changes of membership need
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.cluster.calls import Target, target_of
+
+if TYPE_CHECKING:
+    from bellcow.cluster.roster import Roster
+    from bellcow.model.hello import Record
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """All by server id; this server is among them.
+
+    Who has died counts as `alive` for seconds and stops `answering` at once.
+    """
+
+    alive: frozenset[str]
+    answering: frozenset[str]
+    names: Mapping[str, str] = {}
+    addresses: Mapping[str, str] = {}  # of the peer port, of those alive
+    roles: Mapping[str, str] = {}  # part in consensus, of those answering
+    targets: Mapping[str, Target] = {}  # where they are reached, this server not among them
+
+
+def see(roster: Roster) -> Sight:
+    """The sight of a roster."""
+    me, alive, contacts = roster.itself, roster.alive(), roster.contacts()
+    records: dict[str, Record] = {
+        known.record.server_id: known.record
+        for known in roster.table.known.values()
+        if known.record.itself.region == me.region
+    }
+    addresses = {each: records[each].itself.rpc_address for each in alive if each in records}
+    return Sight(
+        alive=alive,
+        answering=frozenset(alive & contacts.keys()) | {me.server_id},
+        names=roster.names(),
+        addresses={**addresses, me.server_id: me.rpc_address},
+        roles={
+            server_id: contact.raft.role
+            for server_id, (_, contact) in contacts.items()
+            if contact.raft is not None
+        },
+        targets={server_id: target_of(record) for server_id, record in records.items()},
+    )
