@@ -161,13 +161,13 @@ def _names_of(leaf: Certificate) -> set[Any]:
     """The addresses and the names it is for. The subject does not count."""
     from cryptography import x509
 
-    kind: type[Any] = x509.SubjectAlternativeName
+    listed: type[Any] = x509.SubjectAlternativeName
     try:
-        names: Any = leaf.extensions.get_extension_for_class(kind).value
+        names: Any = leaf.extensions.get_extension_for_class(listed).value
     except x509.ExtensionNotFound:
         return set()
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return {*addresses, *(name.lower() for name in names.get_values_for_type(x509.DNSName))}
+    kinds = (x509.IPAddress, x509.DNSName)
+    return {name for kind in kinds for name in names.get_values_for_type(kind)}
 
 
 def _is_for(names: set[Any], host: str) -> bool:
@@ -176,7 +176,7 @@ def _is_for(names: set[Any], host: str) -> bool:
         return ip in names
     wanted = host.lower().rstrip(".")
     parent = wanted.partition(".")[2]
-    return wanted in names or (bool(parent) and f"*.{parent}" in names)
+    return any(str(name).lower() in {wanted, f"*.{parent}"} for name in names)
 
 
 def _missing_roles(leaf: Certificate) -> Iterator[str]:

@@ -25,11 +25,15 @@ class Founding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerTls(msgspec.Struct, frozen=True, kw_only=True):
-    """Files for mutual TLS between members."""
+    """Files for mutual TLS between members. `name` is what each certificate must be for, "" any.
+
+    Paths are absolute, because etcd has a working directory of its own.
+    """
 
     cert_file: str
     key_file: str
     ca_file: str
+    name: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +48,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     founding: Founding | None = None  # needed while the directory is empty
     raft_multiplier: int = 1
     tls: PeerTls | None = None
+    alone: bool = (
+        False  # forget all other members: for a copy that is only read, never the real one
+    )
 
 
 def scheme(plan: Plan) -> str:
@@ -67,6 +74,7 @@ def command_line(plan: Plan) -> list[str]:
         *_timing(plan),
         *_limits(plan),
         *_tls(plan.tls),
+        *(["--force-new-cluster"] if plan.alone else []),
     ]
 
 
@@ -127,9 +135,12 @@ def _limits(plan: Plan) -> list[str]:
 def _tls(tls: PeerTls | None) -> list[str]:
     if tls is None:
         return []
-    return [
+    words = [
         f"--peer-cert-file={tls.cert_file}",
         f"--peer-key-file={tls.key_file}",
         f"--peer-trusted-ca-file={tls.ca_file}",
         "--peer-client-cert-auth",
     ]
+    if tls.name:
+        words.append(f"--peer-cert-allowed-hostname={tls.name}")
+    return words

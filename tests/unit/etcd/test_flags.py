@@ -66,7 +66,13 @@ def test_tls_is_mutual_and_changes_every_address(tmp_path):
     words = command_line(plan(tmp_path, tls=tls))
     assert {"--peer-cert-file=/c", "--peer-key-file=/k", "--peer-trusted-ca-file=/a"} < set(words)
     assert "--peer-client-cert-auth" in words
-    assert not [word for word in words if "http://" in word]
+    assert not [word for word in words if "http://" in word or "allowed" in word]
+
+
+def test_name_that_certificates_must_have_is_told(tmp_path):
+    tls = PeerTls(cert_file="/c", key_file="/k", ca_file="/a", name="server.eu.nomad")
+    words = command_line(plan(tmp_path, tls=tls))
+    assert "--peer-cert-allowed-hostname=server.eu.nomad" in words
 
 
 def test_number_of_learners_is_told_where_etcd_knows_the_flag(tmp_path):

@@ -1,0 +1,346 @@
+"""What servers show and ask of each other, made of settings: whom it lets in and whom it keeps out.
+
+Real calls over loopback between the real client and the real port.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import ssl
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
+from tests.sim.certificates import Authority, Pair
+from tests.sim.raw_http import run
+from tests.sim.wires import KEY, host
+
+from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security, reload_peer_tls
+from bellcow.clock import SystemClock
+from bellcow.cluster.calls import Target
+from bellcow.cluster.hello import HELLO_PATH
+from bellcow.cluster.members import compose
+from bellcow.cluster.peer_client import PeerClient
+from bellcow.config import keyring, model
+from bellcow.config.model import Settings
+from bellcow.errors import Error
+from bellcow.model.hello import encode_hello
+
+if TYPE_CHECKING:
+    from tests.sim.net import Host
+
+NAME = "server.global.nomad"
+
+
+def settings(**changes: Any) -> Settings:
+    made = Settings()
+    for path, value in changes.items():
+        made = model.put(made, path.replace("__", "."), value)
+    return made
+
+
+def with_files(pair: Pair, ca: str, **changes: Any) -> Settings:
+    files = {"tls__cert_file": pair.cert, "tls__key_file": pair.key, "tls__ca_file": ca}
+    return settings(**({"tls__rpc": True} | files | changes))
+
+
+def security(made: Settings, server_id: str = "id-me") -> PeerSecurity:
+    return peer_security(made, server_id, SystemClock())
+
+
+# --- what is made
+
+
+def test_without_settings_nothing_is_asked():
+    made = security(settings())
+    assert (made.serve_with, made.call_with, made.etcd) == (None, None, None)
+    assert not made.secret
+    assert not made.gate.verify_names
+
+
+def test_names_are_looked_at_only_where_there_is_tls(tmp_path: Path):
+    authority = Authority(tmp_path)
+    changes = {"tls__verify_server_hostname": True, "region": "eu"}
+    made = security(with_files(authority.sign(), authority.file, **changes))
+    assert made.verify_names
+    assert (made.gate.verify_names, made.gate.region) == (True, "eu")
+    assert not security(settings(tls__verify_server_hostname=True)).gate.verify_names
+
+
+def test_etcd_is_told_whole_paths_and_the_name_that_is_asked_for(tmp_path: Path, monkeypatch):
+    authority = Authority(tmp_path)
+    authority.sign("mine")
+    monkeypatch.chdir(tmp_path)
+    pair = Pair("mine.pem", "mine-key.pem")
+    etcd = security(with_files(pair, "ca.pem")).etcd
+    assert etcd is not None
+    assert (etcd.cert_file, etcd.key_file) == tuple(str(tmp_path / each) for each in pair)
+    assert (etcd.ca_file, etcd.name) == (authority.file, "")
+    etcd = security(with_files(pair, "ca.pem", tls__verify_server_hostname=True)).etcd
+    assert etcd is not None
+    assert etcd.name == NAME
+
+
+@pytest.mark.parametrize("missing", ["cert", "key", "ca"])
+def test_a_file_that_is_missing_is_named(tmp_path: Path, missing: str):
+    authority = Authority(tmp_path)
+    made = with_files(authority.sign(), authority.file, **{f"tls__{missing}_file": "nowhere.pem"})
+    with pytest.raises(Error, match=r"cannot read nowhere\.pem"):
+        security(made)
+
+
+# --- the key
+
+
+def signs_for(one: PeerSecurity, other: PeerSecurity) -> bool:
+    header, _ = one.secret.sign("POST", "/x", b"", "")
+    try:
+        other.secret.check("POST", "/x", b"", header.encode())
+    except Error:
+        return False
+    return True
+
+
+OLD, NEW = "b29vb29vb29vb29vb29vbw==", "bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4="
+
+
+def test_the_key_of_the_settings_is_kept_once_and_counts_from_then_on(tmp_path: Path):
+    old = settings(data_dir=str(tmp_path), server__encrypt=OLD)
+    new = settings(data_dir=str(tmp_path), server__encrypt=NEW)
+    (tmp_path / "server").mkdir()
+    assert keep_key(old)
+    path = tmp_path / "server" / keyring.NAME
+    assert path.read_text() == f'["{OLD}"]'
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not keep_key(new)
+    assert signs_for(security(new), security(settings(server__encrypt=OLD)))
+    assert [each.name for each in path.parent.iterdir()] == [keyring.NAME]
+
+
+def test_nothing_is_kept_without_a_key_or_a_directory(tmp_path: Path):
+    assert not keep_key(settings(data_dir=str(tmp_path)))
+    assert not keep_key(settings(server__encrypt=OLD))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_is_changed_on_one_server_after_the_other(tmp_path: Path):
+    def kept(*keys: str) -> PeerSecurity:
+        path = tmp_path / "server" / keyring.NAME
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("[" + ",".join(f'"{key}"' for key in keys) + "]")
+        return security(settings(data_dir=str(tmp_path)))
+
+    steps = [kept(OLD), kept(OLD, NEW), kept(NEW, OLD), kept(NEW)]
+    for before, after in itertools.pairwise(steps):
+        assert signs_for(before, after)
+        assert signs_for(after, before)
+    assert not signs_for(steps[0], steps[3])
+
+
+def test_a_keyring_that_cannot_be_read_stops_the_start(tmp_path: Path):
+    (tmp_path / "server" / keyring.NAME).mkdir(parents=True)
+    with pytest.raises(Error, match="failed to configure keyring"):
+        security(settings(data_dir=str(tmp_path)))
+
+
+# --- who gets in
+
+
+async def call(there: Host, security: PeerSecurity) -> str:
+    """Why a hello from a server with this security was refused, "" when it was answered."""
+    me = there.roster.itself
+    target = Target(server_id=me.server_id, address=me.serf, region=me.region)
+    async with (
+        host("caller", run=False) as caller,
+        PeerClient(
+            security.secret, tls=security.call_with, verify_names=security.verify_names
+        ) as client,
+    ):
+        now = caller.clock.monotonic()
+        body = encode_hello(compose(caller.roster.table, caller.look(), now, abroad=False))
+        try:
+            await client.post(target, HELLO_PATH, body)
+        except Error as error:
+            return error.message
+        return ""
+
+
+def serving(made: PeerSecurity, key: bytes = b"") -> Any:
+    tls = {"serve_with": made.serve_with, "verify_names": made.verify_names}
+    return host("a", key=key, run=False, **tls)
+
+
+def server_of(authority: Authority, ca: str = "", *, verify: bool = True, **signed: Any) -> Any:
+    pair = authority.sign(**({"dns": NAME, "name": "one"} | signed))
+    return security(with_files(pair, ca or authority.file, tls__verify_server_hostname=verify))
+
+
+BOTH = (Usage.SERVER_AUTH, Usage.CLIENT_AUTH)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_servers_with_the_right_certificates_come_to_terms(tmp_path: Path, verify: bool):
+    authority = Authority(tmp_path)
+    here = server_of(authority, verify=verify, usages=BOTH)
+    other = server_of(authority, verify=verify, usages=BOTH, name="two")
+
+    async def test() -> None:
+        async with serving(here) as there:
+            assert await call(there, other) == ""
+            assert "id-caller" in there.roster.table.known
+
+    run(test())
+
+
+CALLERS = {
+    "expired": {"expired": True},
+    "for servers only": {"usages": BOTH[:1]},
+    "another region's server": {"dns": "server.eu.nomad"},
+    "a client's": {"dns": "client.global.nomad"},
+    "nobody's": {"dns": ""},
+}
+
+
+@pytest.mark.parametrize("signed", CALLERS.values(), ids=CALLERS)
+def test_a_caller_with_a_wrong_certificate_is_refused(tmp_path: Path, signed: dict[str, Any]):
+    authority = Authority(tmp_path)
+    here, caller = server_of(authority), server_of(authority, **(signed | {"name": "two"}))
+    refused(here, caller)
+
+
+def test_a_caller_without_a_certificate_is_refused(tmp_path: Path):
+    authority = Authority(tmp_path)
+    here = server_of(authority)
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    bare.load_verify_locations(authority.file)
+    refused(here, PeerSecurity(**(fields(here) | {"call_with": bare})))
+
+
+def test_a_caller_of_another_authority_is_refused(tmp_path: Path):
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    refused(server_of(authority), server_of(other, authority.file, name="two"))
+
+
+def test_a_caller_without_tls_is_refused(tmp_path: Path):
+    refused(server_of(Authority(tmp_path)), security(settings()))
+
+
+def fields(security: PeerSecurity) -> dict[str, Any]:
+    return {name: getattr(security, name) for name in security.__struct_fields__}
+
+
+def refused(here: PeerSecurity, caller: PeerSecurity) -> None:
+    """The call fails, changes nothing there, and is said there once."""
+
+    async def test() -> None:
+        async with serving(here) as there:
+            assert await call(there, caller) != ""
+            assert there.roster.table.known == {}
+            said = [name for name, _ in there.events]
+            assert said in (["tls_handshake_failed"], ["peer_refused"])
+
+    run(test())
+
+
+SERVERS = {
+    "expired": ({"expired": True}, "expired"),
+    "for clients only": ({"usages": BOTH[1:]}, "purpose"),
+    "another region's server": ({"dns": "server.eu.nomad"}, "Hostname mismatch"),
+    "a client's": ({"dns": "client.global.nomad"}, "Hostname mismatch"),
+}
+
+
+@pytest.mark.parametrize(("signed", "reason"), SERVERS.values(), ids=SERVERS)
+def test_a_server_with_a_wrong_certificate_is_told_nothing(tmp_path: Path, signed, reason):
+    authority = Authority(tmp_path)
+    told_nothing(server_of(authority, **signed), server_of(authority, name="two"), reason)
+
+
+def test_a_server_of_another_authority_is_told_nothing(tmp_path: Path):
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    here = server_of(other, authority.file)
+    told_nothing(here, server_of(authority, name="two"), "unable to get local issuer")
+
+
+def test_without_names_the_address_counts(tmp_path: Path):
+    authority = Authority(tmp_path)
+    here = server_of(authority, ip="10.0.0.5", verify=False)
+    caller = server_of(authority, name="two", verify=False)
+    told_nothing(here, caller, "IP address mismatch")
+
+
+def told_nothing(here: PeerSecurity, caller: PeerSecurity, reason: str) -> None:
+    async def test() -> None:
+        async with serving(here) as there:
+            assert reason in await call(there, caller)
+            assert there.roster.table.known == {}
+            assert there.saw("peer_refused") == []
+
+    run(test())
+
+
+def test_a_key_is_asked_for_on_top_of_a_certificate(tmp_path: Path):
+    authority = Authority(tmp_path)
+    here = server_of(authority)
+
+    async def test() -> None:
+        async with serving(here, KEY) as there:
+            assert "not signed" in await call(there, here)
+            assert there.roster.table.known == {}
+            assert len(there.saw("peer_refused")) == 1
+
+    run(test())
+
+
+# --- new files
+
+
+def test_new_files_count_for_the_calls_to_come(tmp_path: Path):
+    (tmp_path / "new").mkdir()
+    old, new = Authority(tmp_path), Authority(tmp_path / "new", "new")
+    pair = old.sign(dns=NAME)
+    made = with_files(pair, old.file, tls__verify_server_hostname=True)
+    here, there = security(made), security(made)
+    stranger = server_of(new)
+
+    async def test() -> None:
+        async with serving(here) as server:
+            assert await call(server, there) == ""
+            assert await call(server, stranger) != ""
+            for one, other in zip((*pair, old.file), (*new.sign(dns=NAME), new.file), strict=True):
+                shutil.copy(other, one)
+            assert reload_peer_tls(here, made.tls) == 1
+            assert await call(server, stranger) == ""
+            assert await call(server, there) != ""
+            assert reload_peer_tls(there, made.tls) == 1
+            assert await call(server, there) == ""
+
+    run(test())
+
+
+def test_bad_files_change_nothing(tmp_path: Path):
+    authority = Authority(tmp_path)
+    pair = authority.sign(dns=NAME)
+    made = with_files(pair, authority.file)
+    here = security(made)
+    Path(pair.key).write_text("no key")
+
+    async def test() -> None:
+        async with serving(here) as server:
+            with pytest.raises(Error, match="holds no private key"):
+                reload_peer_tls(here, made.tls)
+            assert await call(server, here) == ""
+
+    run(test())
+
+
+def test_other_paths_need_a_restart_because_of_etcd(tmp_path: Path):
+    authority = Authority(tmp_path)
+    here = security(with_files(authority.sign(), authority.file))
+    other = with_files(authority.sign("other"), authority.file)
+    with pytest.raises(Error, match="need a restart"):
+        reload_peer_tls(here, other.tls)
+    assert reload_peer_tls(security(settings()), other.tls) == 0
