@@ -83,6 +83,16 @@ EVENTS: dict[str, Event] = {
     "promotion_impossible": Event(Level.WARN, "nomad.autopilot", "server cannot be given a vote"),
     "dead_server_kept": Event(Level.WARN, "nomad.autopilot", "dead server not removed"),
     # The etcd beside us
+    "several_clusters": Event(
+        Level.ERROR, "nomad.member", "servers of this region belong to different clusters"
+    ),
+    "bootstrap_refused": Event(Level.INFO, "nomad", "cluster not founded yet"),
+    "bootstrapped": Event(Level.INFO, "nomad", "all first servers agree, founding the cluster"),
+    "joined": Event(Level.INFO, "nomad", "admitted to the cluster, without a vote yet"),
+    "join_refused": Event(Level.WARN, "nomad", "not admitted to the cluster, asking again"),
+    "standing_unknown": Event(Level.WARN, "nomad", "the leader does not say how we stand"),
+    "raft_set_aside": Event(Level.WARN, "nomad", "files of an earlier membership set aside"),
+    "etcd_down": Event(Level.ERROR, "nomad.etcd", "etcd stays down; stale reads go on"),
     "etcd_started": Event(Level.INFO, "nomad.etcd", "etcd started"),
     "etcd_version": Event(Level.WARN, "nomad.etcd", "version of etcd"),
     "etcd_warning": Event(Level.WARN, "nomad.etcd", "etcd says"),

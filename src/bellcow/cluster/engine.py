@@ -83,3 +83,44 @@ class Single:
 
     async def transfer(self, member_id: int) -> None:
         raise Unavailable(f"the embedded store has one voter; none can follow {member_id}")
+
+
+class PeersSlot:
+    """A `Peers` that is whichever was put in last. An empty one belongs to a server without a vote.
+
+    Leadership and whoever changes votes keep hold of the slot, not of what is in it.
+    """
+
+    def __init__(self, peers: Peers | None = None) -> None:
+        self._peers = peers
+
+    def put(self, peers: Peers | None) -> None:
+        self._peers = peers
+
+    async def status(self) -> Status:
+        if self._peers is None:
+            return Status(member_id=0, leader_id=None, term=0)
+        return await self._peers.status()
+
+    def _held(self) -> Peers:
+        if self._peers is None:
+            raise Unavailable("this server has no vote")
+        return self._peers
+
+    async def members(self) -> list[Peer]:
+        return await self._held().members()
+
+    async def add(self, address: str) -> Peer:
+        return await self._held().add(address)
+
+    async def promote(self, member_id: int) -> None:
+        await self._held().promote(member_id)
+
+    async def update(self, member_id: int, address: str) -> None:
+        await self._held().update(member_id, address)
+
+    async def remove(self, member_id: int) -> None:
+        await self._held().remove(member_id)
+
+    async def transfer(self, member_id: int) -> None:
+        await self._held().transfer(member_id)

@@ -1,0 +1,589 @@
+"""The part a server takes in its cluster: outside, without a vote, with one; and how it changes.
+
+A loop of steps, each of which ends with the next one. The rules are elsewhere: who may found a
+cluster in `agreement.py`, who is admitted and promoted on the leader. Here files are written before
+what they stand for is done, and store and votes are put where the rest of the server finds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from bellcow.clock import new_uuid
+from bellcow.cluster import place as files
+from bellcow.cluster.agreement import (
+    ROUND_S,
+    binds,
+    check_request,
+    clusters_here,
+    founders,
+    may_found,
+    pairs,
+)
+from bellcow.cluster.bootstrap import Charter
+from bellcow.cluster.calls import target_of
+from bellcow.cluster.hello import Reminders
+from bellcow.cluster.members import FAILED_AFTER_S, leader_of_region
+from bellcow.cluster.place import MemberMark, Place, Promise
+from bellcow.errors import Error, refused
+from bellcow.model.between import (
+    BOOTSTRAP_PATH,
+    JOIN_PATH,
+    STANDING_PATH,
+    BootstrapRequest,
+    Done,
+    JoinRequest,
+    MemberOrder,
+    Standing,
+    StandingRequest,
+    decode,
+    encode,
+)
+from bellcow.model.hello import Cluster
+from bellcow.model.raft import RaftConfiguration, RaftServer
+from bellcow.state.tables import CLUSTER, RAFT
+from bellcow.store.protocol import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.calls import Target
+    from bellcow.cluster.engine import Peers, PeersSlot
+    from bellcow.cluster.hello import Line
+    from bellcow.cluster.roster import Roster
+    from bellcow.events import Report
+    from bellcow.state.tables import Tables
+    from bellcow.store.protocol import Store
+    from bellcow.store.slot import StoreSlot
+
+LOOK_S = 0.1  # between two looks at what may end a step
+CALL_S = 2.0  # for an answer of another server
+AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
+AGAIN_S = 1.0  # between two tries to be admitted
+GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first start of a member is told."""
+
+    existing: bool
+    members: tuple[tuple[str, str], ...]  # server id and peer address
+    token: str
+
+
+class Running(Protocol):
+    """A member that runs. `ended` has a result once it is no member, StoreError when it fails."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def peers(self) -> Peers: ...
+
+    @property
+    def ended(self) -> asyncio.Future[None]: ...
+
+
+class Engine(Protocol):
+    """The member beside a server with a vote; `etcd_member.EtcdMember` is the real one."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    def has_data(self) -> bool: ...
+
+    def running(self, start: Start | None) -> AbstractAsyncContextManager[Running]: ...
+
+
+class Seat(Protocol):
+    """What the rest of the server knows of its part."""
+
+    @property
+    def cluster(self) -> Cluster | None: ...
+
+    def charter(self) -> Charter | None: ...
+
+    async def run(self) -> None: ...
+
+    async def promise(self, request: BootstrapRequest) -> Done: ...
+
+    async def obey(self, order: MemberOrder) -> Done: ...
+
+    def rejoin(self) -> None: ...
+
+
+class EmbeddedSeat:
+    """A server that keeps its cluster's state alone. Others may follow it, none can vote."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    @property
+    def cluster(self) -> Cluster | None:
+        row = self._tables.one(CLUSTER)
+        return None if row is None else Cluster(row.cluster_id, self._tables.head.epoch)
+
+    def charter(self) -> Charter | None:
+        return None
+
+    async def run(self) -> None:
+        """Nothing ever changes."""
+
+    async def promise(self, request: BootstrapRequest) -> Done:
+        del request
+        raise refused("this server has a cluster of its own")
+
+    async def obey(self, order: MemberOrder) -> Done:
+        del order
+        raise refused("the embedded store has one voter; others need engine = etcd")
+
+    def rejoin(self) -> None:
+        """It is where it is."""
+
+
+class _Search(msgspec.Struct, frozen=True):
+    """In no cluster: find one, or found one."""
+
+
+class _Join(msgspec.Struct, frozen=True):
+    """Ask the leader to be admitted without a vote."""
+
+
+class _Follow(msgspec.Struct, frozen=True):
+    """Without a vote: follow the commits of those who have one."""
+
+
+class _Vote(msgspec.Struct, frozen=True):
+    """With a member of our own. `start` is for its first start."""
+
+    start: Start | None = None
+
+
+_Step = _Search | _Join | _Follow | _Vote
+
+
+class ClusterSeat:
+    """A server among others. `run` is its life."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        engine: Engine,
+        follow: Callable[[Cluster], Awaitable[Store]],
+        roster: Roster,
+        line: Line,
+        slot: StoreSlot,
+        votes: PeersSlot,
+        tables: Tables,
+        joins: bool,
+        clock: Clock,
+        report: Report,
+    ) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._open_follower = follow
+        self._roster = roster
+        self._line = line
+        self._slot = slot
+        self._votes = votes
+        self._tables = tables
+        self._joins = joins
+        self._clock = clock
+        self._report = report
+        self._reminders = Reminders(clock, report)
+        self._changed = asyncio.Event()
+        self._began = clock.monotonic()
+        self._order: MemberOrder | None = None
+        self._rejoin = False
+        self._place = files.read(folder / files.PLACE, Place)
+        self._promise = files.read(folder / files.PROMISE, Promise)
+
+    # What others ask
+
+    @property
+    def cluster(self) -> Cluster | None:
+        return self._place.cluster if self._place else None
+
+    @property
+    def known_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where servers of the cluster were when they were last seen."""
+        return self._place.servers if self._place else ()
+
+    def charter(self) -> Charter | None:
+        """What the first leader writes into the cluster that it has founded with others."""
+        promise = self._promise
+        if promise is None:
+            return None
+        names = self._roster.names()
+        servers = (
+            RaftServer(id=server_id, address=address, name=names.get(server_id, server_id))
+            for server_id, address in promise.members
+        )
+        return Charter(cluster_id=promise.cluster_id, servers=tuple(servers))
+
+    async def promise(self, request: BootstrapRequest) -> Done:
+        """Promise to found this cluster with these servers. Raises Error(REFUSED)."""
+        table = self._roster.table
+        held = self._promise
+        if held is not None and not binds(
+            held, table, self._clock.monotonic(), self._clock.wall_ns()
+        ):
+            held = None
+        check_request(request, table, self.cluster, held)
+        self._keep_promise(request.cluster_id, request.proposer, request.members)
+        return Done()
+
+    async def obey(self, order: MemberOrder) -> Done:
+        """Start a member, as the leader has put it into the list. Raises Error(REFUSED)."""
+        me = self._roster.itself.server_id
+        if order.server_id != me:
+            raise refused(f"this is server {me}")
+        if self.cluster != Cluster(order.cluster_id, order.epoch):
+            raise refused("this server is in another cluster, or in another epoch of it")
+        if self._place and self._place.role == "voter":
+            mark = self._mark()
+            if mark is None or mark.member_id != order.member_id:
+                raise refused("this server still has the member it had before")
+            return Done()
+        self._order = order
+        self._changed.set()
+        return Done()
+
+    def rejoin(self) -> None:
+        """Ask to be admitted again, after having been taken out."""
+        self._rejoin = True
+        self._changed.set()
+
+    # The steps
+
+    async def run(self) -> None:
+        step = await self._first()
+        while True:
+            match step:
+                case _Search():
+                    step = await self._search()
+                case _Join():
+                    step = await self._join()
+                case _Follow():
+                    step = await self._follow()
+                case _Vote():
+                    step = await self._vote(step.start)
+
+    async def _first(self) -> _Step:
+        place, promise = self._place, self._promise
+        if place is None:
+            return _Search()
+        if place.role == "follower":
+            return _Join()
+        if self._engine.has_data():
+            await self._hear_for(AROUND_S)
+            return _Vote()
+        if promise is not None and promise.cluster_id == place.cluster_id:
+            return _Vote(_start_of(promise))
+        return _Join()
+
+    async def _hear_for(self, seconds: float) -> None:
+        """Wait until somebody shows a later epoch of our cluster, or the time is over."""
+        end = self._clock.monotonic() + seconds
+        while self._clock.monotonic() < end:
+            table = self._roster.table
+            if table.ahead is not None or any(c.raft for c in table.contacts.values()):
+                return
+            await self._pause(LOOK_S / 2)
+
+    async def _search(self) -> _Step:
+        while True:
+            found = clusters_here(self._roster.table)
+            if len(found) > 1:
+                ids = sorted(cluster.id for cluster in found)
+                self._reminders.say("several_clusters", clusters=", ".join(ids))
+            elif found:
+                (cluster,) = found
+                return self._founding(cluster) or _Join()
+            elif await self._propose():
+                promise = self._promise
+                assert promise is not None  # noqa: S101  it has just been proposed
+                self._take_place(Cluster(promise.cluster_id, 0), "voter")
+                return _Vote(_start_of(promise))
+            await self._pause(LOOK_S)
+
+    def _founding(self, cluster: Cluster) -> _Vote | None:
+        """Found the cluster that we have promised to found, now that its proposer shows it."""
+        promise = self._promise
+        led = bool(leader_of_region(self._roster.table, self._clock.monotonic()))
+        if promise is None or not may_found(promise, cluster, self._clock.wall_ns(), led=led):
+            return None
+        self._take_place(cluster, "voter")
+        return _Vote(_start_of(promise))
+
+    async def _propose(self) -> bool:
+        """Ask the other first servers, if we are the lowest; whether all have said yes."""
+        chosen = founders(self._roster.table)
+        me = self._roster.itself.server_id
+        if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
+            return False
+        members = pairs(chosen)
+        held = self._promise
+        same = held is not None and held.proposer == me and held.members == members
+        cluster_id = held.cluster_id if held and same else new_uuid(self._clock)
+        self._keep_promise(cluster_id, me, members)
+        request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
+        targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
+        if problem := await self._ask_all(targets, request):
+            self._reminders.say("bootstrap_refused", reason=problem)
+            await self._pause(LOOK_S * 3)
+            return False
+        self._report("bootstrapped", cluster=cluster_id, servers=len(members))
+        return True
+
+    async def _ask_all(self, targets: list[Target], request: bytes) -> str:
+        """Why not all of them have promised; "" when they have."""
+        try:
+            async with asyncio.timeout(ROUND_S), asyncio.TaskGroup() as group:
+                for target in targets:
+                    group.create_task(self._line.post(target, BOOTSTRAP_PATH, request))
+        except* Error as refusals:
+            problem = str(refusals.exceptions[0])
+        except* TimeoutError:
+            problem = "no answer in time"
+        else:
+            problem = ""
+        return problem
+
+    def _may_hear_of_others(self, count: int) -> bool:
+        """A server that could found a cluster alone first asks those it shall join."""
+        return count == 1 and self._joins and self._clock.monotonic() - self._began < GRACE_S
+
+    async def _join(self) -> _Step:
+        """Until the leader has admitted us."""
+        self._rejoin = False
+        while True:
+            if standing := await self._ask_to_join():
+                cluster = Cluster(standing.cluster_id, standing.epoch)
+                await self._leave_history(cluster)
+                self._take_place(cluster, "follower")
+                self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
+                return _Follow()
+            await self._pause(AGAIN_S if self._leader() else LOOK_S)
+
+    async def _ask_to_join(self) -> Standing | None:
+        itself = self._roster.itself
+        request = JoinRequest(
+            server_id=itself.server_id,
+            address=itself.rpc_address,
+            name=itself.member_name,
+            version=itself.version,
+            cluster_id=self._place.cluster_id if self._place else "",
+            non_voting=itself.non_voting,
+            zone=itself.zone,
+            upgrade_version=itself.upgrade_version,
+        )
+        return await self._ask(JOIN_PATH, request, "join_refused")
+
+    async def _ask(self, path: str, request: msgspec.Struct, event: str) -> Standing | None:
+        """The leader's answer; None, and why, when there is none."""
+        leader = self._leader()
+        if leader is None:
+            return None
+        try:
+            async with asyncio.timeout(CALL_S):
+                return decode(await self._line.post(leader, path, encode(request)), Standing)
+        except (Error, TimeoutError) as error:
+            self._reminders.say(event, reason=str(error) or "no answer in time")
+            return None
+
+    def _leader(self) -> Target | None:
+        table = self._roster.table
+        known = table.known.get(leader_of_region(table, self._clock.monotonic()))
+        return None if known is None else target_of(known.record)
+
+    async def _leave_history(self, cluster: Cluster) -> None:
+        """Files of another membership are set aside before the next one begins."""
+        stamp = f"{self._clock.wall_ns() // 1_000_000}"
+        aside = await asyncio.to_thread(files.set_aside, self._engine.directory, stamp)
+        if aside is not None:
+            self._report("raft_set_aside", path=aside, cluster=cluster.id, epoch=cluster.epoch)
+        self._drop_promise()
+
+    async def _follow(self) -> _Step:
+        place = self._place
+        assert place is not None  # noqa: S101  it was taken before
+        await self._slot.put(None)
+        await self._slot.put(await self._open_follower(place.cluster))
+        self._order, cut = None, False
+        while True:
+            if self._order is not None:
+                return await self._prepare(self._order)
+            cut = cut or (self._roster.since_leader_s() or 0.0) > FAILED_AFTER_S
+            # Who was cut off was taken out as dead. Who was taken out alive stays out.
+            if self._is_ahead() or self._rejoin or (cut and self._is_taken_out()):
+                return _Join()
+            self._remember_addresses()
+            await self._pause(LOOK_S)
+
+    def _is_ahead(self) -> bool:
+        ahead, cluster = self._roster.table.ahead, self.cluster
+        return ahead is not None and cluster is not None and ahead.epoch > cluster.epoch
+
+    def _is_taken_out(self) -> bool:
+        """Whether the leader, who speaks to us, has us no more in the configuration."""
+        configuration = self._tables.one(RAFT)
+        me = self._roster.itself.server_id
+        if configuration is None or self._leader() is None:
+            return False
+        return all(server.id != me for server in configuration.servers)
+
+    async def _prepare(self, order: MemberOrder) -> _Vote:
+        """Make room for a member, and write down whose it is before it starts."""
+        cluster = Cluster(order.cluster_id, order.epoch)
+        await self._leave_history(cluster)
+        directory = self._engine.directory
+        directory.mkdir(mode=0o700)
+        mark = MemberMark(cluster_id=cluster.id, epoch=cluster.epoch, member_id=order.member_id)
+        files.write(directory / files.MEMBER, mark)
+        self._take_place(cluster, "voter")
+        return _Vote(Start(existing=True, members=order.members, token=order.token))
+
+    async def _vote(self, start: Start | None) -> _Step:
+        try:
+            async with self._engine.running(start) as running:
+                self._votes.put(running.peers)
+                try:
+                    return await self._with_member(running)
+                finally:
+                    self._votes.put(None)
+        except StoreError as error:
+            # The rest goes on: memory answers stale reads, the others are forwarded.
+            self._report("etcd_down", reason=str(error))
+            await asyncio.Event().wait()
+            raise
+
+    async def _with_member(self, running: Running) -> _Step:
+        """Until it is no member, or its cluster has gone on without it."""
+        votes = False
+        while True:
+            if running.ended.done():
+                running.ended.result()
+                return await self._after_end()
+            if not votes:
+                votes = await self._begin_to_vote(running)
+            elif self._promise is not None and self._tables.one(RAFT) is not None:
+                self._drop_promise()
+            if self._is_ahead():
+                return _Join()
+            await self._correct_address()
+            self._remember_addresses()
+            await self._pause(LOOK_S if votes else LOOK_S / 5)
+
+    async def _begin_to_vote(self, running: Running) -> bool:
+        """Take the store of our own member once it may be read; whether it may."""
+        try:
+            status = await running.peers.status()
+        except StoreError:
+            return False
+        place = self._place
+        assert place is not None  # noqa: S101  it was taken before
+        if status.is_learner or not status.leader_id:
+            return False
+        if self._mark() is None:
+            mark = MemberMark(
+                cluster_id=place.cluster_id, epoch=place.epoch, member_id=status.member_id
+            )
+            files.write(self._engine.directory / files.MEMBER, mark)
+        await self._slot.put(running.store)
+        return True
+
+    async def _after_end(self) -> _Step:
+        """The member says it is none. Only the leader is believed; till then it stays down."""
+        mark = self._mark()
+        while True:
+            if self._is_ahead():
+                return _Join()
+            request = StandingRequest(
+                server_id=self._roster.itself.server_id, member_id=mark.member_id if mark else 0
+            )
+            standing = await self._ask(STANDING_PATH, request, "standing_unknown")
+            if standing is not None:
+                break
+            await self._pause(AGAIN_S)
+        cluster = Cluster(standing.cluster_id, standing.epoch)
+        if standing.is_member and cluster == self.cluster:
+            return _Vote()
+        await self._leave_history(cluster)
+        self._take_place(cluster, "follower")
+        return _Follow()
+
+    async def _correct_address(self) -> None:
+        """Tell the leader that we have moved."""
+        configuration, itself = self._tables.one(RAFT) or RaftConfiguration(), self._roster.itself
+        entry = next((each for each in configuration.servers if each.id == itself.server_id), None)
+        if entry is None or entry.address == itself.rpc_address or self._leader() is None:
+            return
+        await self._ask_to_join()
+        await self._pause(AGAIN_S)
+
+    # Files
+
+    def _take_place(self, cluster: Cluster, role: str) -> None:
+        place = Place(
+            cluster_id=cluster.id,
+            epoch=cluster.epoch,
+            role="voter" if role == "voter" else "follower",
+            servers=self._addresses(),
+        )
+        files.write(self._folder / files.PLACE, place)
+        self._place = place
+
+    def _remember_addresses(self) -> None:
+        place, addresses = self._place, self._addresses()
+        if place is not None and addresses and set(addresses) != set(place.servers):
+            self._place = msgspec.structs.replace(place, servers=addresses)
+            files.write(self._folder / files.PLACE, self._place)
+
+    def _addresses(self) -> tuple[tuple[str, int], ...]:
+        region = self._roster.itself.region
+        alive = self._roster.alive()
+        return tuple(
+            known.record.itself.serf
+            for server_id, known in self._roster.table.known.items()
+            if server_id in alive and known.record.itself.region == region
+        )
+
+    def _keep_promise(
+        self, cluster_id: str, proposer: str, members: tuple[tuple[str, str], ...]
+    ) -> None:
+        promise = Promise(
+            cluster_id=cluster_id,
+            proposer=proposer,
+            members=members,
+            time_ns=self._clock.wall_ns(),
+        )
+        files.write(self._folder / files.PROMISE, promise)
+        self._promise = promise
+
+    def _drop_promise(self) -> None:
+        if self._promise is not None:
+            files.remove(self._folder / files.PROMISE)
+            self._promise = None
+
+    def _mark(self) -> MemberMark | None:
+        return files.read(self._engine.directory / files.MEMBER, MemberMark)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the time is over, or somebody asks for something."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        self._changed.clear()
+
+
+def _start_of(promise: Promise) -> Start:
+    return Start(existing=False, members=promise.members, token=f"{promise.cluster_id}.0")
