@@ -14,7 +14,6 @@ POINTS = (
     "restore-first-chunk-staged",
     "restore-staged",
     "restore-switched",
-    "restore-reloaded",
     "restore-first-slice-dropped",
     "restore-done",
     "save-written",

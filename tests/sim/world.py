@@ -84,7 +84,6 @@ class SimServer:
         self.restorer = Restorer(
             store=self.store,
             tables=self.tables,
-            mirror=self.mirror,
             committer=self.committer,
             clock=self.clock,
             folder=world.folder,

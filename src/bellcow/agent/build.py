@@ -100,7 +100,6 @@ def build(
     restorer = Restorer(
         store=store,
         tables=tables,
-        mirror=mirror,
         committer=committer,
         clock=clock,
         folder=snapshots_folder,

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
     from bellcow.events import Report
     from bellcow.state.committer import Committer
-    from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Table, Tables
     from bellcow.store.protocol import Head, Key, Store
 
@@ -71,7 +70,6 @@ class Restorer:
         *,
         store: Store,
         tables: Tables,
-        mirror: Mirror,
         committer: Committer,
         clock: Clock,
         folder: Path | None,
@@ -79,7 +77,6 @@ class Restorer:
     ) -> None:
         self._store = store
         self._tables = tables
-        self._mirror = mirror
         self._committer = committer
         self._clock = clock
         self._folder = folder
@@ -152,8 +149,6 @@ class Restorer:
             failpoint.reach("restore-staged")
             index = await self._switch(verified, gen, has)
             failpoint.reach("restore-switched")
-            await self._mirror.reached(index)
-            failpoint.reach("restore-reloaded")
         restored = Restored(index=index, archive_id=verified.meta.id, objects=objects, kept=kept)
         self._report("snapshot_restored", **msgspec.structs.asdict(restored))
         return restored
