@@ -1,11 +1,25 @@
-"""Autopilot on the leader: gather, decide, act, every two seconds. The rules are in `rules.py`."""
+"""Autopilot on the leader: gather, decide, act, every two seconds. The rules are in `rules.py`.
+
+It acts through membership, which makes one change at a time and keeps the quorum.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from bellcow.autopilot.rules import UNKNOWN_STATUS, Contact, Facts, Found, Inputs, observe
+from bellcow.autopilot.rules import (
+    UNKNOWN_STATUS,
+    Contact,
+    Dead,
+    Facts,
+    Found,
+    Inputs,
+    dead_servers,
+    observe,
+    promotions,
+)
+from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import AUTOPILOT, RAFT
@@ -19,6 +33,7 @@ if TYPE_CHECKING:
     from bellcow.state.tables import Tables
 
 ROUND_S = 2.0
+CLEAN_UP_S = 10.0  # between two looks for the dead
 
 
 class Contacts(Protocol):
@@ -30,8 +45,22 @@ class Contacts(Protocol):
         """What each server answers; one that does not answer within a second is left out."""
 
 
+class Changes(Protocol):
+    """How the loop acts. Each raises Error when it may not be so."""
+
+    async def promote(self, server_id: str) -> None: ...
+
+    async def remove(self, server_id: str, *, force: bool = False) -> None: ...
+
+    def forget(self, server_id: str) -> None:
+        """A server that has failed counts as one that left."""
+
+
 class Autopilot:
-    """Holds the latest round of this leadership. `health` is None outside one."""
+    """Holds the latest round of this leadership. `health` is None outside one.
+
+    Without `changes` it only looks.
+    """
 
     def __init__(
         self,
@@ -40,13 +69,17 @@ class Autopilot:
         clock: Clock,
         leader_id: str,
         report: Report,
+        changes: Changes | None = None,
     ) -> None:
         self._tables = tables
         self._contacts = contacts
         self._clock = clock
         self._leader_id = leader_id
         self._report = report
+        self._changes = changes
         self._found: dict[str, Found] = {}
+        self._cleaned_at = 0.0
+        self._told: set[str] = set()  # what need not be said again in this leadership
         self.health = ClusterHealth()
 
     async def run(self) -> None:
@@ -55,6 +88,7 @@ class Autopilot:
         try:
             while True:
                 await self.round()
+                await self._act()
                 await asyncio.sleep(ROUND_S)
         finally:
             self.health = ClusterHealth()
@@ -62,6 +96,8 @@ class Autopilot:
     def begin_anew(self) -> None:
         """Forget what was found: there is no health until the next round."""
         self._found = {}
+        self._told.clear()
+        self._cleaned_at = self._clock.monotonic()
         self.health = ClusterHealth()
 
     async def round(self) -> None:
@@ -83,6 +119,49 @@ class Autopilot:
                 failure_tolerance=health.failure_tolerance,
             )
 
+    async def _act(self) -> None:
+        """At most one promotion begins a round; the dead go every ten seconds."""
+        if self._changes is None:
+            return
+        inputs = await self._gather()
+        for server_id in promotions(inputs, self._found)[:1]:
+            await self._promote(self._changes, server_id)
+        if self._clock.monotonic() - self._cleaned_at >= CLEAN_UP_S:
+            await self.clean_up()
+
+    async def _promote(self, changes: Changes, server_id: str) -> None:
+        try:
+            await changes.promote(server_id)
+        except Error as error:
+            if error.code is Code.UNSUPPORTED:
+                self._say_once("promotion_impossible", server=server_id, reason=error.message)
+
+    async def clean_up(self) -> None:
+        """Take out the dead, one after the other, as far as the limits allow."""
+        changes = self._changes
+        if changes is None:
+            return
+        self._cleaned_at = self._clock.monotonic()
+        dead = dead_servers(await self._gather(), self._found)
+        if dead.kept:
+            self._say_kept(dead)
+        for server_id in dead.out:
+            try:
+                await changes.remove(server_id)
+            except Error as error:
+                self._say_kept(Dead(kept=(server_id,), reason=error.message))
+                return
+            changes.forget(server_id)
+
+    def _say_kept(self, dead: Dead) -> None:
+        self._say_once("dead_server_kept", servers=" ".join(dead.kept), reason=dead.reason)
+
+    def _say_once(self, event: str, /, **fields: object) -> None:
+        text = f"{event} {fields}"
+        if text not in self._told:
+            self._told.add(text)
+            self._report(event, **fields)
+
     async def _gather(self) -> Inputs:
         head = self._tables.head
         raft = self._tables.one(RAFT) or RaftConfiguration()
@@ -99,6 +178,7 @@ class Autopilot:
                     server=server,
                     serf_status=_status(members.get(server.id)),
                     version=_build(members.get(server.id)),
+                    non_voting=_is_non_voting(members.get(server.id)),
                     contact=contacts.get(server.id),
                 )
                 for server in raft.servers
@@ -112,3 +192,7 @@ def _status(member: Member | None) -> str:
 
 def _build(member: Member | None) -> str:
     return member.tags.get("build", "") if member else ""
+
+
+def _is_non_voting(member: Member | None) -> bool:
+    return member is not None and member.tags.get("nonvoter") == "1"

@@ -1,4 +1,5 @@
-"""Autopilot's rules: which servers are healthy, since when, and what the cluster can bear.
+"""Autopilot's rules: which servers are healthy, since when, what the cluster can bear; who is given
+a vote, and which of the dead are taken out.
 
 Pure. `observe` takes everything that counts, the time included, and returns what is found; the loop
 gathers before and acts after.
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 import msgspec
 
-from bellcow.model.agent import ALIVE, LEFT
+from bellcow.model.agent import ALIVE, FAILED, LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth, ServerHealth
 from bellcow.model.raft import RaftServer
-from bellcow.wire import Duration, rfc3339_seconds
+from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"
+UNKNOWN_IS_DEAD_AFTER_S = 15.0  # a new leader has not met everybody yet
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +36,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     server: RaftServer
     serf_status: str = UNKNOWN_STATUS
     version: str = ""
+    non_voting: bool = False  # by its own settings
     contact: Contact | None = None
 
 
@@ -121,3 +124,69 @@ def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int) -> Ser
         voter=facts.server.voter,
         stable_since=rfc3339_seconds(since_ns),
     )
+
+
+# What follows from it
+
+
+class Dead(msgspec.Struct, frozen=True):
+    """Who is to be taken out, in this order; and the dead that the limits keep, and why."""
+
+    out: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def promotions(inputs: Inputs, found: dict[str, Found]) -> tuple[str, ...]:
+    """Servers that have been healthy long enough to be given a vote.
+
+    Nomad: whether the number of voters is odd does not matter.
+    """
+    stable_ns = inputs.configuration.server_stabilization_time.ns
+    return tuple(
+        facts.server.id
+        for facts in inputs.servers
+        if not facts.server.voter
+        and not facts.non_voting
+        and (state := found.get(facts.server.id)) is not None
+        and state.healthy
+        and inputs.now_ns - state.since_ns >= stable_ns
+    )
+
+
+def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
+    """Which servers to take out of the configuration.
+
+    Who has left goes at once. The failed, and those no member is known for, go when clean-up is on:
+    without a vote at once, voters all together or not at all, and never more than a minority.
+    """
+    left = tuple(f.server.id for f in inputs.servers if f.serf_status == LEFT)
+    if not inputs.configuration.cleanup_dead_servers:
+        return Dead(out=left)
+    dead = [facts for facts in inputs.servers if _is_dead(facts, inputs, found)]
+    without_vote = tuple(facts.server.id for facts in dead if not facts.server.voter)
+    with_vote = tuple(facts.server.id for facts in dead if facts.server.voter)
+    out = left + without_vote
+    voters = sum(f.server.voter and f.serf_status != LEFT for f in inputs.servers)
+    reason = _why_kept(len(with_vote), voters, inputs.configuration.min_quorum)
+    return Dead(out=out, kept=with_vote, reason=reason) if reason else Dead(out=out + with_vote)
+
+
+def _is_dead(facts: Facts, inputs: Inputs, found: dict[str, Found]) -> bool:
+    if facts.serf_status == FAILED:
+        return True
+    state = found.get(facts.server.id)
+    if facts.serf_status != UNKNOWN_STATUS or state is None or state.healthy:
+        return False
+    return inputs.now_ns - state.since_ns >= UNKNOWN_IS_DEAD_AFTER_S * NS_PER_S
+
+
+def _why_kept(dead: int, voters: int, min_quorum: int) -> str:
+    """Why that many dead voters may not be taken out; "" when they may, or when there are none."""
+    if not dead:
+        return ""
+    if voters - dead < min_quorum:
+        return f"{voters - dead} voters would be left and MinQuorum is {min_quorum}"
+    if dead > (voters - 1) // 2:
+        return f"{dead} of {voters} voters are dead, which is not a minority that can be spared"
+    return ""

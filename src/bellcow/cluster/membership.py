@@ -339,6 +339,12 @@ class Membership:
             if force or server.id not in sight.alive:
                 await self.remove(server.id, force=force)
 
+    def forget(self, server_id: str) -> None:
+        """A failed server that is out of the configuration counts as one that left."""
+        name = self._look().names.get(server_id)
+        if name is not None:
+            self._greeter.force_leave(name)
+
     # Parts of them
 
     def _must_lead(self) -> None:
