@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.sim.net import Host, itself
 
 from bellcow.api.http_server import bind, serve
-from bellcow.api.internal import LIMITS, Gate, Internal, routes
+from bellcow.api.internal import LIMITS, Gate, Internal, StreamRoute, routes
 from bellcow.clock import SystemClock
 from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.wire_auth import Secret
@@ -17,8 +17,9 @@ from bellcow.state.waiting import Waiting
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
+    from bellcow.api.internal import StreamHandler
     from bellcow.api.limits import HttpLimits
     from bellcow.clock import Clock
 
@@ -38,8 +39,12 @@ async def host(
     clock: Clock | None = None,
     limits: HttpLimits = LIMITS,
     run: bool = True,
+    streams: Mapping[str, StreamHandler] | None = None,
 ) -> AsyncIterator[Host]:
-    """A server that listens, and calls others while `run`. Its port is that of its serf address."""
+    """A server that listens, and calls others while `run`. Its port is that of its serf address.
+
+    `streams` are handlers of more paths, each with a body of a megabyte at most.
+    """
     clock = clock or SystemClock()
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
@@ -49,7 +54,10 @@ async def host(
     async with PeerClient(secret, tls=call_with, verify_names=verify_names) as client:
         joins = (join.roster.itself.serf,) if join else ()
         server = Host(me, clock, lambda _: client, joins)
-        app = Internal(routes(server.exchange, gate), gate, clock, server.report)
+        table = routes(server.exchange, gate)
+        for path, handle in (streams or {}).items():
+            table["POST", path] = StreamRoute(handle, 1 << 20)
+        app = Internal(table, gate, clock, server.report)
         async with (
             serve(
                 app,

@@ -1,7 +1,7 @@
 """What servers ask of each other on their own port: a small table of routes behind one gate.
 
 Nothing is answered, not even that a path does not exist, before the caller has shown that it is a
-server. The bodies are the routes' business.
+server. A route takes a message and gives one, or streams of frames. What they hold is its business.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from bellcow.api.errors import STATUS
 from bellcow.api.limits import HttpLimits
 from bellcow.api.message import Response
 from bellcow.api.render import plain
+from bellcow.cluster.frames import ANSWER, QUESTION, Sealed, opened
 from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH, Reminders
 from bellcow.cluster.wire_auth import HEADER, Secret, check_is_server, check_names
 from bellcow.errors import Code, Error, not_found
 from bellcow.model.hello import decode_hello
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from bellcow.api.message import Body, Request, Wait
     from bellcow.clock import Clock
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from bellcow.events import Report
 
     Handler = Callable[[Request, bytes], Awaitable[bytes]]
+    StreamHandler = Callable[[Request, AsyncIterator[bytes]], Awaitable[AsyncIterator[bytes]]]
 
 LIMITS = HttpLimits(header_s=5.0, body_s=5.0, keep_alive_s=75.0, connections_per_client=256)
 _PACKED = (b"Content-Type", b"application/msgpack")
+_FRAMED = (b"Content-Type", b"application/octet-stream")
 _PROOF = HEADER.encode()
 _ASKED_PROOF = HEADER.lower().encode()
 _SHOWN = 200  # characters of a path that a stranger sent
@@ -47,6 +50,21 @@ class Route(msgspec.Struct, frozen=True):
     any_region: bool = False
 
 
+class StreamRoute(msgspec.Struct, frozen=True):
+    """One thing that is asked and answered in frames.
+
+    `body_bytes` is the largest body that is read, 0 for one of any size. What `handle` returns is
+    closed at the end, if it can be.
+    """
+
+    handle: StreamHandler
+    body_bytes: int
+    any_region: bool = False
+
+
+AnyRoute = Route | StreamRoute
+
+
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller must show: the shared key if there is one, its certificate's name if asked."""
 
@@ -55,7 +73,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     region: str
 
 
-def routes(exchange: Exchange, gate: Gate) -> dict[tuple[str, str], Route]:
+def routes(exchange: Exchange, gate: Gate) -> dict[tuple[str, str], AnyRoute]:
     """The whole table."""
     return {
         ("POST", HELLO_PATH): Route(_hello(exchange, gate), HELLO_BYTES, any_region=True),
@@ -77,7 +95,7 @@ class Internal:
 
     def __init__(
         self,
-        table: Mapping[tuple[str, str], Route],
+        table: Mapping[tuple[str, str], AnyRoute],
         gate: Gate,
         clock: Clock,
         report: Report,
@@ -104,6 +122,8 @@ class Internal:
     async def _answer(self, request: Request, body: Body) -> Response:
         route = self._table.get((request.method, request.path))
         self._check_certificate(request, route)
+        if isinstance(route, StreamRoute):
+            return await self._answer_stream(route, request, body)
         data = await body.read(route.body_bytes if route else HELLO_BYTES) or b""
         nonce = self._check_secret(request, data)
         if route is None:
@@ -115,7 +135,17 @@ class Internal:
             headers.append((_PROOF, proof.encode()))
         return Response(200, headers, answer)
 
-    def _check_certificate(self, request: Request, route: Route | None) -> None:
+    async def _answer_stream(self, route: StreamRoute, request: Request, body: Body) -> Response:
+        """The proof covers the request without its body, whose frames are sealed one by one."""
+        secret = self._gate.secret
+        nonce = self._check_secret(request, b"")
+        chunks = _at_most(route.body_bytes, body.chunks())
+        frames = opened(chunks, secret.stream_keys(nonce, QUESTION))
+        answer = await route.handle(request, frames)
+        key = next(iter(secret.stream_keys(nonce, ANSWER)), b"")
+        return Response(200, [_FRAMED], stream=Sealed(key, (), answer), packed=True)
+
+    def _check_certificate(self, request: Request, route: AnyRoute | None) -> None:
         if not self._gate.verify_names:
             return
         if route is not None and route.any_region:
@@ -133,6 +163,15 @@ class Internal:
         self._reminders.say(
             "peer_refused", client=request.client, path=request.path[:_SHOWN], reason=error.message
         )
+
+
+async def _at_most(limit: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if limit and size > limit:
+            raise Error(Code.TOO_LARGE, f"request body is larger than {limit} bytes")
+        yield chunk
 
 
 def _target(request: Request) -> str:

@@ -1,18 +1,23 @@
 """Calls to other servers over HTTP: one session, POST only.
 
-A PUT or DELETE would be sent a second time when a kept connection breaks, a POST is not. It signs
-what it sends and believes only what is signed; what is said is not its business.
+A PUT or DELETE would be sent a second time when a kept connection breaks, a POST is not. A call is
+a message and its answer, or a stream of frames either way. It signs what it sends and believes only
+what is signed; what is said is not its business.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Self
 
+from bellcow.cluster.frames import ANSWER, QUESTION, Sealed, opened, whole
 from bellcow.cluster.wire_auth import HEADER
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable, Iterable, Iterator
 
     import aiohttp
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
 ANSWER_BYTES = 16 << 20
 WORDS = 300  # characters of a refusal that are worth telling
+CONNECT_S = 1.0  # a server of ours that does not take a call by then is not there
 IDLE_S = 30.0  # a connection is kept this long; more than the longest pause between two hellos
 
 
@@ -49,7 +55,8 @@ class PeerClient:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, local_addr=local),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(),  # who calls sets the limit
+            # Who calls sets the limit.
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S),
         )
         return self
 
@@ -80,22 +87,53 @@ class PeerClient:
             self._secret.check_answer(nonce, status, answer, proof)
         return answer
 
+    async def stream(
+        self, target: Target, path: str, frames: Iterable[bytes] | AsyncIterator[bytes]
+    ) -> PeerStream:
+        """Send frames, and return those of the answer as soon as it begins. There is no time limit.
+
+        The request leaves with its first frame. Raises Error: UNAVAILABLE when nothing was sent,
+        UNKNOWN_OUTCOME when the connection broke later, DENIED when we must not believe it, REFUSED
+        with the server's own words, or whatever `frames` raised. The same holds while the answer is
+        read. Close what is returned.
+        """
+        headers = {"Content-Type": "application/octet-stream"}
+        nonce = ""
+        if self._secret:
+            headers[HEADER], nonce = self._secret.sign("POST", path, b"", target.server_id)
+        sent = _Outgoing(frames, next(iter(self._secret.stream_keys(nonce, QUESTION)), b""))
+        with _explained(sent):
+            response = await self._post(target, path, sent.data, headers)
+        answer = PeerStream(response, sent, self._secret.stream_keys(nonce, ANSWER))
+        if response.status != 200:
+            try:
+                text = await answer.words()
+            finally:
+                await answer.aclose()
+            raise Error(Code.REFUSED, f"{response.status}: {text}")
+        return answer
+
     async def _send(
         self, target: Target, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes, str | None]:
         """Status, body and proof of the answer."""
+        async with await self._post(target, path, body, headers) as response:
+            answer = await _read(response)
+            return response.status, answer, response.headers.get(HEADER)
+
+    async def _post(
+        self, target: Target, path: str, body: Any, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
         if self._session is None:
             raise Error(Code.UNAVAILABLE, "the client is closed")
-        async with self._session.post(
+        return await self._session.post(
             self._url(target, path),
             data=body,
             headers=headers,
             ssl=self._tls or True,
             server_hostname=self._name_of(target),
             allow_redirects=False,
-        ) as response:
-            answer = await _read(response)
-            return response.status, answer, response.headers.get(HEADER)
+        )
 
     def _url(self, target: Target, path: str) -> str:
         host, port = target.address
@@ -119,3 +157,89 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             raise Error(Code.TOO_LARGE, f"the answer is larger than {ANSWER_BYTES} bytes")
         parts.append(part)
     return b"".join(parts)
+
+
+class PeerStream:
+    """The frames of an answer. Closing it before its end breaks the connection."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, sent: _Outgoing, keys: tuple[bytes, ...]
+    ) -> None:
+        self._response = response
+        self._sent = sent
+        sent.on_failure = response.close  # else the reader would wait for ever
+        self._frames = opened(response.content.iter_any(), keys)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with _explained(self._sent):
+            return await anext(self._frames)
+
+    async def words(self) -> str:
+        """What a refusal says."""
+        with _explained(self._sent):
+            raw = await self._response.content.read(WORDS)
+        return raw.decode("utf-8", "replace")
+
+    async def aclose(self) -> None:
+        if not self._response.content.at_eof():
+            self._response.close()
+        await self._response.wait_for_close()
+
+
+class _Outgoing:
+    """What is sent, and how it failed: the HTTP client tells of a failure in words of its own."""
+
+    def __init__(self, frames: Iterable[bytes] | AsyncIterator[bytes], key: bytes) -> None:
+        self.failure: Exception | None = None
+        self.on_failure: Callable[[], None] | None = None
+        self.data: bytes | _Outgoing = self
+        self._sealed = Sealed(key)
+        if isinstance(frames, AsyncIterator):
+            self._sealed = Sealed(key, (), frames)
+        else:
+            self.data = whole(key, frames)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._sealed)
+        except StopAsyncIteration:
+            raise
+        except Exception as failure:
+            self.failure = failure
+            if self.on_failure is not None:
+                self.on_failure()
+            raise
+
+
+@contextlib.contextmanager
+def _explained(sent: _Outgoing) -> Iterator[None]:
+    """Raise what a failure of the HTTP client means to who called."""
+    import aiohttp
+
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, ValueError) as fault:
+        if sent.failure is not None:
+            raise sent.failure from None
+        raise _meaning(fault) from None
+    except Error as error:
+        if error.code is Code.UNKNOWN_OUTCOME and sent.failure is not None:
+            raise sent.failure from None
+        raise
+
+
+def _meaning(fault: Exception) -> Error:
+    import aiohttp
+
+    text = str(fault) or type(fault).__name__
+    if isinstance(fault, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        return Error(Code.DENIED, f"TLS: {text}")
+    unsent = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError
+    code = Code.UNAVAILABLE if isinstance(fault, unsent) else Code.UNKNOWN_OUTCOME
+    return Error(code, text)

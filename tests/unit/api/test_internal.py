@@ -17,13 +17,19 @@ from tests.sim.wires import KEY, host, with_clock_ahead
 from bellcow.api.internal import LIMITS, Gate, warn_if_open
 from bellcow.api.tls import make_context
 from bellcow.clock import SystemClock
+from bellcow.cluster.calls import Target
 from bellcow.cluster.hello import HELLO_PATH
 from bellcow.cluster.members import compose
+from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.wire_auth import HEADER, Secret
+from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, encode_hello
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncIterator
+
+    from bellcow.api.message import Request
 
 PACKED = "Content-Type: application/msgpack"
 
@@ -367,3 +373,262 @@ def test_twenty_servers_in_one_process_know_each_other():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.wait_for(test(), 60))
+
+
+# --- streams
+
+STREAM = "/v1/internal/stream"
+
+
+async def echo(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Each frame as it comes, in capitals."""
+    del request
+
+    async def answer() -> AsyncIterator[bytes]:
+        async for frame in frames:
+            yield frame.upper()
+
+    return answer()
+
+
+async def rest(answer: AsyncIterator[bytes]) -> list[bytes]:
+    return [frame async for frame in answer]
+
+
+def target_of(server) -> Target:
+    return Target(server_id="id-a", address=server.roster.itself.serf, region="global")
+
+
+def client_of(key: bytes) -> PeerClient:
+    return PeerClient(Secret(key, "id-b", SystemClock()))
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+def test_frames_go_both_ways_at_the_same_time(key: bytes):
+    async def test() -> None:
+        turn: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+        async def sent() -> AsyncIterator[bytes]:
+            while (frame := await turn.get()) is not None:
+                yield frame
+
+        async with host("a", key=key, run=False, streams={STREAM: echo}) as a, client_of(key) as b:
+            turn.put_nowait(b"one")
+            answer = await b.stream(target_of(a), STREAM, sent())
+            assert await anext(answer) == b"ONE"
+            for word in (b"two", b"three"):
+                turn.put_nowait(word)
+                assert await anext(answer) == word.upper()
+            turn.put_nowait(None)
+            with pytest.raises(StopAsyncIteration):
+                await anext(answer)
+            await answer.aclose()
+            assert a.events == []
+
+    run(test())
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+def test_short_streams_share_one_connection(key: bytes):
+    async def test() -> None:
+        ports = set()
+
+        async def remember(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            ports.add(request.header(b"x-bellcow-auth") or b"")
+            return await echo(request, frames)
+
+        async with (
+            host("a", key=key, run=False, streams={STREAM: remember}) as a,
+            client_of(key) as b,
+        ):
+            for _ in range(3):
+                answer = await b.stream(target_of(a), STREAM, [b"one", b"two"])
+                assert [frame async for frame in answer] == [b"ONE", b"TWO"]
+                await answer.aclose()
+            assert b._session is not None
+            connections = b._session.connector._conns  # type: ignore[union-attr]
+            assert sum(map(len, connections.values())) == 1
+            assert len(ports) == (3 if key else 1)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"), [(KEY, bytes(32)), (KEY, b"")], ids=["another key", "none"]
+)
+def test_stream_of_a_stranger_is_refused_before_its_first_frame(mine: bytes, theirs: bytes):
+    async def test() -> None:
+        reached = []
+
+        async def handle(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            reached.append(request)
+            return await echo(request, frames)
+
+        async def endless() -> AsyncIterator[bytes]:
+            while True:
+                yield bytes(65_536)
+
+        async with host("a", key=mine, run=False, streams={STREAM: handle}) as a:
+            async with client_of(theirs) as b:
+                with pytest.raises(Error) as caught:
+                    await b.stream(target_of(a), STREAM, endless())
+            # The refusal may be lost under what is still being sent.
+            assert caught.value.code in {Code.REFUSED, Code.UNKNOWN_OUTCOME}
+            assert reached == []
+            assert len(a.saw("peer_refused")) == 1
+
+    run(test())
+
+
+def test_answer_of_a_server_with_another_key_is_not_believed():
+    async def test() -> None:
+        # It asks for no proof and seals nothing.
+        async with host("a", run=False, streams={STREAM: silent}) as a, client_of(KEY) as b:
+            answer = await b.stream(target_of(a), STREAM, [b"one"])
+            with pytest.raises(Error) as caught:
+                await anext(answer)
+            assert caught.value.code is Code.DENIED
+            await answer.aclose()
+
+    run(test())
+
+
+async def silent(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Reads nothing and says a word."""
+    del request, frames
+
+    async def answer() -> AsyncIterator[bytes]:
+        yield b"x" * 60
+        yield b"x" * 60
+
+    return answer()
+
+
+def test_stream_above_the_limit_is_cut():
+    async def test() -> None:
+        async with host("a", run=False, streams={STREAM: echo}) as a, client_of(b"") as b:
+
+            async def much() -> AsyncIterator[bytes]:
+                for _ in range(100):
+                    yield bytes(65_536)
+
+            answer = await b.stream(target_of(a), STREAM, much())
+            with pytest.raises(Error):
+                await rest(answer)
+            await answer.aclose()
+
+    run(test())
+
+
+def test_fault_in_the_middle_of_an_answer_is_not_taken_for_its_end():
+    async def test() -> None:
+        async def fails(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            del request, frames
+
+            async def answer() -> AsyncIterator[bytes]:
+                yield b"one"
+                raise RuntimeError("a fault")
+
+            return answer()
+
+        async with host("a", run=False, streams={STREAM: fails}) as a, client_of(b"") as b:
+            answer = await b.stream(target_of(a), STREAM, [b"x"])
+            assert await anext(answer) == b"one"
+            with pytest.raises(Error) as caught:
+                await anext(answer)
+            assert caught.value.code is Code.UNKNOWN_OUTCOME
+            await answer.aclose()
+
+    run(test())
+
+
+def test_caller_that_goes_away_ends_the_answer():
+    async def test() -> None:
+        closed = asyncio.Event()
+
+        async def idle(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            del request, frames
+
+            async def answer() -> AsyncIterator[bytes]:
+                try:
+                    yield b"one"
+                    await asyncio.Event().wait()
+                finally:
+                    closed.set()
+
+            return answer()
+
+        async with host("a", run=False, streams={STREAM: idle}) as a, client_of(b"") as b:
+            answer = await b.stream(target_of(a), STREAM, [b"x"])
+            await answer.aclose()
+            async with asyncio.timeout(2):
+                await closed.wait()
+
+    run(test())
+
+
+def test_failure_of_what_is_sent_is_what_the_caller_gets():
+    async def test() -> None:
+        answering = asyncio.Event()
+
+        async def fails(*, early: bool) -> AsyncIterator[bytes]:
+            yield b"one"
+            if not early:
+                await answering.wait()
+            raise Error(Code.TIMEOUT, "too slow")
+
+        async with host("a", run=False, streams={STREAM: echo}) as a, client_of(b"") as b:
+            with pytest.raises(Error, match="too slow"):
+                await rest(await b.stream(target_of(a), STREAM, fails(early=True)))
+            answer = await b.stream(target_of(a), STREAM, fails(early=False))
+            assert await anext(answer) == b"ONE"
+            answering.set()
+            with pytest.raises(Error, match="too slow") as caught:
+                await rest(answer)
+            await answer.aclose()
+            assert caught.value.code is Code.TIMEOUT
+
+    run(test())
+
+
+def test_slow_reader_holds_the_sender_back():
+    async def test() -> None:
+        made = 0
+
+        async def endless(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            del request, frames
+
+            async def answer() -> AsyncIterator[bytes]:
+                nonlocal made
+                while True:
+                    made += 1
+                    yield bytes(65_536)
+
+            return answer()
+
+        async with host("a", run=False, streams={STREAM: endless}) as a, client_of(b"") as b:
+            answer = await b.stream(target_of(a), STREAM, [b"x"])
+            await asyncio.sleep(0.3)
+            before = made
+            assert before < 400
+            await asyncio.sleep(0.1)
+            assert made == before
+            for _ in range(before):
+                await anext(answer)
+            await until(lambda: made > before)
+            await answer.aclose()
+
+    run(test())
+
+
+def test_nobody_at_the_address_means_that_nothing_was_sent():
+    async def test() -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            nowhere = Target(server_id="x", address=free.getsockname(), region="global")
+            async with client_of(b"") as b:
+                with pytest.raises(Error) as caught:
+                    await b.stream(nowhere, STREAM, [b"x"])
+        assert caught.value.code is Code.UNAVAILABLE
+
+    run(test())
