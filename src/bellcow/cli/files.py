@@ -1,4 +1,4 @@
-"""Reading a file or standard input with Go's errors, and writing files that hold secrets."""
+"""Reading a file or standard input with Go's errors, and writing files without overwriting any."""
 
 from __future__ import annotations
 
@@ -27,8 +27,17 @@ def read_input(name: str, prefix: str = "Failed to read file: ") -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Write a new file that only its owner may read."""
+    _write_new(path, text, 0o600)
+
+
+def write_public(path: Path, text: str) -> None:
+    """Write a new file that everybody may read."""
+    _write_new(path, text, 0o644)
+
+
+def _write_new(path: Path, text: str, mode: int) -> None:
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
         raise CommandError(f"Failed to create file: {opening(error, path)}") from error
     with os.fdopen(handle, "w") as file:

@@ -204,6 +204,22 @@ _SYSTEM = Branch(
     },
     _ARGUMENTS,
 )
+_TLS = Branch(
+    "Make certificates",
+    "Makes an authority of your own and the certificates that it signs, without a server.",
+    {
+        "ca": Branch(
+            "Make an authority",
+            "Makes an authority for certificates.",
+            {"create": Leaf("tls:create_authority", "Make a certificate authority")},
+        ),
+        "cert": Branch(
+            "Make certificates",
+            "Makes certificates that an authority vouches for.",
+            {"create": Leaf("tls:create_certificate", "Make a certificate")},
+        ),
+    },
+)
 TREE = Branch(
     "",
     "",
@@ -226,6 +242,7 @@ TREE = Branch(
         "server": _SERVER,
         "status": Leaf("status:status", "Show the jobs, or find what an ID belongs to"),
         "system": _SYSTEM,
+        "tls": _TLS,
         "version": Leaf("version:version", "Show the version"),
     },
 )
