@@ -154,6 +154,7 @@ class MemoryStore:
     ) -> None:
         self.disk = disk or Disk()
         self.limits = limits or Limits()
+        self.confirms_locally = False
         self.fault = fault  # may be replaced at any time
         self.term: Callable[[], int] = lambda: self.disk.term  # as this server's member sees it
         self.closed = False

@@ -38,6 +38,10 @@ class Waiting:
         for table in tables:
             self._sets.get(table, set()).discard(waiter)
 
+    def has(self, table: str) -> bool:
+        """Whether anybody waits for this one."""
+        return bool(self._sets.get(table))
+
     def wake(self, tables: Iterable[str]) -> None:
         """Wake all who wait for one of `tables`, each once, 500 a turn of the loop."""
         woken: set[Waiter] = set()

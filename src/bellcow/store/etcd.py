@@ -67,6 +67,7 @@ class EtcdStore:
 
     def __init__(self, client: Client) -> None:
         self.limits = Limits()
+        self.confirms_locally = False
         self._client = client
         self._places: OrderedDict[str, _Place] = OrderedDict()
         self._closed = False

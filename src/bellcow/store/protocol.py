@@ -98,6 +98,7 @@ class Store(Protocol):
     """Data. One conformance suite, `test_conformance.py`, runs on every implementation."""
 
     limits: Limits
+    confirms_locally: bool  # whether memory on the leader is the truth at any time, unconfirmed
 
     async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
         """One consistent revision: head and the objects of `head.gen`.

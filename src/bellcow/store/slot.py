@@ -22,12 +22,14 @@ class StoreSlot:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
         self.limits = store.limits if store else Limits()
+        self.confirms_locally = store.confirms_locally if store else False
 
     async def put(self, store: Store | None) -> None:
         """From now on this one. The one before is closed, which ends what follows its changes."""
         before, self._store = self._store, store
         if store is not None:
             self.limits = store.limits
+            self.confirms_locally = store.confirms_locally
         if before is not None:
             await before.close()
 

@@ -47,6 +47,7 @@ class SqliteStore:
 
     def __init__(self, files: Files, worker: ThreadPoolExecutor) -> None:
         self.limits = Limits()
+        self.confirms_locally = True  # one process, whose answers wait for memory
         self.tightened = files.tightened
         self._files = files
         self._worker = worker
