@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from bellcow.acl.tokens import BadTokens, Resolver
     from bellcow.autopilot.loop import Autopilot
     from bellcow.clock import Clock
+    from bellcow.cluster.engine import Peers
+    from bellcow.cluster.hello import Exchange
     from bellcow.cluster.leader import Leadership
+    from bellcow.cluster.membership import Membership
+    from bellcow.cluster.peer_client import PeerClient
     from bellcow.cluster.roster import Roster
+    from bellcow.cluster.seat import Seat
     from bellcow.config.model import Settings
     from bellcow.events import Level, Report
     from bellcow.license.keeper import Licenses
@@ -71,7 +76,12 @@ class Server:
     committer: Committer  # commands in, commits out
 
     roster: Roster  # servers as members
+    exchange: Exchange  # hello to the others
+    line: PeerClient  # calls to them
+    seat: Seat  # the part this server takes
+    peers: Peers  # who votes
     leadership: Leadership  # who leads
+    membership: Membership  # who takes part, on the leader
     autopilot: Autopilot
     resolver: Resolver  # secrets to rights
     bad_tokens: BadTokens

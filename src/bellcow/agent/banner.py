@@ -74,10 +74,11 @@ def program_path() -> str:
         return str(path)
 
 
-def port_taken(address: tuple[str, int]) -> str:
-    """What to do when the port is in use."""
+def port_taken(name: str, address: tuple[str, int]) -> str:
+    """What to do when the port that the settings call `name` is in use."""
     port = address[1]
     return (
         f"    Another program answers on port {port}. See which: ss -ltnp 'sport = :{port}'\n"
-        "    Stop it, or choose another port: ports { http = 14646 } in a file given by -config"
+        f"    Stop it, or choose another port: ports {{ {name} = 1{port % 10_000} }} "
+        "in a file given by -config"
     )

@@ -14,13 +14,24 @@ from bellcow.agent.identity import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact
 from bellcow.cluster.bootstrap import Founder
+from bellcow.cluster.engine import PeersSlot
+from bellcow.cluster.hello import Exchange
 from bellcow.cluster.leader import Leadership
+from bellcow.cluster.members import Here, leader_of_region
+from bellcow.cluster.membership import Membership
+from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.roster import Roster
+from bellcow.cluster.seat import ClusterSeat, EmbeddedSeat
 from bellcow.cluster.servers import RAFT_PROTOCOL
+from bellcow.cluster.sight import see
 from bellcow.config.addresses import join_host_port
-from bellcow.config.derive import first_autopilot_configuration, first_scheduler_configuration
+from bellcow.config.derive import (
+    first_autopilot_configuration,
+    first_scheduler_configuration,
+    join_addresses,
+)
 from bellcow.license.keeper import Licenses
-from bellcow.model.hello import Itself
+from bellcow.model.hello import Itself, RaftView
 from bellcow.model.namespace import DEFAULT, Namespace
 from bellcow.server import Facts, Server
 from bellcow.snapshot.restore import Restorer
@@ -29,20 +40,25 @@ from bellcow.state.committer import Committer
 from bellcow.state.mirror import Mirror
 from bellcow.state.tables import Tables
 from bellcow.state.waiting import Waiting
+from bellcow.store.protocol import Unavailable
+from bellcow.store.slot import StoreSlot
 from bellcow.wire import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bellcow.agent.ground import Ground
     from bellcow.agent.log import Log
     from bellcow.agent.metrics import Metrics
+    from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.clock import Clock
-    from bellcow.cluster.engine import Peers
+    from bellcow.cluster.seat import Seat
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
     from bellcow.config.load import Loaded
     from bellcow.model.agent import Member
+    from bellcow.model.hello import Cluster, Role
     from bellcow.store.protocol import Store
 
 
@@ -70,8 +86,8 @@ def build(
     *,
     addresses: Addresses,
     itself: Itself,
-    store: Store,
-    peers: Peers,
+    ground: Ground,
+    security: PeerSecurity,
     folder: Path | None,
     clock: Clock,
     log: Log,
@@ -80,10 +96,33 @@ def build(
     """All parts of one server, none of them running yet."""
     settings = loaded.settings
     tables = Tables()
+
+    async def follow(cluster: Cluster) -> Store:
+        raise Unavailable(f"following {cluster.id} is not wired yet")
+
     waiting = Waiting()
+    store, peers = StoreSlot(ground.store), PeersSlot(ground.peers)
     mirror = Mirror(store, tables, waiting)
     committer = Committer(store, tables, mirror, clock, log.report)
     roster = Roster(itself, clock)
+    line = PeerClient(security.secret, tls=security.call_with, verify_names=security.verify_names)
+    joins = join_addresses(settings)
+    seat: Seat = EmbeddedSeat(tables)
+    if ground.member is not None and folder is not None:
+        seat = ClusterSeat(
+            folder=folder,
+            engine=ground.member,
+            follow=follow,
+            roster=roster,
+            line=line,
+            slot=store,
+            votes=peers,
+            tables=tables,
+            joins=bool(joins),
+            clock=clock,
+            report=log.report,
+        )
+        joins += seat.known_addresses
     leadership = Leadership(
         store=store,
         peers=peers,
@@ -93,9 +132,34 @@ def build(
         clock=clock,
         founder=founder_of(settings, itself),
         report=log.report,
+        charter=seat.charter,
+        elsewhere=lambda: leader_of_region(roster.table, clock.monotonic()),
+    )
+    exchange = Exchange(
+        roster,
+        line,
+        lambda: _here(seat, leadership, tables),
+        clock,
+        log.report,
+        tuple(dict.fromkeys(joins)),
+    )
+    leadership.on_change = exchange.nudge
+    membership = Membership(
+        me=itself.server_id,
+        tables=tables,
+        waiting=waiting,
+        committer=committer,
+        peers=peers,
+        lead=leadership,
+        look=lambda: see(roster),
+        greeter=exchange,
+        line=line,
+        clock=clock,
+        report=log.report,
+        grows=lambda: ground.member is not None,
     )
     contacts = _Contacts(roster, tables)
-    autopilot = Autopilot(tables, contacts, clock, itself.server_id, log.report)
+    autopilot = Autopilot(tables, contacts, clock, itself.server_id, log.report, membership)
     snapshots_folder = folder / SNAPSHOTS if folder else None
     restorer = Restorer(
         store=store,
@@ -135,12 +199,32 @@ def build(
         mirror=mirror,
         committer=committer,
         roster=roster,
+        exchange=exchange,
+        line=line,
+        seat=seat,
+        peers=peers,
         leadership=leadership,
+        membership=membership,
         autopilot=autopilot,
         resolver=Resolver(tables, enabled=settings.acl.enabled),
         bad_tokens=BadTokens(clock, settings.limits.http_max_bad_tokens),
         licenses=Licenses(tables, clock, settings.license.issuers),
         snapshots=snapshots,
+    )
+
+
+def _here(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
+    """Where this server stands, as the others are told."""
+    cluster, head = seat.cluster, tables.head
+    role: Role = "follower" if cluster else "none"
+    return Here(
+        cluster=cluster,
+        raft=RaftView(
+            role="leader" if leadership.is_leader else role,
+            term=head.term,
+            index=head.index,
+            commit=head.commit,
+        ),
     )
 
 

@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING, Any
 import bellcow
 from bellcow.agent import banner
 from bellcow.agent.build import build, founder_of, itself_of
+from bellcow.agent.ground import Ground, GroundError, open_ground
 from bellcow.agent.identity import DataDirectory, DataDirectoryError
 from bellcow.agent.log import Log
 from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
+from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
-from bellcow.api import nouns
+from bellcow.api import internal, internal_membership, internal_seat, nouns
 from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
 from bellcow.api.limits import HttpLimits
 from bellcow.api.pipeline import Pipeline
 from bellcow.api.tls import make_context
 from bellcow.clock import SystemClock, new_uuid
-from bellcow.cluster.engine import Single
+from bellcow.cluster.seat import EmbeddedSeat
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load
@@ -36,16 +38,19 @@ from bellcow.config.report import report as check
 from bellcow.errors import Error
 from bellcow.events import Level
 from bellcow.state.tables import AUTOPILOT, CLUSTER, SCHEDULER, UnknownTableError
+from bellcow.state.waiting import Waiting
 from bellcow.store.protocol import StoreError
-from bellcow.store.sqlite import open_store
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Sequence
 
+    from bellcow.model.hello import Itself
     from bellcow.server import Server
 
 STOP_S = 4.0  # what is being answered may take this long after a signal
+HAND_OVER_S = 1.0
 SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
 
 
@@ -65,7 +70,6 @@ def run(paths: Sequence[str], flags: dict[str, Any], dev: bool) -> int:
     if not said.ok:
         return 1
     try:
-        _must_be_embedded(loaded)
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             return runner.run(_Agent(paths, flags, loaded).live())
     except StartError as error:
@@ -79,16 +83,6 @@ def _new_loop() -> Any:
     except ImportError:  # not made for every platform
         return asyncio.new_event_loop
     return uvloop.new_event_loop
-
-
-def _must_be_embedded(loaded: Loaded) -> None:
-    server = loaded.settings.server
-    several = server.bootstrap_expect > 1 or server.server_join.retry_join or server.retry_join
-    if server.engine == "etcd" or (server.engine == "auto" and several):
-        raise StartError(
-            "Error starting agent: several servers on etcd are not part of this version; "
-            'use bootstrap_expect = 1 without retry_join, or server { engine = "embedded" }'
-        )
 
 
 class _Agent:
@@ -112,48 +106,63 @@ class _Agent:
         settings = self._settings
         addresses = resolve_addresses(settings, self._loaded.dev)
         self._open_log_file()
-        listener = self._bind(addresses.http_bind)
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(listener.close)
+            listener = self._bind(stack, "http", addresses.http_bind)
+            between = self._bind(stack, "serf", addresses.serf_bind)
             folder, server_id = self._open_data(stack)
-            store = await self._open_store(folder)
-            stack.push_async_callback(store.close)
             itself = itself_of(settings, addresses, server_id)
-            peers = Single(server_id, itself.rpc_address, await store.starts())
+            security = self._security(itself)
+            ground = await self._open_ground(addresses, itself, security, folder)
+            if ground.store is not None:
+                stack.push_async_callback(ground.store.close)
             metrics = self._metrics()
             server = build(
                 self._loaded,
                 addresses=addresses,
                 itself=itself,
-                store=store,
-                peers=peers,
+                ground=ground,
+                security=security,
                 folder=folder,
                 clock=self._clock,
                 log=self._log,
                 metrics=metrics,
             )
-            await self._run(server, metrics, addresses, listener)
+            await stack.enter_async_context(server.line)
+            await self._run(server, metrics, security, addresses, listener, between)
         self._log.report("stopped")
         self._log.close()
         return 0
 
     async def _run(
-        self, server: Server, metrics: Metrics, addresses: Addresses, listener: Any
+        self,
+        server: Server,
+        metrics: Metrics,
+        security: PeerSecurity,
+        addresses: Addresses,
+        listener: socket.socket,
+        between: socket.socket,
     ) -> None:
         """Start every task, answer until a signal, stop in the opposite order."""
         self._log.report("starting", version=bellcow.BUILD, pid=os.getpid())
         self._report_configuration()
-        guards = self._guards(server, addresses)
-        pipeline = Pipeline(server, guards, nouns.routes())
+        pipeline = Pipeline(server, self._guards(server, addresses), nouns.routes())
         context = self._tls_context()
         reloader = Reloader(self._paths, self._flags, self._loaded, self._log, context)
         self._watch_signals(reloader)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as ports:
                 tasks = [group.create_task(server.mirror.run(), name="mirror")]
-                await self._loaded_state(server)
-                loops = [server.autopilot.run, server.snapshots.housekeeping]
+                if isinstance(server.seat, EmbeddedSeat):
+                    await self._loaded_state(server)
+                await ports.enter_async_context(self._between(server, security, between))
+                loops = [
+                    server.membership.run,
+                    server.autopilot.run,
+                    server.snapshots.housekeeping,
+                ]
                 tasks += [
+                    group.create_task(server.exchange.run(), name="hello"),
+                    group.create_task(server.seat.run(), name="seat"),
                     group.create_task(server.leadership.run(loops), name="leadership"),
                     group.create_task(metrics.run(), name="metrics"),
                 ]
@@ -171,11 +180,41 @@ class _Agent:
                     self._announce(addresses)
                     await self._stop.wait()
                     self._log.report("stopping")
+                    await self._hand_over(server)
                     self._log.end_following()
                 for task in tasks:
                     task.cancel()
         except* (StartError, StoreError, UnknownTableError) as group_error:
             raise StartError(_first_text(group_error)) from None
+
+    def _between(
+        self, server: Server, security: PeerSecurity, listener: socket.socket
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """The port between servers, answering."""
+        table = {
+            **internal.routes(server.exchange, security.gate),
+            **internal_seat.routes(server.seat),
+            **internal_membership.routes(server.membership),
+        }
+        address = (server.roster.itself.serf[0], server.roster.itself.serf[1])
+        internal.warn_if_open(address, security.gate, self._log.report)
+        return serve(
+            internal.Internal(table, security.gate, self._clock, self._log.report),
+            [listener],
+            ssl_context=security.serve_with,
+            limits=internal.LIMITS,
+            waiting=Waiting(),
+            log=self._log.report,
+            graceful_s=0.0,
+        )
+
+    async def _hand_over(self, server: Server) -> None:
+        """Let another server lead before this one stops, so that nobody waits for an election."""
+        if not server.leadership.is_leader:
+            return
+        with contextlib.suppress(Error, StoreError, TimeoutError):
+            async with asyncio.timeout(HAND_OVER_S):
+                await server.membership.hand_on()
 
     # Steps of the start
 
@@ -190,16 +229,24 @@ class _Agent:
         except OSError as error:
             raise StartError(f"Error opening log file {path}: {error.strerror}") from None
 
-    def _bind(self, address: tuple[str, int]) -> Any:
+    def _bind(
+        self, stack: contextlib.AsyncExitStack, name: str, address: tuple[str, int]
+    ) -> socket.socket:
+        """A listening socket of the port that the settings call `name`."""
         try:
-            return bind(*address)
+            listener = bind(*address)
         except OSError as error:
             where = join_host_port(address)
             reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            what = (
+                "http server: failed to start HTTP" if name == "http" else "server: failed to start"
+            )
             raise StartError(
-                "Error starting http server: failed to start HTTP listener: "
-                f"listen tcp {where}: bind: {reason}\n{banner.port_taken(address)}"
+                f"Error starting {what} listener: "
+                f"listen tcp {where}: bind: {reason}\n{banner.port_taken(name, address)}"
             ) from None
+        stack.callback(listener.close)
+        return listener
 
     def _open_data(self, stack: contextlib.AsyncExitStack) -> tuple[Path | None, str]:
         """The locked data directory and the server's id; memory alone where there is none."""
@@ -215,14 +262,33 @@ class _Agent:
             self._log.report("node_id_created", id=data.node_id)
         return data.path, data.node_id
 
-    async def _open_store(self, folder: Path | None) -> Any:
+    def _security(self, itself: Itself) -> PeerSecurity:
         try:
-            store = await open_store(folder / "store.db" if folder else None, self._clock)
-        except StoreError as error:
+            security = peer_security(self._settings, itself.server_id, self._clock)
+            keep_key(self._settings)
+        except Error as error:
+            raise StartError(f"Error starting agent: {error.message}") from None
+        return security
+
+    async def _open_ground(
+        self,
+        addresses: Addresses,
+        itself: Itself,
+        security: PeerSecurity,
+        folder: Path | None,
+    ) -> Ground:
+        try:
+            return await open_ground(
+                self._settings,
+                addresses,
+                itself,
+                security,
+                folder,
+                self._clock,
+                self._log.report,
+            )
+        except GroundError as error:
             raise StartError(f"Error starting agent: {error}") from None
-        for path in store.tightened:
-            self._log.report("permissions_tightened", path=path)
-        return store
 
     async def _loaded_state(self, server: Server) -> None:
         """Wait for memory to hold the state, then compare it with the file."""

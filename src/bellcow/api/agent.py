@@ -14,7 +14,6 @@ from bellcow.api import self_view
 from bellcow.api.call import Call, Reply
 from bellcow.api.protocol import closing
 from bellcow.api.route import Serve, route
-from bellcow.cluster.servers import check_removal
 from bellcow.errors import Code, Error, denied, invalid, refused
 from bellcow.events import Level
 from bellcow.model.agent import MembersReply
@@ -63,16 +62,29 @@ async def join(call: Call) -> dict[str, Any]:
     failures = []
     for address in addresses:
         host, port = _split(address)
-        try:
-            async with asyncio.timeout(JOIN_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(host, port)
+        if failure := await _join(call, host, port):
+            failures.append(f"Failed to join {host}: {failure}")
+    joined = len(addresses) - len(failures)
+    # Nomad: what failed is told only when nothing worked.
+    return {"error": "" if joined else several_errors(failures), "num_joined": joined}
+
+
+async def _join(call: Call, host: str, port: int) -> str:
+    """Why it failed, "" when it did not. A server that was taken out asks to be let in again."""
+    server = call.server
+    try:
+        async with asyncio.timeout(JOIN_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
             writer.close()
-            failures.append(
-                f"Failed to join {host}: this server keeps its state alone (embedded store)"
-            )
-        except (OSError, TimeoutError) as error:
-            failures.append(f"Failed to join {host}: {_dial(host, port, error)}")
-    return {"error": several_errors(failures), "num_joined": 0}
+            await server.exchange.join((host, port))
+    except (OSError, TimeoutError) as error:
+        return _dial(host, port, error)
+    except Error as error:
+        return error.message
+    configuration = server.tables.one(RAFT) or RaftConfiguration()
+    if all(each.id != server.roster.itself.server_id for each in configuration.servers):
+        server.seat.rejoin()
+    return ""
 
 
 def _split(address: str) -> tuple[str, int]:
@@ -90,30 +102,22 @@ def _dial(host: str, port: int, error: Exception) -> str:
     return f"dial tcp {host}:{port}: {error.strerror if isinstance(error, OSError) else error}"
 
 
-@route("PUT, POST", f"{BASE}/force-leave", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
+@route("PUT, POST", f"{BASE}/force-leave", need=Need.AGENT_WRITE, serve=Serve.LEADER)
 async def force_leave(call: Call) -> None:
     """Declare a failed server to have left. Nomad: a name nobody has is no error.
 
-    Refused with 409 where it would cost the quorum; `force=true` does it all the same.
+    With `prune` it is forgotten as well. Refused with 409 where it would cost the quorum;
+    `force=true` does it all the same. The leader answers: its list of members counts.
     """
-    if not call.request.param("node"):
+    name = call.request.param("node")
+    if not name:
         raise invalid("missing node to force leave")
     prune = call.request.param("prune", "false")
     if prune not in PARSED_BOOLEANS:
         raise invalid("invalid prune value")
-    _must_not_cost_the_quorum(call)
-
-
-def _must_not_cost_the_quorum(call: Call) -> None:
-    server = call.server
-    configuration = server.tables.one(RAFT) or RaftConfiguration()
-    named = [s for s in configuration.servers if s.name == call.request.param("node")]
-    for each in named:
-        if not any(s.voter for s in configuration.servers if s.id != each.id):
-            raise Error(
-                Code.CONFLICT, f"{each.name} is the last voter and cannot leave; stop it instead"
-            )
-        check_removal(configuration, each, server.roster.alive(), force=call.flag("force"))
+    await call.server.membership.force_leave(
+        name, prune=PARSED_BOOLEANS[prune], force=call.flag("force")
+    )
 
 
 @route("GET, PUT, POST", f"{BASE}/servers", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)

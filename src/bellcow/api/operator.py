@@ -7,7 +7,7 @@ from typing import Any
 from bellcow.acl.policy import Need
 from bellcow.api.call import UUID, UUID_CHARS, Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
-from bellcow.cluster.servers import check_removal, describe, find_server, is_ip_and_port
+from bellcow.cluster.servers import describe, find_server, is_ip_and_port
 from bellcow.errors import Code, Error, invalid, not_found, refused
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.license import IndexReply, LicenseReply
@@ -52,10 +52,7 @@ async def remove_raft_peer(call: Call) -> None:
 
     Refused with 409 where it would cost the quorum; `force=true` does it all the same.
     """
-    configuration, server = _raft(call), _named_server(call)
-    alive = call.server.roster.alive()
-    check_removal(configuration, server, alive, force=call.flag("force"))
-    raise Error(Code.UNAVAILABLE, "the embedded store has one voter, which stays")
+    await call.server.membership.remove(_named_server(call).id, force=call.flag("force"))
 
 
 @route("PUT, POST", f"{BASE}/raft/transfer-leadership", need=Need.MANAGEMENT, serve=Serve.LEADER)
@@ -63,14 +60,14 @@ async def transfer_leadership(call: Call) -> LeadershipTransferReply:
     """Hand leadership to the voter named by `id` or `address`."""
     configuration = _raft(call)
     target = _transfer_target(call, configuration)
-    itself = call.server.leadership.leader_id
-    leader = next(each for each in configuration.servers if each.id == itself)
-    if target.id == itself:
-        peer = RaftPeer(address=leader.address, id=leader.id)
-        return LeadershipTransferReply(from_=peer, to=peer, noop=True)
-    if not target.voter:
-        raise invalid(f'server "{target.id}" has no vote and cannot lead')
-    raise Error(Code.UNAVAILABLE, "the embedded store has one voter; nobody else can lead")
+    leader = find_server(configuration, by="id", value=call.server.roster.itself.server_id)
+    if target.id != leader.id:
+        if not target.voter:
+            raise invalid(f'server "{target.id}" has no vote and cannot lead')
+        await call.server.membership.transfer(target.id)
+    return LeadershipTransferReply(
+        from_=_peer(leader), to=_peer(target), noop=target.id == leader.id
+    )
 
 
 @route(
@@ -104,6 +101,10 @@ def _named_server(call: Call) -> RaftServer:
         raise invalid("Must specify only one of ?id or ?address")
     by = "id" if by_id else "address"
     return find_server(_raft(call), by=by, value=call.request.param(by))
+
+
+def _peer(server: RaftServer) -> RaftPeer:
+    return RaftPeer(address=server.address, id=server.id)
 
 
 def _transfer_target(call: Call, configuration: RaftConfiguration) -> RaftServer:

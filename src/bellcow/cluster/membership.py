@@ -318,6 +318,18 @@ class Membership:
         except StoreError as error:
             raise Error(Code.UNAVAILABLE, f"leadership was not handed over: {error}") from None
 
+    async def hand_on(self) -> None:
+        """Let whichever other voter answers lead; Error where there is none."""
+        sight = self._look()
+        heirs = [
+            server.id
+            for server in self._stored().servers
+            if server.voter and server.id != self._me and server.id in sight.answering
+        ]
+        if not heirs:
+            raise Error(Code.UNAVAILABLE, "no other voter answers")
+        await self.transfer(heirs[0])
+
     async def force_leave(self, name: str, *, prune: bool = False, force: bool = False) -> None:
         """A failed server counts as left and goes out of the configuration.
 

@@ -64,6 +64,29 @@ class Unreadable(Exception):
     """A file that does not hold what was written, and what to do about it."""
 
 
+def engine_of(folder: Path | None, wanted: str, *, several: bool) -> str:
+    """Which engine a server runs: "embedded", "etcd", or "convert" from the one to the other.
+
+    What is on the disk wins over what the settings suggest. Raises Unreadable where they exclude
+    each other. `several` tells whether the settings speak of other servers.
+    """
+    place = read(folder / PLACE, Place) if folder else None
+    if place is not None:
+        if wanted == "embedded":
+            raise Unreadable(
+                f"{folder} belongs to cluster {place.cluster_id}, which is on etcd, and "
+                "server.engine is embedded; leave the setting out, or choose another data_dir"
+            )
+        return "etcd"
+    if folder and (folder / STORE).exists():
+        return "convert" if wanted == "etcd" else "embedded"
+    if wanted == "etcd" or (wanted == "auto" and several):
+        if folder is None:
+            raise Unreadable("a cluster of several servers needs a data_dir")
+        return "etcd"
+    return "embedded"
+
+
 def read(path: Path, kind: type[T]) -> T | None:
     """What the file holds; None where there is none. Raises Unreadable."""
     try:

@@ -14,6 +14,7 @@ from bellcow.model.scheduler import PreemptionConfig, SchedulerConfiguration
 if TYPE_CHECKING:
     from bellcow.config.model import Settings
 
+SERF_PORT = 4648
 _DIGITS = re.compile(r"[A-Za-z0-9+/]*")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
@@ -37,6 +38,21 @@ def server_join(settings: Settings) -> ServerJoin:
         retry_max=server.retry_max,
         retry_interval=server.retry_interval,
     )
+
+
+def join_addresses(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """Host and port of the servers to join, as written; the port is Nomad's when left out."""
+    join = server_join(settings)
+    written = dict.fromkeys((*join.start_join, *join.retry_join))
+    return tuple(split_join_address(text) for text in written)
+
+
+def split_join_address(text: str) -> tuple[str, int]:
+    """Host and port of `host`, `host:port`, `[v6]:port` or a bare IPv6 address."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
+        return text.strip("[]"), SERF_PORT
+    return host.strip("[]"), min(int(port[:6]), 65_535)
 
 
 def first_scheduler_configuration(settings: Settings) -> SchedulerConfiguration:

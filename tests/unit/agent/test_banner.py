@@ -51,7 +51,7 @@ def test_program_is_named_as_it_can_be_typed_here(tmp_path, monkeypatch):
 
 
 def test_taken_port_is_told_with_what_to_do():
-    text = banner.port_taken(("127.0.0.1", 4646))
+    text = banner.port_taken("http", ("127.0.0.1", 4646))
     assert "port 4646" in text
     assert "ports { http = 14646 }" in text
 
