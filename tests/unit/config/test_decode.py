@@ -129,7 +129,7 @@ def test_each_value_knows_its_line():
         (
             'license { issuers = "a" }',
             "At 1:21: license.issuers: wants a list of strings, got a single value",
-            'f.hcl:1:21: license.issuers = (not shown): must be a list of strings',
+            "f.hcl:1:21: license.issuers = (not shown): must be a list of strings",
         ),
         (
             "license { issuers = [true] }",
