@@ -16,8 +16,12 @@ from tests.sim.store import Disk, MemoryStore, no_fault
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact
 from bellcow.cluster.bootstrap import Founder
+from bellcow.cluster.calls import Target
 from bellcow.cluster.leader import Leadership
-from bellcow.model.agent import ALIVE, Member
+from bellcow.cluster.membership import Membership
+from bellcow.cluster.sight import Sight
+from bellcow.errors import Code, Error
+from bellcow.model.agent import ALIVE, LEFT, Member
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.namespace import DEFAULT, Namespace
 from bellcow.model.raft import RaftConfiguration, RaftServer
@@ -32,11 +36,12 @@ from bellcow.state.waiting import Waiting
 from bellcow.wire import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from tests.sim.store import Call, Fault
 
+    from bellcow.cluster.bootstrap import Charter
     from bellcow.state.draft import Draft
     from bellcow.store.protocol import Change, Head, Reload
 
@@ -66,7 +71,7 @@ class SimServer:
         self.waiting = Waiting()
         self.mirror = Mirror(self.store, self.tables, self.waiting)
         self.committer = Committer(self.store, self.tables, self.mirror, self.clock, self.report)
-        self.peers = ScriptedPeers(world.votes, world.names.index(name) + 1, world.names)
+        self.peers = ScriptedPeers(world.votes, name)
         self.store.term = lambda: self.peers.seen().term
         self.leadership = Leadership(
             store=self.store,
@@ -77,10 +82,31 @@ class SimServer:
             clock=self.clock,
             founder=founder(name),
             report=self.report,
+            charter=world.charter,
+            elsewhere=lambda: world.leader_for(name),
+        )
+        self.membership = Membership(
+            me=name,
+            tables=self.tables,
+            waiting=self.waiting,
+            committer=self.committer,
+            peers=self.peers,
+            lead=self.leadership,
+            look=lambda: world.sight(name),
+            greeter=world,
+            line=world,
+            clock=self.clock,
+            report=self.report,
         )
         self.autopilot = Autopilot(
-            self.tables, SimContacts(world, name), self.clock, name, self.report
+            self.tables,
+            SimContacts(world, name),
+            self.clock,
+            name,
+            self.report,
+            self.membership if world.tended else None,
         )
+        self.membership.before_join = self.autopilot.clean_up
         self.restorer = Restorer(
             store=self.store,
             tables=self.tables,
@@ -97,6 +123,11 @@ class SimServer:
             on_restored=self.autopilot.begin_anew,
             report=self.report,
         )
+        self._loops: list[Callable[[], Awaitable[None]]] = [
+            *([self.membership.run] if world.tended else []),
+            self.autopilot.run,
+            self.snapshots.housekeeping,
+        ]
         self._task: asyncio.Task[None] | None = None
 
     def report(self, event: str, /, **fields: object) -> None:
@@ -113,9 +144,7 @@ class SimServer:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.mirror.run())
             await self.mirror.loaded.wait()
-            group.create_task(
-                self.leadership.run([self.autopilot.run, self.snapshots.housekeeping])
-            )
+            group.create_task(self.leadership.run(self._loops))
 
     async def stop(self) -> None:
         """End it where it stands; what it had in memory is gone."""
@@ -131,14 +160,19 @@ class SimServer:
 
 
 class World:
-    """Servers on one disk. Use as `async with World(...)`, inside a virtual loop."""
+    """Servers on one disk. Use as `async with World(...)`, inside a virtual loop.
+
+    Who votes and how servers seem to each other is what the test says; `Herd` lives by itself.
+    """
+
+    tended = False  # whether membership and autopilot change anything
 
     def __init__(self, *names: str, seed: int = 0, folder: Path | None = None) -> None:
         self.names = names or ("a",)
         self.folder = folder
         self.clock = VirtualClock(seed)
         self.disk = Disk()
-        self.votes = Votes()
+        self.votes = Votes(self.names)
         self.servers: dict[str, SimServer] = {}
         self.statuses = dict.fromkeys(self.names, ALIVE)
         self.contact_ms = dict.fromkeys(self.names, 50.0)
@@ -163,7 +197,7 @@ class World:
         await self.servers.pop(name).stop()
 
     def elect(self, name: str | None) -> None:
-        self.votes.elect(None if name is None else self.names.index(name) + 1)
+        self.votes.elect(None if name is None else self.votes.member_of(name))
 
     async def begin(self) -> SimServer:
         """Start all; the first one leads and knows of the others. Returns it."""
@@ -173,6 +207,44 @@ class World:
         first = self.servers[self.names[0]]
         await first.write(put_setting(RAFT, configuration(self.names)))
         return first
+
+    # How a server sees the others
+
+    def charter(self) -> Charter | None:
+        return None
+
+    def leader_for(self, name: str) -> str:
+        """Who leads, as far as another server knows."""
+        del name
+        return ""
+
+    def status(self, name: str) -> str:
+        return self.statuses[name]
+
+    def sight(self, name: str) -> Sight:
+        alive = frozenset(each for each in self.names if self.status(each) == ALIVE)
+        return Sight(
+            alive=alive,
+            answering=frozenset(each for each in alive if each in self.servers) | {name},
+            names={each: f"{each}.global" for each in self.names},
+            targets={each: target(each) for each in self.names if each != name},
+        )
+
+    async def join(self, address: tuple[str, int]) -> None:
+        """A greeting: everybody knows everybody."""
+
+    def force_leave(self, member_name: str, *, prune: bool = False) -> None:
+        name = member_name.removesuffix(".global")
+        if name in self.statuses and self.status(name) != ALIVE:
+            self.statuses[name] = "none" if prune else LEFT
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        """A call to another server."""
+        raise Error(Code.UNAVAILABLE, f"nobody carries {path} to {target.server_id}: {body!r}")
+
+
+def target(name: str) -> Target:
+    return Target(server_id=name, address=(name, 4648), region="global")
 
 
 class SimContacts:
@@ -191,14 +263,14 @@ class SimContacts:
                 status=status,
                 tags={"id": name, "build": "1.0.18"},
             )
-            for name, status in self._world.statuses.items()
+            for name, status in ((each, self._world.status(each)) for each in self._world.names)
         }
 
     async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
         found = {}
         for server_id in server_ids:
             server = self._world.servers.get(server_id)
-            if server is not None and self._world.statuses[server_id] == ALIVE:
+            if server is not None and self._world.status(server_id) == ALIVE:
                 ms = 0.0 if server_id == self._me else self._world.contact_ms[server_id]
                 found[server_id] = Contact(
                     last_contact=Duration.seconds(ms / 1_000),
