@@ -24,7 +24,7 @@ import uvloop
 from bellcow.clock import SystemClock
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.client import CallFailed, Client, open_client
-from bellcow.etcd.flags import Founding, Plan
+from bellcow.etcd.flags import Founding, PeerTls, Plan
 from bellcow.etcd.process import Member
 from bellcow.etcd.version import CannotRun, find_program, read_version
 
@@ -214,8 +214,9 @@ class Server:
 class Cluster:
     """Members on loopback. Use as `async with Cluster(...)`."""
 
-    def __init__(self, directory: Path, count: int = 3) -> None:
+    def __init__(self, directory: Path, count: int = 3, tls: PeerTls | None = None) -> None:
         self.directory = directory
+        self.tls = tls
         self.names = [f"s{number}" for number in range(1, count + 1)]
         self.servers: dict[str, Server] = {}
         self._group = asyncio.TaskGroup()
@@ -243,6 +244,7 @@ class Cluster:
             bind=address,
             advertise=address,
             founding=founding,
+            tls=self.tls,
         )
         server = self.servers[name] = Server(plan, self._group)
         return await server.start()

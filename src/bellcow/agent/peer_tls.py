@@ -89,12 +89,17 @@ def keep_key(settings: model.Settings) -> bool:
         return False
     (key,) = keyring.read_keys(settings)
     partial = path.with_name(f"{path.name}.partial")  # swept away by the next start
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(keyring.to_text(key))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    try:
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(keyring.to_text(key))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except OSError as error:
+        raise invalid(
+            f"failed to configure keyring: cannot write {path}: {error.strerror}"
+        ) from None
     return True
 
 

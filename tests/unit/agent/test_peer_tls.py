@@ -126,6 +126,12 @@ def test_nothing_is_kept_without_a_key_or_a_directory(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_key_that_cannot_be_kept_stops_the_start(tmp_path: Path):
+    made = settings(data_dir=str(tmp_path), server__encrypt=OLD)  # without its folder `server`
+    with pytest.raises(Error, match="failed to configure keyring: cannot write"):
+        keep_key(made)
+
+
 def test_a_key_is_changed_on_one_server_after_the_other(tmp_path: Path):
     def kept(*keys: str) -> PeerSecurity:
         path = tmp_path / "server" / keyring.NAME
