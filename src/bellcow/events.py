@@ -59,6 +59,11 @@ EVENTS: dict[str, Event] = {
     "health_changed": Event(Level.WARN, "nomad.autopilot", "health of a server changed"),
     "cluster_health_changed": Event(Level.WARN, "nomad.autopilot", "health of the cluster changed"),
     "no_space": Event(Level.ERROR, "nomad.store", "no space left, writes are refused"),
+    # The copy of a server without a vote
+    "copy_taken": Event(Level.INFO, "nomad.store", "state taken from a voter"),
+    "copy_set_aside": Event(Level.WARN, "nomad.store", "copy of the state set aside, begun anew"),
+    "copy_stalled": Event(Level.WARN, "nomad.store", "no voter to follow, trying again"),
+    "copy_follows": Event(Level.INFO, "nomad.store", "following a voter again"),
     # The other servers
     "member_alive": Event(Level.INFO, "nomad.member", "server is there"),
     "member_failed": Event(Level.WARN, "nomad.member", "server does not answer"),
@@ -82,6 +87,10 @@ EVENTS: dict[str, Event] = {
     "membership_waits": Event(Level.WARN, "nomad", "change of the servers has to wait"),
     "promotion_impossible": Event(Level.WARN, "nomad.autopilot", "server cannot be given a vote"),
     "dead_server_kept": Event(Level.WARN, "nomad.autopilot", "dead server not removed"),
+    # Recovery of a cluster that has lost its quorum
+    "recovery_waiting": Event(Level.WARN, "nomad.recovery", "recovery waits"),
+    "recovery_joins": Event(Level.WARN, "nomad.recovery", "another server has recovered, joining"),
+    "cluster_founded": Event(Level.WARN, "nomad.recovery", "cluster founded anew on this server"),
     # The etcd beside us
     "several_clusters": Event(
         Level.ERROR, "nomad.member", "servers of this region belong to different clusters"

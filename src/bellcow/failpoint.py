@@ -18,13 +18,24 @@ POINTS = (
     "restore-done",
     "save-written",
 )
+FOUND_POINTS = (
+    "found-started",
+    "found-first-chunk-staged",
+    "found-staged",
+    "found-committed",
+    "found-stopped",
+    "found-complete",
+    "found-old-aside",
+    "found-renamed",
+    "found-copy-aside",
+)
 
 _armed = os.environ.get(VARIABLE, "")
 
 
 def reach(point: str) -> None:
     """Die here, without a last word, if this is the point the environment names."""
-    if point not in POINTS:
+    if point not in (*POINTS, *FOUND_POINTS):
         raise ValueError(f"{point} is not in the list of fail-points")
     if point == _armed:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,121 @@
+"""An etcd that runs for a moment, alone, to be filled or read: started, used, stopped.
+
+What is done with it, and in which directory, is decided by who asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from bellcow.store.protocol import StoreError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bellcow.clock import Clock
+    from bellcow.etcd.client import Client
+    from bellcow.etcd.flags import Plan
+    from bellcow.etcd.process import Member
+    from bellcow.events import Report
+
+NOWHERE = "127.0.0.1:0"  # the kernel picks a port; no peer shall find it
+START_S = 60.0
+LOOK_S = 0.02
+LINES_QUOTED = 5
+
+T = TypeVar("T")
+
+
+async def with_member(
+    plan: Plan, work: Callable[[Client, int], Awaitable[T]], clock: Clock, report: Report
+) -> T:
+    """What `work` returns, given a client and the member's id; the member has stopped by then.
+
+    Raises Unavailable with etcd's last words when it does not run, and whatever `work` raises of
+    the store's errors.
+    """
+    from bellcow.etcd.process import Member
+
+    words = _Words(report)
+    failure: StoreError | None = None
+    async with asyncio.TaskGroup() as group:
+        member = group.create_task(_live(Member(_hidden(plan), clock, words), words))
+        try:
+            result = await _use(plan, work, words)
+        except StoreError as error:
+            failure = error
+        finally:
+            member.cancel()
+    if failure is not None:
+        raise failure
+    return result
+
+
+def _hidden(plan: Plan) -> Plan:
+    return msgspec.structs.replace(plan, bind=NOWHERE)
+
+
+class _Words:
+    """A report that keeps what etcd said last, and knows when it has ended unasked."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._lines: deque[str] = deque(maxlen=LINES_QUOTED)
+        self.ended = False
+
+    def __call__(self, event: str, /, **fields: object) -> None:
+        if event in {"etcd_exited", "etcd_not_a_member"}:
+            self.ended = True
+        elif "text" in fields:
+            self._lines.append(str(fields["text"]))
+        self._report(event, **fields)
+
+    def end(self, reason: str) -> None:
+        self._lines.append(reason)
+        self.ended = True
+
+    def complaint(self, plan: Plan) -> Unavailable:
+        said = "; ".join(self._lines) or "nothing"
+        return Unavailable(f"etcd does not run in {plan.directory}. Its last words: {said}")
+
+
+async def _live(member: Member, words: _Words) -> None:
+    from bellcow.etcd.version import CannotRun
+
+    try:
+        await member.run()
+    except CannotRun as error:
+        words.end(str(error))
+
+
+async def _use(plan: Plan, work: Callable[[Client, int], Awaitable[T]], words: _Words) -> T:
+    from bellcow.etcd.client import CallFailed, open_client
+
+    try:
+        async with open_client(plan.directory) as client:
+            member_id = await _led(client, plan, words)
+            return await work(client, member_id)
+    except CallFailed as error:
+        raise Unavailable(str(error)) from error
+
+
+async def _led(client: Client, plan: Plan, words: _Words) -> int:
+    """The member's id, once it leads itself."""
+    from bellcow.etcd import etcd_pb2 as pb
+    from bellcow.etcd.client import CallFailed
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_S):
+            while not words.ended:
+                with contextlib.suppress(CallFailed):
+                    status = await client.status(pb.StatusRequest())
+                    member_id: int = status.header.member_id
+                    if status.leader == member_id:
+                        return member_id
+                await asyncio.sleep(LOOK_S)
+    raise words.complaint(plan)

@@ -1,0 +1,249 @@
+"""Recovers a cluster that has lost its quorum for good, as the operator's file says.
+
+Each listed server tells in hello what it has; when all of them go by the same file, the one with
+the newest copy founds the cluster anew and the others join it. The rule is in `negotiation.py`.
+How a server starts afterwards is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from bellcow.cluster import peers_json, place, survivor
+from bellcow.cluster.convert import as_founder
+from bellcow.cluster.found import found, set_file_aside, stamp_of
+from bellcow.cluster.hello import Reminders
+from bellcow.cluster.members import FAILED_AFTER_S
+from bellcow.cluster.negotiation import Found, Join, Seen, decide
+from bellcow.errors import invalid
+from bellcow.model.hello import Cluster, Recovery
+from bellcow.model.raft import RaftConfiguration
+from bellcow.state.tables import ONLY, RAFT, with_indexes
+from bellcow.store.protocol import Head, Key
+from bellcow.store.sqlite import open_store
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.hello import Exchange
+    from bellcow.cluster.members import Contact
+    from bellcow.cluster.peers_json import Listed
+    from bellcow.cluster.roster import Roster
+    from bellcow.cluster.survivor import Survivor
+    from bellcow.etcd.flags import Plan
+    from bellcow.events import Report
+    from bellcow.model.hello import Itself, Record
+
+HEAR_S = 2.0  # before anything is decided: a leader that is there has answered by then
+LOOK_S = 0.2
+FILE_BYTES = 1 << 20
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How the recovery ended for this server.
+
+    `founded`: it holds the cluster of this epoch, in etcd or in the embedded store. `join`: its old
+    files are set aside, and it joins as one without any.
+    """
+
+    kind: Literal["founded", "join"]
+    cluster: Cluster
+    embedded: bool = False
+
+
+def file_of(server_dir: Path) -> Path:
+    return server_dir / place.RAFT / peers_json.NAME
+
+
+async def recover(
+    *,
+    server_dir: Path,
+    me: Itself,
+    roster: Roster,
+    exchange: Exchange,
+    clock: Clock,
+    report: Report,
+    plan_of: Callable[[Path], Plan],
+) -> Outcome:
+    """Go by the file until this server has founded or shall join; that may take forever.
+
+    The exchange runs meanwhile, and nothing of this server's stores is open. Raises Error for a
+    file that is wrong and StoreError for a copy that cannot be read; then nothing has changed.
+    """
+    listed = await asyncio.to_thread(_read_listed, server_dir, me)
+    file = peers_json.digest(listed)
+    copy = await survivor.read(server_dir, plan_of, clock, report)
+    known = place.read(server_dir / place.PLACE, place.Place)
+    brings = _brings(me, file, copy)
+    if copy is not None and copy.head.commit == _commit_of(file, copy.head.epoch):
+        # Founded in the embedded store, and ended before the file was removed.
+        place.remove(file_of(server_dir))
+        return _founded(Cluster(copy.cluster_id, copy.head.epoch), embedded=True)
+    mine = Seen(
+        server_id=me.server_id,
+        address=peers_json.normal(me.rpc_address),
+        recovery=brings,
+        epoch=known.epoch if known else 0,
+        index=brings.index,
+    )
+    cluster_id = copy.cluster_id if copy else known.cluster_id if known else ""
+    with _told(roster, exchange, brings):
+        decision = await _decided(listed, mine, cluster_id, roster, clock, report)
+    if isinstance(decision, Join):
+        return await _make_room(server_dir, decision, roster, clock, report)
+    assert copy is not None  # noqa: S101  who has none does not found
+    cluster = Cluster(copy.cluster_id, decision.epoch)
+    if copy.source == place.STORE:
+        await _found_embedded(server_dir, me, copy, decision, file, clock)
+        report("cluster_founded", cluster=cluster.id, epoch=cluster.epoch, index=decision.index)
+        return _founded(cluster, embedded=True)
+    await found(
+        server_dir=server_dir,
+        plan=plan_of(server_dir / place.RAFT),
+        copy=copy,
+        founder=as_founder(me),
+        cluster=cluster,
+        index=decision.index,
+        clock=clock,
+        report=report,
+    )
+    return _founded(cluster, embedded=False)
+
+
+def _founded(cluster: Cluster, *, embedded: bool) -> Outcome:
+    return Outcome(kind="founded", cluster=cluster, embedded=embedded)
+
+
+def _read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
+    path = file_of(server_dir)
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES + 1)
+    if len(data) > FILE_BYTES:
+        raise invalid(f"recovery failed to parse peers.json: {path}: over {FILE_BYTES} bytes")
+    listed = peers_json.parse(data, str(path))
+    own = peers_json.normal(me.rpc_address)
+    if own not in {server.address for server in listed}:
+        raise invalid(
+            f"recovery failed: {path}: no entry is this server, whose address is {own}: add it, "
+            "or leave this server stopped until the others have recovered"
+        )
+    return listed
+
+
+def _brings(me: Itself, file: str, copy: Survivor | None) -> Recovery:
+    if copy is None:
+        return Recovery(file=file, role="none", epoch=0, index=0)
+    head = copy.head
+    role = copy.role(me.server_id)
+    return Recovery(file=file, role=role, epoch=head.epoch, index=head.index)
+
+
+@contextmanager
+def _told(roster: Roster, exchange: Exchange, brings: Recovery) -> Iterator[None]:
+    """While this lasts, hello says what this server brings."""
+    roster.table = msgspec.structs.replace(roster.table, recovery=brings)
+    exchange.nudge()
+    try:
+        yield
+    finally:
+        roster.table = msgspec.structs.replace(roster.table, recovery=None)
+
+
+async def _decided(
+    listed: Sequence[Listed],
+    mine: Seen,
+    cluster_id: str,
+    roster: Roster,
+    clock: Clock,
+    report: Report,
+) -> Found | Join:
+    reminders = Reminders(clock, report)
+    await asyncio.sleep(HEAR_S)
+    while True:
+        decision = decide(listed, mine, _seen(roster, cluster_id, clock.monotonic()))
+        if isinstance(decision, Found | Join):
+            return decision
+        reminders.say("recovery_waiting", reason="; ".join(decision.reasons))
+        await asyncio.sleep(LOOK_S)
+
+
+def _seen(roster: Roster, cluster_id: str, now: float) -> list[Seen]:
+    """The other servers of our region and cluster that have answered lately."""
+    table = roster.table
+    found = []
+    for server_id, contact in table.contacts.items():
+        record = table.known[server_id].record
+        home = record.itself.region == table.me.itself.region
+        theirs = contact.cluster.id if contact.cluster else cluster_id
+        lately = contact.raft is not None and now - contact.answered < FAILED_AFTER_S
+        if home and lately and cluster_id in {"", theirs}:
+            found.append(_as_seen(record, contact))
+    return found
+
+
+def _as_seen(record: Record, contact: Contact) -> Seen:
+    return Seen(
+        server_id=record.server_id,
+        address=peers_json.normal(record.itself.rpc_address),
+        recovery=contact.recovery,
+        epoch=contact.cluster.epoch if contact.cluster else 0,
+        index=contact.raft.index if contact.raft else 0,
+        leads=contact.raft is not None and contact.raft.role == "leader",
+    )
+
+
+async def _make_room(
+    server_dir: Path, decision: Join, roster: Roster, clock: Clock, report: Report
+) -> Outcome:
+    """Set the old member's files aside, and the file that was gone by with them."""
+    stamp = stamp_of(clock.wall_ns())
+    cluster = roster.table.contacts[decision.leader].cluster
+    assert cluster is not None  # noqa: S101  a leader has one
+    await asyncio.to_thread(set_file_aside, server_dir / place.STORE, f"old-{stamp}")
+    await asyncio.to_thread(place.set_aside, server_dir / place.RAFT, stamp)
+    report("recovery_joins", cluster=cluster.id, epoch=cluster.epoch, leader=decision.leader)
+    return Outcome(kind="join", cluster=cluster)
+
+
+# On the embedded store
+
+
+async def _found_embedded(
+    server_dir: Path, me: Itself, copy: Survivor, decision: Found, file: str, clock: Clock
+) -> None:
+    """One commit, and then the file is removed."""
+    store = await open_store(server_dir / place.STORE, clock)
+    try:
+        known = await store.confirm()
+        before = copy.configuration or RaftConfiguration(create_index=decision.index)
+        alone = RaftConfiguration(servers=(as_founder(me),))
+        row = with_indexes(alone, before.create_index, decision.index)
+        changes: dict[Key, bytes | None] = {(RAFT.name, ONLY): to_msgpack(row)}
+        head = Head(
+            index=decision.index,
+            floor=decision.index,
+            commit=_commit_of(file, decision.epoch),
+            prev=known.commit,
+            ops=len(changes),
+            gen=known.gen,
+            gens=known.gens,
+            epoch=decision.epoch,
+            term=known.term,
+            time_ns=clock.wall_ns(),
+        )
+        await store.commit(known, head, changes)
+    finally:
+        await store.close()
+    place.remove(file_of(server_dir))
+
+
+def _commit_of(file: str, epoch: int) -> str:
+    """The id of the founding commit says by which file it was made: it must not be made twice."""
+    return f"{file[:32]}.{epoch}"

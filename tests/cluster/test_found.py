@@ -1,0 +1,242 @@
+"""A cluster founded anew on a real etcd: the whole copy, once, whenever the process is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cluster.founding import (
+    DIED,
+    US,
+    convert,
+    copy_of,
+    dying,
+    fill_embedded,
+    found_again,
+    plan_of,
+    write,
+)
+from tests.sim.etcd import Cluster, Events, needs_etcd, run, short_directory
+
+from bellcow.clock import SystemClock
+from bellcow.cluster import place, survivor
+from bellcow.cluster.brief import with_member
+from bellcow.cluster.found import COMPLETE, NEW, Founded, finish, settle
+from bellcow.failpoint import FOUND_POINTS
+from bellcow.store.etcd import EtcdStore
+from bellcow.store.protocol import Corrupt, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.slow, needs_etcd]
+
+RETURN = FOUND_POINTS.index("found-complete")
+OLD_INDEX, NEW_INDEX = 10, 1_010
+
+
+@pytest.fixture
+def server_dir() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory.parent
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Iterator[Path]:
+    """A server's directory with a member of three that was stopped, and the operator's file."""
+    with short_directory() as directory:
+        run(make(directory.parent))
+        yield directory.parent
+
+
+async def make(folder: Path) -> None:
+    async with Cluster(folder, 3) as cluster:
+        leader = await cluster.leader()
+        head = await write(EtcdStore(leader.client), 2_300)
+        follower = next(s for s in cluster.servers.values() if s is not leader)
+        store = EtcdStore(follower.client)
+        while (await store.confirm()) != head:
+            pass
+    (folder / follower.plan.server_id).rename(folder / "raft")
+    (folder / "raft" / "peers.json").write_text("[]")
+    for name in cluster.names:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+@pytest.fixture
+def member_dir(prepared: Path, server_dir: Path) -> Path:
+    shutil.copytree(
+        prepared / "raft", server_dir / "raft", ignore=shutil.ignore_patterns("client.sock*")
+    )
+    return server_dir
+
+
+def digests(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def state(copy: survivor.Survivor) -> dict:
+    """All objects but the servers."""
+    return {key: value for key, value in copy.items if key[0] != "raft_configuration"}
+
+
+def test_member_without_a_quorum_is_read_and_not_touched(member_dir: Path):
+    before = digests(member_dir)
+    copy = run(copy_of(member_dir))
+    assert (copy.source, copy.head.index, copy.head.epoch) == ("raft", OLD_INDEX, 0)
+    assert (copy.cluster_id, len(copy.items)) == (US, 2_302)
+    assert (copy.role("one"), copy.role("nobody")) == ("voter", "non-voter")
+    assert digests(member_dir) == before
+    assert sorted(path.name for path in member_dir.iterdir()) == ["raft"]
+
+
+def test_whole_copy_is_founded_with_one_server(member_dir: Path):
+    before = run(copy_of(member_dir))
+    run(found_again(member_dir))
+    after = run(copy_of(member_dir))
+    assert state(after) == state(before)
+    assert (after.head.index, after.head.floor, after.head.epoch) == (NEW_INDEX, NEW_INDEX, 1)
+    assert (after.head.leader, after.head.term) == ("", 0)
+    assert after.head.gen > before.head.gens
+    configuration = after.configuration
+    assert configuration is not None
+    assert [(each.id, each.voter) for each in configuration.servers] == [("one", True)]
+    assert (configuration.create_index, configuration.modify_index) == (2, NEW_INDEX)
+    mark = place.read(member_dir / "raft" / place.MEMBER, place.MemberMark)
+    assert mark is not None
+    assert (mark.cluster_id, mark.epoch) == (US, 1)
+
+
+def test_old_directory_and_the_file_are_kept_and_only_the_last_two(member_dir: Path):
+    for count in (1, 2, 2):
+        run(found_again(member_dir))
+        old = sorted(member_dir.glob("raft.old-*"))
+        assert len(old) == count
+        if count == 1:
+            assert (old[0] / "peers.json").exists()
+        assert not (member_dir / "raft" / "peers.json").exists()
+
+
+def test_founding_is_told_at_each_start_until_it_is_settled(member_dir: Path):
+    run(found_again(member_dir))
+    told = run(finish(member_dir))
+    assert isinstance(told, Founded)
+    assert (told.cluster_id, told.epoch, told.index) == (US, 1, NEW_INDEX)
+    assert run(finish(member_dir)) == told
+    settle(member_dir)
+    assert run(finish(member_dir)) is None
+    assert run(finish(member_dir / "nothing")) is None
+
+
+def check_old_or_new(server_dir: Path, point: str, source: str) -> None:
+    """What a start finds after a death at this point."""
+    told = run(finish(server_dir))
+    names = {path.name for path in server_dir.iterdir()}
+    assert not {NEW, survivor.READ} & names
+    copy = run(copy_of(server_dir))
+    done = FOUND_POINTS.index(point) >= RETURN
+    assert (told is not None) == done
+    assert len(copy.items) == 2_302
+    if done:
+        assert (copy.source, copy.head.epoch) == ("raft", 1)
+        assert (server_dir / "raft" / COMPLETE).exists()
+    else:
+        assert (copy.source, copy.head.epoch, copy.head.index) == (source, 0, OLD_INDEX)
+
+
+@pytest.mark.parametrize("point", FOUND_POINTS)
+def test_recovered_server_has_the_old_or_the_new_after_dying_at(point: str, member_dir: Path):
+    assert dying("found", member_dir, point) == DIED
+    check_old_or_new(member_dir, point, "raft")
+    kept = sorted(member_dir.glob("raft.old-*"))
+    assert bool(kept) == (FOUND_POINTS.index(point) >= RETURN)
+    assert all((old / "peers.json").exists() for old in kept)
+
+
+@pytest.mark.parametrize("point", FOUND_POINTS)
+def test_converted_server_has_the_old_or_the_new_after_dying_at(point: str, server_dir: Path):
+    run(fill_embedded(server_dir))
+    assert dying("convert", server_dir, point) == DIED
+    check_old_or_new(server_dir, point, "store.db")
+    done = FOUND_POINTS.index(point) >= RETURN
+    assert (server_dir / "store.db").exists() != done
+    assert bool(list(server_dir.glob("store.db.before-etcd-*"))) == done
+
+
+@pytest.mark.parametrize("point", ["found-old-aside", "found-renamed", "found-copy-aside"])
+def test_finish_that_dies_itself_is_finished_by_the_next(point: str, server_dir: Path):
+    run(fill_embedded(server_dir))
+    assert dying("convert", server_dir, "found-complete") == DIED
+    assert dying("finish", server_dir, point) == DIED
+    check_old_or_new(server_dir, point, "store.db")
+
+
+def test_conversion_keeps_the_embedded_file_in_a_state_to_go_back_to(server_dir: Path):
+    head = run(fill_embedded(server_dir))
+    before = run(copy_of(server_dir))
+    run(convert(server_dir))
+    after = run(copy_of(server_dir))
+    assert after.source == "raft"
+    assert state(after) == state(before)
+    assert (after.head.index, after.head.epoch) == (head.index + 1, head.epoch + 1)
+    (kept,) = server_dir.glob("store.db.before-etcd-*Z")
+    for path in server_dir.glob("store.db.before-etcd-*"):
+        path.rename(server_dir / path.name.replace(kept.name, "store.db"))
+    shutil.rmtree(server_dir / "raft")
+    assert run(copy_of(server_dir)) == before
+
+
+def test_conversion_of_nothing_does_nothing(server_dir: Path):
+    run(convert(server_dir))
+    assert list(server_dir.iterdir()) == []
+
+
+def test_old_members_do_not_get_a_word_with_the_new_one(prepared: Path, member_dir: Path):
+    """Restarted, an old member stays without a leader beside the new cluster."""
+    run(found_again(member_dir))
+    old = plan_of(next(member_dir.glob("raft.old-*")))
+
+    async def work(_client: object, _member_id: int) -> None:
+        raise AssertionError("the old member leads")
+
+    async def story() -> None:
+        import bellcow.cluster.brief as module
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "START_S", 3.0)
+            await with_member(old, work, SystemClock(), Events())
+
+    with pytest.raises(Unavailable, match="etcd does not run in"):
+        run(story())
+
+
+def test_newest_of_several_copies_is_taken(member_dir: Path):
+    run(fill_embedded(member_dir, count=1))
+    shutil.move(member_dir / "store.db", member_dir / "follow.db")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.move(member_dir / "store.db-wal", member_dir / "follow.db-wal")
+    assert run(copy_of(member_dir)).source == "raft"
+    shutil.rmtree(member_dir / "raft")
+    assert run(copy_of(member_dir)).source == "follow.db"
+
+
+def test_damaged_copy_is_an_error_and_not_passed_over(member_dir: Path):
+    (member_dir / "follow.db").write_bytes(b"no database" * 1_000)
+    with pytest.raises(Corrupt, match=r"follow\.db is damaged"):
+        run(copy_of(member_dir))
+
+
+def test_directory_that_etcd_cannot_read_is_told_with_its_words(member_dir: Path):
+    for path in (member_dir / "raft" / "data").rglob("*.wal"):
+        path.write_bytes(b"not a log" * 1_000)
+    with pytest.raises(Unavailable, match=r"etcd does not run in .* Its last words: "):
+        run(copy_of(member_dir))
+    assert not (member_dir / survivor.READ).exists()
