@@ -99,10 +99,16 @@ class Herd(World):
         if name not in self.names:
             self.names = (*self.names, name)
             self.statuses[name], self.contact_ms[name] = ALIVE, 50.0
-            self.addresses[name] = f"{name}:4647"
+            self.addresses.setdefault(name, f"{name}:4647")
         self.down.pop(name, None)
         self.statuses[name] = ALIVE
         return super().start(name) if fault is None else super().start(name, fault)  # type: ignore[arg-type]
+
+    def stray(self, address: str) -> None:
+        """A member without a vote that nobody has asked for."""
+        check, self.votes.on_change = self.votes.on_change, lambda change, peer: None
+        self.votes.add(address)
+        self.votes.on_change = check
 
     async def stop(self, name: str) -> None:
         if name in self.servers:
@@ -144,6 +150,14 @@ class Herd(World):
         while self.leader() is None or self.stored().change is not None:
             await asyncio.sleep(0.05)
             assert self.clock.monotonic() < end, f"not settled: {self.stored()}"
+
+    async def leading(self) -> SimServer:
+        """The leader, once there is one."""
+        end = self.clock.monotonic() + 10.0
+        while (leader := self.leader()) is None:
+            await asyncio.sleep(0.05)
+            assert self.clock.monotonic() < end, "nobody leads"
+        return leader
 
     # How they see each other
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tests.sim.store import Fault, script
-from tests.sim.world import SimServer, World
 
 from bellcow.errors import Error
 from bellcow.model.autopilot import AutopilotConfiguration
@@ -24,6 +23,8 @@ from bellcow.wire import NS_PER_S, Duration, parse_duration
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.sim.world import SimServer, World
 
 HIDDEN = {"archive_id", "kept", "path", "bytes"}
 
@@ -212,7 +213,9 @@ def _fault(word: str) -> Fault | None:
     return None if word == "-" else Fault[word.upper()]
 
 
-def _value(text: str) -> int | Duration:
+def _value(text: str) -> bool | int | Duration:
+    if text in {"true", "false"}:
+        return text == "true"
     return int(text) if text.isdigit() else Duration.parse(text)
 
 
@@ -224,9 +227,8 @@ async def _halves(archive: bytes, pause_s: float) -> AsyncIterator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def opened(names: tuple[str, ...], folder: Path) -> AsyncIterator[Script]:
-    async with World(*names, folder=folder) as world:
-        story = Script(world, folder)
+async def opened(story: Script, world: World) -> AsyncIterator[Script]:
+    async with world:
         try:
             yield story
         finally:

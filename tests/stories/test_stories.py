@@ -1,17 +1,24 @@
 """Runs the stories: blocks of commands, a line of dashes, and what is seen then.
 
-A story begins with prose behind `#` and a line `servers NAME...`. `--rewrite-stories` writes what
+A story begins with prose behind `#` and a line `servers NAME...`, or `herd NAME...` for servers
+that live by themselves. `--rewrite-stories` writes what
 happens into the file; read the diff before you believe it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from tests.sim.herd import Herd
 from tests.sim.loop import simulate
-from tests.stories.script import opened
+from tests.sim.world import World
+from tests.stories.herd_script import HerdScript
+from tests.stories.script import Script, opened
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 STORIES = sorted(Path(__file__).parent.glob("*.txt"))
 RULE = "----"
@@ -25,24 +32,32 @@ class Block(NamedTuple):
     expected: list[str]
 
 
-def parse(text: str) -> tuple[tuple[str, ...], str, list[Block]]:
-    """The servers of a story, its opening as written, and its blocks."""
+def parse(text: str) -> tuple[list[str], str, list[Block]]:
+    """Kind and servers of a story, its opening as written, and its blocks."""
     opening, *paragraphs = text.strip("\n").split("\n\n")
-    servers = next(line for line in opening.splitlines() if line.startswith("servers "))
+    cast = next(line for line in opening.splitlines() if line.startswith(("servers ", "herd ")))
     blocks = []
     for paragraph in paragraphs:
         head, _, expected = paragraph.partition(f"\n{RULE}")
         lines = head.splitlines()
         commands = [line for line in lines if not line.startswith("#")]
         blocks.append(Block(lines, commands, expected.strip("\n").splitlines()))
-    return tuple(servers.split()[1:]), opening, blocks
+    return cast.split(), opening, blocks
+
+
+def staged(kind: str, names: list[str], folder: Path) -> AbstractAsyncContextManager[Script]:
+    if kind == "herd":
+        herd = Herd(*names, folder=folder)
+        return opened(HerdScript(herd, folder), herd)
+    world = World(*names, folder=folder)
+    return opened(Script(world, folder), world)
 
 
 async def tell(text: str, folder: Path) -> str:
     """The story with what really happened."""
-    servers, opening, blocks = parse(text)
+    (kind, *names), opening, blocks = parse(text)
     parts = [opening]
-    async with opened(servers, folder) as script:
+    async with staged(kind, names, folder) as script:
         for block in blocks:
             seen = await script.run(block.commands)
             parts.append("\n".join([*block.head, RULE, *seen]))

@@ -81,8 +81,14 @@ class HandOver(msgspec.Struct, frozen=True):
     member_id: int
 
 
+class Wait(msgspec.Struct, frozen=True):
+    """Not now."""
+
+    reason: str
+
+
 Step: TypeAlias = (
-    Write | AddMember | OrderStart | PromoteMember | UpdateMember | RemoveMember | HandOver
+    Write | AddMember | OrderStart | PromoteMember | UpdateMember | RemoveMember | HandOver | Wait
 )
 
 
@@ -119,6 +125,11 @@ def _promotion(scene: Scene, change: MembershipChange, age_s: float) -> Step:
         return Write(_replace(scene.configuration, change=known))
     if not peer.server_id:
         return OrderStart(change.server_id, peer.member_id)
+    # One in sync may have died since: a vote that nobody casts makes the quorum dearer.
+    voters = [*(other.server_id for other in scene.peers if other.voter), change.server_id]
+    answering = scene.sight.answering
+    if change.server_id not in answering or not keeps_quorum(voters, answering):
+        return Wait(f"{change.server_id} would vote and does not answer")
     return PromoteMember(peer.member_id)
 
 

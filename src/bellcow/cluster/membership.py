@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bellcow.cluster.changes import (
     PROMOTE,
+    REMOVE,
     AddMember,
     HandOver,
     OrderStart,
@@ -20,6 +21,7 @@ from bellcow.cluster.changes import (
     RemoveMember,
     Scene,
     UpdateMember,
+    Wait,
     Write,
     admission,
     next_step,
@@ -196,6 +198,8 @@ class Membership:
                 await self._peers.remove(step.member_id)
             case HandOver():
                 await self._lead.hand_over(step.member_id)
+            case Wait():
+                raise Busy(step.reason)
         return BREATH_S
 
     async def _order(self, scene: Scene, step: OrderStart) -> None:
@@ -229,11 +233,11 @@ class Membership:
         if step.given_up:
             self._note_failure(change)
             self._report(
-                "change_given_up", kind=change.kind, server=change.server_id, reason=step.given_up
+                "change_given_up", kind=change.kind, server=_whom(change), reason=step.given_up
             )
         elif step.configuration.change is None:
             self._failures.pop(change.server_id, None)
-            self._report("servers_changed", kind=change.kind, server=change.server_id)
+            self._report("servers_changed", kind=change.kind, server=_whom(change))
 
     def _note_failure(self, change: MembershipChange) -> None:
         if change.kind == PROMOTE:
@@ -252,12 +256,16 @@ class Membership:
             while True:
                 scene = await self._gather_now()
                 before = scene.configuration
-                after = admission(scene, request, self._cluster()[0])
+                try:
+                    after = admission(scene, request, self._cluster()[0])
+                except Error as error:
+                    if before.change is None or error.code is not Code.UNAVAILABLE:
+                        raise
+                    await self._until(lambda: self._stored().change is None, STEP_S)
+                    continue
                 if after is None:
                     return self._standing(request.server_id, is_member=False)
-                if after.change is not None and before.change is not None:
-                    await self._until(lambda: self._stored().change is None, STEP_S)
-                elif await self._write(before, after):
+                if await self._write(before, after) and len(after.servers) > len(before.servers):
                     self._report("server_admitted", name=request.name, server=request.server_id)
 
     async def standing(self, request: StandingRequest) -> Standing:
@@ -273,7 +281,9 @@ class Membership:
         change = await self._begin(
             lambda stored: with_removal(stored, server_id, self._look(), force=force)
         )
-        if change is not None and not await self._made(change):
+        if change is None:
+            self._report("servers_changed", kind=REMOVE, server=server_id)
+        elif not await self._made(change):
             raise Error(Code.CONFLICT, f"{server_id} was not removed; the leader's log says why")
 
     async def leave(self, server_id: str) -> Standing:
@@ -301,7 +311,7 @@ class Membership:
         await self._begin(lambda stored: with_demotion(stored, server_id, self._look()))
 
     async def transfer(self, server_id: str) -> None:
-        """Let another voter lead; returns when it does."""
+        """Let another voter lead; returns when the consensus has made it lead."""
         self._must_lead()
         stored, sight = self._stored(), self._look()
         server = find_server(stored, by="id", value=server_id)
@@ -404,8 +414,8 @@ class Membership:
         """Commit, if nobody has changed the configuration meanwhile."""
         written: Any = await self._committer.commit(put_setting(RAFT, after, before.modify_index))
         if written.updated and after.change is not None and before.change is None:
-            kind, server = after.change.kind, after.change.server_id
-            self._report("change_begun", kind=kind, server=server)
+            kind = after.change.kind
+            self._report("change_begun", kind=kind, server=_whom(after.change))
         self.nudge()
         return bool(written.updated)
 
@@ -494,6 +504,11 @@ async def _deadline(
 def _is_about(stored: RaftConfiguration, change: MembershipChange) -> bool:
     now = stored.change
     return now is not None and (now.kind, now.server_id) == (change.kind, change.server_id)
+
+
+def _whom(change: MembershipChange) -> str:
+    """The server that a change is about; of a member that never started only its address."""
+    return change.server_id or change.address
 
 
 def _words(configuration: RaftConfiguration) -> str:
