@@ -28,6 +28,7 @@ FOUND_POINTS = (
     "found-old-aside",
     "found-renamed",
     "found-copy-aside",
+    "found-place-taken",
 )
 
 _armed = os.environ.get(VARIABLE, "")

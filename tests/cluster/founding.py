@@ -80,10 +80,10 @@ async def write(store: Store, count: int, *, index: int = 10, epoch: int = 0) ->
     return head
 
 
-async def fill_embedded(server_dir: Path, count: int = 2_300) -> Head:
+async def fill_embedded(server_dir: Path, count: int = 2_300, index: int = 10) -> Head:
     store = await open_store(server_dir / "store.db", CLOCK)
     try:
-        return await write(store, count)
+        return await write(store, count, index=index)
     finally:
         await store.close()
 

@@ -24,7 +24,7 @@ from tests.sim.etcd import Cluster, Events, needs_etcd, run, short_directory
 from bellcow.clock import SystemClock
 from bellcow.cluster import place, survivor
 from bellcow.cluster.brief import with_member
-from bellcow.cluster.found import COMPLETE, NEW, Founded, finish, settle
+from bellcow.cluster.found import COMPLETE, NEW, finish
 from bellcow.failpoint import FOUND_POINTS
 from bellcow.store.etcd import EtcdStore
 from bellcow.store.protocol import Corrupt, Unavailable
@@ -125,14 +125,14 @@ def test_old_directory_and_the_file_are_kept_and_only_the_last_two(member_dir: P
         assert not (member_dir / "raft" / "peers.json").exists()
 
 
-def test_founding_is_told_at_each_start_until_it_is_settled(member_dir: Path):
+def test_founded_server_has_its_place_and_nothing_left_to_finish(member_dir: Path):
+    before = place.Place(cluster_id=US, epoch=0, role="follower", servers=(("b", 4648),))
+    place.write(member_dir / place.PLACE, before)
     run(found_again(member_dir))
-    told = run(finish(member_dir))
-    assert isinstance(told, Founded)
-    assert (told.cluster_id, told.epoch, told.index) == (US, 1, NEW_INDEX)
-    assert run(finish(member_dir)) == told
-    settle(member_dir)
     assert run(finish(member_dir)) is None
+    now = place.read(member_dir / place.PLACE, place.Place)
+    assert now == place.Place(cluster_id=US, epoch=1, role="voter", servers=(("b", 4648),))
+    assert not (member_dir / "raft" / COMPLETE).exists()
     assert run(finish(member_dir / "nothing")) is None
 
 
@@ -144,15 +144,17 @@ def check_old_or_new(server_dir: Path, point: str, source: str) -> None:
     copy = run(copy_of(server_dir))
     done = FOUND_POINTS.index(point) >= RETURN
     assert (told is not None) == done
+    assert run(finish(server_dir)) is None
+    assert (server_dir / place.PLACE).exists() == done
     assert len(copy.items) == 2_302
     if done:
         assert (copy.source, copy.head.epoch) == ("raft", 1)
-        assert (server_dir / "raft" / COMPLETE).exists()
+        assert not (server_dir / "raft" / COMPLETE).exists()
     else:
         assert (copy.source, copy.head.epoch, copy.head.index) == (source, 0, OLD_INDEX)
 
 
-@pytest.mark.parametrize("point", FOUND_POINTS)
+@pytest.mark.parametrize("point", [p for p in FOUND_POINTS if p != "found-copy-aside"])
 def test_recovered_server_has_the_old_or_the_new_after_dying_at(point: str, member_dir: Path):
     assert dying("found", member_dir, point) == DIED
     check_old_or_new(member_dir, point, "raft")
@@ -171,7 +173,7 @@ def test_converted_server_has_the_old_or_the_new_after_dying_at(point: str, serv
     assert bool(list(server_dir.glob("store.db.before-etcd-*"))) == done
 
 
-@pytest.mark.parametrize("point", ["found-old-aside", "found-renamed", "found-copy-aside"])
+@pytest.mark.parametrize("point", FOUND_POINTS[RETURN + 1 :])
 def test_finish_that_dies_itself_is_finished_by_the_next(point: str, server_dir: Path):
     run(fill_embedded(server_dir))
     assert dying("convert", server_dir, "found-complete") == DIED

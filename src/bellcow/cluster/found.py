@@ -74,7 +74,7 @@ async def found(
     new = server_dir / NEW
     await _clear(new)
     now_ns = clock.wall_ns()
-    changes = {(RAFT.name, ONLY): _only_server(copy, founder, index)}
+    changes = {(RAFT.name, ONLY): only_server(copy, founder, index)}
     head = Head(
         index=index,
         floor=index,
@@ -122,7 +122,8 @@ def _plan(plan: Plan, new: Path, cluster: Cluster) -> Plan:
     return msgspec.structs.replace(plan, directory=new, founding=founding)
 
 
-def _only_server(copy: Survivor, founder: RaftServer, index: int) -> bytes:
+def only_server(copy: Survivor, founder: RaftServer, index: int) -> bytes:
+    """The row of the consensus configuration in which there is nobody else."""
     before = copy.configuration or RaftConfiguration(create_index=index)
     alone = RaftConfiguration(servers=(msgspec.structs.replace(founder, voter=True),))
     return to_msgpack(with_indexes(alone, before.create_index, index))
@@ -171,7 +172,7 @@ def _complete(new: Path, founded: Founded) -> None:
 async def finish(server_dir: Path) -> Founded | None:
     """Bring a founding that was cut short to its end, or leave no trace of it.
 
-    What was founded is returned again at each start until `settle`, so that no start misses it.
+    Each start calls this before it looks at anything else in the directory.
     """
     await _clear(server_dir / READ)
     new = server_dir / NEW
@@ -184,11 +185,6 @@ async def finish(server_dir: Path) -> Founded | None:
     return founded
 
 
-def settle(server_dir: Path) -> None:
-    """What was founded is known everywhere: the next start finds an ordinary member."""
-    place.remove(server_dir / place.RAFT / COMPLETE)
-
-
 async def _clear(directory: Path) -> None:
     """Remove a directory that is in nobody's use, and the member that may still run in it."""
     if await asyncio.to_thread(directory.exists):
@@ -199,17 +195,36 @@ async def _clear(directory: Path) -> None:
 
 
 def _switch(server_dir: Path, founded: Founded) -> None:
-    """Let the new directory take the old one's place; the old files stay under other names."""
+    """Let the new directory take the old one's place; the old files stay under other names.
+
+    Done again from its beginning until the file that says "complete" is gone.
+    """
     stamp = stamp_of(founded.time_ns)
+    raft = server_dir / place.RAFT
     if (server_dir / NEW).exists():
-        place.set_aside(server_dir / place.RAFT, stamp)
+        place.set_aside(raft, stamp)
         failpoint.reach("found-old-aside")
-        (server_dir / NEW).rename(server_dir / place.RAFT)
+        (server_dir / NEW).rename(raft)
         place.sync_directory(server_dir)
         failpoint.reach("found-renamed")
     if founded.replaces:
         set_file_aside(server_dir / founded.replaces, f"before-etcd-{stamp}")
-    failpoint.reach("found-copy-aside")
+        failpoint.reach("found-copy-aside")
+    _take_place(server_dir, founded)
+    failpoint.reach("found-place-taken")
+    place.remove(raft / COMPLETE)
+
+
+def _take_place(server_dir: Path, founded: Founded) -> None:
+    """From now on this server is a voter of the new epoch."""
+    before = place.read(server_dir / place.PLACE, place.Place)
+    now = place.Place(
+        cluster_id=founded.cluster_id,
+        epoch=founded.epoch,
+        role="voter",
+        servers=before.servers if before else (),
+    )
+    place.write(server_dir / place.PLACE, now)
 
 
 def set_file_aside(path: Path, why: str) -> None:

@@ -15,17 +15,14 @@ import msgspec
 
 from bellcow.cluster import peers_json, place, survivor
 from bellcow.cluster.convert import as_founder
-from bellcow.cluster.found import found, set_file_aside, stamp_of
+from bellcow.cluster.found import found, only_server, set_file_aside, stamp_of
 from bellcow.cluster.hello import Reminders
 from bellcow.cluster.members import FAILED_AFTER_S
-from bellcow.cluster.negotiation import Found, Join, Seen, decide
+from bellcow.cluster.negotiation import INDEX_STEP, Found, Join, Seen, decide
 from bellcow.errors import invalid
 from bellcow.model.hello import Cluster, Recovery
-from bellcow.model.raft import RaftConfiguration
-from bellcow.state.tables import ONLY, RAFT, with_indexes
-from bellcow.store.protocol import Head, Key
+from bellcow.state.tables import ONLY, RAFT
 from bellcow.store.sqlite import open_store
-from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,22 +37,22 @@ if TYPE_CHECKING:
     from bellcow.etcd.flags import Plan
     from bellcow.events import Report
     from bellcow.model.hello import Itself, Record
+    from bellcow.store.protocol import Head
 
 HEAR_S = 2.0  # before anything is decided: a leader that is there has answered by then
 LOOK_S = 0.2
 FILE_BYTES = 1 << 20
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How the recovery ended for this server.
+class Outcome(msgspec.Struct, frozen=True):
+    """How the recovery ended for this server, and with which epoch of its cluster.
 
-    `founded`: it holds the cluster of this epoch, in etcd or in the embedded store. `join`: its old
-    files are set aside, and it joins as one without any.
+    `founded`: its files are those of the first member. `join`: its old files are set aside, and it
+    joins as one without any.
     """
 
     kind: Literal["founded", "join"]
     cluster: Cluster
-    embedded: bool = False
 
 
 def file_of(server_dir: Path) -> Path:
@@ -82,10 +79,6 @@ async def recover(
     copy = await survivor.read(server_dir, plan_of, clock, report)
     known = place.read(server_dir / place.PLACE, place.Place)
     brings = _brings(me, file, copy)
-    if copy is not None and copy.head.commit == _commit_of(file, copy.head.epoch):
-        # Founded in the embedded store, and ended before the file was removed.
-        place.remove(file_of(server_dir))
-        return _founded(Cluster(copy.cluster_id, copy.head.epoch), embedded=True)
     mine = Seen(
         server_id=me.server_id,
         address=peers_json.normal(me.rpc_address),
@@ -100,10 +93,6 @@ async def recover(
         return await _make_room(server_dir, decision, roster, clock, report)
     assert copy is not None  # noqa: S101  who has none does not found
     cluster = Cluster(copy.cluster_id, decision.epoch)
-    if copy.source == place.STORE:
-        await _found_embedded(server_dir, me, copy, decision, file, clock)
-        report("cluster_founded", cluster=cluster.id, epoch=cluster.epoch, index=decision.index)
-        return _founded(cluster, embedded=True)
     await found(
         server_dir=server_dir,
         plan=plan_of(server_dir / place.RAFT),
@@ -114,11 +103,7 @@ async def recover(
         clock=clock,
         report=report,
     )
-    return _founded(cluster, embedded=False)
-
-
-def _founded(cluster: Cluster, *, embedded: bool) -> Outcome:
-    return Outcome(kind="founded", cluster=cluster, embedded=embedded)
+    return Outcome("founded", cluster)
 
 
 def _read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
@@ -209,41 +194,58 @@ async def _make_room(
     await asyncio.to_thread(set_file_aside, server_dir / place.STORE, f"old-{stamp}")
     await asyncio.to_thread(place.set_aside, server_dir / place.RAFT, stamp)
     report("recovery_joins", cluster=cluster.id, epoch=cluster.epoch, leader=decision.leader)
-    return Outcome(kind="join", cluster=cluster)
+    return Outcome("join", cluster)
 
 
 # On the embedded store
 
 
-async def _found_embedded(
-    server_dir: Path, me: Itself, copy: Survivor, decision: Found, file: str, clock: Clock
-) -> None:
-    """One commit, and then the file is removed."""
-    store = await open_store(server_dir / place.STORE, clock)
-    try:
-        known = await store.confirm()
-        before = copy.configuration or RaftConfiguration(create_index=decision.index)
-        alone = RaftConfiguration(servers=(as_founder(me),))
-        row = with_indexes(alone, before.create_index, decision.index)
-        changes: dict[Key, bytes | None] = {(RAFT.name, ONLY): to_msgpack(row)}
-        head = Head(
-            index=decision.index,
-            floor=decision.index,
-            commit=_commit_of(file, decision.epoch),
-            prev=known.commit,
-            ops=len(changes),
-            gen=known.gen,
-            gens=known.gens,
-            epoch=decision.epoch,
-            term=known.term,
-            time_ns=clock.wall_ns(),
-        )
-        await store.commit(known, head, changes)
-    finally:
-        await store.close()
+async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report: Report) -> None:
+    """Go by the file, if there is one, on a server that keeps its cluster's state alone.
+
+    There is nobody to wait for, since nobody else has a vote or anything newer. The store must not
+    be open yet. One commit makes this server the only one, and then the file is removed. Raises as
+    `recover` does.
+    """
+    if not _exists(file_of(server_dir)):
+        return
+    listed = await asyncio.to_thread(_read_listed, server_dir, me)
+    file = peers_json.digest(listed)
+    path = server_dir / place.STORE
+    copy = await asyncio.to_thread(survivor.read_file, path) if _exists(path) else None
+    if copy is not None and copy.head.commit not in {"", _commit_of(file, copy.head.epoch)}:
+        head = _embedded_head(copy.head, file, clock)
+        row = only_server(copy, as_founder(me), head.index)
+        store = await open_store(path, clock)
+        try:
+            await store.commit(copy.head, head, {(RAFT.name, ONLY): row})
+        finally:
+            await store.close()
+        report("cluster_founded", cluster=copy.cluster_id, epoch=head.epoch, index=head.index)
     place.remove(file_of(server_dir))
 
 
+def _exists(path: Path) -> bool:
+    return path.exists()
+
+
+def _embedded_head(known: Head, file: str, clock: Clock) -> Head:
+    index, epoch = known.index + INDEX_STEP, known.epoch + 1
+    return msgspec.structs.replace(
+        known,
+        index=index,
+        floor=index,
+        commit=_commit_of(file, epoch),
+        prev=known.commit,
+        ops=1,
+        epoch=epoch,
+        leader="",
+        time_ns=clock.wall_ns(),
+    )
+
+
 def _commit_of(file: str, epoch: int) -> str:
-    """The id of the founding commit says by which file it was made: it must not be made twice."""
+    """The id of the founding commit tells by which file it was made, so that a start which finds
+    the file still there does not make it twice.
+    """
     return f"{file[:32]}.{epoch}"

@@ -84,6 +84,38 @@ async def read(
     return max(written, key=lambda copy: (copy.head.epoch, copy.head.index), default=None)
 
 
+async def read_stopped(
+    server_dir: Path, etcd_path: str, clock: Clock, report: Report
+) -> Survivor | None:
+    """`read`, for who knows nothing of the server but its directory and where etcd may be."""
+    plan = await _bare_plan(etcd_path, server_dir, report) if has_etcd(server_dir) else None
+
+    def plan_of(_directory: Path) -> Plan:
+        assert plan is not None  # noqa: S101  asked for only where there is etcd's directory
+        return plan
+
+    return await read(server_dir, plan_of, clock, report)
+
+
+async def _bare_plan(etcd_path: str, server_dir: Path, report: Report) -> Plan:
+    from bellcow.etcd.flags import Plan
+    from bellcow.etcd.process import look_for_etcd
+    from bellcow.etcd.version import CannotRun
+
+    try:
+        program, version = await look_for_etcd(etcd_path, report)
+    except CannotRun as error:
+        raise Unavailable(str(error)) from None
+    return Plan(
+        server_id="reader",
+        directory=server_dir / READ,
+        program=program,
+        version=version,
+        bind=NOWHERE,
+        advertise=NOWHERE,
+    )
+
+
 def has_etcd(server_dir: Path) -> bool:
     return any((server_dir / RAFT / "data" / "member" / "wal").glob("*.wal"))
 
