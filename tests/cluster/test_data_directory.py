@@ -41,7 +41,8 @@ def check_full_disk(agent: Agent) -> None:
     assert "full" in answer.text
     assert "refused" not in namespaces(agent)
     assert agent.get("/v1/operator/autopilot/health").status == 200
-    assert agent.get("/v1/agent/health").status == 200
+    health = agent.get("/v1/agent/health")
+    assert (health.status, "no space left" in health.text) == (200, True)
 
 
 # Disk

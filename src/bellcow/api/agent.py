@@ -132,16 +132,24 @@ def list_client_servers(call: Call) -> None:
 async def read_health(call: Call) -> Reply[dict[str, Any]]:
     """Whether the server has a leader, and the reason when it has none."""
     asked = call.request.query.get("type", [])
-    states: dict[str, str] = {}
+    states: dict[str, tuple[bool, str]] = {}
     if "client" in asked:
-        states["client"] = "client not enabled"
+        states["client"] = False, "client not enabled"
     if not asked or "server" in asked:
-        states["server"] = await _leader_problem(call) or "ok"
-    if all(text == "ok" for text in states.values()):
-        return Reply({name: {"message": text, "ok": True} for name, text in states.items()})
+        problem = await _leader_problem(call)
+        states["server"] = not problem, problem or _well(call)
+    if all(ok for ok, _ in states.values()):
+        return Reply({name: {"message": text, "ok": True} for name, (_, text) in states.items()})
     # Nomad: a failure is the same JSON labeled as text, its keys the other way round.
-    shown = {name: {"ok": text == "ok", "message": text} for name, text in states.items()}
+    shown = {name: {"ok": ok, "message": text} for name, (ok, text) in states.items()}
     return Reply(status=500, text=to_json(shown).decode())
+
+
+def _well(call: Call) -> str:
+    """What a server with a leader says. Reads go on when the disk is full: still no failure."""
+    if call.server.committer.full:
+        return "ok, but the last write was refused: no space left"
+    return "ok"
 
 
 async def _leader_problem(call: Call) -> str:

@@ -80,8 +80,8 @@ class Committer:
         self._open.set()
         self._leading = False
         self._failure: StoreError | None = None
-        self._full = False
         self.known: Head | None = None
+        self.full = False  # the last write found no space
         self.commits = 0
         self.commands = 0
         self.last_batch = 0  # commands in the newest commit
@@ -127,6 +127,7 @@ class Committer:
         finally:
             self._leading = False
             self.known = None
+            self.full = False  # whoever leads next finds out anew
             while self._queue:
                 self._queue.popleft().fail(no_leader())
 
@@ -204,13 +205,13 @@ class Committer:
             _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error}"))
             raise
         else:
-            self._full = False
+            self.full = False
             self._answer(jobs)
 
     def _say_full(self, error: StoreError) -> None:
         """Once, until a commit succeeds again."""
-        if isinstance(error, NoSpace) and not self._full:
-            self._full = True
+        if isinstance(error, NoSpace) and not self.full:
+            self.full = True
             self._report("no_space", reason=str(error))
 
     def _answer(self, jobs: list[_Job]) -> None:

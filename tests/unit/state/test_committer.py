@@ -267,6 +267,20 @@ def test_full_disk_is_said_once_until_there_is_room_again():
     assert run(story) == 2
 
 
+def test_full_is_known_until_a_write_succeeds_or_leadership_ends():
+    async def story(server):
+        server.store.fault = script("commit", Fault.NO_SPACE, None, Fault.NO_SPACE)
+        seen = []
+        for name in "abc":
+            await outcome(server, put(name))
+            seen.append(server.committer.full)
+        server.peers.votes.elect(None)
+        await asyncio.sleep(0.2)
+        return [*seen, server.committer.full]
+
+    assert run(story) == [True, False, True, False]
+
+
 def test_memory_that_does_not_follow_leaves_the_outcome_open_and_not_the_process_dead():
     """The commit is done; the mirror hears of nothing for longer than anyone waits."""
 
