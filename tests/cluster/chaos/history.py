@@ -49,6 +49,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     row: Row | None = None
     rows: dict[str, Row] | None = None
     index: int | None = None
+    contact_ms: int | None = None  # how old a stale answer says that it may be
     call: float
     back: float
     outcome: Outcome = "ok"

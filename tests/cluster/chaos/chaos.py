@@ -1,0 +1,225 @@
+"""One run: clients on every server, one fault after the other, then quiet and the verdict.
+
+The seed decides what happens in which order. What real processes make of it differs from run to
+run, so a failure is kept with its whole history rather than repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+from tests.cluster.chaos.checker import check, told
+from tests.cluster.chaos.clients import Client, Random, Recorder, is_known
+from tests.cluster.chaos.cluster import Cluster
+from tests.cluster.chaos.faults import FAULTS, NotNow, Stage
+from tests.cluster.chaos.history import AUTOPILOT, NAMESPACES, SCHEDULER, write_history
+from tests.cluster.chaos.measures import gaps, staleness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.cluster.chaos.cluster import Server
+    from tests.cluster.chaos.faults import Fault
+    from tests.cluster.chaos.history import Operation
+
+SERVERS = 3
+CLIENTS_A_SERVER = 3
+PAUSE_S = (0.4, 2.0)  # between two faults
+QUIET_S = 45.0
+# What a server may keep in its data directory besides the store of its part.
+LASTING = {
+    "server",
+    "node-id",
+    "cluster.json",
+    "bootstrap.json",
+    "raft",
+    "snapshots",
+    "follow.db",
+    "store.db",
+}
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault: what, to whom, from when to when (seconds of the run)."""
+
+    fault: str
+    detail: str
+    begin: float
+    end: float
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What a run was, and what it showed. Without `problems` all promises were kept."""
+
+    seed: int
+    seconds: float
+    servers: int = SERVERS
+    wires: str = ""
+    operations: dict[str, int] = {}
+    outcomes: dict[str, int] = {}
+    faults: list[Happened] = []
+    not_made: dict[str, str] = {}
+    reasons: dict[str, int] = {}
+    leaders: int = 0
+    terms: int = 0
+    write_gaps_s: dict[str, list[float]] = {}
+    stale_beyond_contact_ms: float = 0.0
+    equal_after_s: float = -1.0
+    check_s: float = 0.0
+    problems: list[str] = []
+
+    @property
+    def total(self) -> int:
+        return sum(self.operations.values())
+
+
+def run(
+    seconds: float, seed: int, folder: Path, only: Sequence[str] = (), *, long: bool = False
+) -> Report:
+    """Run for so long; logs and history are left in `folder`. `only` names the faults to make."""
+    report = Report(seed=seed, seconds=seconds)
+    chance = random.Random(seed)
+    recorder = Recorder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with Cluster(SERVERS, keep=folder) as cluster:
+        report.wires = type(cluster.wires).__name__.lower()
+        cluster.servers[1].have_own_clock()
+        cluster.servers[2].mount_small_disk()
+        cluster.start().wait_for_leader()
+        _write_first(cluster, recorder)
+        with _load(cluster, recorder, seed, report):
+            stage = Stage(cluster, chance, _operators(recorder), recorder, [])
+            _make_faults(stage, _chosen(only, long=long), seconds, report)
+        _quiet(cluster, report)
+        claims = cluster.claims()
+    write_history(folder / "history.jsonl", recorder.operations)
+    _judge(recorder.operations, report, claims)
+    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    return report
+
+
+def _write_first(cluster: Cluster, recorder: Recorder) -> None:
+    """Give the settings a first value that the history knows."""
+    client = Client("first", 9_999, cluster.servers[0], recorder)
+    for key in (SCHEDULER, AUTOPILOT):
+        deadline = time.monotonic() + 20
+        while client.write(key).outcome != "ok" or client.read(key).outcome != "ok":
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no first write\n{cluster.tail()}")
+    client.close()
+
+
+@contextlib.contextmanager
+def _load(cluster: Cluster, recorder: Recorder, seed: int, report: Report) -> Iterator[None]:
+    """Clients on every server, as long as this lasts."""
+    threads = [
+        Random(Client(f"{server.name}-{number}", place, server, recorder), seed * 1_000 + place)
+        for place, (server, number) in enumerate(
+            ((server, number) for server in cluster.servers for number in range(CLIENTS_A_SERVER)),
+            1,
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.stop()
+        for thread in threads:
+            thread.join()
+            if thread.failure is not None:
+                report.problems.append(f"client {thread.name} failed: {thread.failure!r}")
+
+
+def _operators(recorder: Recorder):
+    count = iter(range(10_000))
+
+    def operator(server: Server) -> Client:
+        number = next(count)
+        return Client(f"operator-{number}", 1_000 + number, server, recorder)
+
+    return operator
+
+
+def _chosen(only: Sequence[str], *, long: bool) -> list[Fault]:
+    return [fault for fault in FAULTS if (fault.name in only if only else long or not fault.long)]
+
+
+def _make_faults(stage: Stage, faults: list[Fault], seconds: float, report: Report) -> None:
+    end = stage.recorder.now() + seconds
+    weights = [fault.weight for fault in faults]
+    while stage.recorder.now() < end:
+        (fault,) = stage.chance.choices(faults, weights)
+        begin = stage.recorder.now()
+        try:
+            detail = fault.act(stage)
+        except NotNow as reason:
+            report.not_made[fault.name] = str(reason)
+            continue
+        except (OSError, AssertionError) as error:
+            report.problems.append(f"{fault.name} at {begin:.1f} s: {error}")
+            continue
+        happened = Happened(fault=fault.name, detail=detail, begin=begin, end=stage.recorder.now())
+        report.faults.append(happened)
+        for server in stage.cluster.servers:
+            _revive(server, report, stage.recorder.now())
+        time.sleep(stage.chance.uniform(*PAUSE_S))
+
+
+def _revive(server: Server, report: Report, now: float) -> None:
+    """No server ends by itself; one that did is started again, and it is a problem."""
+    if not server.runs:
+        code = server.process.returncode if server.process else None
+        report.problems.append(f"{server.name} had ended with {code} at {now:.1f} s")
+        server.start()
+
+
+def _quiet(cluster: Cluster, report: Report) -> None:
+    """Without faults and load everything must be whole again, and equal everywhere."""
+    began = time.monotonic()
+    try:
+        cluster.wait_until_healthy(SERVERS, QUIET_S)
+        cluster.wait_until_equal(QUIET_S)
+        report.equal_after_s = round(time.monotonic() - began, 2)
+    except AssertionError as error:
+        report.problems.append(f"not whole after {QUIET_S:g} s of quiet: {error}")
+    try:
+        cluster.stop()
+    except AssertionError as error:
+        report.problems.append(str(error))
+    time.sleep(1)
+    report.problems += [f"process left behind: {each}" for each in cluster.left_behind()]
+    for server in cluster.servers:
+        for path in server.data_dir.glob("server/*"):
+            if path.name not in LASTING and not path.name.startswith("raft."):
+                report.problems.append(f"file left behind: {server.name}/{path.name}")
+        for event in server.events():
+            if "trace" in event:
+                report.problems.append(f"{server.name} logged a slip: {event['trace'][-800:]}")
+
+
+def _judge(history: list[Operation], report: Report, claims: list) -> None:
+    report.operations = dict(Counter(f"{each.kind} {_noun(each.key)}" for each in history))
+    report.outcomes = dict(Counter(each.outcome for each in history))
+    reasons = Counter(each.reason for each in history if each.reason)
+    report.reasons = dict(reasons.most_common(40))
+    unknown = {each.reason for each in history if not is_known(each.status, each.reason)}
+    report.problems += [f"a reason that is not on the list: {each}" for each in sorted(unknown)]
+    report.leaders = len(claims)
+    report.terms = len({claim.term for claim in claims})
+    report.write_gaps_s = gaps(history, report.faults)
+    report.stale_beyond_contact_ms = staleness(history)
+    began = time.monotonic()
+    report.problems += [told(each, history) for each in check(history, claims)]
+    report.check_s = round(time.monotonic() - began, 2)
+
+
+def _noun(key: str) -> str:
+    return "namespace" if key.startswith(f"{NAMESPACES}/") else key
