@@ -148,6 +148,11 @@ class Files:
             head = self._read_head(reader)
             return head, self._stream(reader, head.gen)
 
+    def read_head(self) -> Head:
+        """The head as it stands in the file."""
+        with self._translated():
+            return self._read_head(self._writer)
+
     def note(self, name: str) -> bytes | None:
         """What `commit` was given under this name."""
         with self._translated():
@@ -209,7 +214,7 @@ class Files:
         """One transaction in which `known` is the head."""
         self._writer.execute("BEGIN IMMEDIATE")
         try:
-            self._check_place()
+            self.check_place()
             self._compare(known)
             yield
             self._writer.execute("COMMIT")
@@ -218,7 +223,7 @@ class Files:
                 self._writer.execute("ROLLBACK")
             raise
 
-    def _check_place(self) -> None:
+    def check_place(self) -> None:
         """Nothing is acknowledged into a file that was deleted: a restart would not find it."""
         if self._path is None:
             return

@@ -1,0 +1,293 @@
+"""The store of a server without a vote: a copy of its own that follows the commits of a voter.
+
+Within a cluster and epoch it never takes a state of a lower index. Which voter is asked, and over
+what wire, is not known here; nothing is ever written but what a voter has told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+
+from bellcow.store.follow_copy import open_copy
+from bellcow.store.protocol import (
+    NO_HEAD,
+    Change,
+    Corrupt,
+    Head,
+    Key,
+    Limits,
+    Reload,
+    StoreError,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.events import Report
+    from bellcow.model.hello import Cluster
+    from bellcow.store.follow_copy import Aside, Copy
+
+PAUSE_S = 0.2  # before a voter is asked again that failed, or is behind
+
+T = TypeVar("T")
+
+
+class State(msgspec.Struct, frozen=True):
+    """A voter's whole state; the chunks come from the wire as they are asked for."""
+
+    head: Head
+    chunks: AsyncIterator[list[tuple[Key, bytes]]]
+
+
+class Source(Protocol):
+    """Where commits come from. Both calls raise Unavailable, and try another voter next time."""
+
+    async def commits(self, cluster: Cluster, after: Head) -> Sequence[Change] | Reload | None:
+        """What follows `after`: maybe nothing yet. Reload when that is not known any more.
+
+        None when every voter that answers is behind us.
+        """
+
+    def state(self, cluster: Cluster) -> AbstractAsyncContextManager[State]:
+        """One consistent state, which is complete when its chunks end without an error."""
+
+
+class FollowStore:
+    """A `Store` that cannot be written. It belongs to one cluster and epoch, for one follower."""
+
+    def __init__(
+        self, path: Path | None, cluster: Cluster, source: Source, clock: Clock, report: Report
+    ) -> None:
+        """`path` is the file that keeps the copy; None keeps it in memory."""
+        self.limits = Limits()
+        self._path = path
+        self._cluster = cluster
+        self._source = source
+        self._clock = clock
+        self._report = report
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="follow")
+        self._copy: Copy | None = None
+        self._damage = ""  # why the copy cannot be used any more
+        self._stalled = ""  # why nothing comes in
+        self._waits: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
+        async with self._until_closed():
+            try:
+                copy = await self._opened()
+                if copy.head == NO_HEAD:
+                    await self._take(copy)
+                head, items = await self._work(lambda: (copy.head, copy.load()))
+            except Unavailable as error:
+                self._stall(error)
+                raise
+        return head, self._watched(items)
+
+    def _watched(self, items: Iterator[tuple[Key, bytes]]) -> Iterator[tuple[Key, bytes]]:
+        """The objects; one that is damaged makes the next load fetch the state again."""
+        try:
+            yield from items
+        except Corrupt as error:
+            self._damage = str(error)
+            raise Unavailable(str(error)) from error
+
+    async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
+        while not self._closed:
+            try:
+                async with self._until_closed():
+                    step = await self._advance(after)
+            except Unavailable:
+                return  # closed: all else is waited for
+            if isinstance(step, Reload):
+                yield step
+                return
+            for change in step:
+                yield change
+                after = change.head
+
+    async def _advance(self, after: Head) -> Sequence[Change] | Reload:
+        """The commits that follow `after`, kept in our copy by now.
+
+        Memory may be ahead of a copy that is old, or had to be begun anew: then that catches up.
+        """
+        while True:
+            copy = self._copy
+            if copy is None or self._damage:
+                return Reload()
+            if copy.head != after and copy.head.index >= after.index:
+                return Reload()
+            try:
+                changes = await self._next(copy)
+            except Unavailable as error:
+                if self._closed:
+                    raise
+                self._stall(error)
+                await asyncio.sleep(PAUSE_S)
+                continue
+            if changes is None:
+                await asyncio.sleep(PAUSE_S)
+                continue
+            self._go_on(copy.head)
+            if isinstance(changes, Reload) or (changes and changes[0].head.prev == after.commit):
+                return changes
+
+    async def _next(self, copy: Copy) -> Sequence[Change] | Reload | None:
+        """Ask once, and keep what is told. None when nobody is ahead of us."""
+        told = await self._source.commits(self._cluster, copy.head)
+        if told is None or (not isinstance(told, Reload) and not told):
+            return told
+        changes = [] if isinstance(told, Reload) else _chained(copy.head, told)
+        if changes:
+            await self._work(partial(copy.keep, changes))
+            return changes
+        await self._take(copy)
+        return Reload()
+
+    async def _take(self, copy: Copy) -> None:
+        """Take a voter's whole state in place of our copy, which stays until that is complete."""
+        await self._sweep(copy)
+        count = 0
+        async with self._source.state(self._cluster) as state:
+            _check_newer(state.head, copy.head)
+            gen = await self._work(copy.begin)
+            async for chunk in state.chunks:
+                await self._work(partial(copy.stage, gen, chunk))
+                count += len(chunk)
+        await self._work(partial(copy.switch, gen, state.head))
+        self._report("copy_taken", index=state.head.index, objects=count)
+        await self._sweep(copy)
+
+    async def _sweep(self, copy: Copy) -> None:
+        while not await self._work(copy.sweep):
+            pass
+
+    async def _opened(self) -> Copy:
+        before = self._copy
+        copy, aside = await self._work(self._open)
+        for path in copy.tightened if copy is not before else ():
+            self._report("permissions_tightened", path=path)
+        if aside is not None:
+            self._report("copy_set_aside", reason=aside.reason, kept=aside.path)
+        return copy
+
+    def _open(self) -> tuple[Copy, Aside | None]:
+        """The copy as it is, or opened, or begun anew. In the worker, so never twice at a time."""
+        if self._copy is not None and not self._damage:
+            return self._copy, None
+        damage, self._damage = self._damage, ""
+        self._shut()
+        self._copy, aside = open_copy(self._path, self._cluster, self._clock, damage)
+        return self._copy, aside
+
+    def _shut(self) -> None:
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+
+    async def _work(self, work: Callable[[], T]) -> T:
+        """Do something with the file. Whatever fails, the copy is as it was, or marked as lost."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        except Corrupt as error:
+            self._damage = str(error)
+            raise Unavailable(str(error)) from error
+        except StoreError as error:
+            raise Unavailable(str(error)) from error
+
+    def _stall(self, error: Unavailable) -> None:
+        """Say that nothing comes in and why, once for each reason."""
+        reason = str(error)
+        if not self._closed and reason != self._stalled:
+            self._stalled = reason
+            self._report("copy_stalled", reason=reason)
+
+    def _go_on(self, head: Head) -> None:
+        if self._stalled:
+            self._stalled = ""
+            self._report("copy_follows", index=head.index)
+
+    # What only a server with a vote can do.
+
+    async def confirm(self) -> Head:
+        raise _no_vote()
+
+    async def confirm_in_term(self) -> tuple[Head, int]:
+        raise _no_vote()
+
+    async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
+        del known, head, changes
+        raise _no_vote()
+
+    async def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
+        del known, gen, items
+        raise _no_vote()
+
+    async def drop(self, known: Head, gen: int) -> bool:
+        del known, gen
+        raise _no_vote()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        for wait in self._waits:
+            wait.reschedule(loop.time())
+        await loop.run_in_executor(self._worker, self._shut)
+        self._worker.shutdown(wait=False)
+
+    @asynccontextmanager
+    async def _until_closed(self) -> AsyncIterator[None]:
+        """Whatever is waited for within ends when the store is closed, with Unavailable."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        wait = asyncio.timeout(None)
+        self._waits.add(wait)
+        try:
+            async with wait:
+                yield
+        except TimeoutError:
+            if not wait.expired():
+                raise
+            raise Unavailable("the store is closed") from None
+        finally:
+            self._waits.discard(wait)
+
+
+def _chained(head: Head, changes: Sequence[Change]) -> list[Change]:
+    """Those at the beginning that follow `head` without a hole."""
+    whole: list[Change] = []
+    for change in changes:
+        after = change.head
+        if after.prev != head.commit or after.gen != head.gen or after.index < head.index:
+            break
+        if after.ops != len(change.changes):
+            break
+        whole.append(change)
+        head = after
+    return whole
+
+
+def _check_newer(head: Head, own: Head) -> None:
+    if head == NO_HEAD:
+        raise Unavailable("the voter has no state yet")
+    if head.index < own.index:
+        raise Unavailable(f"the voter's index {head.index} is lower than ours, {own.index}")
+
+
+def _no_vote() -> Unavailable:
+    return Unavailable("a server without a vote neither writes nor confirms: its leader does")

@@ -1,0 +1,103 @@
+"""What a server without a vote asks of a voter, and what it is told: commits, or a whole state.
+
+It travels as MessagePack; unknown fields are ignored. Each message names the cluster it is about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+
+import msgspec
+
+from bellcow.errors import invalid
+from bellcow.model.hello import Cluster
+from bellcow.store.protocol import Change, Head
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bellcow.store.protocol import Key
+
+ASKED_BYTES = 4 << 10  # the largest question
+
+_Item: TypeAlias = tuple[str, str, bytes]
+_Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=255)]
+
+
+class CommitsRequest(msgspec.Struct, frozen=True):
+    """What follows the commit that I hold, at this index?"""
+
+    cluster: Cluster
+    commit: _Text
+    index: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Commits(msgspec.Struct, frozen=True, tag="commits"):
+    """These, in order. None: nothing yet, ask again."""
+
+    cluster: Cluster
+    commits: tuple[Change, ...]
+
+
+class Behind(msgspec.Struct, frozen=True, tag="behind"):
+    """That commit is not known here, and no later one either."""
+
+    cluster: Cluster
+
+
+class Gone(msgspec.Struct, frozen=True, tag="gone"):
+    """What follows it is not known any more: take a whole state."""
+
+    cluster: Cluster
+
+
+Told: TypeAlias = Commits | Behind | Gone
+
+
+class StateRequest(msgspec.Struct, frozen=True):
+    """What do you hold? The answer is a stream: `StateBegin`, then chunks of objects."""
+
+    cluster: Cluster
+
+
+class StateBegin(msgspec.Struct, frozen=True):
+    """The head that the objects belong to."""
+
+    cluster: Cluster
+    head: Head
+
+
+_told: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)
+_chunk = msgspec.msgpack.Decoder(list[_Item])
+_begin = msgspec.msgpack.Decoder(StateBegin)
+
+T = TypeVar("T")
+
+
+def decode_told(data: bytes) -> Told:
+    """Raises Error(INVALID) with what is wrong."""
+    return _decoded(_told, data)
+
+
+def decode_begin(data: bytes) -> StateBegin:
+    """Raises Error(INVALID) with what is wrong."""
+    return _decoded(_begin, data)
+
+
+def encode_chunk(items: Iterable[tuple[Key, bytes]]) -> bytes:
+    """Some objects of a state. For a worker thread."""
+    return to_msgpack([(table, row_id, value) for (table, row_id), value in items])
+
+
+def decode_chunk(data: bytes) -> list[tuple[Key, bytes]]:
+    """Raises Error(INVALID) with what is wrong. For a worker thread."""
+    return [((table, row_id), value) for table, row_id, value in _decoded(_chunk, data)]
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        what = str(error) or type(error).__name__
+        raise invalid(f"this is not what a voter tells: {what}") from None
