@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,8 @@ from tests.cluster.founding import (
     plan_of,
     write,
 )
-from tests.sim.etcd import Cluster, Events, needs_etcd, run, short_directory
+from tests.harness import BELLCOW
+from tests.sim.etcd import PROGRAM, Cluster, Events, needs_etcd, run, short_directory
 
 from bellcow.clock import SystemClock
 from bellcow.cluster import place, survivor
@@ -242,3 +245,50 @@ def test_directory_that_etcd_cannot_read_is_told_with_its_words(member_dir: Path
     with pytest.raises(Unavailable, match=r"etcd does not run in .* Its last words: "):
         run(copy_of(member_dir))
     assert not (member_dir / survivor.READ).exists()
+
+
+def bellcow(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [BELLCOW, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_commands_read_the_directory_of_a_stopped_server(member_dir: Path):
+    (member_dir / "node-id").write_text("two")
+    (member_dir / "lock").touch()
+    before = digests(member_dir)
+    info = bellcow("operator", "raft", "info", member_dir)
+    assert info.stdout == (
+        f"path:        {member_dir}/raft\nlength:      2302\nfirst index: 0\nlast index:  10\n"
+    ), info.stderr
+    shown = bellcow("operator", "raft", "recover", member_dir)
+    assert "Role        = voter\n" in shown.stdout, shown.stderr
+    assert f"Copy        = {member_dir}/raft\n" in shown.stdout
+    assert digests(member_dir) == before
+
+
+def test_commands_leave_a_server_that_runs_alone(member_dir: Path):
+    with (member_dir / "lock").open("w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        info = bellcow("operator", "raft", "info", member_dir)
+    assert info.stderr == f"The server in {member_dir} runs, as process 4711: stop it first\n"
+
+
+def test_without_etcd_in_path_the_copy_cannot_be_read_and_the_flag_helps(member_dir: Path):
+    (member_dir / "node-id").write_text("two")
+    environment = {"PATH": "/nowhere"}
+    command = [BELLCOW, "operator", "raft", "recover", member_dir]
+    refused = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    assert refused.stderr.startswith("Error reading the server's copy: several servers need etcd")
+    shown = subprocess.run(
+        [*command[:4], f"-etcd={PROGRAM}", member_dir],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+    assert "Index       = 10\n" in shown.stdout, shown.stderr

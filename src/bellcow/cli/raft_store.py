@@ -1,11 +1,13 @@
 """`operator raft info|logs|state`: what a server keeps on its disk, read without the server.
 
 Nomad keeps a log there and these commands show it. Ours keeps the state itself: the commands have
-their names, flags and labels, and show what there is.
+their names, flags and labels, and show what there is. A file is read beside a running server, the
+directory of etcd only when the server has stopped.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
 _PATH = one("path")
 _WHERE = (
-    "PATH is the data directory of a server, the directory server in it, or the file store.db "
-    "itself. The server may be stopped or run; nothing is changed."
+    "PATH is the data directory of a server, the directory server in it, or the file store.db or "
+    "follow.db itself. Nothing is changed. A server with a vote in a cluster of several must be "
+    "stopped; others may run."
 )
 
 
@@ -37,8 +40,7 @@ _WHERE = (
     takes=_PATH,
 )
 def info(*, words: tuple[str, ...]) -> None:
-    path = _file(words[0])
-    with _store(path) as (head, items):
+    with _store(words[0]) as (path, head, items):
         count = sum(1 for _ in items)
     rows = {"path": path, "length": count, "first index": head.floor, "last index": head.index}
     say("\n".join(f"{f'{name}:':<13}{value}" for name, value in rows.items()))
@@ -51,7 +53,7 @@ def info(*, words: tuple[str, ...]) -> None:
 )
 @switch("pretty", "Indent the JSON.")
 def logs(*, pretty: bool, words: tuple[str, ...]) -> None:
-    with _store(_file(words[0])) as (head, _items):
+    with _store(words[0]) as (_path, head, _items):
         pass
     if head.commit:
         line = msgspec.json.encode(_shown(head))
@@ -67,7 +69,7 @@ def logs(*, pretty: bool, words: tuple[str, ...]) -> None:
 @flag("last-index", "n", "The index wanted: only the present one is there.", kind=INT, default=0)
 @switch("secrets", "Print secrets too.")
 def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
-    with _store(_file(words[0])) as (head, items):
+    with _store(words[0]) as (_path, head, items):
         if last_index not in {0, head.index}:
             raise CommandError(
                 f"This store keeps no log, so the state of another index cannot be rebuilt: "
@@ -77,12 +79,20 @@ def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
     say(to_text({"Head": _shown(head), **tables}))
 
 
-def _file(given: str) -> Path:
+def _found(given: str) -> Path:
+    """The file to read, or the directory of a server that keeps its state in etcd."""
+    from bellcow.cluster.survivor import has_etcd
+
     path = Path(given)
     try:
-        for each in (path, path / "store.db", path / "server/store.db"):
-            if each.is_file():
-                return each
+        if path.is_file():
+            return path
+        for server_dir in (path, path / "server"):
+            if has_etcd(server_dir):
+                return server_dir
+            for each in (server_dir / "store.db", server_dir / "follow.db"):
+                if each.is_file():
+                    return each
     except OSError as error:
         raise CommandError(f"Error opening the store: {opening(error, error.filename)}") from error
     # Nomad: scripts know this sentence, with the name of its file and not of ours.
@@ -90,15 +100,31 @@ def _file(given: str) -> Path:
 
 
 @contextlib.contextmanager
-def _store(path: Path) -> Iterator[tuple[Head, Iterator[tuple[Key, bytes]]]]:
+def _store(given: str) -> Iterator[tuple[Path, Head, Iterator[tuple[Key, bytes]]]]:
     from bellcow.store import offline
     from bellcow.store.protocol import StoreError
 
+    path = _found(given)
     try:
-        with offline.opened(path) as held:
-            yield held
+        if path.is_dir():
+            yield _etcd(path)
+        else:
+            with offline.opened(path) as (head, items):
+                yield path, head, items
     except StoreError as error:
         raise CommandError(f"Error reading the store: {error}") from error
+
+
+def _etcd(server_dir: Path) -> tuple[Path, Head, Iterator[tuple[Key, bytes]]]:
+    """What a stopped server with a vote has."""
+    from bellcow.cli.raft_recover import locked, read_copy
+    from bellcow.store.protocol import NO_HEAD
+
+    with locked(server_dir):
+        copy = asyncio.run(read_copy(server_dir))
+    if copy is None:
+        return server_dir / "raft", NO_HEAD, iter(())
+    return server_dir / copy.source, copy.head, iter(copy.items)
 
 
 def _shown(head: Head) -> dict[str, Any]:

@@ -51,6 +51,7 @@ _RAFT = Branch(
         "info": Leaf("raft_store:info", "Show how much a server keeps on its disk"),
         "list-peers": Leaf("operator_raft:list_peers", "List the peers, and which of them vote"),
         "logs": Leaf("raft_store:logs", "Print what a server remembers of its commits"),
+        "recover": Leaf("raft_recover:recover", "Prepare a server for recovery from a lost quorum"),
         "remove-peer": Leaf("operator_raft:remove_peer", "Remove a server from the peers"),
         "state": Leaf("raft_store:state", "Print every object that a server keeps on its disk"),
         "transfer-leadership": Leaf(

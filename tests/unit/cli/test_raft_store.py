@@ -53,6 +53,14 @@ def test_the_store_is_found_from_each_place_above_it(
     )
 
 
+def test_copy_of_a_server_without_a_vote_is_read(cli: Callable[..., Any], data_dir: Path) -> None:
+    server_dir = data_dir / "server"
+    for path in server_dir.glob("store.db*"):
+        path.rename(server_dir / path.name.replace("store", "follow"))
+    result = cli("operator", "raft", "info", str(data_dir))
+    assert result.out.startswith(f"path:        {server_dir}/follow.db\nlength:      2\n")
+
+
 @pytest.mark.parametrize("name", ["logs", "_logs"])
 def test_of_all_commits_the_last_is_known(
     cli: Callable[..., Any], data_dir: Path, name: str
