@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bellcow.autopilot.loop import Autopilot
     from bellcow.clock import Clock
     from bellcow.cluster.engine import Peers
+    from bellcow.cluster.forward import Forwarder
     from bellcow.cluster.hello import Exchange
     from bellcow.cluster.leader import Leadership
     from bellcow.cluster.membership import Membership
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bellcow.state.committer import Committer
     from bellcow.state.draft import Draft
     from bellcow.state.mirror import Mirror
+    from bellcow.state.reads import Reads
     from bellcow.state.tables import Tables
     from bellcow.state.waiting import Waiting
 
@@ -73,6 +75,7 @@ class Server:
     tables: Tables  # what every reader reads
     waiting: Waiting  # who waits for which table
     mirror: Mirror  # the only writer of `tables`
+    reads: Reads  # who waits until that is the truth
     committer: Committer  # commands in, commits out
 
     roster: Roster  # servers as members
@@ -81,6 +84,7 @@ class Server:
     seat: Seat  # the part this server takes
     peers: Peers  # who votes
     leadership: Leadership  # who leads
+    forwarder: Forwarder  # requests that others must answer
     membership: Membership  # who takes part, on the leader
     autopilot: Autopilot
     resolver: Resolver  # secrets to rights

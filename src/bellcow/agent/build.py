@@ -15,6 +15,7 @@ from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact
 from bellcow.cluster.bootstrap import Founder
 from bellcow.cluster.engine import PeersSlot
+from bellcow.cluster.forward import Forwarder
 from bellcow.cluster.hello import Exchange
 from bellcow.cluster.leader import Leadership
 from bellcow.cluster.members import Here, leader_of_region
@@ -38,6 +39,7 @@ from bellcow.snapshot.restore import Restorer
 from bellcow.snapshot.service import Snapshots
 from bellcow.state.committer import Committer
 from bellcow.state.mirror import Mirror
+from bellcow.state.reads import Reads
 from bellcow.state.tables import Tables
 from bellcow.state.waiting import Waiting
 from bellcow.store.protocol import Unavailable
@@ -143,7 +145,13 @@ def build(
         log.report,
         tuple(dict.fromkeys(joins)),
     )
-    leadership.on_change = exchange.nudge
+
+    def leader_changed() -> None:
+        exchange.nudge()
+        waiting.wake_all()  # who waited for what this server led is told
+
+    leadership.on_change = leader_changed
+    forwarder = Forwarder(line, roster, lambda: leadership.leader_id, clock)
     membership = Membership(
         me=itself.server_id,
         tables=tables,
@@ -197,6 +205,7 @@ def build(
         tables=tables,
         waiting=waiting,
         mirror=mirror,
+        reads=Reads(store, mirror, waiting),
         committer=committer,
         roster=roster,
         exchange=exchange,
@@ -204,6 +213,7 @@ def build(
         seat=seat,
         peers=peers,
         leadership=leadership,
+        forwarder=forwarder,
         membership=membership,
         autopilot=autopilot,
         resolver=Resolver(tables, enabled=settings.acl.enabled),

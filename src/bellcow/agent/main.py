@@ -23,7 +23,7 @@ from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
-from bellcow.api import internal, internal_membership, internal_seat, nouns
+from bellcow.api import internal, internal_forward, internal_membership, internal_seat, nouns
 from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
 from bellcow.api.limits import HttpLimits
@@ -154,13 +154,14 @@ class _Agent:
                 tasks = [group.create_task(server.mirror.run(), name="mirror")]
                 if isinstance(server.seat, EmbeddedSeat):
                     await self._loaded_state(server)
-                await ports.enter_async_context(self._between(server, security, between))
+                await ports.enter_async_context(self._between(server, pipeline, security, between))
                 loops = [
                     server.membership.run,
                     server.autopilot.run,
                     server.snapshots.housekeeping,
                 ]
                 tasks += [
+                    group.create_task(server.reads.run(), name="reads"),
                     group.create_task(server.exchange.run(), name="hello"),
                     group.create_task(server.seat.run(), name="seat"),
                     group.create_task(server.leadership.run(loops), name="leadership"),
@@ -188,13 +189,14 @@ class _Agent:
             raise StartError(_first_text(group_error)) from None
 
     def _between(
-        self, server: Server, security: PeerSecurity, listener: socket.socket
+        self, server: Server, pipeline: Pipeline, security: PeerSecurity, listener: socket.socket
     ) -> contextlib.AbstractAsyncContextManager[None]:
         """The port between servers, answering."""
         table = {
             **internal.routes(server.exchange, security.gate),
             **internal_seat.routes(server.seat),
             **internal_membership.routes(server.membership),
+            **internal_forward.routes(pipeline, security.gate),
         }
         address = (server.roster.itself.serf[0], server.roster.itself.serf[1])
         internal.warn_if_open(address, security.gate, self._log.report)

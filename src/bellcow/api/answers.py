@@ -9,15 +9,30 @@ from urllib.parse import quote
 
 from bellcow.api.call import Reply
 from bellcow.api.message import Response
-from bellcow.wire import pretty, to_json
+from bellcow.wire import NS_PER_S, pretty, to_json
 
 if TYPE_CHECKING:
     from bellcow.api.message import Headers, Request
+    from bellcow.server import Server
 
 JSON = (b"Content-Type", b"application/json")
 TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 HTML = (b"Content-Type", b"text/html; charset=utf-8")
 GZIP = (b"Content-Encoding", b"gzip")
+
+
+def contact(server: Server) -> tuple[bool, int]:
+    """Whether a leader is known, and nanoseconds since it was last heard: how old an answer may be.
+
+    Who has heard none since the start tells how long that is.
+    """
+    if server.leadership.is_leader:
+        return True, 0
+    table = server.roster.table
+    if table.leader is None or table.leader.server_id == table.me.server_id:
+        return False, max(0, server.clock.wall_ns() - table.me.start_ns)
+    since_s = server.roster.since_leader_s() or 0.0
+    return bool(server.leadership.leader_id), int(since_s * NS_PER_S)
 
 
 def as_reply(value: Any) -> Reply[Any]:

@@ -10,8 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from bellcow.api.limits import HttpLimits
-from bellcow.api.message import Request
-from bellcow.api.protocol import SCOPE_KEY, body_length, closing
+from bellcow.api.message import Request, body_length
+from bellcow.api.protocol import SCOPE_KEY, closing
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:

@@ -6,10 +6,12 @@ Nothing here knows routes, tokens or the server; nothing here touches a socket.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from bellcow.errors import Error
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -19,7 +21,9 @@ class Request:
 
     `headers` hold lower-case names in the order received. `path` is decoded exactly once;
     `raw_path` is what stood on the wire. `client` is the IP of the peer, "" when there is none.
-    `peer_names` are the DNS names of the certificate it has shown, if it had to show one.
+    `peer_names` are the DNS names of the certificate it has shown, if it had to show one. `hops`
+    counts the servers that have sent it on. `round` is the round of reads it waits for or has been
+    served by (`state.reads`), 0 for none.
     """
 
     __slots__ = (
@@ -27,11 +31,13 @@ class Request:
         "client",
         "deadline",
         "headers",
+        "hops",
         "method",
         "path",
         "peer_names",
         "raw_path",
         "raw_query",
+        "round",
         "secure",
     )
 
@@ -56,6 +62,8 @@ class Request:
         self.secure = secure
         self.peer_names = peer_names
         self.deadline: float | None = None  # monotonic; set when a blocking query begins to wait
+        self.hops = 0
+        self.round = 0
         self._query: dict[str, list[str]] | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -92,6 +100,23 @@ class Request:
         return value is not None and _lists_gzip(value)
 
 
+def body_length(request: Request) -> int:
+    """What the headers announce: bytes, 0 for no body, -1 when it comes in chunks."""
+    length = 0
+    for name, value in request.headers:
+        if name == b"transfer-encoding":
+            return -1
+        if name == b"content-length":
+            length = int(value)
+    return length
+
+
+def decoded_path(raw_path: bytes) -> str:
+    """A path as routes know it, decoded once."""
+    path = raw_path.decode("latin-1")
+    return unquote(path) if "%" in path else path
+
+
 def parse_query(raw: bytes) -> dict[str, list[str]]:
     """Go's reading of a query string: pairs split at `&`; a pair holding `;` is dropped."""
     out: dict[str, list[str]] = {}
@@ -124,10 +149,11 @@ class Response:
     Either `body` holds all of it, or `stream` yields it and the answer goes out chunked. `close`
     ends the connection after it. The body is as it goes on the wire: encoded, and compressed
     where the headers say so. Once `packed` nothing of it changes, and it may be sent many times;
-    `lines` then keeps its headers as they are written.
+    `lines` then keeps its headers as they are written. `undone` is a refusal that says that nothing
+    was done, but may be at another moment or by another server.
     """
 
-    __slots__ = ("body", "close", "headers", "lines", "packed", "status", "stream")
+    __slots__ = ("body", "close", "headers", "lines", "packed", "status", "stream", "undone")
 
     def __init__(
         self,
@@ -146,16 +172,21 @@ class Response:
         self.close = close
         self.packed = packed
         self.lines: bytes | None = None
+        self.undone: Error | None = None
 
 
 class Wait:
-    """Not yet: ask again when one of `tables` has changed, or `seconds` from now at the latest."""
+    """Not yet: ask again when one of `tables` has changed, or `seconds` from now at the latest.
 
-    __slots__ = ("seconds", "tables")
+    A `brief` one ends by itself soon, so it is not cut short because the client or we are leaving.
+    """
 
-    def __init__(self, tables: tuple[str, ...], seconds: float) -> None:
+    __slots__ = ("brief", "seconds", "tables")
+
+    def __init__(self, tables: tuple[str, ...], seconds: float, *, brief: bool = False) -> None:
         self.tables = tables
         self.seconds = seconds
+        self.brief = brief
 
 
 class Body(Protocol):

@@ -1,7 +1,8 @@
-"""The only path a request takes: find, read, decode, lead, authorize, wait, handle, answer.
+"""The only path a request takes: find, read, decode, lead, confirm, authorize, handle, answer.
 
 `answer_now` walks it without awaiting, for reads that memory can answer; `answer` walks the same
-steps where something must be awaited. Both call the same handlers and build answers in one place.
+steps where something must be awaited, or another server asked. Both call the same handlers and
+build answers in one place.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from bellcow.api.call import Call, Reply, parse_uint
 from bellcow.api.decode import Decoded, DecodeError, decode
 from bellcow.api.errors import STATUS
 from bellcow.api.guard import Guards, secret_of
-from bellcow.api.message import Request, Response, Wait
+from bellcow.api.message import Request, Response, Wait, body_length
+from bellcow.api.relay import NO_BODY, Rest, Sent, ask_of, response_of
 from bellcow.api.route import ROUTES, Paths, Route, Serve
-from bellcow.errors import Code, Error, denied, invalid, refused
+from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
+from bellcow.model.forwarded import LAST_HOP
+from bellcow.state.reads import PATIENCE_S
 from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS
 from bellcow.wire import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bellcow.api.message import Body, Headers
     from bellcow.server import Server
@@ -41,6 +45,10 @@ RIGHTS_TABLES = (ACL_TOKENS, ACL_POLICIES)
 LOGGED_CHARS = 200
 MESSAGE_CHARS = 4_000
 DECODE_NOW_LIMIT = 64 << 10  # bigger bodies are decoded in a thread
+HOLD_S = 5.0  # how long a request waits for who can serve it
+PAUSE_S = 0.05  # between two tries meanwhile
+NS_PER_MS = NS_PER_S // 1_000
+SNAPSHOTS = "/v1/operator/snapshot"
 
 _TRUE, _FALSE = b"true", b"false"
 _UUID = re.compile(r"([0-9a-fA-F]{8})-[0-9a-fA-F-]+")
@@ -149,7 +157,8 @@ class Pipeline:
         return answers.pack(request, response)
 
     async def _answer(self, request: Request, body: Body) -> Response:
-        self._guards.check(request)
+        if not request.hops:
+            self._guards.check(request)
         if _is_unclean(request.raw_path):
             return answers.redirect(301, answers.cleaned(request.path), request)
         found = self._paths.find(request.path)
@@ -160,9 +169,12 @@ class Pipeline:
             return self._wrong_method(next(iter(found[0].values())))
         call = Call(self._server, request, found[1])
         call.content = body
-        if route.awaits:
-            return await self._act(route, call)
-        return await self._read_waiting(route, call)
+        if not route.awaits:
+            return await self._led(route, call, lambda: self._read_waiting(route, call), NO_BODY)
+        self._common(route, request)
+        sent = await self._sent(route, call)
+        arguments = await self._decoded(route, call, sent.raw)
+        return await self._led(route, call, lambda: self._act(route, call, arguments), sent)
 
     # The steps
 
@@ -172,7 +184,10 @@ class Pipeline:
         if request.deadline is not None and not last:
             return self._read_woken(route, call)
         wait_s, min_index = self._common(route, request)
-        self._must_be_served_here(route, call)
+        if self._must_be_served_here(route, call) and not self._server.reads.immediate:
+            wait = self._unconfirmed(request)
+            if wait is not None:
+                return wait
         self._authorize(route, call)
         if route.cache and not request.raw_query:
             return self._cached(route, call)
@@ -211,27 +226,48 @@ class Pipeline:
         self._shared.keep(key, outcome)
         return self._shared.get(key) or outcome
 
-    async def _read_waiting(self, route: Route, call: Call) -> Response:
-        """The same read where it may have to wait, for a leader or for a table."""
-        last = False
+    async def _led(
+        self, route: Route, call: Call, here: Callable[[], Awaitable[Response]], sent: Sent
+    ) -> Response:
+        """Answer here, or have it answered where it must be. While nobody can, it is held.
+
+        What has certainly not been done is tried again: until the time is over when nobody led, but
+        only once when who led could not commit.
+        """
+        request, now = call.request, self._server.clock.monotonic
+        until, spare = now() + HOLD_S, request.method != "GET"
         while True:
             try:
-                outcome = self._read(route, call, last=last)
-            except _NotHere:
-                await self._server.leadership.wait_for_leader()
-                continue
+                try:
+                    return await here()
+                except _NotHere:
+                    return await self._sent_on(route, call, sent)
+            except Error as error:
+                if error.code is Code.UNAVAILABLE and spare:
+                    spare = False
+                elif error.code is not Code.NO_LEADER:
+                    raise
+                if _is_final(route, request, sent) or now() >= until:
+                    raise
+            await asyncio.sleep(PAUSE_S)
+
+    async def _read_waiting(self, route: Route, call: Call) -> Response:
+        """The same read where it may have to wait, for a confirm or for a table."""
+        last = False
+        while True:
+            outcome = self._read(route, call, last=last)
             if isinstance(outcome, Response):
                 return outcome
             last = not await self._changed(outcome)
 
-    async def _act(self, route: Route, call: Call) -> Response:
-        """A handler that awaits: decode, find the leader, authorize, handle, answer."""
-        self._common(route, call.request)
-        arguments = await self._decoded(route, call)
-        try:
-            self._must_be_served_here(route, call)
-        except _NotHere:
-            await self._server.leadership.wait_for_leader()
+    async def _act(self, route: Route, call: Call, arguments: tuple[Any, ...]) -> Response:
+        """A handler that awaits: find the leader, authorize, handle, answer."""
+        leads = self._must_be_served_here(route, call)
+        if leads and route.method == "GET" and not self._server.reads.immediate:
+            wait = self._unconfirmed(call.request)
+            if wait is not None:
+                await self._changed(wait)
+                self._unconfirmed(call.request)
         self._authorize(route, call)
         reply = answers.as_reply(await route.handler(call, *arguments))
         response = self._respond(call.request, reply)
@@ -256,12 +292,20 @@ class Pipeline:
                 raise invalid("Invalid index") from None
         return max(wait_s, 0.0), index
 
-    async def _decoded(self, route: Route, call: Call) -> tuple[Any, ...]:
+    async def _sent(self, route: Route, call: Call) -> Sent:
+        """The body: in memory when it is one to decode, else still to come."""
+        if route.body is not None:
+            return Sent(await call.content.read(JSON_LIMIT))
+        if call.request.method in {"GET", "DELETE"} or not body_length(call.request):
+            return NO_BODY  # Nomad: a body that nobody asked for is not looked at
+        call.content = rest = Rest(call.content)
+        return Sent(None, rest)
+
+    async def _decoded(self, route: Route, call: Call, raw: bytes | None) -> tuple[Any, ...]:
         """The body as the handler wants it. Nomad: looked at before the token."""
         if route.body is None:
             return ()
         rules = route.body_rules
-        raw = await call.content.read(JSON_LIMIT)
         if route.body is bytes:
             return (raw or b"",)
         if not raw and rules.optional:
@@ -287,18 +331,68 @@ class Pipeline:
             raise wrong
         return (decoded.value,)
 
-    def _must_be_served_here(self, route: Route, call: Call) -> None:
-        """Raise unless this server may answer: its region, and its leadership where that counts."""
-        if route.serve is Serve.LOCAL:
-            return
-        if call.request.raw_query:
-            region = call.request.param("region")
+    def _must_be_served_here(self, route: Route, call: Call) -> bool:
+        """Raise _NotHere when another server must answer: another region, a leader, a name.
+
+        Returns whether the truth is asked for, so that memory must be confirmed.
+        """
+        serve, request = route.serve, call.request
+        if serve is Serve.LOCAL:
+            return False
+        if request.raw_query:
+            region = request.param("region")
             if region and region != self._server.settings.region:
-                raise refused("No path to region")
-            if route.serve is Serve.LEADER_OR_STALE and call.stale:
-                return
+                raise _NotHere
+            if serve is Serve.NAMED and self._server.forwarder.finds(request.param("server_id")):
+                raise _NotHere
+            if serve is Serve.LEADER_OR_STALE and call.stale:
+                return False
+        if serve is Serve.NAMED:
+            return False
         if not self._server.leadership.is_leader:
+            self._must_be_confirmed(request)
+        return True
+
+    def _must_be_confirmed(self, request: Request) -> None:
+        """Of what this server does not lead it answers only what was confirmed while it did.
+
+        Who waited for a table or a confirm meanwhile is told; who has just come goes elsewhere.
+        """
+        if request.deadline is not None:
+            raise no_leader()
+        if not request.round:
             raise _NotHere
+        if not self._server.reads.is_confirmed(request.round):
+            raise no_leader()
+
+    def _unconfirmed(self, request: Request) -> Wait | None:
+        """A wait for the confirm that makes memory true for this read; None when there was one."""
+        reads = self._server.reads
+        if not request.round:
+            request.round = reads.ask()
+            return Wait(reads.place, PATIENCE_S, brief=True)
+        if not reads.is_confirmed(request.round):
+            raise no_leader()
+        return None
+
+    async def _sent_on(self, route: Route, call: Call, sent: Sent) -> Response:
+        """The answer of the server that must give it."""
+        request, forwarder = call.request, self._server.forwarder
+        region = request.param("region")
+        abroad = bool(region) and region != self._server.settings.region
+        if request.hops == LAST_HOP:
+            raise no_leader()
+        if request.hops and abroad:
+            raise refused("No path to region")
+        ask, rest = ask_of(request, sent), sent.chunks()
+        if abroad:
+            relayed = await forwarder.to_region(region, ask, rest)
+        elif route.serve is Serve.NAMED:
+            relayed = await forwarder.to_server(request.param("server_id"), ask, rest)
+        else:
+            relayed = await forwarder.to_leader(ask, rest)
+        self.answered += 1
+        return response_of(relayed)
 
     def _authorize(self, route: Route, call: Call) -> None:
         """Resolve the token and check the declared right."""
@@ -379,9 +473,9 @@ class Pipeline:
         if reply.index is not None:
             headers.append((b"X-Nomad-Index", b"%d" % reply.index))
         if reply.read:
-            known = _TRUE if self._server.leadership.is_leader else _FALSE
-            headers.append((b"X-Nomad-Knownleader", known))
-            headers.append((b"X-Nomad-Lastcontact", b"0"))
+            known, contact_ns = answers.contact(self._server)
+            headers.append((b"X-Nomad-Knownleader", _TRUE if known else _FALSE))
+            headers.append((b"X-Nomad-Lastcontact", b"%d" % (contact_ns // NS_PER_MS)))
         headers.extend((name.encode(), value.encode("latin-1")) for name, value in reply.headers)
         headers.extend(self._extra)
         packed = reply.stream is not None
@@ -401,9 +495,12 @@ class Pipeline:
         headers: Headers = [answers.TEXT, *self._extra]
         if error.code in {Code.TOO_MANY, Code.NO_LEADER}:
             headers.append((b"Retry-After", b"10" if error.code is Code.TOO_MANY else b"1"))
-        body = _visible(error.message).encode("utf-8", "replace")
         close = error.code in {Code.TIMEOUT, Code.TOO_LARGE}
-        return Response(status, headers, body, close=close)
+        body = (_prefix(request, error) + _visible(error.message)).encode("utf-8", "replace")
+        response = Response(status, headers, body, close=close)
+        if error.code in {Code.NO_LEADER, Code.UNAVAILABLE}:
+            response.undone = error
+        return response
 
     def _failure(self, request: Request, error: Exception) -> Response:
         """A slip of ours: the log gets all of it, the client a sentence."""
@@ -433,6 +530,19 @@ class Pipeline:
 
 class _NotHere(Exception):
     pass
+
+
+def _is_final(route: Route, request: Request, sent: Sent) -> bool:
+    """Whether a refusal stands: who could try again is another, or there is nothing to try with."""
+    waited = request.round or request.deadline is not None
+    spent = sent.rest is not None and sent.rest.begun
+    return route.serve is Serve.LOCAL or request.hops == LAST_HOP or bool(waited) or spent
+
+
+def _prefix(request: Request, error: Error) -> str:
+    """Nomad: a plain error of another server tells that it comes from one, but for snapshots."""
+    crossed = request.hops and error.code is Code.REFUSED and request.path != SNAPSHOTS
+    return "rpc error: " if crossed else ""
 
 
 class _Event:

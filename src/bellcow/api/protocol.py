@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
-from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
@@ -21,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from bellcow.api.limits import Clients, HttpLimits
-from bellcow.api.message import Request, Response, Wait
+from bellcow.api.message import Request, Response, Wait, body_length, decoded_path
 from bellcow.api.render import plain, render
 
 if TYPE_CHECKING:
@@ -128,9 +127,9 @@ class Connection(HttpToolsProtocol):
     # Slots, because one attribute more would cost every instance the shared layout of its dict.
     __slots__ = (
         "_admission",
+        "_brief",
         "_due",
         "_ended",
-        "_eof",
         "_head_bytes",
         "_held",
         "_in_body",
@@ -138,6 +137,7 @@ class Connection(HttpToolsProtocol):
         "_last_words",
         "_method_as",
         "_overhead",
+        "_parting",
         "_peer_names",
         "_phase",
         "_quick",
@@ -179,13 +179,14 @@ class Connection(HttpToolsProtocol):
         # how it ends
         self._last_words: Response | None = None
         self._ended = False
-        self._eof = False
+        self._parting = False  # no request follows: the client sends no more, or we stop
         self._unsent = 0  # bytes, when last looked at
         self.streaming = False
         self.written = self._written = 0  # pieces of streams
         # a blocking query
         self._request: Request | None = None
         self._tables: tuple[str, ...] = ()
+        self._brief = False
         # the one timer
         self._phase = _FIRST
         self._due = 0.0
@@ -249,9 +250,9 @@ class Connection(HttpToolsProtocol):
         """
         if self.secure or self._ended:
             return None
-        self._eof = True
+        self._parting = True
         if self._request is not None:
-            self._stop_waiting()
+            self._hurry()
             return True
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             return None
@@ -262,9 +263,15 @@ class Connection(HttpToolsProtocol):
         """The server stops: answer a blocking query as things stand, close an idle connection."""
         if self._request is not None:
             self.cycle.keep_alive = False
-            self._stop_waiting()
+            self._parting = True
+            self._hurry()
         else:
             super().shutdown()
+
+    def _hurry(self) -> None:
+        """Answer what waits as things stand, unless it ends soon by itself."""
+        if not self._brief:
+            self._stop_waiting()
 
     def _watch_stream(self) -> None:
         self._written = self.written
@@ -487,15 +494,11 @@ class Connection(HttpToolsProtocol):
             raw_path, _, raw_query = url.partition(b"?")
         else:
             raw_path, raw_query = self._split_url(url)
-        if b"%" in raw_path:
-            if _BAD_ESCAPE.search(raw_path):
-                self._fail(400, "400 Bad Request")
-            path = unquote(raw_path.decode("latin-1"))
-        else:
-            path = raw_path.decode("latin-1")
+        if b"%" in raw_path and _BAD_ESCAPE.search(raw_path):
+            self._fail(400, "400 Bad Request")
         return Request(
             method,
-            path,
+            decoded_path(raw_path),
             raw_path,
             raw_query,
             self.headers,
@@ -553,6 +556,7 @@ class Connection(HttpToolsProtocol):
     def _wait(self, request: Request, wait: Wait) -> None:
         self._request = request
         self._tables = wait.tables
+        self._brief = wait.brief
         self._site.waiting.add(wait.tables, self)
         self._expect(_WAIT, wait.seconds)
 
@@ -573,6 +577,8 @@ class Connection(HttpToolsProtocol):
         answer = self._ask(request, last=last)
         if isinstance(answer, Wait) and not last:
             self._wait(request, answer)
+            if self._parting:
+                self._hurry()
         elif isinstance(answer, Response):
             self._write_now(answer)
         else:
@@ -628,7 +634,7 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._last_words is not None:
             self._say_last(self._last_words)
-        elif self._eof:
+        elif self._parting:
             self._close()
         else:
             self._await_next()
@@ -864,17 +870,6 @@ async def closing(stream: AsyncIterator[bytes]) -> AsyncIterator[None]:
         aclose = getattr(stream, "aclose", None)
         if aclose is not None:
             await aclose()
-
-
-def body_length(request: Request) -> int:
-    """What the headers announce: bytes, 0 for no body, -1 when it comes in chunks."""
-    length = 0
-    for name, value in request.headers:
-        if name == b"transfer-encoding":
-            return -1
-        if name == b"content-length":
-            length = int(value)
-    return length
 
 
 def _dns_names(certificate: dict[str, Any] | None) -> tuple[str, ...]:

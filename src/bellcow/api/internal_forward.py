@@ -1,0 +1,114 @@
+"""Requests that other servers send on: unpacked here, answered by this server's own pipeline.
+
+Route, token and consistency are decided there, as for a client that asks directly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bellcow.api.internal import StreamRoute
+from bellcow.api.message import Request, decoded_path
+from bellcow.cluster.frames import pieces
+from bellcow.cluster.wire_auth import check_names
+from bellcow.errors import Code, Error, invalid
+from bellcow.model.between import FORWARD_PATH, decode, encode
+from bellcow.model.forwarded import INLINE_BYTES, LAST_HOP, Answer, Ask, Undone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Self
+
+    from bellcow.api.internal import Gate
+    from bellcow.api.message import App, Response
+
+ANY_SIZE = 0
+
+
+def routes(app: App, gate: Gate) -> dict[tuple[str, str], StreamRoute]:
+    """The one path; from other regions too, whose requests go no further than this region."""
+
+    async def answer(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        ask = decode(await _first(frames), Ask)
+        if gate.verify_names and ask.hops == LAST_HOP:
+            check_names(request.peer_names, gate.region)
+        return _Answered(await app.answer(_asked(ask), _Content(ask, frames)))
+
+    return {("POST", FORWARD_PATH): StreamRoute(answer, ANY_SIZE, any_region=True)}
+
+
+async def _first(frames: AsyncIterator[bytes]) -> bytes:
+    async for frame in frames:
+        return frame
+    raise invalid("an empty stream")
+
+
+def _asked(ask: Ask) -> Request:
+    raw_path, _, raw_query = ask.target.partition(b"?")
+    path = decoded_path(raw_path)
+    request = Request(ask.method, path, raw_path, raw_query, list(ask.headers), ask.client)
+    request.hops = ask.hops
+    return request
+
+
+class _Content:
+    """The body of a forwarded request (`message.Body`); the client's pace is looked at in front."""
+
+    def __init__(self, ask: Ask, frames: AsyncIterator[bytes]) -> None:
+        self._ask = ask
+        self._frames = frames
+
+    async def read(self, limit: int) -> bytes | None:
+        if not self._ask.streams and self._ask.body is None:
+            return None
+        parts: list[bytes] = []
+        size = 0
+        async for piece in self.chunks():
+            size += len(piece)
+            if size > limit:
+                raise Error(Code.TOO_LARGE, f"request body is larger than {limit} bytes")
+            parts.append(piece)
+        return b"".join(parts)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self._ask.body:
+            yield self._ask.body
+        if self._ask.streams:
+            async for piece in self._frames:
+                yield piece
+
+
+class _Answered:
+    """A response as frames. Closing it closes the response's stream, begun or not."""
+
+    def __init__(self, response: Response) -> None:
+        inline = response.stream is None and len(response.body) <= INLINE_BYTES
+        answer = Answer(
+            status=response.status,
+            headers=tuple(response.headers),
+            body=response.body if inline else None,
+            undone=_undone(response.undone),
+        )
+        self._first = iter([encode(answer), *([] if inline else pieces(response.body))])
+        self._stream = response.stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for frame in self._first:
+            return frame
+        if self._stream is None:
+            raise StopAsyncIteration
+        return await anext(self._stream)
+
+    async def aclose(self) -> None:
+        aclose = getattr(self._stream, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+def _undone(error: Error | None) -> Undone | None:
+    if error is None:
+        return None
+    return Undone("no_leader" if error.code is Code.NO_LEADER else "unavailable", error.message)

@@ -1,0 +1,196 @@
+"""Sends a client's request on to who must answer it: the leader, another region, a named server.
+
+One call is one try. What its failure means for the client is decided here: whether nothing was
+done, so that it may be tried again, or nobody knows. How long to go on trying is the caller's
+business, and so is what the request says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Protocol, Self
+
+import msgspec
+
+from bellcow.cluster.calls import target_of
+from bellcow.errors import Code, Error, no_leader, refused
+from bellcow.model.agent import ALIVE
+from bellcow.model.between import FORWARD_PATH, decode, encode
+from bellcow.model.forwarded import FIRST_HOP, LAST_HOP, Answer, Ask
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.calls import Target
+    from bellcow.cluster.roster import Roster
+    from bellcow.model.hello import Record
+
+    Chunks = AsyncIterator[bytes]  # of a body that is sent on while it comes
+
+LEADER = "leader"  # how a client names the server that leads
+OUTCOME_UNKNOWN = "outcome unknown: the write may or may not be done"
+
+
+class Frames(Protocol):
+    """The frames of an answer."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+class StreamLine(Protocol):
+    """Calls to other servers in frames. See `PeerClient.stream`."""
+
+    async def stream(
+        self, target: Target, path: str, frames: Iterable[bytes] | AsyncIterator[bytes]
+    ) -> Frames: ...
+
+
+class _UnsentError(Exception):
+    """The other server was not reached."""
+
+
+class Relayed:
+    """An answer on its way to the client: its beginning, and the rest of its body as an iterator.
+
+    Close it.
+    """
+
+    def __init__(self, answer: Answer, frames: Frames) -> None:
+        self.answer = answer
+        self._frames = frames
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._frames)
+
+    async def aclose(self) -> None:
+        await self._frames.aclose()
+
+
+class Forwarder:
+    """Knows from roster and leadership where a request goes, and carries it there."""
+
+    def __init__(
+        self, line: StreamLine, roster: Roster, leader_id: Callable[[], str], clock: Clock
+    ) -> None:
+        self._line = line
+        self._roster = roster
+        self._leader_id = leader_id
+        self._clock = clock
+
+    async def to_leader(self, ask: Ask, content: Chunks | None = None) -> Relayed:
+        """Raises Error(NO_LEADER) when none is known, or it was not reached or leads no more."""
+        record = self._known(self._leader_id())
+        if record is None:
+            raise no_leader()
+        try:
+            return await self._send(target_of(record), ask, LAST_HOP, content)
+        except _UnsentError:
+            raise no_leader() from None
+
+    async def to_region(self, region: str, ask: Ask, content: Chunks | None = None) -> Relayed:
+        """To any live server of a region, which knows its leader."""
+        servers = [each for each in self._alive() if each.itself.region == region]
+        first = int(self._clock.uniform(0, len(servers)))
+        for record in servers[first:] + servers[:first]:
+            with contextlib.suppress(_UnsentError):
+                return await self._send(target_of(record), ask, FIRST_HOP, content)
+        raise refused("No path to region")
+
+    async def to_server(self, name: str, ask: Ask, content: Chunks | None = None) -> Relayed:
+        """To the server that `finds` has found."""
+        record = self._named(name)
+        if record is None:
+            raise no_leader()
+        try:
+            return await self._send(target_of(record), ask, LAST_HOP, content)
+        except _UnsentError as error:
+            text = f"server {record.itself.name} cannot be reached: {error}"
+            raise Error(Code.UNAVAILABLE, text) from None
+
+    def finds(self, name: str) -> bool:
+        """Whether another live server of this region goes by that name."""
+        return self._named(name) is not None
+
+    def _named(self, name: str) -> Record | None:
+        if name == LEADER:
+            return self._known(self._leader_id())
+        region = self._roster.itself.region
+        for record in self._alive():
+            itself = record.itself
+            names = {itself.server_id, itself.name, itself.member_name}
+            if itself.region == region and name in names:
+                return record
+        return None
+
+    def _known(self, server_id: str) -> Record | None:
+        known = self._roster.table.known.get(server_id)
+        return known.record if known is not None else None
+
+    def _alive(self) -> list[Record]:
+        known = self._roster.table.known.values()
+        return [each.record for each in known if each.record.status == ALIVE]
+
+    async def _send(self, target: Target, ask: Ask, hops: int, content: Chunks | None) -> Relayed:
+        first = encode(msgspec.structs.replace(ask, hops=hops))
+        frames = [first] if content is None else _chained(first, content)
+        try:
+            answer = await self._line.stream(target, FORWARD_PATH, frames)
+        except Error as error:
+            raise _meaning(error, ask) from None
+        try:
+            return await _begun(answer, ask)
+        except BaseException:
+            await answer.aclose()
+            raise
+
+
+async def _begun(frames: Frames, ask: Ask) -> Relayed:
+    """The answer once its first frame is here; all of it when it is a short one."""
+    try:
+        answer = decode(await anext(frames), Answer)
+    except StopAsyncIteration:
+        raise _lost("it did not answer", ask) from None
+    except Error as error:
+        if error.code in {Code.UNKNOWN_OUTCOME, Code.DENIED, Code.INVALID, Code.TOO_LARGE}:
+            raise _lost(error.message, ask) from None
+        raise
+    if answer.body is not None:
+        with contextlib.suppress(Error):  # it is all here, whatever becomes of the connection
+            async for _ in frames:
+                pass
+        await frames.aclose()
+    if answer.undone is not None:
+        raise Error(Code(answer.undone.code), answer.undone.message)
+    return Relayed(answer, frames)
+
+
+async def _chained(first: bytes, content: Chunks) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in content:
+        yield piece
+
+
+def _meaning(error: Error, ask: Ask) -> Exception:
+    """What a call that brought no answer means. An error of the client's own body stays."""
+    if error.code is Code.UNAVAILABLE:
+        return _UnsentError(error.message)
+    if error.code in {Code.REFUSED, Code.DENIED}:
+        return refused(f"another server did not take the request: {error.message}")
+    if error.code is Code.UNKNOWN_OUTCOME:
+        return _lost(error.message, ask)
+    return error
+
+
+def _lost(why: str, ask: Ask) -> Exception:
+    """The connection broke after the request had left: a read may be sent again, a write not."""
+    if ask.method == "GET":
+        return _UnsentError(why)
+    return Error(Code.UNKNOWN_OUTCOME, f"{OUTCOME_UNKNOWN} ({why})")
