@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-$(shell cksum pyproject.toml | cut -d' ' -f1)
 WORKERS ?= 2
+SECONDS ?= 180
+SEED ?= 1
 
-.PHONY: help setup run need-etcd check fix test bench docs clean
+.PHONY: help setup run need-etcd check fix test bench chaos docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +43,9 @@ test: need-etcd check ## everything CI runs
 
 bench: setup ## speed and memory, as ratios within one run; table and JSON into bench/results
 	$(BIN)/python -m bench
+
+chaos: setup need-etcd ## break three real servers for SECONDS by SEED; the report goes into bench/results
+	$(BIN)/python -m tests.cluster.chaos --seconds=$(SECONDS) --seed=$(SEED)
 
 docs: setup ## write the generated pages of docs/
 	$(BIN)/python scripts/docs.py

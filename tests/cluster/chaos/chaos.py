@@ -36,6 +36,7 @@ QUIET_S = 45.0
 LASTING = {
     "server",
     "node-id",
+    "lock",
     "cluster.json",
     "bootstrap.json",
     "raft",

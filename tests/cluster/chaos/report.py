@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def as_markdown(report: Report) -> str:
     kept = "none: all promises were kept" if not report.problems else str(len(report.problems))
+    command = f"make chaos SECONDS={report.seconds:g} SEED={report.seed}"
     parts = [
         "# A run under faults",
-        (f"`make chaos SECONDS={report.seconds:g} SEED={report.seed}` with {report.servers} real "
-        f"servers, wires: {report.wires}."),
+        f"{report.servers} real servers, wires: {report.wires}, command: `{command}`.",
         _table(
             ("figure", "value"),
             {

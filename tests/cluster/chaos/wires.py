@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import itertools
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 NOBODY = "02:00:00:00:00:01"  # no interface has this address: what is sent to it is lost
 SERVER_NET = "198.18.0"  # inside namespaces only, so every run may use the same
 CLIENT_NETS = ("198.19", range(256))
+_letters = itertools.cycle("ghijklmnopqrstuvwxyz")
 SLOW = ("rate", "256kbit", "burst", "8kb", "latency", "400ms")
 
 
@@ -82,7 +84,7 @@ class Namespaces:
     can_cut = True
 
     def __init__(self) -> None:
-        self._tag = f"{os.getpid():x}"
+        self._tag = f"{os.getpid():x}{next(_letters)}"  # a name of a wire has 15 characters
         self._places: list[Place] = []
         self._slow: list[Place] = []
         self._cuts: list[tuple[Place, Place]] = []
