@@ -15,9 +15,11 @@ import httpx
 import msgspec
 
 from bellcow.agent.build import build, itself_of
+from bellcow.agent.ground import Ground
 from bellcow.agent.log import Log
 from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
+from bellcow.agent.peer_tls import peer_security
 from bellcow.api.asgi import asgi
 from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
@@ -78,8 +80,8 @@ async def here(*, acl: bool = False, prometheus: bool = True) -> AsyncIterator[H
         loaded,
         addresses=addresses,
         itself=itself,
-        store=store,
-        peers=peers,
+        ground=Ground(store=store, peers=peers),
+        security=peer_security(settings, itself.server_id, clock),
         folder=None,
         clock=clock,
         log=log,

@@ -13,8 +13,10 @@ import pytest
 
 from bellcow.acl.policy import Need
 from bellcow.agent.build import build, itself_of
+from bellcow.agent.ground import Ground
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
+from bellcow.agent.peer_tls import peer_security
 from bellcow.api import nouns
 from bellcow.api.asgi import asgi
 from bellcow.api.guard import Guards
@@ -79,8 +81,11 @@ class Running:
             loaded,
             addresses=addresses,
             itself=itself,
-            store=self.store,
-            peers=Single(itself.server_id, itself.rpc_address, await self.store.starts()),
+            ground=Ground(
+                store=self.store,
+                peers=Single(itself.server_id, itself.rpc_address, await self.store.starts()),
+            ),
+            security=peer_security(loaded.settings, itself.server_id, clock),
             folder=None,
             clock=clock,
             log=Log(clock, Level.ERROR, out=io.StringIO()),
