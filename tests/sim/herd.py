@@ -190,7 +190,7 @@ class Herd(World):
         return msgspec.structs.replace(seen, roles=roles, addresses=addresses)
 
     def _member(self, name: str) -> int:
-        return 0 if name in self.wiped else self.votes.member_of(name)
+        return self.votes.member_of(name) if self.is_up(name) else 0
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
         await asyncio.sleep(0.001)

@@ -127,8 +127,8 @@ def _promotion(scene: Scene, change: MembershipChange, age_s: float) -> Step:
         return OrderStart(change.server_id, peer.member_id)
     # One in sync may have died since: a vote that nobody casts makes the quorum dearer.
     voters = [*(other.server_id for other in scene.peers if other.voter), change.server_id]
-    answering = scene.sight.answering
-    if change.server_id not in answering or not keeps_quorum(voters, answering):
+    taking_part = scene.sight.taking_part | {change.server_id}
+    if change.server_id not in scene.sight.answering or not keeps_quorum(voters, taking_part):
         return Wait(f"{change.server_id} would vote and does not answer")
     return PromoteMember(peer.member_id)
 
@@ -151,7 +151,7 @@ def _removal(scene: Scene, change: MembershipChange) -> Step:
     voters = [other.server_id for other in scene.peers if other.voter and other != peer]
     if not voters:
         return _given_up(scene, "it is the last voter")
-    safe = keeps_quorum(voters, scene.sight.answering)
+    safe = keeps_quorum(voters, scene.sight.taking_part)
     if not safe and change.kind != FORCED and change.server_id in scene.sight.alive:
         return _given_up(scene, "it would cost the quorum")
     if peer.server_id == scene.me:
@@ -166,7 +166,7 @@ def _heir(scene: Scene) -> int:
     heirs = (
         by_server[server.id]
         for server in scene.configuration.servers
-        if server.id != scene.me and server.id in by_server and server.id in scene.sight.answering
+        if server.id != scene.me and server.id in by_server and server.id in scene.sight.taking_part
     )
     return next(heirs, 0)
 
@@ -303,7 +303,7 @@ def with_demotion(
     server = find_server(configuration, by="id", value=server_id)
     if not server.voter:
         raise Error(Code.CONFLICT, f"{server.name} has no vote")
-    check_removal(configuration, server, sight.alive, answering=sight.answering)
+    check_removal(configuration, server, sight.alive, answering=sight.taking_part)
     return _replace(configuration, change=_about(server, DEMOTE))
 
 
@@ -313,7 +313,7 @@ def with_removal(
     """A server without a vote is out at once; a voter's member must be removed first."""
     _must_be_idle(configuration)
     server = find_server(configuration, by="id", value=server_id)
-    check_removal(configuration, server, sight.alive, answering=sight.answering, force=force)
+    check_removal(configuration, server, sight.alive, answering=sight.taking_part, force=force)
     if not server.voter:
         return _without(configuration, server_id)
     return _replace(configuration, change=_about(server, FORCED if force else REMOVE))

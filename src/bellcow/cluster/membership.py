@@ -315,7 +315,7 @@ class Membership:
         self._must_lead()
         stored, sight = self._stored(), self._look()
         server = find_server(stored, by="id", value=server_id)
-        if server_id not in sight.answering:
+        if server_id not in sight.taking_part and server.voter:
             raise Error(Code.UNAVAILABLE, f"{server.name} does not answer and cannot lead")
         if stored.change is not None and stored.change.server_id == server_id:
             raise Error(Code.UNAVAILABLE, f"{server.name} is about to change its part; wait")
@@ -355,7 +355,7 @@ class Membership:
                     Code.CONFLICT,
                     f"{server.name} is the last voter and cannot leave; stop it instead",
                 )
-            check_removal(stored, server, sight.alive, answering=sight.answering, force=force)
+            check_removal(stored, server, sight.alive, answering=sight.taking_part, force=force)
         self._greeter.force_leave(name, prune=prune)
         for server in going:
             if force or server.id not in sight.alive:

@@ -29,6 +29,11 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     roles: Mapping[str, str] = {}  # part in consensus, of those answering
     targets: Mapping[str, Target] = {}  # where they are reached, this server not among them
 
+    @property
+    def taking_part(self) -> frozenset[str]:
+        """Who answers and has a working part in consensus, as far as one can see."""
+        return frozenset(each for each in self.answering if self.roles.get(each) != "none")
+
 
 def see(roster: Roster) -> Sight:
     """The sight of a roster."""
