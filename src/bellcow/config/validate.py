@@ -58,6 +58,8 @@ _SEMVER = re.compile(
     r"v?(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z.-]+)?",
     re.ASCII,
 )
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
 _SETUP = "server config setup failed: "
 # Below zero these mean nothing, and Nomad takes them without a word.
 _NOT_NEGATIVE = (
@@ -424,6 +426,16 @@ def _check_log_level(given: _Given) -> Iterator[Problem]:
         yield _wrong(message, "log_level")
 
 
+def _check_response_headers(given: _Given) -> Iterator[Problem]:
+    key = "http_api_response_headers"
+    for name, value in given.settings.http_api_response_headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield _wrong(f"{key} has a name that no header can have: {quoted(name)}", key)
+        elif not _HEADER_VALUE.fullmatch(value):
+            message = f"{key} has a value for {name} that no header can have: {quoted(value)}"
+            yield _wrong(message, key, allowed="printable characters of Latin-1")
+
+
 def _check_license(given: _Given) -> Iterator[Problem]:
     for issuer in given.settings.license.issuers:
         try:
@@ -522,6 +534,7 @@ _CHECKS: tuple[Callable[[_Given], Iterator[Problem]], ...] = (
     _check_raft_protocol,
     _check_ignored,
     _check_log_level,
+    _check_response_headers,
     _check_license,
     _check_telemetry,
     _check_server_setup,

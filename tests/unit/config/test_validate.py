@@ -74,6 +74,21 @@ _CHECK = [
         "Invalid log level: WARNING. Valid log levels are: [TRACE DEBUG INFO WARN ERROR]",
     ),
     (
+        {"http_api_response_headers": {"X House": "1"}},
+        'http_api_response_headers has a name that no header can have: "X House"',
+    ),
+    (
+        {"http_api_response_headers": {"X-House": "1\r\nX-Other: 2"}},
+        (
+            "http_api_response_headers has a value for X-House that no header can have: "
+            '"1\\r\\nX-Other: 2"'
+        ),
+    ),
+    (
+        {"http_api_response_headers": {"X-Price": "1 \u20ac"}},
+        'http_api_response_headers has a value for X-Price that no header can have: "1 \u20ac"',
+    ),
+    (
         {"license.issuers": (ISSUER, "ed25519:short")},
         (
             "license.issuers: 'ed25519:short' is not a license issuer: "
@@ -253,6 +268,7 @@ def test_a_setting_is_refused_at_the_step_at_which_nomad_does(changes, phase, me
         },
         {"server.enabled_schedulers": ()},
         {"license.issuers": (ISSUER,)},
+        {"http_api_response_headers": {"X-A": "", "X-B": "caf\u00e9, \t tabbed"}},
         *({"tls.tls_min_version": version} for version in TLS_VERSIONS),
         *({"log_level": level} for level in LOG_LEVELS),
     ],
