@@ -16,6 +16,7 @@ from bellcow.store.protocol import StoreError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from bellcow.clock import Clock
     from bellcow.etcd.client import Client
@@ -54,6 +55,20 @@ async def with_member(
     if failure is not None:
         raise failure
     return result
+
+
+async def stopped(directory: Path) -> None:
+    """Nothing runs in this directory any more. Raises Unavailable when something cannot be ended.
+
+    A process of ours that was killed a moment ago may have left a member behind.
+    """
+    from bellcow.etcd.orphan import end_orphan
+    from bellcow.etcd.version import CannotRun
+
+    try:
+        await end_orphan(directory)
+    except CannotRun as error:
+        raise Unavailable(str(error)) from error
 
 
 def _hidden(plan: Plan) -> Plan:

@@ -18,7 +18,7 @@ import msgspec
 from bellcow import failpoint
 from bellcow.clock import new_uuid
 from bellcow.cluster import place
-from bellcow.cluster.brief import with_member
+from bellcow.cluster.brief import stopped, with_member
 from bellcow.cluster.survivor import READ
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, with_indexes
@@ -188,9 +188,7 @@ async def finish(server_dir: Path) -> Founded | None:
 async def _clear(directory: Path) -> None:
     """Remove a directory that is in nobody's use, and the member that may still run in it."""
     if await asyncio.to_thread(directory.exists):
-        from bellcow.etcd.orphan import end_orphan
-
-        await end_orphan(directory)
+        await stopped(directory)
         await asyncio.to_thread(shutil.rmtree, directory)
 
 

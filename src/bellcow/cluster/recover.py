@@ -74,7 +74,7 @@ async def recover(
     The exchange runs meanwhile, and nothing of this server's stores is open. Raises Error for a
     file that is wrong and StoreError for a copy that cannot be read; then nothing has changed.
     """
-    listed = await asyncio.to_thread(_read_listed, server_dir, me)
+    listed = await asyncio.to_thread(read_listed, server_dir, me)
     file = peers_json.digest(listed)
     copy = await survivor.read(server_dir, plan_of, clock, report)
     known = place.read(server_dir / place.PLACE, place.Place)
@@ -106,7 +106,8 @@ async def recover(
     return Outcome("founded", cluster)
 
 
-def _read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
+def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
+    """The servers of the file, this one among them. Raises Error with what is wrong with it."""
     path = file_of(server_dir)
     with path.open("rb") as file:
         data = file.read(FILE_BYTES + 1)
@@ -209,7 +210,7 @@ async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report
     """
     if not _exists(file_of(server_dir)):
         return
-    listed = await asyncio.to_thread(_read_listed, server_dir, me)
+    listed = await asyncio.to_thread(read_listed, server_dir, me)
     file = peers_json.digest(listed)
     path = server_dir / place.STORE
     copy = await asyncio.to_thread(survivor.read_file, path) if _exists(path) else None

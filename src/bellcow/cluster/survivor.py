@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
-from bellcow.cluster.brief import NOWHERE, with_member
+from bellcow.cluster.brief import NOWHERE, stopped, with_member
 from bellcow.cluster.place import FOLLOW, RAFT, STORE
 from bellcow.state.tables import CLUSTER, ONLY
 from bellcow.state.tables import RAFT as RAFT_TABLE
@@ -128,11 +128,9 @@ def read_file(path: Path) -> Survivor:
 async def _read_etcd(
     server_dir: Path, plan_of: Callable[[Path], Plan], clock: Clock, report: Report
 ) -> Survivor:
-    from bellcow.etcd.orphan import end_orphan
-
     copy = server_dir / READ
-    await end_orphan(server_dir / RAFT)  # it would write while we copy
-    await end_orphan(copy)
+    await stopped(server_dir / RAFT)  # it would write while we copy
+    await stopped(copy)
     try:
         await asyncio.to_thread(_copy, server_dir / RAFT / "data", copy / "data")
         plan = msgspec.structs.replace(
