@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from tests.cluster.chaos.checker import check, told
-from tests.cluster.chaos.clients import Client, Random, Recorder, is_known
+from tests.cluster.chaos.clients import UNREACHED, Client, Random, Recorder, is_known
 from tests.cluster.chaos.cluster import Cluster
 from tests.cluster.chaos.faults import FAULTS, NotNow, Stage
 from tests.cluster.chaos.history import AUTOPILOT, NAMESPACES, SCHEDULER, write_history
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.cluster.chaos.history import Operation
 
 SERVERS = 3
-CLIENTS_A_SERVER = 3
+CLIENTS_A_SERVER = 4
 PAUSE_S = (0.4, 2.0)  # between two faults
 QUIET_S = 45.0
 # What a server may keep in its data directory besides the store of its part.
@@ -62,7 +62,7 @@ class Report(msgspec.Struct, kw_only=True):
     seconds: float
     servers: int = SERVERS
     wires: str = ""
-    operations: dict[str, int] = {}
+    operations: dict[str, int] = {}  # those that reached a server
     outcomes: dict[str, int] = {}
     faults: list[Happened] = []
     not_made: dict[str, str] = {}
@@ -207,8 +207,9 @@ def _quiet(cluster: Cluster, report: Report) -> None:
 
 
 def _judge(history: list[Operation], report: Report, claims: list) -> None:
-    report.operations = dict(Counter(f"{each.kind} {_noun(each.key)}" for each in history))
-    report.outcomes = dict(Counter(each.outcome for each in history))
+    asked = [each for each in history if each.reason != UNREACHED]
+    report.operations = dict(Counter(f"{each.kind} {_noun(each.key)}" for each in asked))
+    report.outcomes = dict(Counter(each.outcome for each in asked))
     reasons = Counter(each.reason for each in history if each.reason)
     report.reasons = dict(reasons.most_common(40))
     unknown = {each.reason for each in history if not is_known(each.status, each.reason)}

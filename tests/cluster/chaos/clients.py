@@ -47,6 +47,8 @@ DEFAULT_PATH = "/v1/namespace/default"
 SNAPSHOT_PATH = "/v1/operator/snapshot"
 TIMEOUT_S = 12.0  # a commit may take 8 s before it is given up
 PAUSE_S = 0.03
+UNREACHED_PAUSE_S = 0.2
+UNREACHED = "no connection"
 VALUES_A_CLIENT = 10_000_000
 
 # Reasons that an answer with 5xx may give. What is not on the list is a fault of ours.
@@ -242,7 +244,8 @@ class Random(threading.Thread):
     def run(self) -> None:
         try:
             while not self._over.wait(self._chance.uniform(0.5, 1.5) * PAUSE_S):
-                self._step()
+                if self._step().reason == UNREACHED:
+                    self._over.wait(UNREACHED_PAUSE_S)
         except BaseException as error:  # noqa: BLE001  told by who waits for us
             self.failure = error
         finally:
@@ -251,7 +254,7 @@ class Random(threading.Thread):
     def stop(self) -> None:
         self._over.set()
 
-    def _step(self) -> None:
+    def _step(self) -> Operation:
         chance, client = self._chance, self.client
         kinds = ("read", "write", "compare", "delete")
         (kind,) = chance.choices(kinds, (55, 20, 17, 8))
@@ -259,13 +262,12 @@ class Random(threading.Thread):
         name = chance.choice(NAMES)
         if kind == "read":
             key = chance.choice((SCHEDULER, AUTOPILOT, NAMESPACES, name))
-            client.read(key, chance.choices(("", "?consistent", "?stale"), (45, 15, 40))[0])
-        elif kind == "write":
-            client.write(chance.choice((setting, name, name)))
-        elif kind == "delete":
-            client.delete(name)
-        else:
-            client.write(setting, client.seen[setting])
+            return client.read(key, chance.choices(("", "?consistent", "?stale"), (45, 15, 40))[0])
+        if kind == "write":
+            return client.write(chance.choice((setting, name, name)))
+        if kind == "delete":
+            return client.delete(name)
+        return client.write(setting, client.seen[setting])
 
 
 def rows_of(body: bytes) -> tuple[dict[str, Row], int]:
@@ -286,7 +288,8 @@ def rows_of(body: bytes) -> tuple[dict[str, Row], int]:
 
 def _failed(operation: Operation, answer: Answer | Outcome) -> Operation:
     if not isinstance(answer, Answer):
-        return msgspec.structs.replace(operation, outcome=answer, reason="no answer")
+        reason = UNREACHED if answer == "not done" else "no answer"
+        return msgspec.structs.replace(operation, outcome=answer, reason=reason)
     text = answer.text.strip()
     return msgspec.structs.replace(
         operation,
