@@ -160,7 +160,7 @@ def handshakes(site: Site) -> None:
     assert over_tls(site, client(site, "client")).startswith(b"HTTP/1.1 200")
 
 
-left_out("A7-role", "roles in certificates matter between servers: tests/cluster")
+left_out("A7-role", "roles in certificates matter between servers: rows_peers.py")
 
 
 @row("A8-tls", "a TLS handshake that is never finished", settings=with_certificates)

@@ -289,6 +289,3 @@ def stopped(site: Site) -> None:
         raise AssertionError("somebody still listens")
     site.agent.start()
     site.until(lambda: site.digest() == digest, "the state is another one after the restart")
-
-
-left_out("F10", "a consensus process beside the server: tests/cluster")

@@ -45,14 +45,17 @@ INSIDES = re.compile(
     r"Traceback \(most|File \"/|site-packages|/bellcow/|\.py\b|uvicorn|uvloop|httptools|msgspec"
     r"|asyncio|sqlite3|OperationalError|KeyError|ValueError|RecursionError|coroutine"
 )
-FAULT = re.compile(r"^\s*[0-9T:.Z-]+ \[ERROR\]", re.MULTILINE)
+# That etcd has ended is told as an error, and some rows end it.
+FAULT = re.compile(r"^\s*[0-9T:.Z-]+ \[ERROR\] (?!nomad\.etcd: etcd ended unasked)", re.MULTILINE)
 # These exist to tell about the agent: its configuration, its machine, its log.
 TALKATIVE = ("/v1/agent/self", "/v1/agent/host", "/v1/agent/monitor", "/ui/")
 ARCHIVE = "application/x-gzip"  # the state itself, all of it
 # These exist to hand a secret to who may see it.
 GIVES_SECRETS = ("/v1/acl/bootstrap", "/v1/acl/token")
-# Written by the store and by a restore as they please.
-PASSING_FILES = re.compile(r"store\.db-(wal|shm)$|before-restore-[0-9-]+\.snap$")
+# Written by the store, by etcd, by the founding and by a restore as they please.
+PASSING_FILES = re.compile(
+    r"store\.db-(wal|shm)$|/raft/|bootstrap\.json$|before-restore-[0-9-]+\.snap$"
+)
 # Settings, or what makes them in the folder of the agent.
 Settings = "dict[str, Any] | Callable[[Path], dict[str, Any]]"
 
@@ -116,7 +119,11 @@ class Site:
 
     def raw(self, raw: bytes, **options: Any) -> Heard:
         """Bytes on a connection of their own; what comes back is noted for the rules."""
-        heard = Heard(*talk(self.address, raw, **options))
+        return self.raw_at(self.address, raw, **options)
+
+    def raw_at(self, address: tuple[str, int], raw: bytes, **options: Any) -> Heard:
+        """The same at another port of the server."""
+        heard = Heard(*talk(address, raw, **options))
         first = raw[:4096].split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         target = first[1] if len(first) > 1 else ""
         self.told += [Told(first[0], target, each) for each in heard.answers]
@@ -307,7 +314,7 @@ class Sites:
             self.secrets.add_pem(key.read_text())
         base = {"telemetry": {"prometheus_metrics": True}, "acl": {"enabled": acl}}
         agent = Agent(folder, {**base, **given}, environment={"TMPDIR": str(folder / "tmp")})
-        tls = bool(given.get("tls"))
+        tls = bool(given.get("tls", {}).get("http"))
         site = Site(("127.0.0.1", agent.http_port), "", self.secrets, agent, tls=tls)
         self._started.append(site)
         agent.start(wait=not tls)

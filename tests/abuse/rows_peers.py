@@ -1,0 +1,325 @@
+"""Section D, and F10: the port between servers, the peers, and the consensus process beside us.
+
+Each refusal on the port leaves the servers that are known as they were, and one line in the log.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.abuse.rows import left_out, row
+from tests.abuse.rows_http import AUTOPILOT
+from tests.abuse.wire import request, talk
+from tests.harness import BELLCOW, Answer
+from tests.sim.certificates import Authority
+from tests.sim.clock import FixedClock
+from tests.sim.etcd import PROGRAM, WHY
+from tests.sim.net import itself
+
+from bellcow.cluster.hello import HELLO_PATH
+from bellcow.cluster.wire_auth import HEADER, Secret
+from bellcow.model.hello import Cluster, Hello, Record, encode_hello
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.abuse.site import Site
+
+PEER = "/v1/operator/raft/peer"
+MEMBERS = "/v1/agent/members"
+KEY = bytes(range(32))
+ENCRYPT = base64.b64encode(KEY).decode()
+NAME = "server.global.nomad"
+
+
+# Peers over the API
+
+
+@row("D1", "a peer to remove that is named twice, or not at all")
+def no_peer(site: Site) -> None:
+    wanted = "Must specify either ?id with the server's ID or ?address with IP:port of peer"
+    assert site.ask("DELETE", PEER).status == 400
+    assert wanted in site.ask("DELETE", PEER).text
+    both = site.ask("DELETE", f"{PEER}?id=a&address=b")
+    assert (both.status, both.text.strip()) == (400, "Must specify only one of ?id or ?address")
+
+
+@row("D2", "a peer that nobody knows", faults={500})
+def unknown_peer(site: Site) -> None:
+    for query in ("address=1.2.3.4:4647", "id=d3b07384-d113-4ec6-a7d9-2f5b8f3a9d11"):
+        answer = site.ask("DELETE", f"{PEER}?{query}")
+        assert answer.status == 500
+        assert "was not found in the Raft configuration" in answer.text
+
+
+@row("D3", "removing the only voter", faults={500})
+def only_voter(site: Site) -> None:
+    (peer,) = site.get("/v1/operator/raft/configuration").json()["Servers"]
+    for query in (f"id={peer['ID']}", f"address={peer['Address']}"):
+        answer = site.ask("DELETE", f"{PEER}?{query}")
+        assert answer.status in {409, 500}, answer
+        assert "voter" in answer.text, answer
+
+
+@row("D5", "ids of peers with line ends, quotes, dots and ten thousand letters", faults={500})
+def odd_peers(site: Site) -> None:
+    for odd in ("a%0d%0aX-Evil:%201", "%22%27", "../../etc/passwd", "x" * 10_000, "%00", "%ff"):
+        for kind in ("id", "address"):
+            answer = site.ask("DELETE", f"{PEER}?{kind}={odd}")
+            assert answer.status in {400, 500}, answer
+            assert answer.header("X-Evil") is None
+            assert len(answer.body) < 1000
+
+
+for _name in ("D4", "D6", "D7", "D8"):
+    left_out(_name, "needs several servers: tests/cluster")
+
+
+# The port between servers
+
+
+def port(site: Site) -> tuple[str, int]:
+    assert site.agent is not None
+    return "127.0.0.1", site.agent.serf_port
+
+
+def stranger(cluster: str = "another") -> bytes:
+    """A hello that is well formed, and refused for its cluster by whoever believes it."""
+    me = itself("stranger", rpc=("127.0.0.1", 1), serf=("127.0.0.1", 1))
+    record = Record(itself=me, start_ns=time.time_ns(), status="alive", status_seq=0)
+    return encode_hello(
+        Hello(
+            region="global",
+            cluster=Cluster(cluster, 0),
+            sender=record,
+            others=(),
+            leader="",
+            raft=None,
+            since_leader_ms=None,
+        )
+    )
+
+
+def signed(
+    key: bytes, body: bytes, *, ahead_s: float = 0.0, to: str = "", path: str = HELLO_PATH
+) -> bytes:
+    """A hello, signed with this key by this clock."""
+    clock = FixedClock(time.time_ns(), seed=int.from_bytes(os.urandom(4)))
+    clock.advance(ahead_s)
+    proof, _ = Secret(key, "id-stranger", clock).sign("POST", path, body, to)
+    return request("POST", HELLO_PATH, {HEADER: proof}, body)
+
+
+def refused(site: Site, reason: str, attempt: Callable[[], object]) -> None:
+    """An attempt that changes nothing and is said once, with its reason."""
+    members = site.get(MEMBERS).body
+    size = len(site.log)
+    attempt()
+    site.until(lambda: reason in site.log[size:], f"nothing of {reason!r}: {site.log[size:]}")
+    assert site.get(MEMBERS).body == members
+    said = [line for line in site.log[size:].splitlines() if reason in line]
+    assert len(said) == 1, said
+
+
+def answered(site: Site, raw: bytes, status: int) -> Answer:
+    answer = site.raw_at(port(site), raw).one()
+    assert answer.status == status, answer
+    return answer
+
+
+KEYED: Any = {"server": {"encrypt": ENCRYPT}}
+
+
+@row("D9", "messages of servers that do not know the key, or of another cluster", settings=KEYED)
+def wrong_key(site: Site) -> None:
+    site.secrets.add(ENCRYPT)
+    body = stranger()
+    attempts: dict[str, tuple[int, bytes]] = {
+        "not signed": (403, request("POST", HELLO_PATH, body=body)),
+        "signed with another key": (403, signed(bytes(32), body)),
+        "signed for another server": (403, signed(KEY, body, to="somebody-else")),
+        "form that is not known": (403, request("POST", HELLO_PATH, {HEADER: "1 2 3"}, body)),
+        "another cluster": (409, signed(KEY, body)),
+        "this is not a hello": (400, signed(KEY, b"\x91" * 100_000)),
+    }
+    for reason, (status, raw) in attempts.items():
+        refused(site, reason, lambda raw=raw, status=status: answered(site, raw, status))
+    for path in ("/v1/agent/self", "/v1/internal/forward", "/v1/internal/state", "/nothing"):
+        for method in ("GET", "POST", "PUT"):
+            answered(site, request(method, path, body=b"x"), 403)
+
+
+@row("D9-forged", "a message that is heard, changed and sent again", settings=KEYED)
+def forged(site: Site) -> None:
+    body = stranger()
+    raw = signed(KEY, body)
+    changed = raw.replace(b"stranger", b"strangeR")
+    refused(site, "signed with another key", lambda: answered(site, changed, 403))
+    moved = raw.replace(HELLO_PATH.encode(), HELLO_PATH.encode() + b"?x=1")
+    answered(site, moved, 403)
+    refused(site, "another cluster", lambda: answered(site, raw, 409))
+    refused(site, "sent before", lambda: answered(site, raw, 403))
+
+
+@row("D9-region", "a server that names two regions for itself, or the id of this one", settings={})
+def impostor(site: Site) -> None:
+    from msgspec import msgpack
+
+    (peer,) = site.get("/v1/operator/raft/configuration").json()["Servers"]
+    hello = msgpack.decode(stranger())
+    hello["region"] = "eu"
+    raw = request("POST", HELLO_PATH, body=msgpack.encode(hello))
+    refused(site, "two regions", lambda: answered(site, raw, 400))
+    hello = msgpack.decode(stranger())
+    hello["cluster"] = None
+    hello["sender"]["itself"]["server_id"] = peer["ID"]
+    raw = request("POST", HELLO_PATH, body=msgpack.encode(hello))
+    members = site.get(MEMBERS).body
+    assert site.raw_at(port(site), raw).one().status in {200, 409}
+    assert site.get(MEMBERS).body == members
+
+
+@row("D10", "a clock that is minutes off", settings=KEYED)
+def other_clock(site: Site) -> None:
+    for seconds in (600, -600):
+        raw = signed(KEY, stranger(), ahead_s=seconds)
+        reason = f"signed {seconds:+} s from now"
+        refused(site, reason, lambda raw=raw: answered(site, raw, 403))
+
+
+@row(
+    "D-half-open",
+    "connections to the servers' port that say nothing, or half",
+    settings={},
+    limit_s=20,
+)
+def half_open(site: Site) -> None:
+    head = request("POST", HELLO_PATH, {"Content-Length": "100"})
+    for raw in (b"", head[:30], head + b"x"):
+        heard = talk(port(site), raw, patience_s=9)
+        assert heard.closed
+        assert heard.seconds < 7, heard
+        assert all(status in {400, 408} for status in heard.statuses)
+
+
+@row("D-large", "two gigabytes for the servers' port, announced or in chunks", settings={})
+def large(site: Site) -> None:
+    announced = request("POST", HELLO_PATH, {"Content-Length": str(2 << 30)}) + bytes(1 << 20)
+    refused(site, "larger than", lambda: answered(site, announced, 413))
+    start = request("POST", HELLO_PATH, {"Transfer-Encoding": "chunked"})
+    chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+    began = time.monotonic()
+    # What comes after the refusal is thrown away for a moment, so that the client reads it.
+    with socket.create_connection(port(site), 5) as sock, contextlib.suppress(ConnectionError):
+        sock.sendall(start)
+        while time.monotonic() < began + 4:
+            sock.sendall(chunk)
+    assert time.monotonic() < began + 3
+
+
+# Certificates
+
+
+def with_names(folder: Path) -> dict[str, Any]:
+    """Mutual TLS between servers, and certificates of everybody who is not one of ours."""
+    ours, theirs = Authority(folder), Authority(folder, "theirs")
+    ours.sign("server", dns=NAME)
+    ours.sign("client", dns="client.global.nomad")
+    ours.sign("eu", dns="server.eu.nomad")
+    ours.sign("late", dns=NAME, expired=True)
+    theirs.sign("other", dns=NAME)
+    files = {"cert_file": "server.pem", "key_file": "server-key.pem", "ca_file": "ca.pem"}
+    paths = {key: str(folder / name) for key, name in files.items()}
+    return {"tls": {"rpc": True, "verify_server_hostname": True, **paths}}
+
+
+def over_tls(site: Site, name: str, raw: bytes) -> bytes:
+    """What a caller with this certificate gets; b"" when the handshake is refused."""
+    assert site.agent is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(str(site.agent.folder / "ca.pem"))
+    if name:
+        cert, key = (str(site.agent.folder / f"{name}{end}.pem") for end in ("", "-key"))
+        context.load_cert_chain(cert, key)
+    with (
+        socket.create_connection(port(site), 5) as sock,
+        contextlib.suppress(ssl.SSLError, ConnectionError),
+        context.wrap_socket(sock, server_hostname=NAME) as secured,
+    ):
+        secured.sendall(raw)
+        return secured.recv(65536)
+    return b""
+
+
+@row("D9-tls", "callers without the right certificate on the servers' port", settings=with_names)
+def wrong_certificates(site: Site) -> None:
+    raw = request("POST", HELLO_PATH, body=stranger())
+    ours = over_tls(site, "server", raw)
+    assert ours.startswith(b"HTTP/1.1 409"), ours  # it is heard, and of another cluster
+    for name in ("", "other", "late"):
+        refused(site, "TLS handshake failed", lambda name=name: unheard(site, name, raw))
+    refused(site, "TLS handshake failed", lambda: talk(port(site), raw))
+    for name, reason in (("client", "certificate is not one of"), ("eu", "certificate is not one")):
+        assert over_tls(site, name, raw).startswith(b"HTTP/1.1 403")
+        assert reason in site.log
+        assert over_tls(site, name, request("GET", "/nothing")).startswith(b"HTTP/1.1 403")
+
+
+def unheard(site: Site, name: str, raw: bytes) -> None:
+    assert over_tls(site, name, raw) == b""
+
+
+# The consensus process
+
+ON_ETCD: Any = {"server": {"engine": "etcd"}}
+
+if not PROGRAM:
+    left_out("F10", WHY)
+else:
+
+    def pid_of_etcd(site: Site) -> int:
+        assert site.agent is not None
+        return int((site.agent.data_dir / "server" / "raft" / "etcd.pid").read_text())
+
+    def writes(site: Site) -> bool:
+        return site.put(AUTOPILOT, {}).status == 200
+
+    @row(
+        "F10",
+        "the consensus process dies, stands still, is started twice",
+        settings=ON_ETCD,
+        writes=True,
+        faults={500},
+        limit_s=90,
+    )
+    def consensus_process(site: Site) -> None:
+        site.until(lambda: writes(site), "no write at all", 20)
+        os.kill(pid_of_etcd(site), signal.SIGKILL)
+        site.until(lambda: "etcd ended unasked" in site.log, "nobody saw it end", 10)
+        site.until(lambda: writes(site), "no write after the end of etcd", 20)
+        pid = pid_of_etcd(site)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)
+        assert site.get(f"{AUTOPILOT}?stale").status == 200
+        os.kill(pid, signal.SIGCONT)
+        site.until(lambda: writes(site), "no write after etcd stood still", 20)
+        assert site.agent is not None
+        second = subprocess.run(
+            [BELLCOW, "agent", f"-config={site.agent.config_path}", "-log-level=info"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert "in use" in second.stderr
+        assert writes(site)
