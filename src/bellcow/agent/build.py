@@ -14,13 +14,16 @@ from bellcow.agent.identity import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact
 from bellcow.cluster.bootstrap import Founder
+from bellcow.cluster.calls import Target, target_of
 from bellcow.cluster.engine import PeersSlot
+from bellcow.cluster.follow_source import Voters
 from bellcow.cluster.forward import Forwarder
 from bellcow.cluster.hello import Exchange
 from bellcow.cluster.leader import Leadership
 from bellcow.cluster.members import Here, leader_of_region
 from bellcow.cluster.membership import Membership
 from bellcow.cluster.peer_client import PeerClient
+from bellcow.cluster.place import FOLLOW
 from bellcow.cluster.roster import Roster
 from bellcow.cluster.seat import ClusterSeat, EmbeddedSeat
 from bellcow.cluster.servers import RAFT_PROTOCOL
@@ -42,7 +45,7 @@ from bellcow.state.mirror import Mirror
 from bellcow.state.reads import Reads
 from bellcow.state.tables import Tables
 from bellcow.state.waiting import Waiting
-from bellcow.store.protocol import Unavailable
+from bellcow.store.follow import FollowStore
 from bellcow.store.slot import StoreSlot
 from bellcow.wire import Duration
 
@@ -60,8 +63,7 @@ if TYPE_CHECKING:
     from bellcow.config.addresses import Addresses
     from bellcow.config.load import Loaded
     from bellcow.model.agent import Member
-    from bellcow.model.hello import Cluster, Role
-    from bellcow.store.protocol import Store
+    from bellcow.model.hello import Role
 
 
 def itself_of(settings: model.Settings, addresses: Addresses, server_id: str) -> Itself:
@@ -98,10 +100,6 @@ def build(
     """All parts of one server, none of them running yet."""
     settings = loaded.settings
     tables = Tables()
-
-    async def follow(cluster: Cluster) -> Store:
-        raise Unavailable(f"following {cluster.id} is not wired yet")
-
     waiting = Waiting()
     store, peers = StoreSlot(ground.store), PeersSlot(ground.peers)
     mirror = Mirror(store, tables, waiting)
@@ -114,7 +112,10 @@ def build(
         seat = ClusterSeat(
             folder=folder,
             engine=ground.member,
-            follow=follow,
+            follow=lambda cluster: FollowStore(
+                folder / FOLLOW, cluster, Voters(line, lambda: _voters(roster)), clock, log.report
+            ),
+            recover=lambda: ground.recover(roster, exchange),
             roster=roster,
             line=line,
             slot=store,
@@ -226,7 +227,7 @@ def build(
 def _here(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
     """Where this server stands, as the others are told."""
     cluster, head = seat.cluster, tables.head
-    role: Role = "follower" if cluster else "none"
+    role: Role = "follower" if seat.has_member else "none"
     return Here(
         cluster=cluster,
         raft=RaftView(
@@ -236,6 +237,17 @@ def _here(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
             commit=head.commit,
         ),
     )
+
+
+def _voters(roster: Roster) -> list[Target]:
+    """Servers with a vote that answer; the leader, who has enough to do, comes last."""
+    table = roster.table
+    voters = [
+        (contact.raft.role == "leader", target_of(table.known[server_id].record))
+        for server_id, (_, contact) in roster.contacts().items()
+        if contact.raft is not None and contact.raft.role != "none"
+    ]
+    return [target for _, target in sorted(voters, key=lambda voter: voter[0])]
 
 
 def founder_of(settings: model.Settings, itself: Itself) -> Founder:

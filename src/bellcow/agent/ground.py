@@ -7,26 +7,40 @@ are imported only by those who need them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+
+import msgspec
 
 from bellcow.cluster.engine import Single
 from bellcow.cluster.place import RAFT, STORE, Unreadable, engine_of
 from bellcow.config.addresses import join_host_port
 from bellcow.config.derive import join_addresses
+from bellcow.errors import Error
 from bellcow.store.protocol import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.clock import Clock
     from bellcow.cluster.engine import Peers
+    from bellcow.cluster.hello import Exchange
+    from bellcow.cluster.roster import Roster
     from bellcow.cluster.seat import Engine
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
+    from bellcow.etcd.flags import Plan
     from bellcow.events import Report
     from bellcow.model.hello import Itself
     from bellcow.store.protocol import Store
+
+
+Recover: TypeAlias = "Callable[[Roster, Exchange], Awaitable[bool | None]]"
+
+
+async def _nothing_to_recover(roster: Roster, exchange: Exchange) -> None:
+    del roster, exchange
 
 
 class GroundError(Exception):
@@ -35,11 +49,16 @@ class GroundError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """Either store and peers of a server alone, or the member that will bring them."""
+    """Either store and peers of a server alone, or the member that will bring them.
+
+    `recover` goes by the operator's file, if there is one: True when this server has founded its
+    cluster anew, False when it shall join, None without a file.
+    """
 
     store: Store | None = None
     peers: Peers | None = None
     member: Engine | None = None
+    recover: Recover = _nothing_to_recover
 
 
 async def open_ground(
@@ -54,17 +73,34 @@ async def open_ground(
     """Raises GroundError with what to do."""
     several = settings.server.bootstrap_expect > 1 or bool(join_addresses(settings))
     try:
+        if _has_been_on_etcd(folder):
+            from bellcow.cluster.found import finish
+
+            await finish(folder)
         engine = engine_of(folder, settings.server.engine, several=several)
         if engine == "embedded" or folder is None:
             return await _embedded(itself, folder, clock, report)
-        return await _etcd(settings, addresses, itself, security, folder, clock, report)
-    except (StoreError, Unreadable) as error:
+        plan = await _plan(settings, addresses, itself, security, folder, report)
+        if engine == "convert":
+            from bellcow.cluster.convert import convert
+
+            await convert(server_dir=folder, me=itself, plan=plan, clock=clock, report=report)
+        return _etcd(plan, itself, folder, clock, report)
+    except (StoreError, Unreadable, Error) as error:
         raise GroundError(str(error)) from None
+
+
+def _has_been_on_etcd(folder: Path | None) -> TypeGuard[Path]:
+    return folder is not None and any(folder.glob(f"{RAFT}*"))
 
 
 async def _embedded(itself: Itself, folder: Path | None, clock: Clock, report: Report) -> Ground:
     from bellcow.store.sqlite import open_store
 
+    if folder is not None and (folder / RAFT).exists():
+        from bellcow.cluster.recover import recover_embedded
+
+        await recover_embedded(server_dir=folder, me=itself, clock=clock, report=report)
     store = await open_store(folder / STORE if folder else None, clock)
     for path in store.tightened:
         report("permissions_tightened", path=path)
@@ -72,16 +108,15 @@ async def _embedded(itself: Itself, folder: Path | None, clock: Clock, report: R
     return Ground(store=store, peers=peers)
 
 
-async def _etcd(
+async def _plan(
     settings: model.Settings,
     addresses: Addresses,
     itself: Itself,
     security: PeerSecurity,
     folder: Path,
-    clock: Clock,
     report: Report,
-) -> Ground:
-    from bellcow.cluster.etcd_member import EtcdMember
+) -> Plan:
+    """How the member runs, in which cluster it ever may be."""
     from bellcow.etcd.flags import Plan
     from bellcow.etcd.process import look_for_etcd
     from bellcow.etcd.version import CannotRun
@@ -90,7 +125,7 @@ async def _etcd(
         program, version = await look_for_etcd(settings.server.etcd_path, report)
     except CannotRun as error:
         raise GroundError(str(error)) from None
-    plan = Plan(
+    return Plan(
         server_id=itself.server_id,
         directory=folder / RAFT,
         program=program,
@@ -100,4 +135,24 @@ async def _etcd(
         raft_multiplier=settings.server.raft_multiplier or 1,
         tls=security.etcd,
     )
-    return Ground(member=EtcdMember(plan, clock, report))
+
+
+def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report) -> Ground:
+    from bellcow.cluster.etcd_member import EtcdMember
+    from bellcow.cluster.recover import file_of, recover
+
+    async def go_by_the_file(roster: Roster, exchange: Exchange) -> bool | None:
+        if not file_of(folder).exists():
+            return None
+        outcome = await recover(
+            server_dir=folder,
+            me=itself,
+            roster=roster,
+            exchange=exchange,
+            clock=clock,
+            report=report,
+            plan_of=lambda directory: msgspec.structs.replace(plan, directory=directory),
+        )
+        return outcome.kind == "founded"
+
+    return Ground(member=EtcdMember(plan, clock, report), recover=go_by_the_file)

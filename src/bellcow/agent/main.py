@@ -23,7 +23,14 @@ from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
-from bellcow.api import internal, internal_forward, internal_membership, internal_seat, nouns
+from bellcow.api import (
+    internal,
+    internal_follow,
+    internal_forward,
+    internal_membership,
+    internal_seat,
+    nouns,
+)
 from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
 from bellcow.api.limits import HttpLimits
@@ -37,6 +44,7 @@ from bellcow.config.load import Loaded, load
 from bellcow.config.report import report as check
 from bellcow.errors import Error
 from bellcow.events import Level
+from bellcow.license.watch import LicenseWatch
 from bellcow.state.tables import AUTOPILOT, CLUSTER, SCHEDULER, UnknownTableError
 from bellcow.state.waiting import Waiting
 from bellcow.store.protocol import StoreError
@@ -159,6 +167,7 @@ class _Agent:
                     server.membership.run,
                     server.autopilot.run,
                     server.snapshots.housekeeping,
+                    LicenseWatch(server.licenses, self._clock, self._log.report).run,
                 ]
                 tasks += [
                     group.create_task(server.reads.run(), name="reads"),
@@ -196,6 +205,7 @@ class _Agent:
             **internal.routes(server.exchange, security.gate),
             **internal_seat.routes(server.seat),
             **internal_membership.routes(server.membership),
+            **internal_follow.routes(server.tables, server.mirror.ring, server.seat.serves),
             **internal_forward.routes(pipeline, security.gate),
         }
         address = (server.roster.itself.serf[0], server.roster.itself.serf[1])

@@ -108,6 +108,13 @@ class Seat(Protocol):
     @property
     def cluster(self) -> Cluster | None: ...
 
+    @property
+    def has_member(self) -> bool:
+        """Whether a member of this server takes part in the consensus."""
+
+    def serves(self) -> Cluster | None:
+        """The cluster whose truth this server holds itself; None for a copy."""
+
     def charter(self) -> Charter | None: ...
 
     async def run(self) -> None: ...
@@ -129,6 +136,11 @@ class EmbeddedSeat:
     def cluster(self) -> Cluster | None:
         row = self._tables.one(CLUSTER)
         return None if row is None else Cluster(row.cluster_id, self._tables.head.epoch)
+
+    has_member = True
+
+    def serves(self) -> Cluster | None:
+        return self.cluster
 
     def charter(self) -> Charter | None:
         return None
@@ -177,7 +189,8 @@ class ClusterSeat:
         *,
         folder: Path,
         engine: Engine,
-        follow: Callable[[Cluster], Awaitable[Store]],
+        follow: Callable[[Cluster], Store],
+        recover: Callable[[], Awaitable[bool | None]],
         roster: Roster,
         line: Line,
         slot: StoreSlot,
@@ -190,6 +203,7 @@ class ClusterSeat:
         self._folder = folder
         self._engine = engine
         self._open_follower = follow
+        self._recover = recover
         self._roster = roster
         self._line = line
         self._slot = slot
@@ -203,6 +217,8 @@ class ClusterSeat:
         self._began = clock.monotonic()
         self._order: MemberOrder | None = None
         self._rejoin = False
+        self._serves = False  # the store is that of our own member
+        self.has_member = False
         self._place = files.read(folder / files.PLACE, Place)
         self._promise = files.read(folder / files.PROMISE, Promise)
 
@@ -216,6 +232,9 @@ class ClusterSeat:
     def known_addresses(self) -> tuple[tuple[str, int], ...]:
         """Where servers of the cluster were when they were last seen."""
         return self._place.servers if self._place else ()
+
+    def serves(self) -> Cluster | None:
+        return self.cluster if self._serves else None
 
     def charter(self) -> Charter | None:
         """What the first leader writes into the cluster that it has founded with others."""
@@ -278,12 +297,17 @@ class ClusterSeat:
                     step = await self._vote(step.start)
 
     async def _first(self) -> _Step:
+        recovered = await self._recover()
+        if recovered is not None:
+            self._place = files.read(self._folder / files.PLACE, Place)
+            return _Vote() if recovered else _Join()
         place, promise = self._place, self._promise
         if place is None:
             return _Search()
         if place.role == "follower":
             return _Join()
         if self._engine.has_data():
+            self.has_member = True
             await self._hear_for(AROUND_S)
             return _Vote()
         if promise is not None and promise.cluster_id == place.cluster_id:
@@ -364,7 +388,7 @@ class ClusterSeat:
 
     async def _join(self) -> _Step:
         """Until the leader has admitted us."""
-        self._rejoin = False
+        self._rejoin = self.has_member = False
         while True:
             if standing := await self._ask_to_join():
                 cluster = Cluster(standing.cluster_id, standing.epoch)
@@ -417,7 +441,7 @@ class ClusterSeat:
         place = self._place
         assert place is not None  # noqa: S101  it was taken before
         await self._slot.put(None)
-        await self._slot.put(await self._open_follower(place.cluster))
+        await self._slot.put(self._open_follower(place.cluster))
         self._order, cut = None, False
         while True:
             if self._order is not None:
@@ -456,10 +480,12 @@ class ClusterSeat:
         try:
             async with self._engine.running(start) as running:
                 self._votes.put(running.peers)
+                self.has_member = True
                 try:
                     return await self._with_member(running)
                 finally:
                     self._votes.put(None)
+                    self.has_member = self._serves = False
         except StoreError as error:
             # The rest goes on: memory answers stale reads, the others are forwarded.
             self._report("etcd_down", reason=str(error))
@@ -468,20 +494,20 @@ class ClusterSeat:
 
     async def _with_member(self, running: Running) -> _Step:
         """Until it is no member, or its cluster has gone on without it."""
-        votes = False
         while True:
             if running.ended.done():
+                self.has_member = self._serves = False
                 running.ended.result()
                 return await self._after_end()
-            if not votes:
-                votes = await self._begin_to_vote(running)
+            if not self._serves:
+                self._serves = await self._begin_to_vote(running)
             elif self._promise is not None and self._tables.one(RAFT) is not None:
                 self._drop_promise()
             if self._is_ahead():
                 return _Join()
             await self._correct_address()
             self._remember_addresses()
-            await self._pause(LOOK_S if votes else LOOK_S / 5)
+            await self._pause(LOOK_S if self._serves else LOOK_S / 5)
 
     async def _begin_to_vote(self, running: Running) -> bool:
         """Take the store of our own member once it may be read; whether it may."""

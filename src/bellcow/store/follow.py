@@ -77,6 +77,7 @@ class FollowStore:
         self._clock = clock
         self._report = report
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="follow")
+        self.confirms_locally = False
         self._copy: Copy | None = None
         self._damage = ""  # why the copy cannot be used any more
         self._stalled = ""  # why nothing comes in
