@@ -17,6 +17,8 @@ import pytest
 from tests.harness import BELLCOW, free_ports
 from tests.sim.etcd import needs_etcd
 
+import bellcow
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -109,6 +111,20 @@ def prepared(machine: Machine) -> None:
     for line in (*commands("Certificates"), *commands("The key")):
         machine.must(line)
     machine.furnish()
+
+
+def test_every_text_that_the_page_explains_is_said_somewhere() -> None:
+    source = Path(bellcow.__file__).parent
+    files = ("config/certificates.py", "config/validate.py", "cluster/wire_auth.py", "events.py")
+    said = " ".join(
+        (source / file).read_text("utf-8") for file in (*files, "cluster/peer_client.py")
+    )
+    rows = re.findall(r"^\| (`.+?) \| .+ \|$", TEXT, re.MULTILINE)
+    explained = [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
+    assert len(explained) > 15
+    for text in explained:
+        for piece in re.split(r"\.\.\.|server\.REGION\.nomad|ADDRESS|\b(?:client|server)\b", text):
+            assert piece.strip(" ,:") in said, text
 
 
 @pytest.mark.slow
