@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from bellcow.store.protocol import NO_HEAD
@@ -55,25 +54,27 @@ class Ring:
 
         None when it is not known here what follows it.
         """
-        count = self._following(commit)
-        if count is None:
+        following = self._following(commit)
+        if following is None:
             return None
         found: list[Change] = []
-        size = 0
-        for change, each in islice(self._kept, len(self._kept) - count, None):
-            size += each
-            if found and size > max_bytes:
+        room = max_bytes
+        for change, size in reversed(following):
+            room -= size
+            if found and room < 0:
                 break
             found.append(change)
         return found
 
-    def _following(self, commit: str) -> int | None:
-        """How many commits follow this one."""
+    def _following(self, commit: str) -> list[tuple[Change, int]] | None:
+        """All that follow this one, the newest first."""
         # From the newest on: who asks is mostly almost there.
-        for count, (change, _) in enumerate(reversed(self._kept)):
-            if change.head.commit == commit:
-                return count
-        return len(self._kept) if commit == self._before else None
+        found: list[tuple[Change, int]] = []
+        for entry in reversed(self._kept):
+            if entry[0].head.commit == commit:
+                return found
+            found.append(entry)
+        return found if commit == self._before else None
 
     async def more(self, timeout_s: float) -> None:
         """Wait until something changes here, at most `timeout_s`."""
