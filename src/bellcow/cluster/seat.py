@@ -67,6 +67,7 @@ LOOK_S = 0.1  # between two looks at what may end a step
 CALL_S = 2.0  # for an answer of another server
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
 AGAIN_S = 1.0  # between two tries to be admitted
+CALM_S = 0.5  # without another server showing up, before a cluster is founded
 GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone
 
 
@@ -215,6 +216,7 @@ class ClusterSeat:
         self._reminders = Reminders(clock, report)
         self._changed = asyncio.Event()
         self._began = clock.monotonic()
+        self._known = (0, self._began)  # how many servers, and since when
         self._order: MemberOrder | None = None
         self._rejoin = False
         self._serves = False  # the store is that of our own member
@@ -354,14 +356,18 @@ class ClusterSeat:
         me = self._roster.itself.server_id
         if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
             return False
-        members = pairs(chosen)
-        held = self._promise
-        same = held is not None and held.proposer == me and held.members == members
-        cluster_id = held.cluster_id if held and same else new_uuid(self._clock)
+        members, held = pairs(chosen), self._promise
+        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
+        bound = held is not None and binds(held, self._roster.table, now, now_ns)
+        if held is not None and bound and held.proposer != me:
+            return False
+        cluster_id = new_uuid(self._clock)
         self._keep_promise(cluster_id, me, members)
         request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
         targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
         if problem := await self._ask_all(targets, request):
+            # Nobody will ever be shown this cluster, so this server is free for another one.
+            self._drop_promise()
             self._reminders.say("bootstrap_refused", reason=problem)
             await self._pause(LOOK_S * 3)
             return False
@@ -383,8 +389,15 @@ class ClusterSeat:
         return problem
 
     def _may_hear_of_others(self, count: int) -> bool:
-        """A server that could found a cluster alone first asks those it shall join."""
-        return count == 1 and self._joins and self._clock.monotonic() - self._began < GRACE_S
+        """Servers that start together see each other one by one: wait till no more come.
+
+        One that could found a cluster alone first asks those it shall join.
+        """
+        now, known = self._clock.monotonic(), len(self._roster.table.known)
+        if known != self._known[0]:
+            self._known = known, now
+        alone = count == 1 and self._joins and now - self._began < GRACE_S
+        return alone or (count > 1 and now - self._known[1] < CALM_S)
 
     async def _join(self) -> _Step:
         """Until the leader has admitted us."""
