@@ -250,6 +250,15 @@ class Pipeline:
                 if _is_final(route, request, sent) or now() >= until:
                     raise
             await asyncio.sleep(PAUSE_S)
+            await self._leader_known(until)
+
+    async def _leader_known(self, until: float) -> None:
+        """Wait for any server to lead. Raises Error(NO_LEADER) when the time is over."""
+        try:
+            async with asyncio.timeout(max(0.0, until - self._server.clock.monotonic())):
+                await self._server.leadership.wait_for_leader()
+        except TimeoutError:
+            raise no_leader() from None
 
     async def _read_waiting(self, route: Route, call: Call) -> Response:
         """The same read where it may have to wait, for a confirm or for a table."""

@@ -182,7 +182,7 @@ def _meaning(error: Error, ask: Ask) -> Exception:
     """What a call that brought no answer means. An error of the client's own body stays."""
     if error.code is Code.UNAVAILABLE:
         return _UnsentError(error.message)
-    if error.code in {Code.REFUSED, Code.DENIED}:
+    if error.code in {Code.REFUSED, Code.DENIED}:  # at the gate, where nothing is done yet
         return refused(f"another server did not take the request: {error.message}")
     if error.code is Code.UNKNOWN_OUTCOME:
         return _lost(error.message, ask)

@@ -93,9 +93,9 @@ class PeerClient:
         """Send frames, and return those of the answer as soon as it begins. There is no time limit.
 
         The request leaves with its first frame. Raises Error: UNAVAILABLE when nothing was sent,
-        UNKNOWN_OUTCOME when the connection broke later, DENIED when we must not believe it, REFUSED
-        with the server's own words, or whatever `frames` raised. The same holds while the answer is
-        read. Close what is returned.
+        UNKNOWN_OUTCOME when the connection broke or the server failed, DENIED when we must not
+        believe it, REFUSED with the server's own words, or whatever `frames` raised. The same holds
+        while the answer is read. Close what is returned.
         """
         headers = {"Content-Type": "application/octet-stream"}
         nonce = ""
@@ -110,7 +110,9 @@ class PeerClient:
                 text = await answer.words()
             finally:
                 await answer.aclose()
-            raise Error(Code.REFUSED, f"{response.status}: {text}")
+            # A server that fails or is stopped says 500, wherever it stood.
+            code = Code.UNKNOWN_OUTCOME if response.status >= 500 else Code.REFUSED
+            raise Error(code, f"{response.status}: {text}")
         return answer
 
     async def _send(
