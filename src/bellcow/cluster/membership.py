@@ -324,7 +324,9 @@ class Membership:
             member = next((p for p in peers if p.server_id == server_id and p.voter), None)
             if member is None:
                 raise Error(Code.UNAVAILABLE, f"{server.name} has no vote and cannot lead")
-            await self._lead.hand_over(member.member_id)
+            doubt = f"outcome unknown: leadership is being handed over to {server.name}"
+            async with _deadline(ANSWER_S, doubt, Code.UNKNOWN_OUTCOME):
+                await self._lead.hand_over(member.member_id)
         except StoreError as error:
             raise Error(Code.UNAVAILABLE, f"leadership was not handed over: {error}") from None
 
