@@ -113,6 +113,11 @@ EVENTS: dict[str, Event] = {
     "acl_bootstrap_reset": Event(
         Level.WARN, "nomad.acl", "bootstrapped again; earlier bootstrap tokens are still valid"
     ),
+    # The license
+    "license_valid": Event(Level.INFO, "nomad.license", "license is valid"),
+    "license_expiring": Event(Level.WARN, "nomad.license", "license expires soon"),
+    "license_expired": Event(Level.WARN, "nomad.license", "license has expired"),
+    "license_terminated": Event(Level.ERROR, "nomad.license", "license has ended"),
     # Snapshots
     "snapshot_saved": Event(Level.INFO, "nomad.snapshot", "snapshot saved"),
     "snapshot_kept": Event(Level.INFO, "nomad.snapshot", "state before the restore kept"),

@@ -146,10 +146,15 @@ async def read_health(call: Call) -> Reply[dict[str, Any]]:
 
 
 def _well(call: Call) -> str:
-    """What a server with a leader says. Reads go on when the disk is full: still no failure."""
-    if call.server.committer.full:
-        return "ok, but the last write was refused: no space left"
-    return "ok"
+    """What a server with a leader says.
+
+    Reads go on when the disk is full, and everything but a few features when the license has ended:
+    still no failure.
+    """
+    server = call.server
+    full = "the last write was refused: no space left" if server.committer.full else ""
+    amiss = [text for text in (full, server.licenses.warning()) if text]
+    return f"ok, but {', and '.join(amiss)}" if amiss else "ok"
 
 
 async def _leader_problem(call: Call) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,7 +13,7 @@ from bellcow.cli import goflags
 from bellcow.cli.failure import CommandError, failing
 from bellcow.cli.files import read_input, write_private
 from bellcow.cli.goflags import Takes, flag, switch
-from bellcow.cli.output import pairs, say, show
+from bellcow.cli.output import note, pairs, say, show
 from bellcow.cli.session import Session, as_data, command
 
 _LICENSE = "/v1/operator/license"
@@ -36,29 +36,59 @@ def get(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
             answer.body()
             raise CommandError(f"{prefix}Nomad Enterprise only endpoint")
         reply: dict[str, Any] = answer.json()
-    expired = _passed(reply["License"]["ExpirationTime"])
+        found = _status(reply["License"])
     show(
         reply,
-        lambda: _block(reply["License"], expired=expired),
+        lambda: _block(reply["License"], found),
         as_json=as_json,
         template=template,
         go_type="*api.LicenseReply",
     )
-    if expired:
+    if found.passed:
         raise CommandError("")
 
 
-def _passed(text: str) -> bool:
+class _Found(NamedTuple):
+    """How a license stands: the word for its status, and what follows from it."""
+
+    word: str
+    passed: bool = False  # the expiration
+    stopped: frozenset[str] = frozenset()  # features
+    more: str = ""
+
+
+def _status(claims: dict[str, Any], *, installed: bool = True) -> _Found:
     from bellcow.clock import SystemClock
-    from bellcow.license.rules import parse_time
+    from bellcow.license.rules import LICENSED, Phase, starts_later, status
+    from bellcow.model.license import License
 
-    return SystemClock().wall_ns() >= parse_time(text)
+    expiration = claims["ExpirationTime"]
+    license_ = License(
+        start_time=claims.get("StartTime") or expiration,
+        expiration_time=expiration,
+        termination_time=claims.get("TerminationTime") or expiration,
+    )
+    now_ns = SystemClock().wall_ns()
+    if not installed and claims.get("StartTime") and starts_later(license_, now_ns):
+        return _Found("not valid yet", more=f"It can be installed from {license_.start_time} on.")
+    found = status(license_, now_ns)
+    more = f"{found.text[0].upper()}{found.text[1:]}."
+    match found.phase:
+        case Phase.VALID:
+            return _Found("valid")
+        case Phase.EXPIRING:
+            return _Found("valid (expiring)", more=more)
+        case Phase.EXPIRED:
+            return _Found("expired!", passed=True, more=more)
+        case Phase.TERMINATED:
+            return _Found("terminated!", passed=True, stopped=LICENSED, more=more)
 
 
-def _block(license_: dict[str, Any], *, expired: bool) -> str:
+def _block(license_: dict[str, Any], found: _Found) -> str:
+    expired = found.passed
     rows = [
         ("Product", license_["Product"]),
-        ("License Status", "expired!" if expired else "valid"),
+        ("License Status", found.word),
         ("License ID", license_["LicenseID"]),
         ("Customer ID", license_["CustomerID"]),
         ("Issued At", license_["IssueTime"]),
@@ -67,10 +97,15 @@ def _block(license_: dict[str, Any], *, expired: bool) -> str:
         ("Datacenter", license_["InstallationID"]),
     ]
     lines = [pairs(rows)]
-    for title, key in (("Modules:", "Modules"), ("Licensed Features:", "Features")):
-        if license_.get(key):
-            lines += [title, *(f"\t{one}" for one in license_[key])]
-    return "\n".join(lines)
+    features = license_.get("Features") or ()
+    for title, entries in (
+        ("Modules:", license_.get("Modules") or ()),
+        ("Licensed Features:", [one for one in features if one not in found.stopped]),
+        ("Stopped Features:", [one for one in features if one in found.stopped]),
+    ):
+        if entries:
+            lines += [title, *(f"\t{one}" for one in entries)]
+    return "\n".join([*lines, *([found.more] if found.more else [])])
 
 
 @command(
@@ -112,11 +147,11 @@ def inspect(
             from bellcow.license.rules import read
 
             read(blob, issuer, str(license_.get("InstallationID", "")))
+        found = _status(license_, installed=False)
 
     def text() -> str:
         checked = "valid" if issuer else "not checked: give -issuer"
-        expired = _passed(license_["ExpirationTime"])
-        return f"{_block(license_, expired=expired)}\nSignature: {checked}"
+        return f"{_block(license_, found)}\nSignature: {checked}"
 
     show(license_, text, as_json=as_json, template=template)
 
@@ -150,6 +185,7 @@ def keygen(*, out: str) -> None:
     private, public = new_key()
     write_private(Path(out), private)
     say(public)
+    note(f"The private key is in {out}. Keep it where no server can reach it.")
 
 
 @goflags.command(

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bellcow.cli.failure import CommandError, RequestError
+from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import DURATION, UINT, flag, switch
 from bellcow.cli.output import complain, say, size
 from bellcow.cli.session import Session, command
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from bellcow.cli.client import Client
 
 _NAME = re.compile(r"nomad-state-\d{8}-\d+\.snap")
+_ASKING = "Failed to ask the server whether it leads: "
 _NS_PER_S = 1_000_000_000
 _HOUR_NS = 3600 * _NS_PER_S
 
 
 @command(
     "Saves the state at an interval into a directory and keeps the newest files.\n\n"
-    "Only the leader's state is saved, so one can run beside each server; -any lifts that. Ends "
-    "with 0 when it is stopped, and with 1 when a single save (-interval=0) fails. Needs a token "
-    "with snapshot-save and agent:read."
+    "Only the leader's state is saved, so one can run beside each server; -any lifts that. Nothing "
+    "is saved once the cluster's license has ended. Ends with 0 when it is stopped, and with 1 "
+    "when a single save (-interval=0) fails. Needs a token with snapshot-save and agent:read."
 )
 @flag("interval", "duration", "Time between saves; 0 saves once.", kind=DURATION, default=_HOUR_NS)
 @flag("local-path", "dir", "Directory for the files.", default=".")
@@ -46,7 +47,8 @@ def agent(
     if interval < 0:
         raise session.misuse("-interval must not be negative")
     if interval == 0:
-        _save(session.client, directory, retain)
+        with failing(_ASKING):
+            _save_if_due(session.client, directory, retain, any_server=any_server)
         return
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -67,19 +69,22 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def _round(client: Client, directory: Path, retain: int, *, any_server: bool) -> None:
     """One save; a failure is told and the next round tries again."""
     try:
-        if any_server or _leads(client):
-            _save(client, directory, retain)
-        else:
-            say("Nothing saved: this server does not lead")
+        _save_if_due(client, directory, retain, any_server=any_server)
     except CommandError as error:
         complain(error.message)
     except RequestError as error:
-        complain(f"Failed to ask the server whether it leads: {error.message}")
+        complain(f"{_ASKING}{error.message}")
 
 
-def _leads(client: Client) -> bool:
+def _save_if_due(client: Client, directory: Path, retain: int, *, any_server: bool) -> None:
     stats = client.get("/v1/agent/self")["stats"]
-    return bool(stats["nomad"]["leader"] == "true")
+    license_ = stats.get("license", {})  # the built-in license is not told of
+    if license_.get("phase") == "terminated":
+        raise CommandError(f"Nothing saved: {license_.get('status')}")
+    if any_server or stats["nomad"]["leader"] == "true":
+        _save(client, directory, retain)
+    else:
+        say("Nothing saved: this server does not lead")
 
 
 def _save(client: Client, directory: Path, retain: int) -> None:

@@ -47,6 +47,17 @@ class Licenses:
             self._read = (stored, self._verified(stored, start_ns))
         return self._read[1]
 
+    def status(self) -> rules.Status:
+        """Where in its life the license in force is."""
+        return rules.status(self.current(), self._clock.wall_ns())
+
+    def warning(self) -> str:
+        """What health says of the license; "" when all is well, or when nothing is known yet."""
+        if self._tables.one(LICENSE_TEMPORARY) is None:
+            return ""
+        found = self.status()
+        return "" if found.phase is rules.Phase.VALID else found.text
+
     def _verified(self, stored: StoredLicense, start_ns: int) -> License:
         """The stored license; the temporary one where its issuer is no longer trusted here."""
         try:

@@ -61,10 +61,22 @@ class Phase(enum.Enum):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The phase, and a sentence for the log and for health."""
+    """The phase, a sentence for the log and for health, and when the phase ends by itself.
+
+    The sentence does not name the license: health is for everybody.
+    """
 
     phase: Phase
     text: str
+    ends_ns: int | None = None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the log last said of a license, and when."""
+
+    license_id: str
+    phase: Phase
+    at_ns: int
 
 
 class _Header(msgspec.Struct):
@@ -245,8 +257,8 @@ def _check(license_: License) -> None:
         raise invalid(f"the license is for product {license_.product[:40]!a}, not for {PRODUCT}")
     if not license_.license_id:
         raise invalid("LicenseID of the license is missing")
+    _dates(license_)  # before IssueTime, which may have been taken from StartTime
     _time("IssueTime", license_.issue_time)  # clients fail on an answer in which it is no time
-    _dates(license_)
 
 
 def _dates(license_: License) -> _Dates:
@@ -321,20 +333,35 @@ def _built_in(license_id: str, customer_id: str, start_ns: int, lasts_ns: int) -
 def status(license_: License, now_ns: int) -> Status:
     """The phase of an installed license, and what to tell the operator."""
     dates = _dates(license_)
-    name = f"license {license_.license_id}"
     if now_ns >= dates.termination_ns:
         stopped = ", ".join(sorted(LICENSED))
-        text = f"{name} ended on {license_.termination_time}; stopped: {stopped}; put a new license"
-        return Status(Phase.TERMINATED, text)
+        text = f"the license ended on {license_.termination_time}; stopped: {stopped}"
+        return Status(Phase.TERMINATED, f"{text}; put a new license")
     if now_ns >= dates.expiration_ns:
         left = _left(dates.termination_ns - now_ns)
-        text = f"{name} expired on {license_.expiration_time}; its features stop {left}"
-        return Status(Phase.EXPIRED, f"{text}; put a new license")
-    until = f"{name} is valid until {license_.expiration_time}"
-    if dates.expiration_ns - now_ns <= WARN_BEFORE_NS:
+        text = f"the license expired on {license_.expiration_time}; its features stop {left}"
+        return Status(Phase.EXPIRED, f"{text}; put a new license", dates.termination_ns)
+    until = f"the license is valid until {license_.expiration_time}"
+    warn_ns = dates.expiration_ns - WARN_BEFORE_NS
+    if now_ns >= warn_ns:
         left = _left(dates.expiration_ns - now_ns)
-        return Status(Phase.EXPIRING, f"{until} and expires {left}; put a new license")
-    return Status(Phase.VALID, until)
+        text = f"{until} and expires {left}; put a new license"
+        return Status(Phase.EXPIRING, text, dates.expiration_ns)
+    return Status(Phase.VALID, until, warn_ns)
+
+
+def to_tell(license_id: str, found: Status, told: Told | None, now_ns: int) -> bool:
+    """Whether the log says it: each phase once, and what is amiss once more every day."""
+    if told is None:
+        return found.phase is not Phase.VALID
+    if (told.license_id, told.phase) != (license_id, found.phase):
+        return True
+    return found.phase is not Phase.VALID and now_ns - told.at_ns >= _DAY_NS
+
+
+def starts_later(license_: License, now_ns: int) -> bool:
+    """Whether the license may not be installed yet."""
+    return now_ns < _dates(license_).start_ns
 
 
 def _left(ns: int) -> str:

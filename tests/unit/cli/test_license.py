@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from bellcow.clock import SystemClock
+from bellcow.wire import rfc3339
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -49,12 +52,65 @@ def test_a_license_is_shown(cli: Callable[..., Any], server: Any) -> None:
 
 
 def test_an_expired_license_ends_with_one(cli: Callable[..., Any], server: Any) -> None:
-    past = {**CLAIMS, "ExpirationTime": "2020-02-01T00:00:00Z"}
+    past = {**CLAIMS, "ExpirationTime": "2020-02-01T00:00:00Z"}  # and it ends in 2999
     server.on(f"GET {PATH}", {"License": past})
     result = cli("license", "get")
     assert (result.status, result.err) == (1, "")
     assert "License Status = expired!\n" in result.out
     assert "Expired At     = 2020-02-01T00:00:00Z\n" in result.out
+
+
+def in_days(days: float) -> str:
+    return rfc3339(SystemClock().wall_ns() + int(days * 24 * 3600) * 1_000_000_000)
+
+
+def test_a_license_that_expires_soon_says_when(cli: Callable[..., Any], server: Any) -> None:
+    soon = {**CLAIMS, "ExpirationTime": in_days(2.5), "TerminationTime": in_days(9)}
+    server.on(f"GET {PATH}", {"License": soon})
+    result = cli("license", "get")
+    assert (result.status, result.err) == (0, "")
+    assert "License Status = valid (expiring)\n" in result.out
+    assert result.out.endswith(" and expires in 2 days; put a new license.\n")
+
+
+def test_a_license_that_has_ended_names_what_stopped(cli: Callable[..., Any], server: Any) -> None:
+    features = ["Automated Upgrades", "Namespaces"]
+    ended = {
+        **CLAIMS,
+        "ExpirationTime": in_days(-2),
+        "TerminationTime": in_days(-1),
+        "Features": features,
+    }
+    server.on(f"GET {PATH}", {"License": ended})
+    result = cli("license", "get")
+    assert (result.status, result.err) == (1, "")
+    assert "License Status = terminated!\n" in result.out
+    listed = (
+        "Licensed Features:\n\tNamespaces\nStopped Features:\n\tAutomated Upgrades\nThe license"
+    )
+    assert listed in result.out
+
+
+def test_a_license_of_tomorrow_is_not_called_valid(cli: Callable[..., Any], tmp_path: Path) -> None:
+    key = tmp_path / "license.key"
+    public = cli("license", "keygen", f"-out={key}").out.strip()
+    claims = msgspec.json.encode({**CLAIMS, "StartTime": "2998-01-01T00:00:00Z"})
+    blob = cli("license", "issue", f"-key={key}", "-", stdin=claims).out.encode()
+    result = cli("license", "inspect", "-", f"-issuer={public}", stdin=blob)
+    assert result.status == 0
+    assert "License Status = not valid yet\n" in result.out
+    assert "It can be installed from 2998-01-01T00:00:00Z on.\nSignature: valid\n" in result.out
+
+
+def test_a_start_that_is_no_time_is_blamed_by_its_name(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    key = tmp_path / "license.key"
+    cli("license", "keygen", f"-out={key}")
+    claims = {name: value for name, value in CLAIMS.items() if name != "IssueTime"}
+    body = msgspec.json.encode({**claims, "StartTime": "tomorrow"})
+    refused = cli("license", "issue", f"-key={key}", "-", stdin=body)
+    assert "StartTime of the license is not a time like" in refused.err
 
 
 def test_a_server_without_licenses_says_so(cli: Callable[..., Any], server: Any) -> None:
@@ -90,7 +146,9 @@ def test_a_key_signs_a_license_that_can_be_inspected(
     cli: Callable[..., Any], tmp_path: Path
 ) -> None:
     key = tmp_path / "license.key"
-    public = cli("license", "keygen", f"-out={key}").out.strip()
+    made = cli("license", "keygen", f"-out={key}")
+    public = made.out.strip()
+    assert f"The private key is in {key}." in made.err
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     claims = tmp_path / "claims.json"
     claims.write_bytes(msgspec.json.encode(CLAIMS))

@@ -39,6 +39,7 @@ def agent(cli: Callable[..., Any], tmp_path: Path, *words: str) -> Any:
 def test_one_save_when_the_interval_is_zero(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
+    server.on("GET /v1/agent/self", leader("true"))
     server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
     result = agent(cli, tmp_path, "-interval=0")
     (path,) = tmp_path.iterdir()
@@ -49,8 +50,53 @@ def test_one_save_when_the_interval_is_zero(
 def test_a_single_save_that_fails_ends_with_one(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
+    server.on("GET /v1/agent/self", leader("true"))
     server.on(f"GET {PATH}", b"Permission denied", 403)
     assert agent(cli, tmp_path, "-interval=0").status == 1
+
+
+def test_a_single_save_that_may_not_ask_who_leads_ends_with_one(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    server.on("GET /v1/agent/self", b"Permission denied", 403)
+    result = agent(cli, tmp_path, "-interval=0")
+    assert result.status == 1
+    assert result.err == (
+        "Failed to ask the server whether it leads: "
+        "Unexpected response code: 403 (Permission denied)\n"
+    )
+
+
+def test_a_single_save_is_left_to_the_leader(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    server.on("GET /v1/agent/self", leader("false"))
+    result = agent(cli, tmp_path, "-interval=0")
+    assert (result.status, result.out) == (0, "Nothing saved: this server does not lead\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [(), ("-any",)])
+def test_nothing_is_saved_once_the_license_has_ended(
+    cli: Callable[..., Any], server: Any, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    ended = {"phase": "terminated", "status": "the license ended on 2020-01-01T00:00:00Z"}
+    answer = leader("true")
+    server.on("GET /v1/agent/self", {"stats": {**answer["stats"], "license": ended}})
+    result = agent(cli, tmp_path, "-interval=0", *words)
+    text = "Nothing saved: the license ended on 2020-01-01T00:00:00Z\n"
+    assert (result.status, result.err) == (1, text)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_expired_license_still_saves(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    answer = leader("true")
+    server.on("GET /v1/agent/self", {"stats": {**answer["stats"], "license": {"phase": "expired"}}})
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
+    assert agent(cli, tmp_path, "-interval=0").status == 0
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_only_the_leader_saves(
@@ -68,12 +114,13 @@ def test_only_the_leader_saves(
     assert rounds == [5400.0, 5400.0]
 
 
-def test_any_server_saves_without_asking_who_leads(
+def test_any_server_saves_whoever_leads(
     cli: Callable[..., Any], server: Any, tmp_path: Path, rounds: list[float]
 ) -> None:
+    server.on("GET /v1/agent/self", leader("false"))
     server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
     assert agent(cli, tmp_path, "-any").status == 0
-    assert {request.target for request in server.requests} == {PATH}
+    assert [request.target for request in server.requests].count(PATH) == 2
     assert rounds == [3600.0, 3600.0]
 
 
@@ -109,6 +156,7 @@ def test_the_newest_files_are_kept_and_others_never_touched() -> None:
 def test_old_files_go_after_a_save(cli: Callable[..., Any], server: Any, tmp_path: Path) -> None:
     (tmp_path / "nomad-state-20250101-1735689600.snap").touch()
     (tmp_path / "mine").touch()
+    server.on("GET /v1/agent/self", leader("true"))
     server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
     assert agent(cli, tmp_path, "-interval=0", "-retain=1").status == 0
     assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,123 @@
+"""What the log says of a license, and when."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from tests.sim.clock import BEGIN_NS, VirtualClock
+from tests.sim.loop import simulate
+
+from bellcow.license.keeper import Licenses
+from bellcow.license.rules import issue, new_key
+from bellcow.license.watch import LicenseWatch
+from bellcow.model.license import StoredLicense, TemporaryLicense
+from bellcow.state.tables import Tables
+from bellcow.store.protocol import Head
+from bellcow.wire import NS_PER_S, rfc3339, to_msgpack
+
+PRIVATE, PUBLIC = new_key()
+DAY_S = 24 * 3600
+
+
+class Site:
+    """A cluster with an issuer, its licenses, and what the log said at which second."""
+
+    def __init__(self, issuers=(PUBLIC,)) -> None:
+        self.clock = VirtualClock()
+        self.tables = Tables()
+        self.index = 1
+        self.put_row(
+            "license_temporary", TemporaryLicense(start_time=rfc3339(BEGIN_NS), create_index=1)
+        )
+        self.licenses = Licenses(self.tables, self.clock, issuers)
+        self.said: list[tuple[int, str, str]] = []
+
+    def put_row(self, table, row) -> None:
+        self.index += 1
+        row = msgspec.structs.replace(row, modify_index=self.index)
+        self.tables.apply(Head(index=self.index, term=1), {(table, "-"): to_msgpack(row)})
+
+    def put(self, name: str, expires_s: int, ends_s: int) -> None:
+        def at(seconds: int) -> str:
+            return rfc3339(BEGIN_NS + seconds * NS_PER_S)
+
+        claims = {
+            "LicenseID": name,
+            "StartTime": at(-1),
+            "ExpirationTime": at(expires_s),
+            "TerminationTime": at(ends_s),
+        }
+        self.put_row("license", StoredLicense(blob=issue(claims, PRIVATE)))
+
+    def report(self, event, /, **fields) -> None:
+        second = int(asyncio.get_running_loop().time())
+        self.said.append((second, event, fields["license"]))
+
+    async def watch(self, seconds: float) -> None:
+        watch = LicenseWatch(self.licenses, self.clock, self.report)
+        try:
+            async with asyncio.timeout(seconds):
+                await watch.run()
+        except TimeoutError:
+            pass
+
+
+def test_each_phase_is_told_at_the_moment_it_begins() -> None:
+    async def story() -> None:
+        site = Site()
+        site.put("short", 6, 16)
+        await site.watch(30)
+        assert site.said == [
+            (0, "license_expiring", "short"),
+            (6, "license_expired", "short"),
+            (16, "license_terminated", "short"),
+        ]
+        assert "Snapshot Agent" in site.licenses.warning()
+
+    simulate(story())
+
+
+def test_what_is_amiss_is_told_again_every_day() -> None:
+    async def story() -> None:
+        site = Site()
+        site.put("month", 31 * DAY_S, 40 * DAY_S)
+        await site.watch(3.5 * DAY_S)
+        days = [(second // DAY_S, event) for second, event, _ in site.said]
+        assert days == [(day, "license_expiring") for day in (1, 2, 3)]
+
+    simulate(story())
+
+
+def test_a_new_license_is_told_within_a_minute() -> None:
+    async def story() -> None:
+        site = Site()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(site.watch(100))
+            await asyncio.sleep(5)
+            site.put("long", 999 * DAY_S, 1000 * DAY_S)
+        assert site.said == [
+            (0, "license_expiring", "temporary-license"),
+            (60, "license_valid", "long"),
+        ]
+        assert site.licenses.warning() == ""
+
+    simulate(story())
+
+
+def test_nothing_is_said_of_a_license_that_is_well() -> None:
+    async def story() -> None:
+        site = Site(issuers=())
+        await site.watch(7 * DAY_S)
+        assert site.said == []
+        assert site.licenses.warning() == ""
+
+    simulate(story())
+
+
+def test_health_says_nothing_of_a_license_before_the_state_is_there() -> None:
+    async def story() -> None:
+        await asyncio.sleep(0)
+        assert Licenses(Tables(), VirtualClock(), (PUBLIC,)).warning() == ""
+
+    simulate(story())
