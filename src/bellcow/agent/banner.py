@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
+    from bellcow.config.addresses import Address
     from bellcow.config.model import Settings
 
 WIDTH = 18
@@ -25,11 +26,16 @@ def say(text: Iterable[str], out: TextIO | None = None) -> None:
     out.flush()
 
 
-def lines(settings: Settings, addresses: Addresses, *, dev: bool) -> Iterator[str]:
-    """The block of facts that Nomad prints, then, for a development server, the first steps."""
+def lines(settings: Settings, addresses: Addresses, *, dev: bool, consensus: bool) -> Iterator[str]:
+    """The block of facts that Nomad prints, then, for a development server, the first steps.
+
+    Without a consensus of several servers nothing listens on its port.
+    """
     facts = {
         "Advertise Addrs": _three(addresses.http_adv, addresses.rpc_adv, addresses.serf_adv),
-        "Bind Addrs": _three(addresses.http_bind, addresses.rpc_bind, addresses.serf_bind),
+        "Bind Addrs": _three(
+            addresses.http_bind, addresses.rpc_bind if consensus else None, addresses.serf_bind
+        ),
         "Client": "false",
         "Log Level": settings.log_level,
         "Region": f"{settings.region} (DC: {settings.datacenter})",
@@ -47,8 +53,9 @@ def lines(settings: Settings, addresses: Addresses, *, dev: bool) -> Iterator[st
     yield ""
 
 
-def _three(http: tuple[str, int], rpc: tuple[str, int], serf: tuple[str, int]) -> str:
-    return f"HTTP: {join_host_port(http)}; RPC: {join_host_port(rpc)}; Serf: {join_host_port(serf)}"
+def _three(http: Address, rpc: Address | None, serf: Address) -> str:
+    shown = join_host_port(rpc) if rpc else "none"
+    return f"HTTP: {join_host_port(http)}; RPC: {shown}; Serf: {join_host_port(serf)}"
 
 
 def _first_steps(settings: Settings, addresses: Addresses) -> Iterator[str]:
@@ -72,6 +79,14 @@ def program_path() -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def not_an_address(name: str, address: tuple[str, int]) -> str:
+    """What to do when the machine has no such address to listen on for the port `name`."""
+    return (
+        f"    This machine has no address {address[0]}. See which it has: ip -brief address\n"
+        f'    Write one of them, or "0.0.0.0" for all: bind_addr, or addresses {{ {name} = ... }}'
+    )
 
 
 def port_taken(name: str, address: tuple[str, int]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -60,6 +61,12 @@ if TYPE_CHECKING:
 STOP_S = 4.0  # what is being answered may take this long after a signal
 HAND_OVER_S = 1.0
 SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
+
+
+_BIND_ADVICE = {
+    errno.EADDRINUSE: banner.port_taken,
+    errno.EADDRNOTAVAIL: banner.not_an_address,
+}
 
 
 class StartError(Exception):
@@ -168,6 +175,7 @@ class _Agent:
                     server.autopilot.run,
                     server.snapshots.housekeeping,
                     LicenseWatch(server.licenses, self._clock, self._log.report).run,
+                    LicenseWatch(server.licenses, self._clock, self._log.report).run,
                 ]
                 tasks += [
                     group.create_task(server.reads.run(), name="reads"),
@@ -187,7 +195,8 @@ class _Agent:
                     log=self._log.report,
                     graceful_s=STOP_S,
                 ):
-                    self._announce(addresses)
+                    alone = isinstance(server.seat, EmbeddedSeat)
+                    self._announce(addresses, consensus=not alone)
                     await self._stop.wait()
                     self._log.report("stopping")
                     await self._hand_over(server)
@@ -253,9 +262,10 @@ class _Agent:
             what = (
                 "http server: failed to start HTTP" if name == "http" else "server: failed to start"
             )
+            advice = _BIND_ADVICE.get(error.errno or 0)
+            more = f"\n{advice(name, address)}" if advice else ""
             raise StartError(
-                f"Error starting {what} listener: "
-                f"listen tcp {where}: bind: {reason}\n{banner.port_taken(name, address)}"
+                f"Error starting {what} listener: listen tcp {where}: bind: {reason}{more}"
             ) from None
         stack.callback(listener.close)
         return listener
@@ -386,8 +396,10 @@ class _Agent:
             connections_per_client=limits.http_max_conns_per_client,
         )
 
-    def _announce(self, addresses: Addresses) -> None:
-        banner.say(banner.lines(self._settings, addresses, dev=self._loaded.dev))
+    def _announce(self, addresses: Addresses, *, consensus: bool) -> None:
+        banner.say(
+            banner.lines(self._settings, addresses, dev=self._loaded.dev, consensus=consensus)
+        )
         self._log.report("started", address=join_host_port(addresses.http_bind))
 
     def _watch_signals(self, reloader: Reloader) -> None:

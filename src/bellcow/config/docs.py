@@ -13,7 +13,7 @@ from bellcow.config.decode import shown
 
 BEGIN = "<!-- settings: begin, written by python -m bellcow.config.docs -->"
 END = "<!-- settings: end -->"
-_EFFECT = {"A": "yes", "B": "in part", "C": "no"}
+_EFFECT = {"A": "yes", "B": "not fully", "C": "no"}
 
 
 def tables() -> str:

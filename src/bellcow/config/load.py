@@ -240,6 +240,12 @@ def _notes(merged: Mapping[str, Written], dev: bool) -> tuple[str, ...]:
         ]
         if missing:
             out.append("default_scheduler_config takes built-in defaults: " + ", ".join(missing))
+    out += [
+        f"the license in {merged[path].place} is not installed by the agent: use "
+        "'bellcow license put'"
+        for path in ("server.license_env", "server.license_path")
+        if path in merged
+    ]
     if any(f"server.{name}" in merged for name in _OLD_JOIN):
         out.append("using deprecated retry_join fields. Upgrade configuration to use server_join")
     return tuple(out)

@@ -75,33 +75,33 @@ class ServerJoin(Block, frozen=True, kw_only=True):
 
     retry_join: Annotated[Strings, acts("Servers to join, tried again until one answers.")] = ()
     start_join: Annotated[
-        Strings, acts("Servers to join in one try; a failure ends the agent.")
+        Strings, later("Servers to join in one try; a failure ends the agent.")
     ] = ()
-    retry_max: Annotated[int, acts("Further tries of `retry_join`; 0 never gives up.")] = 0
-    retry_interval: Annotated[Duration, acts("Pause between tries of `retry_join`.")] = _s(30)
+    retry_max: Annotated[int, later("Further tries of `retry_join`; 0 never gives up.")] = 0
+    retry_interval: Annotated[Duration, later("Pause between tries of `retry_join`.")] = _s(30)
 
 
 class Preemption(Block, frozen=True, kw_only=True):
     """Which kinds of job may push others aside."""
 
-    system_scheduler_enabled: Annotated[bool, acts("System jobs may preempt.")] = True
-    sysbatch_scheduler_enabled: Annotated[bool, acts("Sysbatch jobs may preempt.")] = False
-    batch_scheduler_enabled: Annotated[bool, acts("Batch jobs may preempt.")] = False
-    service_scheduler_enabled: Annotated[bool, acts("Service jobs may preempt.")] = False
+    system_scheduler_enabled: Annotated[bool, later("System jobs may preempt.")] = True
+    sysbatch_scheduler_enabled: Annotated[bool, later("Sysbatch jobs may preempt.")] = False
+    batch_scheduler_enabled: Annotated[bool, later("Batch jobs may preempt.")] = False
+    service_scheduler_enabled: Annotated[bool, later("Service jobs may preempt.")] = False
 
 
 class DefaultScheduler(Block, frozen=True, kw_only=True):
     """The scheduler configuration a new cluster begins with; keys left out keep their defaults."""
 
-    scheduler_algorithm: Annotated[str, acts("`binpack` or `spread`.")] = "binpack"
+    scheduler_algorithm: Annotated[str, later("`binpack` or `spread`.")] = "binpack"
     preemption_config: Annotated[Preemption, acts("Which kinds of job may preempt.")] = Preemption()
     memory_oversubscription_enabled: Annotated[
         bool, later("Tasks may use more memory than they reserve.")
     ] = False
     reject_job_registration: Annotated[
-        bool, acts("Refuse jobs from all but management tokens.")
+        bool, later("Refuse jobs from all but management tokens.")
     ] = False
-    pause_eval_broker: Annotated[bool, acts("Hold evaluations back.")] = False
+    pause_eval_broker: Annotated[bool, later("Hold evaluations back.")] = False
     node_limit_for_feasibility_checks: Annotated[
         int, later("Most nodes to check for one placement; 0 has no limit.")
     ] = 0
@@ -112,7 +112,11 @@ class Server(Block, frozen=True, kw_only=True):
 
     enabled: Annotated[bool, acts("Run as a server.")] = False
     bootstrap_expect: Annotated[
-        int, acts("Servers to wait for before a new cluster forms; 1 is alone, 0 only joins.")
+        int,
+        acts(
+            "Servers to wait for before a new cluster forms; 1 is alone; 0 joins those that "
+            "`server_join` names, and without any is alone."
+        ),
     ] = 0
     engine: Annotated[
         str,
@@ -128,46 +132,46 @@ class Server(Block, frozen=True, kw_only=True):
         str, acts("Key between servers: base64 of 16, 24 or 32 bytes; a kept keyring wins over it.")
     ] = ""
     server_join: Annotated[ServerJoin, acts("Which servers to join.")] = ServerJoin()
-    start_join: Annotated[Strings, acts("Old spelling of `server_join.start_join`.")] = ()
+    start_join: Annotated[Strings, later("Old spelling of `server_join.start_join`.")] = ()
     retry_join: Annotated[Strings, acts("Old spelling of `server_join.retry_join`.")] = ()
-    retry_max: Annotated[int, acts("Old spelling of `server_join.retry_max`.")] = 0
-    retry_interval: Annotated[Duration, acts("Old spelling of `server_join.retry_interval`.")] = _s(
-        30
+    retry_max: Annotated[int, later("Old spelling of `server_join.retry_max`.")] = 0
+    retry_interval: Annotated[Duration, later("Old spelling of `server_join.retry_interval`.")] = (
+        _s(30)
     )
-    rejoin_after_leave: Annotated[bool, acts("Join again at start after having left.")] = False
+    rejoin_after_leave: Annotated[bool, later("Join again at start after having left.")] = False
     non_voting_server: Annotated[bool, acts("Stand by without a vote, for ever.")] = False
-    redundancy_zone: Annotated[str, acts("Zone of which autopilot lets one server vote.")] = ""
+    redundancy_zone: Annotated[str, later("Zone of which autopilot lets one server vote.")] = ""
     upgrade_version: Annotated[
-        str, acts("Version used for migrations instead of the program's own, as 1.2.3.")
+        str, later("Version used for migrations instead of the program's own, as 1.2.3.")
     ] = ""
-    raft_protocol: Annotated[int, acts("Accepted for old files; bellcow has one, shown as 3.")] = 3
+    raft_protocol: Annotated[int, later("Accepted for old files; bellcow has one, shown as 3.")] = 3
     raft_multiplier: Annotated[int, acts("Scales the timers of consensus, 1 to 10.")] = 1
     protocol_version: Annotated[int, ignored("Protocol of old releases.")] = 1
     num_schedulers: Annotated[
-        int | None, acts("Scheduling workers; number of cores when not given, 0 for none.")
+        int | None, later("Scheduling workers; number of cores when not given, 0 for none.")
     ] = None
     enabled_schedulers: Annotated[
-        Strings, acts("Kinds of job scheduled here; `_core` always is.")
+        Strings, later("Kinds of job scheduled here; `_core` always is.")
     ] = ("service", "batch", "system", "sysbatch")
-    node_gc_threshold: Annotated[Duration, acts("Age at which a dead node is forgotten.")] = _s(
+    node_gc_threshold: Annotated[Duration, later("Age at which a dead node is forgotten.")] = _s(
         24 * 3600
     )
-    job_gc_interval: Annotated[Duration, acts("Pause between clean-ups of jobs.")] = _s(300)
-    job_gc_threshold: Annotated[Duration, acts("Age at which a dead job is forgotten.")] = _s(
+    job_gc_interval: Annotated[Duration, later("Pause between clean-ups of jobs.")] = _s(300)
+    job_gc_threshold: Annotated[Duration, later("Age at which a dead job is forgotten.")] = _s(
         4 * 3600
     )
-    eval_gc_threshold: Annotated[Duration, acts("Age at which an evaluation is forgotten.")] = _s(
+    eval_gc_threshold: Annotated[Duration, later("Age at which an evaluation is forgotten.")] = _s(
         3600
     )
     deployment_gc_threshold: Annotated[
-        Duration, acts("Age at which a deployment is forgotten.")
+        Duration, later("Age at which a deployment is forgotten.")
     ] = _s(3600)
     csi_volume_claim_gc_threshold: Annotated[Anything, ignored("Storage plugins.")] = Anything()
     csi_volume_claim_gc_interval: Annotated[Anything, ignored("Storage plugins.")] = Anything()
     csi_plugin_gc_threshold: Annotated[Anything, ignored("Storage plugins.")] = Anything()
-    heartbeat_grace: Annotated[Duration, acts("Allowance for late heartbeats of nodes.")] = _s(10)
-    min_heartbeat_ttl: Annotated[Duration, acts("Shortest time between heartbeats.")] = _s(10)
-    max_heartbeats_per_second: Annotated[float, acts("Heartbeats of all nodes a second.")] = 50.0
+    heartbeat_grace: Annotated[Duration, later("Allowance for late heartbeats of nodes.")] = _s(10)
+    min_heartbeat_ttl: Annotated[Duration, later("Shortest time between heartbeats.")] = _s(10)
+    max_heartbeats_per_second: Annotated[float, later("Heartbeats of all nodes a second.")] = 50.0
     failover_heartbeat_ttl: Annotated[Duration, later("Time nodes have to reach a new leader.")] = (
         _s(300)
     )
@@ -176,8 +180,10 @@ class Server(Block, frozen=True, kw_only=True):
     ] = DefaultScheduler()
     enable_event_broker: Annotated[bool, later("Keep events for the event stream.")] = True
     event_buffer_size: Annotated[int, later("Events kept for the event stream.")] = 100
-    license_path: Annotated[str, later("A file with the license.")] = ""
-    license_env: Annotated[str, later("The license itself.")] = ""
+    license_path: Annotated[str, ignored("A file with the license; use `bellcow license put`.")] = (
+        ""
+    )
+    license_env: Annotated[str, ignored("The license itself; use `bellcow license put`.")] = ""
     raft_snapshot_interval: Annotated[Duration, later("Pause between looks at the log.")] = _s(120)
     raft_snapshot_threshold: Annotated[int, later("Log entries before it is shortened.")] = 8192
     raft_trailing_logs: Annotated[int, later("Log entries kept behind a snapshot.")] = 10240
@@ -205,9 +211,9 @@ class Acl(Block, frozen=True, kw_only=True):
     """Access control."""
 
     enabled: Annotated[bool, acts("Ask for tokens.")] = False
-    token_ttl: Annotated[Duration, acts("How long a token may be remembered.")] = _s(30)
-    policy_ttl: Annotated[Duration, acts("How long a policy may be remembered.")] = _s(30)
-    role_ttl: Annotated[Duration, acts("How long a role may be remembered.")] = _s(30)
+    token_ttl: Annotated[Duration, later("How long a token may be remembered; none is.")] = _s(30)
+    policy_ttl: Annotated[Duration, later("How long a policy may be remembered; none is.")] = _s(30)
+    role_ttl: Annotated[Duration, later("How long a role may be remembered; none is.")] = _s(30)
     replication_token: Annotated[str, later("Token for copying ACLs between regions.")] = ""
     token_min_expiration_ttl: Annotated[Duration, later("Shortest life of a token.")] = _s(60)
     token_max_expiration_ttl: Annotated[Duration, later("Longest life of a token.")] = _s(24 * 3600)
@@ -223,9 +229,9 @@ class Limits(Block, frozen=True, kw_only=True):
     http_max_bad_tokens: Annotated[
         int, acts("Unknown tokens from one address in 10 s before 429; 0 has no limit.")
     ] = 100
-    rpc_handshake_timeout: Annotated[Duration, acts("Time for a handshake, servers.")] = _s(5)
+    rpc_handshake_timeout: Annotated[Duration, later("Time for a handshake, servers.")] = _s(5)
     rpc_max_conns_per_client: Annotated[
-        int, acts("Server connections from one address; 0 has no limit, else above 25.")
+        int, later("Server connections from one address; 0 has no limit, else above 25.")
     ] = 100
 
 
@@ -259,9 +265,9 @@ class Autopilot(Block, frozen=True, kw_only=True):
     server_stabilization_time: Annotated[
         Duration, acts("Time a server must be healthy before it votes.")
     ] = _s(10)
-    enable_redundancy_zones: Annotated[bool, acts("One voter a `redundancy_zone`.")] = False
-    disable_upgrade_migration: Annotated[bool, acts("No migration to newer versions.")] = False
-    enable_custom_upgrades: Annotated[bool, acts("Migrate by `upgrade_version`.")] = False
+    enable_redundancy_zones: Annotated[bool, later("One voter a `redundancy_zone`.")] = False
+    disable_upgrade_migration: Annotated[bool, later("No migration to newer versions.")] = False
+    enable_custom_upgrades: Annotated[bool, later("Migrate by `upgrade_version`.")] = False
 
 
 class Telemetry(Block, frozen=True, kw_only=True):
@@ -271,7 +277,7 @@ class Telemetry(Block, frozen=True, kw_only=True):
     metrics_require_token: Annotated[
         bool, acts("Ask for a token with `agent:read` on `/v1/metrics` when ACLs are on.")
     ] = False
-    collection_interval: Annotated[Duration, acts("Pause between collections.")] = _s(1)
+    collection_interval: Annotated[Duration, later("Pause between collections.")] = _s(1)
     publish_node_metrics: Annotated[bool, later("Metrics of nodes.")] = False
     publish_allocation_metrics: Annotated[bool, later("Metrics of allocations.")] = False
     disable_hostname: Annotated[bool, acts("No host name before the metric's name.")] = False
@@ -403,8 +409,8 @@ class Settings(Block, frozen=True, kw_only=True):
     log_include_location: Annotated[bool, ignored("Source lines in the log.")] = False
     enable_syslog: Annotated[bool, later("Log to syslog too.")] = False
     syslog_facility: Annotated[str, later("Facility at syslog.")] = "LOCAL0"
-    leave_on_interrupt: Annotated[bool, acts("Leave the cluster on SIGINT.")] = False
-    leave_on_terminate: Annotated[bool, acts("Leave the cluster on SIGTERM.")] = False
+    leave_on_interrupt: Annotated[bool, later("Leave the cluster on SIGINT.")] = False
+    leave_on_terminate: Annotated[bool, later("Leave the cluster on SIGTERM.")] = False
     enable_debug: Annotated[bool, later("Debug endpoints without `agent:write`.")] = False
     disable_update_check: Annotated[bool, ignored("Bellcow never calls home.")] = False
     disable_anonymous_signature: Annotated[bool, ignored("Bellcow never calls home.")] = False

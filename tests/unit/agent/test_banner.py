@@ -13,9 +13,10 @@ from bellcow.config.addresses import resolve_addresses
 from bellcow.config.model import Settings
 
 
-def shown(*, dev: bool, **fields) -> list[str]:
+def shown(*, dev: bool, consensus: bool = True, **fields) -> list[str]:
     settings = msgspec.structs.replace(Settings(), bind_addr="127.0.0.1", **fields)
-    return list(banner.lines(settings, resolve_addresses(settings, True), dev=dev))
+    addresses = resolve_addresses(settings, True)
+    return list(banner.lines(settings, addresses, dev=dev, consensus=consensus))
 
 
 def test_facts_are_shown_sorted_and_aligned():
@@ -27,6 +28,20 @@ def test_facts_are_shown_sorted_and_aligned():
     assert names == sorted(names)
     assert {line.index(": ") for line in facts} == {22}
     assert any("HTTP: 127.0.0.1:4646; RPC: 127.0.0.1:4647" in line for line in facts)
+
+
+def test_a_server_alone_does_not_claim_to_listen_for_consensus():
+    lines = shown(dev=False, consensus=False)
+    assert "        Bind Addrs: HTTP: 127.0.0.1:4646; RPC: none; Serf: 127.0.0.1:4648" in "\n".join(
+        lines
+    )
+
+
+def test_an_address_that_the_machine_has_not_is_told_with_what_to_do():
+    text = banner.not_an_address("http", ("10.9.9.9", 4646))
+    assert "no address 10.9.9.9" in text
+    assert "addresses { http = ... }" in text
+    assert "Another program" not in text
 
 
 def test_development_server_tells_the_first_steps():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bellcow.config import docs, model
@@ -19,6 +20,28 @@ def test_every_key_stands_on_the_page():
     text = docs.tables()
     missing = [key.path for key in model.all_keys() if f"`{key.name}`" not in text]
     assert [path for path in missing if f"### `{path}`" not in text] == []
+
+
+def test_what_is_called_acted_on_is_asked_for_somewhere():
+    """The settings' own reading, checking and showing do not count as an effect."""
+    src = Path(__file__).parents[3] / "src" / "bellcow"
+    own = {"decode.py", "docs.py", "flags.py", "load.py", "model.py", "self_view.py", "validate.py"}
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in src.rglob("*.py")
+        if path.name not in own or path.parent.name not in {"config", "api"}
+    ]
+    acted_on = [
+        key
+        for key in model.all_keys()
+        if key.priority == "A" and key.kind != "block" and not key.path.startswith("client.")
+    ]
+    unheard = [
+        key.path
+        for key in acted_on
+        if not any(re.search(rf'[."]{key.name}\b', text) for text in texts)
+    ]
+    assert unheard == []
 
 
 def test_what_is_below_an_ignored_block_is_shown_without_effect():

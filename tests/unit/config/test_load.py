@@ -293,6 +293,10 @@ def test_the_environment_gives_a_license_and_nothing_else(write):
     assert value(loaded, "server.license_env") == "text"
     assert value(loaded, "server.license_path") == "/ours"
     assert value(loaded, "region") == "global"
+    assert [note.partition(" is not ")[0] for note in loaded.notes] == [
+        "the license in the environment variable NOMAD_LICENSE",
+        "the license in the environment variable BELLCOW_LICENSE_PATH",
+    ]
     path = write("a.hcl", 'server { license_path = "/file" }')
     assert value(load([path], environment=environment), "server.license_path") == "/file"
 
