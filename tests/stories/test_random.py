@@ -26,7 +26,7 @@ from bellcow.state.tables import NAMESPACES, REGISTRY, SCHEDULER, fill
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SEEDS = 300
+SEEDS = 700
 STEPS = 100
 CHUNKS = 10
 FAULTS = (Fault.UNKNOWN_DONE, Fault.UNKNOWN_NOT_DONE, Fault.UNAVAILABLE, Fault.NO_SPACE)
