@@ -175,7 +175,6 @@ class _Agent:
                     server.autopilot.run,
                     server.snapshots.housekeeping,
                     LicenseWatch(server.licenses, self._clock, self._log.report).run,
-                    LicenseWatch(server.licenses, self._clock, self._log.report).run,
                 ]
                 tasks += [
                     group.create_task(server.reads.run(), name="reads"),
