@@ -62,11 +62,18 @@ class Facts:
     tasks: Callable[[], int]  # how many coroutines run
 
 
+@dataclass(slots=True)
+class Current:
+    """The settings in force. A reload puts others in their place."""
+
+    settings: Settings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The parts, and nothing else: each is built once and lives as long as the process."""
 
-    settings: Settings
+    current: Current
     data_dir: Path | None  # DATA_DIR/server; None keeps everything in memory
     clock: Clock
     report: Report  # one structured event for the log
@@ -91,6 +98,10 @@ class Server:
     bad_tokens: BadTokens
     licenses: Licenses
     snapshots: Snapshots
+
+    @property
+    def settings(self) -> Settings:
+        return self.current.settings
 
     async def commit(self, command: Callable[[Draft], Any]) -> Any:
         """Run a command in the next commit and return its answer."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from bellcow.api.http_server import Listener
     from bellcow.api.message import Body, Request
 
 JSON = (b"Content-Type", b"application/json")
@@ -190,6 +191,7 @@ class Site(NamedTuple):
     events: list[tuple[str, dict[str, object]]]
     connect: Callable[[], contextlib.AbstractAsyncContextManager[Client]]
     port: int
+    listener: Listener
 
     def names(self) -> list[str]:
         return [name for name, _ in self.events]
@@ -236,8 +238,8 @@ async def running(
         waiting=waiting,
         log=lambda event, /, **fields: events.append((event, fields)),
         graceful_s=graceful_s,
-    ):
-        yield Site(app, waiting, events, lambda: connected(port, trust), port)
+    ) as answering:
+        yield Site(app, waiting, events, lambda: connected(port, trust), port, answering)
     assert faults == []
 
 

@@ -108,12 +108,12 @@ class BadTokens:
 
     def __init__(self, clock: Clock, limit: int) -> None:
         self._clock = clock
-        self._limit = limit
+        self.limit = limit
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def check(self, client: str) -> None:
         """Count one unknown token from `client`; Error(TOO_MANY) above the limit of the window."""
-        if not self._limit:
+        if not self.limit:
             return
         now = self._clock.monotonic()
         since, count = self._seen.pop(client, (now, 0))
@@ -122,9 +122,9 @@ class BadTokens:
         self._seen[client] = (since, count + 1)
         if len(self._seen) > BAD_TOKEN_ADDRESSES:
             self._seen.popitem(last=False)
-        if count >= self._limit:
+        if count >= self.limit:
             raise Error(
                 Code.TOO_MANY,
-                f"more than {self._limit} unknown tokens in {BAD_TOKEN_WINDOW_S:g} s "
+                f"more than {self.limit} unknown tokens in {BAD_TOKEN_WINDOW_S:g} s "
                 "from this address; wait before trying again",
             )

@@ -37,7 +37,7 @@ from bellcow.config.derive import (
 from bellcow.license.keeper import Licenses
 from bellcow.model.hello import Itself, RaftView
 from bellcow.model.namespace import DEFAULT, Namespace
-from bellcow.server import Facts, Server
+from bellcow.server import Current, Facts, Server
 from bellcow.snapshot.restore import Restorer
 from bellcow.snapshot.service import Snapshots
 from bellcow.state.committer import Committer
@@ -187,7 +187,7 @@ def build(
         report=log.report,
     )
     return Server(
-        settings=settings,
+        current=Current(settings),
         data_dir=folder,
         clock=clock,
         report=log.report,

@@ -19,6 +19,7 @@ from bellcow.agent import banner
 from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.ground import Ground, GroundError, open_ground
 from bellcow.agent.identity import DataDirectory, DataDirectoryError
+from bellcow.agent.listening import http_context, http_limits
 from bellcow.agent.log import Log
 from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
@@ -34,9 +35,7 @@ from bellcow.api import (
 )
 from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
-from bellcow.api.limits import HttpLimits
 from bellcow.api.pipeline import Pipeline
-from bellcow.api.tls import make_context
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.seat import EmbeddedSeat
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses
@@ -162,7 +161,17 @@ class _Agent:
         self._report_configuration()
         pipeline = Pipeline(server, self._guards(server, addresses), nouns.routes())
         context = self._tls_context()
-        reloader = Reloader(self._paths, self._flags, self._loaded, self._log, context)
+        reloader = Reloader(
+            self._paths,
+            self._flags,
+            self._loaded,
+            log=self._log,
+            metrics=metrics,
+            server=server,
+            pipeline=pipeline,
+            security=security,
+            context=context,
+        )
         self._watch_signals(reloader)
         try:
             async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as ports:
@@ -189,11 +198,12 @@ class _Agent:
                     pipeline,
                     [listener],
                     ssl_context=context,
-                    limits=self._http_limits(),
+                    limits=http_limits(self._settings.limits),
                     waiting=server.waiting,
                     log=self._log.report,
                     graceful_s=STOP_S,
-                ):
+                ) as listening:
+                    reloader.listens(listening)
                     alone = isinstance(server.seat, EmbeddedSeat)
                     self._announce(addresses, consensus=not alone)
                     await self._stop.wait()
@@ -207,7 +217,7 @@ class _Agent:
 
     def _between(
         self, server: Server, pipeline: Pipeline, security: PeerSecurity, listener: socket.socket
-    ) -> contextlib.AbstractAsyncContextManager[None]:
+    ) -> contextlib.AbstractAsyncContextManager[object]:
         """The port between servers, answering."""
         table = {
             **internal.routes(server.exchange, security.gate),
@@ -373,27 +383,10 @@ class _Agent:
         )
 
     def _tls_context(self) -> ssl.SSLContext | None:
-        tls = self._settings.tls
-        if not tls.http:
-            return None
         try:
-            return make_context(
-                tls.cert_file,
-                tls.key_file,
-                tls.ca_file,
-                verify_client=tls.verify_https_client,
-                min_version=tls.tls_min_version,
-                ciphers=tls.tls_cipher_suites,
-            )
+            return http_context(self._settings.tls)
         except Error as error:
             raise StartError(f"Error starting http server: {error.message}") from None
-
-    def _http_limits(self) -> HttpLimits:
-        limits = self._settings.limits
-        return HttpLimits(
-            handshake_s=limits.https_handshake_timeout.s or 5.0,
-            connections_per_client=limits.http_max_conns_per_client,
-        )
 
     def _announce(self, addresses: Addresses, *, consensus: bool) -> None:
         banner.say(

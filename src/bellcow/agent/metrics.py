@@ -55,8 +55,7 @@ class Metrics:
         self._clock = clock
         self._labels = {"host": host} if host else {}
         self.prometheus_enabled = prometheus
-        self._filters = filters
-        self._default = filter_default
+        self.filter(filters, default=filter_default)
         self._gauges: dict[str, Callable[[], float]] = {}
         self._counters: dict[str, Callable[[], float]] = {}
         self._samples: dict[str, Sample] = {}
@@ -64,21 +63,22 @@ class Metrics:
         self._shown = self._summary({}, {}, clock.wall_ns())
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
-        if self._wanted(name):
-            self._gauges[name] = read
+        self._gauges[name] = read
 
     def counter(self, name: str, read: Callable[[], float]) -> None:
         """A number that only grows; what is shown is by how much it grew."""
-        if self._wanted(name):
-            self._counters[name] = read
-            self._last[name] = read()
+        self._counters[name] = read
+        self._last[name] = read()
 
     def sample(self, name: str) -> Callable[[float], None]:
         """Where to put values, such as milliseconds of a commit."""
-        if not self._wanted(name):
-            return _nowhere
         self._samples[name] = Sample()
         return lambda value: self._samples[name].add(value)  # noqa: PLW0108  samples are replaced
+
+    def filter(self, filters: Sequence[str], *, default: bool) -> None:
+        """Which names are shown: gauges at once, the rest from the next interval on."""
+        self._filters = filters
+        self._default = default
 
     def _wanted(self, name: str) -> bool:
         """The longest filter that the name begins with decides."""
@@ -108,6 +108,7 @@ class Metrics:
         return [
             {"Labels": self._labels, "Name": name, "Value": float(read())}
             for name, read in sorted(self._gauges.items())
+            if self._wanted(name)
         ]
 
     def _summary(
@@ -115,11 +116,17 @@ class Metrics:
     ) -> dict[str, Any]:
         seconds = now_ns // NS_PER_S // int(INTERVAL_S) * int(INTERVAL_S)
         return {
-            "Counters": [self._counter_row(name, n) for name, n in sorted(grown.items()) if n],
+            "Counters": [
+                self._counter_row(name, n)
+                for name, n in sorted(grown.items())
+                if n and self._wanted(name)
+            ],
             "Gauges": [],
             "Points": [],
             "Samples": [
-                self._sample_row(name, s) for name, s in sorted(samples.items()) if s.count
+                self._sample_row(name, s)
+                for name, s in sorted(samples.items())
+                if s.count and self._wanted(name)
             ],
             "Timestamp": _timestamp(seconds),
         }
@@ -157,6 +164,8 @@ class Metrics:
             (CounterMetricFamily, self._counters),
         ):
             for name, read in sorted(sources.items()):
+                if not self._wanted(name):
+                    continue
                 family = kind(name.replace(".", "_").replace("-", "_"), name, labels=labels)
                 family.add_metric(values, read())
                 families.append(family)
@@ -173,10 +182,6 @@ class _Fixed:
 
     def collect(self) -> list[Any]:
         return self._families
-
-
-def _nowhere(value: float) -> None:
-    del value
 
 
 def _timestamp(seconds: int) -> str:

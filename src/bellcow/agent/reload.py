@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bellcow.agent.banner import say
-from bellcow.api.tls import reload as reload_tls
+from bellcow.agent.listening import http_context, http_limits
+from bellcow.agent.peer_tls import reload_peer_tls
 from bellcow.config import model
 from bellcow.config.load import Loaded, load
 from bellcow.config.report import report as check
@@ -18,59 +19,140 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bellcow.agent.log import Log
+    from bellcow.agent.metrics import Metrics
+    from bellcow.agent.peer_tls import PeerSecurity
+    from bellcow.api.http_server import Listener
+    from bellcow.api.pipeline import Pipeline
+    from bellcow.server import Server
 
-LIVE = ("log_level", "tls.ca_file", "tls.cert_file", "tls.key_file")
+LIVE = (
+    "http_api_response_headers",
+    "limits.http_max_bad_tokens",
+    "limits.http_max_conns_per_client",
+    "limits.https_handshake_timeout",
+    "log_level",
+    "server.heartbeat_grace",
+    "server.max_heartbeats_per_second",
+    "server.min_heartbeat_ttl",
+    "telemetry.filter_default",
+    "telemetry.prefix_filter",
+    "tls.ca_file",
+    "tls.cert_file",
+    "tls.http",
+    "tls.key_file",
+    "tls.verify_https_client",
+)
+# No restart brings these in either: they count when a cluster forms.
+FIRST_ONLY = {
+    "autopilot.": "operator autopilot set-config",
+    "server.default_scheduler_config.": "operator scheduler set-config",
+}
 
 
 class Reloader:
-    """Holds what is in force; `reload` replaces it, or keeps it whole when the files are bad."""
+    """`reload` puts other settings in force, or keeps those there are when the files are bad."""
 
     def __init__(
         self,
         paths: Sequence[str],
         flags: dict[str, Any],
         loaded: Loaded,
+        *,
         log: Log,
+        metrics: Metrics,
+        server: Server,
+        pipeline: Pipeline,
+        security: PeerSecurity,
         context: ssl.SSLContext | None,
     ) -> None:
         self._paths = paths
         self._flags = flags
         self._loaded = loaded
         self._log = log
+        self._metrics = metrics
+        self._server = server
+        self._pipeline = pipeline
+        self._security = security
         self._context = context
+        self._listener: Listener | None = None
+
+    def listens(self, listener: Listener) -> None:
+        """The listener of the HTTP API is there: it takes what a reload has changed before."""
+        self._listener = listener
+        listener.take(http_limits(self._server.settings.limits), self._context)
 
     def reload(self) -> None:
         say(["==> Caught signal: hangup", "==> Reloading configuration..."])
         fresh = load(self._paths, self._flags, dev=self._loaded.dev, environment=os.environ)
         said = check(fresh)
         if not said.ok:
-            reason = " ".join(said.stderr[:3])
-            self._fail(reason)
+            self._fail(_reason(said.stderr))
             return
-        if self._context is not None:
-            tls = fresh.settings.tls
-            try:
-                reload_tls(self._context, tls.cert_file, tls.key_file, tls.ca_file)
-            except Error as error:
-                self._fail(error.message)
-                return
-        self._log.level = Level[fresh.settings.log_level.upper()]
-        for path in changed(self._loaded, fresh):
-            if path not in LIVE:
-                self._log.report("restart_needed", setting=path)
+        try:
+            self._take_over(in_force(self._server.settings, fresh.settings))
+        except Error as error:
+            self._fail(error.message)
+            return
+        self._tell_of_the_rest(fresh)
         self._loaded = fresh
         self._log.report("reloaded", files=", ".join(fresh.files))
+
+    def _take_over(self, settings: model.Settings) -> None:
+        """Put settings in force. Error leaves all as it was: what may fail comes first."""
+        self._context = self._secured(settings.tls)
+        self._server.current.settings = settings
+        self._server.bad_tokens.limit = settings.limits.http_max_bad_tokens
+        self._pipeline.add_headers(settings.http_api_response_headers)
+        self._log.level = Level[settings.log_level.upper()]
+        telemetry = settings.telemetry
+        self._metrics.filter(telemetry.prefix_filter, default=telemetry.filter_default)
+        if self._listener is not None:
+            self._listener.take(http_limits(settings.limits), self._context)
+
+    def _secured(self, tls: model.Tls) -> ssl.SSLContext | None:
+        """The new context of the HTTP API; what is between servers reads its files anew as well."""
+        context = http_context(tls)
+        kept = reload_peer_tls(self._security, tls)
+        if kept:
+            # The HTTP API forgets them: its context is new. Those between servers cannot.
+            reason = f"authorities that left it and are trusted between servers until then: {kept}"
+            self._log.report("restart_needed", setting="tls.ca_file", reason=reason)
+        return context
+
+    def _tell_of_the_rest(self, fresh: Loaded) -> None:
+        """Name what has changed since the files were last read and is not in force."""
+        for path in changed(self._loaded.settings, fresh.settings):
+            advice = next((FIRST_ONLY[block] for block in FIRST_ONLY if path.startswith(block)), "")
+            if advice:
+                note = f"{path} counts when a cluster forms; use `bellcow {advice}` on this one"
+                self._log.report("config_note", note=note)
+            elif model.get(self._server.settings, path) != model.get(fresh.settings, path):
+                self._log.report("restart_needed", setting=path)
 
     def _fail(self, reason: str) -> None:
         say(["==> Failed to reload configs"])
         self._log.report("reload_failed", reason=reason)
 
 
-def changed(old: Loaded, new: Loaded) -> list[str]:
-    """The settings that differ, by path."""
+def _reason(said: Sequence[str]) -> str:
+    """The first of what is wrong, out of what is printed at a start."""
+    wrong = [line for line in said if not line.startswith("==> WARNING")]
+    return " ".join(wrong[:3]).removeprefix("==> ")
+
+
+def in_force(present: model.Settings, fresh: model.Settings) -> model.Settings:
+    """The present settings with the fresh values of those that can change while running."""
+    for path in LIVE:
+        present = model.put(present, path, model.get(fresh, path))
+    return present
+
+
+def changed(old: model.Settings, new: model.Settings) -> list[str]:
+    """The settings that differ, by path, but for those without effect."""
     return [
         key.path
         for key in model.all_keys()
         if key.kind != "block"
-        and model.get(old.settings, key.path) != model.get(new.settings, key.path)
+        and key.priority != "C"
+        and model.get(old, key.path) != model.get(new, key.path)
     ]

@@ -63,13 +63,13 @@ async def serve(
     waiting: Waiting,
     log: Report,
     graceful_s: float = 5.0,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Listener]:
     """Answer on `listen` while inside; the sockets are closed on leaving.
 
     On leaving: no new connections, blocking queries are answered as things stand, what is being
     answered gets `graceful_s` to end.
     """
-    server = _Server(
+    server = Listener(
         app,
         ssl_context=ssl_context,
         limits=limits or HttpLimits(),
@@ -80,12 +80,12 @@ async def serve(
     with _uvicorn_speaks_to(log):
         await server.start(listen)
         try:
-            yield
+            yield server
         finally:
             await server.stop(listen)
 
 
-class _Server(Server):
+class Listener(Server):
     """uvicorn's state and options, with a start and a stop that need no signals or main loop."""
 
     def __init__(
@@ -135,6 +135,18 @@ class _Server(Server):
         if self._ssl_context is None:
             return Connection(self._site)
         return _Handshake(self._site, self._ssl_context, self._handshakes)
+
+    def take(self, limits: HttpLimits, ssl_context: ssl.SSLContext | None) -> None:
+        """Other limits, and other TLS for the handshakes to come.
+
+        Open connections stay, but for those that are on the wrong side of TLS from now on.
+        """
+        self._site.limits = limits
+        self._site.clients.limit = limits.connections_per_client
+        self._ssl_context = ssl_context
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection) and connection.secure == (ssl_context is None):
+                connection.shutdown()
 
     def _tick(self) -> None:
         """The date of all answers, once a second."""

@@ -26,18 +26,21 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clients:
-    """Connections a client address: those over the limit get a 429, those over twice it nothing."""
+    """Connections a client address: those over the limit get a 429, those over twice it nothing.
+
+    Another `limit` counts for the connections to come.
+    """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._admitted: dict[str, int] = {}
         self._refused: dict[str, int] = {}
 
     def enter(self, address: str) -> Literal["admitted", "refused", "cut"]:
-        if not self._limit or _count(self._admitted, address) < self._limit:
+        if not self.limit or _count(self._admitted, address) < self.limit:
             self._admitted[address] = _count(self._admitted, address) + 1
             return "admitted"
-        if _count(self._refused, address) < self._limit:
+        if _count(self._refused, address) < self.limit:
             self._refused[address] = _count(self._refused, address) + 1
             return "refused"
         return "cut"

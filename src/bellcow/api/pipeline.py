@@ -29,7 +29,7 @@ from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS
 from bellcow.wire import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bellcow.api.message import Body, Headers
     from bellcow.server import Server
@@ -104,15 +104,19 @@ class Pipeline:
         self._server = server
         self._guards = guards
         self._paths = Paths(list(routes) or ROUTES)
-        self._cache: dict[str, _Cached] = {}
-        self._shared = _Shared()
+        self.add_headers(server.settings.http_api_response_headers)
         self._packers = asyncio.Semaphore(PACKERS)
-        self._extra = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in server.settings.http_api_response_headers.items()
-        ]
         self.answered = 0
         self.refused = 0
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """What every answer carries from now on, in place of what was added before."""
+        self._extra = [
+            (name.encode("latin-1"), text.encode("latin-1")) for name, text in headers.items()
+        ]
+        # Kept answers are whole ones, with the headers that were added then.
+        self._cache: dict[str, _Cached] = {}
+        self._shared = _Shared()
 
     # The two doors
 

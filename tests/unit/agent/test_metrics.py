@@ -102,6 +102,25 @@ def test_longest_filter_decides(filters, default, kept):
     assert list(rows(metrics, "Samples")) == [f"{name}.s" for name in kept]
 
 
+def test_other_filters_show_what_was_left_out_and_leave_out_what_was_shown():
+    metrics, source = made(filters=("-nomad.a",)), Source()
+    for name in ("nomad.a", "nomad.b"):
+        metrics.gauge(f"{name}.g", source)
+        metrics.counter(f"{name}.c", source)
+    put = metrics.sample("nomad.a.s")
+    metrics.filter(("-nomad.b",), default=True)
+    source.value = 5
+    put(1.0)
+    metrics.tick()
+    assert list(rows(metrics, "Gauges")) == ["nomad.a.g"]
+    assert rows(metrics, "Counters")["nomad.a.c"]["Count"] == 5
+    assert list(rows(metrics, "Counters")) == ["nomad.a.c"]
+    assert rows(metrics, "Samples")["nomad.a.s"]["Count"] == 1
+    text = metrics.prometheus().decode()
+    assert "nomad_a_g" in text
+    assert "nomad_b" not in text
+
+
 def test_names_are_sorted():
     metrics = made()
     for name in "cab":

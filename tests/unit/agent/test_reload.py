@@ -3,35 +3,94 @@
 from __future__ import annotations
 
 import io
+import re
+import ssl
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tests.sim.certificates import Authority
 from tests.sim.clock import FixedClock
 
+from bellcow.acl.tokens import BadTokens
 from bellcow.agent.log import Log
-from bellcow.agent.reload import Reloader, changed
+from bellcow.agent.metrics import Metrics
+from bellcow.agent.peer_tls import peer_security
+from bellcow.agent.reload import LIVE, Reloader, changed, in_force
+from bellcow.config import model
 from bellcow.config.load import load
+from bellcow.config.model import Settings
 from bellcow.events import Level
+from bellcow.server import Current
+
+PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
+
+
+class Listening:
+    """Remembers what a listener was told last."""
+
+    def take(self, limits, context) -> None:
+        self.limits, self.context = limits, context
+
+
+class Parts:
+    """What of a server a reload reaches."""
+
+    def __init__(self, settings: Settings, bad_tokens: BadTokens) -> None:
+        self.current = Current(settings)
+        self.bad_tokens = bad_tokens
+
+    @property
+    def settings(self) -> Settings:
+        return self.current.settings
 
 
 class Reloading:
-    """A configuration file, its reloader, and the log it writes to."""
+    """A configuration file, its reloader, the parts that take over, and the log."""
 
-    def __init__(self, tmp_path) -> None:
+    def __init__(self, tmp_path, first: str = "") -> None:
         self.path = tmp_path / "agent.hcl"
         self._data = tmp_path / "data"
-        self.write("")
+        self.write(first)
         self.out = io.StringIO()
-        self.log = Log(FixedClock(), Level.INFO, out=self.out)
+        clock = FixedClock()
+        self.log = Log(clock, Level.INFO, out=self.out)
         loaded = load([str(self.path)])
         assert not loaded.problems
-        self.reloader = Reloader([str(self.path)], {}, loaded, self.log, None)
+        self.metrics = Metrics(clock, host="", prometheus=True)
+        self.metrics.gauge("nomad.one", lambda: 1.0)
+        self.metrics.gauge("nomad.two", lambda: 2.0)
+        self.server = Parts(loaded.settings, BadTokens(clock, 100))
+        self.headers = {}
+        self.listener = Listening()
+        self.reloader = Reloader(
+            [str(self.path)],
+            {},
+            loaded,
+            log=self.log,
+            metrics=self.metrics,
+            server=self.server,
+            pipeline=SimpleNamespace(add_headers=self._add_headers),
+            security=peer_security(loaded.settings, "id-me", clock),
+            context=None,
+        )
+        self.reloader.listens(self.listener)
+
+    def _add_headers(self, headers) -> None:
+        self.headers = headers
+
+    @property
+    def settings(self) -> Settings:
+        return self.server.settings
 
     def write(self, text: str) -> None:
         self.path.write_text(f'data_dir = "{self._data}"\nserver {{ enabled = true }}\n{text}\n')
 
     def reload(self) -> str:
+        """What the log says of one more reload."""
+        before = len(self.out.getvalue())
         self.reloader.reload()
-        return self.out.getvalue()
+        return self.out.getvalue()[before:]
 
 
 @pytest.fixture
@@ -40,10 +99,128 @@ def reloading(tmp_path, capsys):
     return Reloading(tmp_path)
 
 
+# What changes at once
+
+
 def test_log_level_changes_at_once(reloading):
     reloading.write('log_level = "ERROR"')
     reloading.reload()
     assert reloading.log.level is Level.ERROR
+
+
+def test_limits_reach_the_listener_and_the_count_of_bad_tokens(reloading):
+    assert reloading.listener.limits.connections_per_client == 100
+    reloading.write(
+        'limits { http_max_conns_per_client = 7 https_handshake_timeout = "2s" '
+        "http_max_bad_tokens = 3 }"
+    )
+    assert "restart" not in reloading.reload()
+    limits = reloading.listener.limits
+    assert (limits.connections_per_client, limits.handshake_s) == (7, 2.0)
+    assert reloading.server.bad_tokens.limit == 3
+
+
+def test_headers_and_filters_of_metrics_are_replaced(reloading):
+    reloading.write(
+        'http_api_response_headers { X-House = "yes" }\n'
+        'telemetry { prefix_filter = ["-nomad.one"] }'
+    )
+    assert "restart" not in reloading.reload()
+    assert reloading.headers == {"X-House": "yes"}
+    assert [row["Name"] for row in reloading.metrics.summary()["Gauges"]] == ["nomad.two"]
+    reloading.write("telemetry { filter_default = false }")
+    assert "restart" not in reloading.reload()
+    assert reloading.headers == {}
+    assert reloading.metrics.summary()["Gauges"] == []
+
+
+def test_heartbeats_are_in_force_at_once(reloading):
+    reloading.write('server { heartbeat_grace = "1m" }')
+    assert "restart" not in reloading.reload()
+    assert str(reloading.settings.server.heartbeat_grace) == "1m0s"
+
+
+def test_what_was_read_before_the_listener_was_there_reaches_it(reloading):
+    late = Listening()
+    reloading.reloader._listener = None
+    reloading.write("limits { http_max_conns_per_client = 7 }")
+    reloading.reload()
+    reloading.reloader.listens(late)
+    assert late.limits.connections_per_client == 7
+
+
+def test_every_live_setting_exists_and_is_on_the_page():
+    paths = {key.path for key in model.all_keys()}
+    assert set(LIVE) <= paths
+    (section,) = re.findall(r"\n## Changes while it runs\n(.*?)\n## ", PAGE.read_text(), re.DOTALL)
+    named = set(re.findall(r"`([a-z_.]+)`", section)) & paths
+    assert named == set(LIVE)
+
+
+# TLS
+
+
+def files(pair, ca: str, *more: str) -> str:
+    Path(pair.key).chmod(0o600)
+    lines = (f'cert_file = "{pair.cert}"', f'key_file = "{pair.key}"', f'ca_file = "{ca}"', *more)
+    return "tls {\n" + "\n".join(lines) + "\n}"
+
+
+def test_tls_is_switched_on_and_off(reloading, tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.sign()
+    text = files(pair, authority.file, "http = true", "verify_https_client = true")
+    reloading.write(text)
+    assert "restart" not in reloading.reload()
+    assert reloading.listener.context.verify_mode is ssl.CERT_REQUIRED
+    reloading.write(files(pair, authority.file))
+    assert "restart" not in reloading.reload()
+    assert reloading.listener.context is None
+
+
+def test_an_authority_that_left_the_file_is_no_longer_believed(reloading, tmp_path):
+    first = Authority(tmp_path)
+    other = first.authority("other")
+    pair = first.sign()
+    believed = []
+    for authority in (first, other):
+        reloading.write(files(pair, authority.file, "http = true"))
+        assert "restart" not in reloading.reload()
+        believed += [ca["subject"][0][0][1] for ca in reloading.listener.context.get_ca_certs()]
+    assert believed == ["ca", "other"]
+
+
+def test_a_bad_certificate_changes_nothing(reloading, tmp_path):
+    authority = Authority(tmp_path)
+    pair, other = authority.sign(), authority.sign("other")
+    Path(other.key).chmod(0o600)
+    text = files(pair, authority.file, "http = true").replace(pair.key, other.key)
+    reloading.write(f'log_level = "ERROR"\n{text}')
+    said = reloading.reload()
+    assert "reload failed, old settings stay" in said
+    assert "is not the key of the certificate" in said
+    assert reloading.log.level is Level.INFO
+    assert reloading.listener.context is None
+    assert not reloading.settings.tls.http
+
+
+def test_an_authority_that_stays_believed_between_servers_is_told(tmp_path, capsys):
+    del capsys
+    first = Authority(tmp_path)
+    other = first.authority("other")
+    pair = first.sign()
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(Path(first.file).read_text() + Path(other.file).read_text())
+    text = files(pair, str(bundle), "rpc = true")
+    reloading = Reloading(tmp_path, text)
+    assert "restart" not in reloading.reload()
+    bundle.write_text(Path(first.file).read_text())
+    said = reloading.reload()
+    assert "changed setting needs a restart: setting=tls.ca_file" in said
+    assert "trusted between servers until then: 1" in said
+
+
+# What does not
 
 
 def test_reload_is_told_with_its_files(reloading):
@@ -54,12 +231,46 @@ def test_setting_that_needs_a_restart_is_named(reloading):
     reloading.write('name = "other"')
     text = reloading.reload()
     assert "changed setting needs a restart: setting=name" in text
+    assert reloading.settings.name != "other"
 
 
 def test_setting_is_named_once(reloading):
     reloading.write('name = "other"')
-    reloading.reload()
     assert reloading.reload().count("setting=name") == 1
+    assert reloading.reload().count("setting=name") == 0
+
+
+def test_setting_that_is_back_at_what_is_in_force_needs_no_restart(reloading):
+    reloading.write('name = "other"')
+    reloading.reload()
+    reloading.write("")
+    assert "restart" not in reloading.reload()
+
+
+def test_setting_without_effect_needs_no_restart(reloading):
+    reloading.write('client { node_class = "big" }')
+    assert "restart" not in reloading.reload()
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "command"),
+    [
+        ("autopilot { min_quorum = 3 }", "autopilot.min_quorum", "operator autopilot set-config"),
+        (
+            'server { default_scheduler_config { scheduler_algorithm = "spread" } }',
+            "server.default_scheduler_config.scheduler_algorithm",
+            "operator scheduler set-config",
+        ),
+    ],
+)
+def test_what_counts_for_a_new_cluster_only_is_told_with_the_command(
+    reloading, text, path, command
+):
+    reloading.write(text)
+    said = reloading.reload()
+    assert f"{path} counts when a cluster forms" in said
+    assert f"bellcow {command}" in said
+    assert "restart" not in said
 
 
 @pytest.mark.parametrize("text", ["log_level = ", 'log_level = "NOISY"', "no_such_key = 1"])
@@ -73,6 +284,11 @@ def test_bad_file_changes_nothing(reloading, text):
     assert "configuration reloaded" in reloading.reload()
 
 
+def test_reason_of_a_refusal_is_not_a_warning(reloading):
+    reloading.write('server { bootstrap_expect = 1 }\nlog_level = "NOISY"')
+    assert 'reason="Invalid log level: NOISY.' in reloading.reload()
+
+
 def test_missing_file_changes_nothing(reloading):
     reloading.path.unlink()
     assert "reload failed" in reloading.reload()
@@ -81,7 +297,12 @@ def test_missing_file_changes_nothing(reloading):
 def test_changed_settings_are_told_by_path(tmp_path):
     path = tmp_path / "agent.hcl"
     path.write_text('name = "a"')
-    old = load([str(path)])
-    path.write_text('name = "b"\nports { http = 5 }')
-    assert changed(old, load([str(path)])) == ["name", "ports.http"]
+    old = load([str(path)]).settings
+    path.write_text('name = "b"\nports { http = 5 }\nclient { node_class = "c" }')
+    assert changed(old, load([str(path)]).settings) == ["name", "ports.http"]
     assert changed(old, old) == []
+
+
+def test_in_force_takes_what_is_live_and_nothing_else():
+    fresh = Settings(log_level="WARN", name="other")
+    assert in_force(Settings(), fresh) == Settings(log_level="WARN")

@@ -15,6 +15,7 @@ from tests.sim.certificates import Authority, Pair
 from tests.sim.raw_http import Client, connected, get, request, run, running, until
 
 from bellcow.api.http_server import bind
+from bellcow.api.limits import HttpLimits
 from bellcow.api.tls import make_context, reload
 
 
@@ -361,6 +362,73 @@ def test_new_certificates_serve_new_handshakes_and_old_connections_stay(
             async with site.connect() as client:
                 assert _name(client) == "renewed"
                 assert await client.is_open()
+
+    run(test())
+
+
+# --- other limits and other TLS while it runs
+
+
+def test_another_limit_counts_for_the_connections_to_come():
+    async def test() -> None:
+        async with (
+            running(connections_per_client=1) as site,
+            site.connect() as first,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            assert (await first.get("/json")).status == 200
+            site.listener.take(HttpLimits(connections_per_client=3), None)
+            for _ in range(2):
+                more = await stack.enter_async_context(site.connect())
+                assert (await more.get("/json")).status == 200
+            over = await stack.enter_async_context(site.connect())
+            answer = await over.answer()
+            assert answer.status == 429
+            assert b"3 are allowed" in answer.body
+            assert await first.is_open()
+
+    run(test())
+
+
+def test_a_client_of_an_authority_that_was_taken_away_is_refused_at_once(
+    authority: Authority, pair: Pair, tmp_path: Path
+):
+    async def test() -> None:
+        def context(ca: str) -> ssl.SSLContext:
+            return make_context(pair.cert, pair.key, ca, verify_client=True)
+
+        other = authority.authority("other")
+        trust = authority.client_context(authority.sign("client"))
+        async with running(tls=context(authority.file), trust=trust) as site:
+            async with site.connect() as client:
+                assert (await client.get("/json")).status == 200
+            site.listener.take(HttpLimits(), context(other.file))
+            with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+                async with site.connect() as client:
+                    await client.get("/json")
+            assert site.names() == ["tls_handshake_failed"]
+
+    run(test())
+
+
+def test_switching_tls_on_and_off_lets_go_of_those_on_the_wrong_side(
+    authority: Authority, pair: Pair
+):
+    async def test() -> None:
+        context = make_context(pair.cert, pair.key)
+        async with running() as site, site.connect() as plain, site.connect() as waiter:
+            await waiter.send(get("/wait"))
+            await until(lambda: len(site.waiting) == 1)
+            assert (await plain.get("/json")).status == 200
+            site.listener.take(HttpLimits(), context)
+            assert await plain.rest() == b""
+            assert (await waiter.answer()).headers[b"Connection"] == b"close"
+            async with connected(site.port, authority.client_context()) as secure:
+                assert (await secure.get("/json")).status == 200
+                site.listener.take(HttpLimits(), None)
+                assert await secure.rest() == b""
+            async with connected(site.port) as again:
+                assert (await again.get("/json")).status == 200
 
     run(test())
 

@@ -21,6 +21,20 @@ def test_clients_are_counted_by_address_and_forgotten_when_they_leave():
     assert (clients._admitted, clients._refused) == ({}, {})
 
 
+def test_another_limit_counts_at_once_and_those_who_are_there_count():
+    clients = Clients(2)
+    for _ in range(2):
+        clients.enter("a")
+    clients.limit = 3
+    assert [clients.enter("a") for _ in range(2)] == ["admitted", "refused"]
+    clients.limit = 1
+    clients.leave("a", "admitted")
+    assert [clients.enter("a") for _ in range(2)] == ["cut", "cut"]
+    assert clients.enter("b") == "admitted"
+    clients.limit = 0
+    assert clients.enter("a") == "admitted"
+
+
 def test_no_limit_admits_everyone():
     clients = Clients(0)
     assert {clients.enter("a") for _ in range(1000)} == {"admitted"}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sim.raw_http import FIXED, FixedApp, get, request, run, running, until
 
-from bellcow.api.http_server import _Server
+from bellcow.api.http_server import Listener
 from bellcow.api.limits import HttpLimits
 from bellcow.api.protocol import Connection
 from bellcow.state.waiting import Waiting
@@ -836,7 +836,7 @@ class FullWire(Wire):
 
 @contextlib.contextmanager
 def wired(app: FixedApp, wire: Wire | None = None):
-    server = _Server(
+    server = Listener(
         app,
         ssl_context=None,
         limits=HttpLimits(),
