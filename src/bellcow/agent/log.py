@@ -74,8 +74,7 @@ class Log:
 
     def msg(self, event: str, kind: Event, time: int, trace: str = "", **fields: object) -> None:
         """The end of structlog's chain: render and write."""
-        del event
-        shown = {name: _plain(value) for name, value in fields.items()}
+        shown = {"event": event, **{name: _plain(value) for name, value in fields.items()}}
         line = _line(kind, time, shown, trace)
         as_json = _json_line(kind, time, shown, trace)
         if kind.level >= self.level:
@@ -154,11 +153,10 @@ def _write(out: TextIO, text: str) -> None:
 
 
 def _line(kind: Event, time: int, fields: dict[str, str], trace: str) -> str:
-    """`    2026-11-23T13:58:58.915Z [INFO]  nomad: message: key=value key="two words"`."""
+    """`    2026-11-23T13:58:58.915Z [INFO]  nomad: message: event=name key="two words"`."""
     words = "".join(f" {name}={_quoted(value)}" for name, value in fields.items())
     label = f"[{kind.level.name}]"
-    colon = ":" if words else ""
-    text = f"    {_millis(time)} {label:<7} {kind.module}: {kind.message}{colon}{words}"
+    text = f"    {_millis(time)} {label:<7} {kind.module}: {kind.message}:{words}"
     return f"{text}\n{trace}" if trace else text
 
 

@@ -25,13 +25,16 @@ def lines(event: str, *, level: Level = Level.DEBUG, as_json: bool = False, **fi
 
 
 def test_event_is_a_line_as_nomad_writes_it():
-    assert lines("leadership_acquired", term=2, index=7) == [
-        "    2027-01-15T08:00:00.915Z [INFO]  nomad: cluster leadership acquired: term=2 index=7"
-    ]
+    (line,) = lines("leadership_acquired", term=2, index=7)
+    assert line == (
+        "    2027-01-15T08:00:00.915Z [INFO]  nomad: cluster leadership acquired: "
+        "event=leadership_acquired term=2 index=7"
+    )
 
 
-def test_event_without_fields_ends_with_its_message():
-    assert lines("stopped") == ["    2027-01-15T08:00:00.915Z [INFO]  agent: stopped"]
+def test_event_without_fields_ends_with_its_name():
+    stopped = "    2027-01-15T08:00:00.915Z [INFO]  agent: stopped: event=stopped"
+    assert lines("stopped") == [stopped]
 
 
 def test_level_is_padded_to_one_width():
@@ -72,7 +75,7 @@ def test_level_may_change_while_running():
 )
 def test_field_is_shown_on_the_line_and_cannot_leave_it(value, shown):
     (line,) = lines("leadership_lost", reason=value)
-    assert line.endswith(f": {shown}")
+    assert line.endswith(f": event=leadership_lost {shown}")
 
 
 def test_long_field_is_cut():
@@ -86,7 +89,7 @@ def test_whatever_a_client_sends_is_one_printable_line(text):
     assert line.isprintable()
     (line,) = lines("request_refused", as_json=True, error=text)
     assert set(msgspec.json.decode(line)) == {
-        "@level", "@message", "@module", "@timestamp", "error"
+        "@level", "@message", "@module", "@timestamp", "event", "error"
     }  # fmt: skip
 
 
@@ -97,6 +100,7 @@ def test_json_line_has_the_keys_of_nomad_and_the_fields():
         "@message": "cluster leadership acquired",
         "@module": "nomad",
         "@timestamp": "2027-01-15T08:00:00.915Z",
+        "event": "leadership_acquired",
         "term": "2",
         "index": "7",
     }
@@ -182,7 +186,7 @@ def test_one_who_follows_sees_lines_of_its_own_level_and_form():
         return [task.result() for task in tasks]
 
     plain, as_json = followed(story)
-    assert plain[0] == b"2027-01-15T08:00:00.915Z [INFO]  agent: stopped\n"
+    assert plain[0] == b"2027-01-15T08:00:00.915Z [INFO]  agent: stopped: event=stopped\n"
     assert b"leadership lost" in plain[1]
     assert msgspec.json.decode(as_json[0])["@level"] == "warn"
     assert as_json[1] == b""  # nothing more came: a heartbeat
@@ -225,3 +229,10 @@ def test_one_who_has_gone_is_forgotten():
         return len(log._watchers)
 
     assert followed(story) == 0
+
+
+def test_field_may_have_a_name_the_log_uses_itself():
+    out = io.StringIO()
+    log = Log(SystemClock(), Level.INFO, out=out)
+    log.report("stopped", kind="remove", time="now", trace="none")
+    assert out.getvalue().rstrip().endswith("stopped: kind=remove time=now trace=none")
