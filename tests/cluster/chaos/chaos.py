@@ -42,6 +42,7 @@ LASTING = {
     "raft",
     "snapshots",
     "follow.db",
+    "follow.db.mark",
     "store.db",
 }
 

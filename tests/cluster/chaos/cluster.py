@@ -384,6 +384,8 @@ class Cluster:
         """The leader, as soon as every running server that answers names the same one."""
 
         def agreed() -> Server | None:
+            ended = [each.name for each in self.servers if not each.stopped and not each.runs]
+            assert not ended, f"{ended} ended\n{self.tail()}"
             said = {each.leader_address() for each in self.servers if each.runs}
             return self.leader() if len(said) == 1 and "" not in said else None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.harness import Answer
 
 READY_S = 12.0
+HANG_S = 11.5
 RAFT = "/v1/operator/raft"
 RESTORE_DOUBT_S = 20.0  # a restore of which nothing was seen for so long was not done
 
@@ -143,11 +144,14 @@ def pause_etcd(stage: Stage) -> str:
 
 
 def hang_python(stage: Stage) -> str:
-    """Longer than the guard waits before it ends the etcd of a silent agent."""
+    """Longer than the guard waits for a sign of life; such an agent ends itself, so start it."""
     server = stage.leader()
     server.pause_python()
-    time.sleep(11.5)
+    time.sleep(HANG_S)
     server.resume()
+    time.sleep(1)
+    if not server.runs:
+        server.start()
     return server.name
 
 
