@@ -104,6 +104,7 @@ EVENTS: dict[str, Event] = {
     "etcd_down": Event(Level.ERROR, "nomad.etcd", "etcd stays down; stale reads go on"),
     "etcd_started": Event(Level.INFO, "nomad.etcd", "etcd started"),
     "etcd_version": Event(Level.WARN, "nomad.etcd", "version of etcd"),
+    "etcd_note": Event(Level.DEBUG, "nomad.etcd", "etcd says"),
     "etcd_warning": Event(Level.WARN, "nomad.etcd", "etcd says"),
     "etcd_error": Event(Level.ERROR, "nomad.etcd", "etcd says"),
     "etcd_exited": Event(Level.ERROR, "nomad.etcd", "etcd ended unasked"),

@@ -66,14 +66,15 @@ class Log:
         """Log one event of the closed list."""
         kind = EVENTS[event]
         if kind.level >= self.level or any(kind.level >= w.level for w in self._watchers):
-            self._logger.msg(event, kind=kind, **fields)
+            self._logger.msg(event, _kind=kind, **fields)
 
     def _stamp(self, _logger: Any, _method: str, fields: Fields) -> Fields:
-        fields["time"] = self._clock.wall_ns() // NS_PER_MS * NS_PER_MS
+        fields["_time"] = self._clock.wall_ns() // NS_PER_MS * NS_PER_MS
         return fields
 
-    def msg(self, event: str, kind: Event, time: int, trace: str = "", **fields: object) -> None:
-        """The end of structlog's chain: render and write."""
+    def msg(self, event: str, _kind: Event, _time: int, _trace: str = "", **fields: object) -> None:
+        """The end of structlog's chain: render and write. A field may have any other name."""
+        kind, time, trace = _kind, _time, _trace
         shown = {"event": event, **{name: _plain(value) for name, value in fields.items()}}
         line = _line(kind, time, shown, trace)
         as_json = _json_line(kind, time, shown, trace)
@@ -125,7 +126,7 @@ def _with_traceback(_logger: Any, _method: str, fields: Fields) -> Fields:
     error = fields.pop("exc_info", None)
     if isinstance(error, BaseException):
         fields["error"] = f"{type(error).__name__}: {error}"
-        fields["trace"] = _indented("".join(traceback.format_exception(error)))
+        fields["_trace"] = _indented("".join(traceback.format_exception(error)))
     return fields
 
 

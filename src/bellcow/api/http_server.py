@@ -179,6 +179,8 @@ class Listener(Server):
         """What is still being answered gets a 500; whoever does not even read that is cut off."""
         state = self.server_state
         tasks = set(state.tasks)
+        if not tasks and not state.connections:
+            return
         self._site.log("http_stop_overdue", connections=len(state.connections), tasks=len(tasks))
         for connection in list(state.connections):
             if isinstance(connection, Connection):

@@ -192,8 +192,14 @@ class Leadership:
         return head
 
     async def _is_named(self) -> bool:
-        """Whether the consensus says that the member beside us leads."""
-        status = await self._peers.status()
+        """Whether the consensus says that the member beside us leads.
+
+        One that does not answer starts or ends; who runs it tells of that.
+        """
+        try:
+            status = await self._peers.status()
+        except Unavailable:
+            return False
         return status.leader_id == status.member_id
 
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:

@@ -220,6 +220,7 @@ class ClusterSeat:
         self._order: MemberOrder | None = None
         self._rejoin = False
         self._serves = False  # the store is that of our own member
+        self._has_voted = False  # since this process began
         self.has_member = False
         self._place = files.read(folder / files.PLACE, Place)
         self._promise = files.read(folder / files.PROMISE, Promise)
@@ -538,6 +539,7 @@ class ClusterSeat:
             )
             files.write(self._engine.directory / files.MEMBER, mark)
         await self._slot.put(running.store)
+        self._has_voted = True
         return True
 
     async def _after_end(self) -> _Step:
@@ -558,7 +560,8 @@ class ClusterSeat:
             return _Vote()
         await self._leave_history(cluster)
         self._take_place(cluster, "follower")
-        return _Follow()
+        # Who was taken out while it was down asks to be let in again; who was there stays out.
+        return _Follow() if self._has_voted else _Join()
 
     async def _correct_address(self) -> None:
         """Tell the leader that we have moved."""

@@ -39,10 +39,19 @@ EXITS_MAX = 5  # within STEADY_S
 LINES_QUOTED = 5
 LINE_BYTES = 16 << 10
 _UNTOLD = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
-# Warnings of etcd 3.4 that warn of nothing: a login nobody uses, and a peer that is there.
+# Warnings of etcd 3.4 that warn of nothing, a login nobody uses and a peer that is there; and those
+# of each connection to a peer that comes or goes, of which hello tells once and by name.
 _POINTLESS = (
     "simple token is not cryptographically signed",
     "established TCP streaming connection with remote peer",
+    "closed TCP streaming connection with remote peer",
+    "stopped TCP streaming connection with remote peer",
+    "lost TCP streaming connection with remote peer",
+    "failed to find remote peer in cluster",
+    "failed to get version",
+    "failed to reach the peer URL",
+    "peer became inactive",
+    "prober detected unhealthy status",
 )
 _KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
 
@@ -173,8 +182,8 @@ class Member:
         if raw.strip():
             event, text = parse_line(raw)
             self._last_lines.append(text)
-            if not text.startswith(_POINTLESS):
-                self._report(event, text=text)
+            pointless = event == "etcd_warning" and text.startswith(_POINTLESS)
+            self._report("etcd_note" if pointless else event, text=text)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -233,6 +233,6 @@ def test_one_who_has_gone_is_forgotten():
 
 def test_field_may_have_a_name_the_log_uses_itself():
     out = io.StringIO()
-    log = Log(SystemClock(), Level.INFO, out=out)
+    log = Log(FixedClock(), Level.INFO, out=out)
     log.report("stopped", kind="remove", time="now", trace="none")
-    assert out.getvalue().rstrip().endswith("stopped: kind=remove time=now trace=none")
+    assert out.getvalue().rstrip().endswith(": event=stopped kind=remove time=now trace=none")

@@ -144,16 +144,17 @@ def test_member_that_ends_again_and_again_stays_down_and_its_last_words_are_quot
     assert events.count("etcd_error") == 5
 
 
-def test_warnings_that_warn_of_nothing_stay_out_of_the_log(directory, tmp_path):
+def test_warnings_that_warn_of_nothing_are_told_to_those_who_debug(directory, tmp_path):
     lines = (
         '{"level":"warn","msg":"simple token is not cryptographically signed"}',
         '{"level":"warn","msg":"established TCP streaming connection with remote peer","x":1}',
-        '{"level":"warn","msg":"lost TCP streaming connection with remote peer"}',
+        '{"level":"warn","msg":"the disk is slow"}',
     )
     script = "\n".join(f"echo '{line}' >&2" for line in lines)
     events = run(script_plan(directory, tmp_path, f"{script}\nexit 0"))
     told = [fields["text"] for name, fields in events.seen if name == "etcd_warning"]
-    assert told == ["lost TCP streaming connection with remote peer"]
+    assert told == ["the disk is slow"]
+    assert events.count("etcd_note") == 2
 
 
 def test_long_lines_and_what_has_no_end_are_told_in_pieces(directory, tmp_path):
