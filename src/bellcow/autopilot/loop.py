@@ -6,6 +6,7 @@ It acts through membership, which makes one change at a time and keeps the quoru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from bellcow.autopilot.rules import (
@@ -80,6 +81,7 @@ class Autopilot:
         self._found: dict[str, Found] = {}
         self._cleaned_at = 0.0
         self._told: set[str] = set()  # what need not be said again in this leadership
+        self._again = asyncio.Event()
         self.health = ClusterHealth()
 
     async def run(self) -> None:
@@ -87,14 +89,21 @@ class Autopilot:
         self.begin_anew()
         try:
             while True:
+                self._again.clear()
                 await self.round()
                 await self._act()
-                await asyncio.sleep(ROUND_S)
+                await self._pause()
         finally:
             self.health = ClusterHealth()
 
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ROUND_S):
+                await self._again.wait()
+
     def begin_anew(self) -> None:
-        """Forget what was found: there is no health until the next round."""
+        """Forget what was found: there is no health until the next round, which comes at once."""
+        self._again.set()
         self._found = {}
         self._told.clear()
         self._cleaned_at = self._clock.monotonic()

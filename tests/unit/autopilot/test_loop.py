@@ -128,6 +128,22 @@ def test_new_leadership_remembers_nothing():
     assert simulate(story()) == ("2027-01-15T08:00:30Z", [])
 
 
+def test_health_is_known_a_moment_after_a_restore():
+    async def story():
+        loop = Loop()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(loop.autopilot.run())
+            await asyncio.sleep(5)  # in the middle of the pause between two rounds
+            loop.autopilot.begin_anew()
+            at_once = loop.autopilot.health.servers
+            await asyncio.sleep(0.001)
+            soon = loop.autopilot.health.healthy
+            task.cancel()
+        return at_once, soon
+
+    assert simulate(story()) == (None, True)
+
+
 def test_configuration_counts_from_the_next_round_on():
     async def story():
         async with World("a", "b") as world:
