@@ -74,9 +74,10 @@ class Left:
             self.here = Here(cluster=outcome.cluster, raft=view)
         return outcome
 
-    def waits_for(self) -> str:
-        said = [fields["reason"] for name, fields in self.events.seen if name == "recovery_waiting"]
-        return said[-1] if said else ""
+    @property
+    def said(self) -> list[str]:
+        """What it has waited for."""
+        return [fields["reason"] for name, fields in self.events.seen if name == "recovery_waiting"]
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_newest_copy_founds_and_the_other_server_joins(folder: Path):
             outcomes = [await task for task in tasks]
         assert outcomes == [Outcome("join", Cluster(US, 1)), Outcome("founded", Cluster(US, 1))]
         assert one.roster.table.recovery is two.roster.table.recovery is None
-        assert one.waits_for() == "two at 127.0.0.1:4747 has the newest copy and founds"
+        assert "two at 127.0.0.1:4747 has the newest copy and founds" in one.said
         assert (one.events.count("recovery_joins"), two.events.count("cluster_founded")) == (1, 1)
         copy = await copy_of(two.server_dir)
         assert (copy.source, copy.head.epoch, copy.head.index) == ("raft", 1, 12 + INDEX_STEP)
@@ -147,10 +148,10 @@ def test_nobody_founds_while_a_listed_server_is_missing_or_differs(folder: Path)
             assert not any(task.done() for task in tasks)
             for task in tasks:
                 task.cancel()
-        assert one.waits_for() == (
+        assert one.said[-1] == (
             "127.0.0.1:4747 has a peers.json with other servers: make them the same"
         )
-        assert two.waits_for().startswith("no answer from 127.0.0.1:4847")
+        assert two.said[-1].startswith("no answer from 127.0.0.1:4847")
 
     run(story())
 

@@ -63,6 +63,8 @@ def decide(listed: Sequence[Listed], me: Seen, others: Sequence[Seen]) -> Decisi
             return Join(other.server_id)
         if other.leads and other.epoch == known:
             return Wait((_is_well(other),))
+    if ahead := [other for other in others if other.recovery is None and other.epoch > known]:
+        return Wait(tuple(_will_lead(other) for other in ahead))
     found = {server.address: _who(server, (me, *others), mine.file) for server in listed}
     if missing := tuple(what for what in found.values() if isinstance(what, str)):
         return Wait(missing)
@@ -77,6 +79,10 @@ def decide(listed: Sequence[Listed], me: Seen, others: Sequence[Seen]) -> Decisi
         epoch=max(_epoch(seen) for seen in (me, *others)) + 1,
         index=max(_index(seen) for seen in (me, *others)) + INDEX_STEP,
     )
+
+
+def _will_lead(other: Seen) -> str:
+    return f"{other.server_id} at {other.address} has epoch {other.epoch}, and no leader yet"
 
 
 def _is_well(leader: Seen) -> str:

@@ -89,21 +89,21 @@ async def recover(
     cluster_id = copy.cluster_id if copy else known.cluster_id if known else ""
     with _told(roster, exchange, brings):
         decision = await _decided(listed, mine, cluster_id, roster, clock, report)
-    if isinstance(decision, Join):
-        return await _make_room(server_dir, decision, roster, clock, report)
-    assert copy is not None  # noqa: S101  who has none does not found
-    cluster = Cluster(copy.cluster_id, decision.epoch)
-    await found(
-        server_dir=server_dir,
-        plan=plan_of(server_dir / place.RAFT),
-        copy=copy,
-        founder=as_founder(me),
-        cluster=cluster,
-        index=decision.index,
-        clock=clock,
-        report=report,
-    )
-    return Outcome("founded", cluster)
+        if isinstance(decision, Join):
+            return await _make_room(server_dir, decision, roster, clock, report)
+        assert copy is not None  # noqa: S101  who has none does not found
+        cluster = Cluster(copy.cluster_id, decision.epoch)
+        await found(
+            server_dir=server_dir,
+            plan=plan_of(server_dir / place.RAFT),
+            copy=copy,
+            founder=as_founder(me),
+            cluster=cluster,
+            index=decision.index,
+            clock=clock,
+            report=report,
+        )
+        return Outcome("founded", cluster)
 
 
 def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
