@@ -336,7 +336,7 @@ class Membership:
         heirs = [
             server.id
             for server in self._stored().servers
-            if server.voter and server.id != self._me and server.id in sight.answering
+            if server.voter and server.id != self._me and server.id in sight.taking_part
         ]
         if not heirs:
             raise Error(Code.UNAVAILABLE, "no other voter answers")

@@ -8,13 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.autopilot.rules import (
+    UNKNOWN_IS_DEAD_AFTER_S,
     Contact,
+    Dead,
     Facts,
     Found,
     Inputs,
+    dead_servers,
     failure_tolerance,
     is_healthy,
     observe,
+    promotions,
 )
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.raft import RaftServer
@@ -254,3 +258,112 @@ def test_second_look_at_the_same_changes_nothing_but_the_time(servers):
     first = observe(inputs(*servers), {})
     second = observe(inputs(*servers, now_ns=NOW + NS_PER_S), first.found)
     assert second == first
+
+
+# Who is given a vote
+
+
+def found_since(*names: str, seconds: float, healthy: bool = True) -> dict[str, Found]:
+    since_ns = NOW - round(seconds * NS_PER_S)
+    return {name: Found(healthy=healthy, since_ns=since_ns) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "healthy", "promoted"),
+    [(10, True, True), (9.999, True, False), (3_600, True, True), (3_600, False, False)],
+)
+def test_server_gets_a_vote_once_it_has_been_healthy_for_the_time_set(seconds, healthy, promoted):
+    given = inputs(facts("a"), facts("b", voter=False))
+    found = found_since("b", seconds=seconds, healthy=healthy)
+    assert promotions(given, found) == (("b",) if promoted else ())
+
+
+def test_voters_and_those_who_want_no_vote_are_left_alone():
+    given = inputs(facts("a"), facts("b", voter=False, non_voting=True))
+    assert promotions(given, found_since("a", "b", seconds=60)) == ()
+
+
+def test_server_nobody_has_looked_at_yet_gets_no_vote():
+    assert promotions(inputs(facts("a"), facts("b", voter=False)), {}) == ()
+
+
+def test_number_of_voters_need_not_be_odd():
+    given = inputs(facts("a"), facts("b", voter=False), facts("c", voter=False))
+    assert promotions(given, found_since("a", "b", "c", seconds=60)) == ("b", "c")
+
+
+# Who is taken out
+
+
+def dead(voters: str, failed: str, *, others: str = "", left: str = "", **settings: object) -> Dead:
+    """What becomes of a cluster of which these have failed and these have left."""
+
+    def status(name: str) -> str:
+        return "failed" if name in failed else "left" if name in left else "alive"
+
+    servers = [facts(name, serf_status=status(name)) for name in voters]
+    servers += [facts(name, voter=False, serf_status=status(name)) for name in others]
+    configuration = AutopilotConfiguration(**settings)
+    return dead_servers(inputs(*servers, configuration=configuration), {})
+
+
+@pytest.mark.parametrize(
+    ("voters", "failed", "out"),
+    [
+        ("abc", "c", "c"),
+        ("abc", "bc", ""),
+        ("abcd", "d", "d"),
+        ("abcd", "cd", ""),
+        ("abcde", "de", "de"),
+        ("abcde", "cde", ""),
+        ("ab", "b", ""),
+        ("a", "a", ""),
+        ("abc", "", ""),
+    ],
+)
+def test_dead_voters_go_together_and_only_as_a_minority(voters, failed, out):
+    found = dead(voters, failed)
+    assert found.out == tuple(out)
+    assert found.kept == (() if out else tuple(failed))
+    assert bool(found.reason) == bool(found.kept)
+
+
+def test_dead_server_without_a_vote_goes_whatever_the_voters_do():
+    found = dead("abc", "bcd", others="d")
+    assert (found.out, found.kept) == (("d",), ("b", "c"))
+
+
+def test_minimum_of_voters_keeps_the_dead():
+    assert dead("abc", "c", min_quorum=2).out == ("c",)
+    found = dead("abc", "c", min_quorum=3)
+    assert (found.out, found.kept) == ((), ("c",))
+    assert found.reason == "2 voters would be left and MinQuorum is 3"
+
+
+def test_clean_up_switched_off_keeps_the_dead_and_not_those_who_left():
+    assert dead("abc", "c", cleanup_dead_servers=False) == Dead()
+    assert dead("abc", "c", left="b", cleanup_dead_servers=False) == Dead(out=("b",))
+
+
+def test_server_that_left_goes_without_a_question_of_numbers():
+    assert dead("abc", "", left="bc").out == ("b", "c")
+
+
+@pytest.mark.parametrize("seconds", [0, UNKNOWN_IS_DEAD_AFTER_S - 1, UNKNOWN_IS_DEAD_AFTER_S])
+def test_server_nobody_knows_is_dead_only_after_a_while(seconds):
+    unknown = facts("c", serf_status="none", contact=None)
+    given = inputs(facts("a"), facts("b"), unknown)
+    found = found_since("c", seconds=seconds, healthy=False)
+    gone = seconds >= UNKNOWN_IS_DEAD_AFTER_S
+    assert dead_servers(given, found).out == (("c",) if gone else ())
+    assert dead_servers(given, {}).out == ()
+
+
+@given(st.lists(any_facts, max_size=7, unique_by=lambda each: each.server.id), st.integers(0, 5))
+def test_living_voters_never_become_fewer_than_the_quorum_by_clean_up(servers, min_quorum):
+    configuration = AutopilotConfiguration(min_quorum=min_quorum)
+    given_inputs = inputs(*servers, configuration=configuration)
+    found = dead_servers(given_inputs, {})
+    alive = {each.server.id for each in servers if each.serf_status in {"alive", "leaving"}}
+    assert not alive & set(found.out)
+    assert not set(found.out) & set(found.kept)
