@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import figure, footprint, large, micro, reads, waiters, writes
+from bench import cluster, figure, footprint, large, micro, reads, waiters, writes
 from bench.site import Options
 from bench.wrk import NoWrkError, ensure_wrk
 
@@ -26,6 +26,7 @@ SECTIONS: dict[str, Callable[[Options], list[Figure]]] = {
     "large": large.measure,
     "footprint": footprint.measure,
     "micro": micro.measure,
+    "cluster": cluster.measure,
 }
 
 
