@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import ssl
 from pathlib import Path
@@ -13,7 +12,6 @@ from tests.sim.certificates import Authority
 from tests.sim.clock import FixedClock
 
 from bellcow.acl.tokens import BadTokens
-from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
 from bellcow.agent.reload import LIVE, Reloader, changed, in_force
@@ -31,6 +29,17 @@ class Listening:
 
     def take(self, limits, context) -> None:
         self.limits, self.context = limits, context
+
+
+class Told:
+    """A log that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.level = Level.INFO
+        self.events = []
+
+    def report(self, event, /, **fields) -> None:
+        self.events.append((event, fields))
 
 
 class Parts:
@@ -52,9 +61,8 @@ class Reloading:
         self.path = tmp_path / "agent.hcl"
         self._data = tmp_path / "data"
         self.write(first)
-        self.out = io.StringIO()
         clock = FixedClock()
-        self.log = Log(clock, Level.INFO, out=self.out)
+        self.log = Told()
         loaded = load([str(self.path)])
         assert not loaded.problems
         self.metrics = Metrics(clock, host="", prometheus=True)
@@ -86,11 +94,11 @@ class Reloading:
     def write(self, text: str) -> None:
         self.path.write_text(f'data_dir = "{self._data}"\nserver {{ enabled = true }}\n{text}\n')
 
-    def reload(self) -> str:
-        """What the log says of one more reload."""
-        before = len(self.out.getvalue())
+    def reload(self) -> dict:
+        """The events of one more reload, with their fields."""
+        self.log.events.clear()
         self.reloader.reload()
-        return self.out.getvalue()[before:]
+        return dict(self.log.events)
 
 
 @pytest.fixture
@@ -114,7 +122,7 @@ def test_limits_reach_the_listener_and_the_count_of_bad_tokens(reloading):
         'limits { http_max_conns_per_client = 7 https_handshake_timeout = "2s" '
         "http_max_bad_tokens = 3 }"
     )
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
     limits = reloading.listener.limits
     assert (limits.connections_per_client, limits.handshake_s) == (7, 2.0)
     assert reloading.server.bad_tokens.limit == 3
@@ -125,18 +133,18 @@ def test_headers_and_filters_of_metrics_are_replaced(reloading):
         'http_api_response_headers { X-House = "yes" }\n'
         'telemetry { prefix_filter = ["-nomad.one"] }'
     )
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
     assert reloading.headers == {"X-House": "yes"}
     assert [row["Name"] for row in reloading.metrics.summary()["Gauges"]] == ["nomad.two"]
     reloading.write("telemetry { filter_default = false }")
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
     assert reloading.headers == {}
     assert reloading.metrics.summary()["Gauges"] == []
 
 
 def test_heartbeats_are_in_force_at_once(reloading):
     reloading.write('server { heartbeat_grace = "1m" }')
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
     assert str(reloading.settings.server.heartbeat_grace) == "1m0s"
 
 
@@ -171,10 +179,10 @@ def test_tls_is_switched_on_and_off(reloading, tmp_path):
     pair = authority.sign()
     text = files(pair, authority.file, "http = true", "verify_https_client = true")
     reloading.write(text)
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
     assert reloading.listener.context.verify_mode is ssl.CERT_REQUIRED
     reloading.write(files(pair, authority.file))
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
     assert reloading.listener.context is None
 
 
@@ -185,7 +193,7 @@ def test_an_authority_that_left_the_file_is_no_longer_believed(reloading, tmp_pa
     believed = []
     for authority in (first, other):
         reloading.write(files(pair, authority.file, "http = true"))
-        assert "restart" not in reloading.reload()
+        assert list(reloading.reload()) == ["reloaded"]
         believed += [ca["subject"][0][0][1] for ca in reloading.listener.context.get_ca_certs()]
     assert believed == ["ca", "other"]
 
@@ -197,8 +205,8 @@ def test_a_bad_certificate_changes_nothing(reloading, tmp_path):
     text = files(pair, authority.file, "http = true").replace(pair.key, other.key)
     reloading.write(f'log_level = "ERROR"\n{text}')
     said = reloading.reload()
-    assert "reload failed, old settings stay" in said
-    assert "is not the key of the certificate" in said
+    assert list(said) == ["reload_failed"]
+    assert "is not the key of the certificate" in said["reload_failed"]["reason"]
     assert reloading.log.level is Level.INFO
     assert reloading.listener.context is None
     assert not reloading.settings.tls.http
@@ -213,43 +221,42 @@ def test_an_authority_that_stays_believed_between_servers_is_told(tmp_path, caps
     bundle.write_text(Path(first.file).read_text() + Path(other.file).read_text())
     text = files(pair, str(bundle), "rpc = true")
     reloading = Reloading(tmp_path, text)
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
     bundle.write_text(Path(first.file).read_text())
-    said = reloading.reload()
-    assert "changed setting needs a restart: setting=tls.ca_file" in said
-    assert "trusted between servers until then: 1" in said
+    told = reloading.reload()["restart_needed"]
+    assert told["setting"] == "tls.ca_file"
+    assert "trusted between servers until then: 1" in told["reason"]
 
 
 # What does not
 
 
 def test_reload_is_told_with_its_files(reloading):
-    assert "configuration reloaded: files=" in reloading.reload()
+    assert reloading.reload() == {"reloaded": {"files": str(reloading.path)}}
 
 
 def test_setting_that_needs_a_restart_is_named(reloading):
     reloading.write('name = "other"')
-    text = reloading.reload()
-    assert "changed setting needs a restart: setting=name" in text
+    assert reloading.reload()["restart_needed"] == {"setting": "name"}
     assert reloading.settings.name != "other"
 
 
 def test_setting_is_named_once(reloading):
     reloading.write('name = "other"')
-    assert reloading.reload().count("setting=name") == 1
-    assert reloading.reload().count("setting=name") == 0
+    assert "restart_needed" in reloading.reload()
+    assert "restart_needed" not in reloading.reload()
 
 
 def test_setting_that_is_back_at_what_is_in_force_needs_no_restart(reloading):
     reloading.write('name = "other"')
     reloading.reload()
     reloading.write("")
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
 
 
 def test_setting_without_effect_needs_no_restart(reloading):
     reloading.write('client { node_class = "big" }')
-    assert "restart" not in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
 
 
 @pytest.mark.parametrize(
@@ -268,30 +275,28 @@ def test_what_counts_for_a_new_cluster_only_is_told_with_the_command(
 ):
     reloading.write(text)
     said = reloading.reload()
-    assert f"{path} counts when a cluster forms" in said
-    assert f"bellcow {command}" in said
-    assert "restart" not in said
+    assert list(said) == ["config_note", "reloaded"]
+    assert said["config_note"]["note"].startswith(f"{path} counts when a cluster forms")
+    assert f"`bellcow {command}`" in said["config_note"]["note"]
 
 
 @pytest.mark.parametrize("text", ["log_level = ", 'log_level = "NOISY"', "no_such_key = 1"])
 def test_bad_file_changes_nothing(reloading, text):
     reloading.write(f'name = "other"\n{text}')
-    written = reloading.reload()
-    assert "reload failed, old settings stay" in written
-    assert "configuration reloaded" not in written
+    assert list(reloading.reload()) == ["reload_failed"]
     assert reloading.log.level is Level.INFO
     reloading.write("")
-    assert "configuration reloaded" in reloading.reload()
+    assert list(reloading.reload()) == ["reloaded"]
 
 
 def test_reason_of_a_refusal_is_not_a_warning(reloading):
     reloading.write('server { bootstrap_expect = 1 }\nlog_level = "NOISY"')
-    assert 'reason="Invalid log level: NOISY.' in reloading.reload()
+    assert reloading.reload()["reload_failed"]["reason"].startswith("Invalid log level: NOISY.")
 
 
 def test_missing_file_changes_nothing(reloading):
     reloading.path.unlink()
-    assert "reload failed" in reloading.reload()
+    assert list(reloading.reload()) == ["reload_failed"]
 
 
 def test_changed_settings_are_told_by_path(tmp_path):
