@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tests.cluster.chaos.history import Operation
 
 SERVERS = 3
-CLIENTS_A_SERVER = 4
+CLIENTS_A_SERVER = 6
+LONGER = 1.5  # a run on a busy machine may last so much longer to get its operations done
 PAUSE_S = (0.4, 2.0)  # between two faults
 QUIET_S = 45.0
 # What a server may keep in its data directory besides the store of its part.
@@ -82,9 +83,18 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def run(
-    seconds: float, seed: int, folder: Path, only: Sequence[str] = (), *, long: bool = False
+    seconds: float,
+    seed: int,
+    folder: Path,
+    only: Sequence[str] = (),
+    *,
+    long: bool = False,
+    at_least: int = 0,
 ) -> Report:
-    """Run for so long; logs and history are left in `folder`. `only` names the faults to make."""
+    """Run for so long, and until clients have done `at_least` so much.
+
+    Logs and history are left in `folder`. `only` names the faults to make, `long` allows all.
+    """
     report = Report(seed=seed, seconds=seconds)
     chance = random.Random(seed)
     recorder = Recorder()
@@ -97,7 +107,7 @@ def run(
         _write_first(cluster, recorder)
         with _load(cluster, recorder, seed, report):
             stage = Stage(cluster, chance, _operators(recorder), recorder, [])
-            _make_faults(stage, _chosen(only, long=long), seconds, report)
+            _make_faults(stage, _chosen(only, long=long), seconds, at_least, report)
         _quiet(cluster, report)
         claims = cluster.claims()
     write_history(folder / "history.jsonl", recorder.operations)
@@ -154,10 +164,15 @@ def _chosen(only: Sequence[str], *, long: bool) -> list[Fault]:
     return [fault for fault in FAULTS if (fault.name in only if only else long or not fault.long)]
 
 
-def _make_faults(stage: Stage, faults: list[Fault], seconds: float, report: Report) -> None:
-    end = stage.recorder.now() + seconds
+def _make_faults(
+    stage: Stage, faults: list[Fault], seconds: float, at_least: int, report: Report
+) -> None:
+    began = stage.recorder.now()
     weights = [fault.weight for fault in faults]
-    while stage.recorder.now() < end:
+    while (passed := stage.recorder.now() - began) < seconds * LONGER:
+        reached = sum(each.reason != UNREACHED for each in list(stage.recorder.operations))
+        if passed >= seconds and reached >= at_least:
+            break
         (fault,) = stage.chance.choices(faults, weights)
         begin = stage.recorder.now()
         try:
@@ -202,6 +217,9 @@ def _quiet(cluster: Cluster, report: Report) -> None:
         for path in server.data_dir.glob("server/*"):
             if path.name not in LASTING and not path.name.startswith("raft."):
                 report.problems.append(f"file left behind: {server.name}/{path.name}")
+        if slips := server.slips():
+            text = f"{server.name} wrote {len(slips)} failures past its log: {slips[0]}"
+            report.problems.append(text)
         for event in server.events():
             if "trace" in event:
                 report.problems.append(f"{server.name} logged a slip: {event['trace'][-800:]}")

@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ SETTLE_S = 30.0
 STOP_S = 15.0
 DISK_MB = 400
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+SLIP = re.compile(r"^(?:Task exception was never retrieved\n.*|Traceback .*)$", re.MULTILINE)
 SETTINGS: dict[str, Any] = {
     "bind_addr": "127.0.0.1",
     "log_level": "INFO",
@@ -302,6 +304,17 @@ class Server:
                     found.append(msgspec.json.decode(line, type=dict[str, str]))
         return found
 
+    def slips(self) -> list[str]:
+        """What it wrote past its log: a failure that nobody was there to catch."""
+        text = self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
+        return SLIP.findall(text)
+
+    def server_id(self) -> str:
+        """Its id, as long as it has a disk."""
+        with contextlib.suppress(OSError):
+            return (self.data_dir / "server/node-id").read_text().strip()
+        return ""
+
     def claims(self) -> list[Claim]:
         """Each time it says that it began to lead."""
         return [
@@ -392,14 +405,16 @@ class Cluster:
         return wait_until(agreed, timeout_s, "a leader all agree on", self.tail)
 
     def wait_until_healthy(self, voters: int, timeout_s: float = SETTLE_S) -> None:
-        """Return when autopilot calls the cluster healthy, with that many voters."""
+        """Return when autopilot calls the cluster healthy, with that many of us as voters."""
+        # A server that was wiped a moment ago has another id than the one that still looks healthy.
+        ids = {server.server_id() for server in self.servers}
 
         def healthy() -> bool:
             for server in self.servers:
                 with contextlib.suppress(OSError, http.client.HTTPException):
                     answer = server.get("/v1/operator/autopilot/health", timeout=2)
                     health = answer.json() if answer.status == 200 else {}
-                    votes = [each for each in health.get("Servers", ()) if each["Voter"]]
+                    votes = ids & set(health.get("Voters") or ())
                     if health.get("Healthy") and len(votes) == voters:
                         return True
             return False
