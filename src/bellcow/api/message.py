@@ -113,8 +113,7 @@ def body_length(request: Request) -> int:
 
 def decoded_path(raw_path: bytes) -> str:
     """A path as routes know it, decoded once."""
-    path = raw_path.decode("latin-1")
-    return unquote(path) if "%" in path else path
+    return unquote(raw_path.decode("latin-1"))
 
 
 def parse_query(raw: bytes) -> dict[str, list[str]]:

@@ -275,12 +275,10 @@ class Pipeline:
 
     async def _act(self, route: Route, call: Call, arguments: tuple[Any, ...]) -> Response:
         """A handler that awaits: find the leader, authorize, handle, answer."""
-        leads = self._must_be_served_here(route, call)
-        if leads and route.method == "GET" and not self._server.reads.immediate:
-            wait = self._unconfirmed(call.request)
-            if wait is not None:
-                await self._changed(wait)
-                self._unconfirmed(call.request)
+        if route.serve is Serve.NAMED:
+            self._must_be_meant(call.request)
+        elif self._must_be_served_here(route, call) and route.method == "GET":
+            await self._confirm(call.request)
         self._authorize(route, call)
         reply = answers.as_reply(await route.handler(call, *arguments))
         response = self._respond(call.request, reply)
@@ -353,18 +351,17 @@ class Pipeline:
         if serve is Serve.LOCAL:
             return False
         if request.raw_query:
-            region = request.param("region")
-            if region and region != self._server.settings.region:
-                raise _NotHere
-            if serve is Serve.NAMED and self._server.forwarder.finds(request.param("server_id")):
+            if self._is_abroad(request):
                 raise _NotHere
             if serve is Serve.LEADER_OR_STALE and call.stale:
                 return False
-        if serve is Serve.NAMED:
-            return False
         if not self._server.leadership.is_leader:
             self._must_be_confirmed(request)
         return True
+
+    def _is_abroad(self, request: Request) -> bool:
+        region = request.param("region")
+        return bool(region) and region != self._server.settings.region
 
     def _must_be_confirmed(self, request: Request) -> None:
         """Of what this server does not lead it answers only what was confirmed while it did.
@@ -388,18 +385,30 @@ class Pipeline:
             raise no_leader()
         return None
 
+    async def _confirm(self, request: Request) -> None:
+        """The same for a handler that awaits."""
+        wait = None if self._server.reads.immediate else self._unconfirmed(request)
+        if wait is not None:
+            await self._changed(wait)
+            self._unconfirmed(request)
+
+    def _must_be_meant(self, request: Request) -> None:
+        """Raise _NotHere when the request names another server, or another region."""
+        named = not request.hops and self._server.forwarder.finds(request.param("server_id"))
+        if named or self._is_abroad(request):
+            raise _NotHere
+
     async def _sent_on(self, route: Route, call: Call, sent: Sent) -> Response:
         """The answer of the server that must give it."""
         request, forwarder = call.request, self._server.forwarder
-        region = request.param("region")
-        abroad = bool(region) and region != self._server.settings.region
+        abroad = self._is_abroad(request)
         if request.hops == LAST_HOP:
             raise no_leader()
         if request.hops and abroad:
             raise refused("No path to region")
         ask, rest = ask_of(request, sent), sent.chunks()
         if abroad:
-            relayed = await forwarder.to_region(region, ask, rest)
+            relayed = await forwarder.to_region(request.param("region"), ask, rest)
         elif route.serve is Serve.NAMED:
             relayed = await forwarder.to_server(request.param("server_id"), ask, rest)
         else:

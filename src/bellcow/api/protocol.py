@@ -494,11 +494,15 @@ class Connection(HttpToolsProtocol):
             raw_path, _, raw_query = url.partition(b"?")
         else:
             raw_path, raw_query = self._split_url(url)
-        if b"%" in raw_path and _BAD_ESCAPE.search(raw_path):
-            self._fail(400, "400 Bad Request")
+        if b"%" in raw_path:
+            if _BAD_ESCAPE.search(raw_path):
+                self._fail(400, "400 Bad Request")
+            path = decoded_path(raw_path)
+        else:
+            path = raw_path.decode("latin-1")
         return Request(
             method,
-            decoded_path(raw_path),
+            path,
             raw_path,
             raw_query,
             self.headers,

@@ -429,7 +429,7 @@ def test_request_for_a_region_is_served_there_as_its_own():
     async def test(servers: Pair) -> None:
         settings = msgspec.structs.replace(servers.leader.server.settings, region="west")
         # The server that listens is one of region west now.
-        object.__setattr__(servers.leader.server, "settings", settings)
+        servers.leader.server.current.settings = settings
         answer = await put(servers.client, "/v1/test/write?region=west", b"x")
         assert (answer.status, answer.body) == (200, b"written")
         answer = await put(servers.client, "/v1/test/write?region=west&stale", b"y")
@@ -441,7 +441,7 @@ def test_request_for_a_region_is_served_there_as_its_own():
 def test_named_server_answers_for_itself():
     async def test(servers: Pair) -> None:
         settings = msgspec.structs.replace(servers.leader.server.settings, name="the-leader")
-        object.__setattr__(servers.leader.server, "settings", settings)
+        servers.leader.server.current.settings = settings
         for name in ("leader", LEADER, "leader.global"):
             answer = await servers.client.get(f"/v1/test/monitor?server_id={name}")
             assert answer.body == f"the-leader {name}".encode()
