@@ -59,6 +59,7 @@ EVENTS: dict[str, Event] = {
     "health_changed": Event(Level.WARN, "nomad.autopilot", "health of a server changed"),
     "cluster_health_changed": Event(Level.WARN, "nomad.autopilot", "health of the cluster changed"),
     "no_space": Event(Level.ERROR, "nomad.store", "no space left, writes are refused"),
+    "space_again": Event(Level.INFO, "nomad.store", "there is space again, writes are taken"),
     # The copy of a server without a vote
     "copy_taken": Event(Level.INFO, "nomad.store", "state taken from a voter"),
     "copy_set_aside": Event(Level.WARN, "nomad.store", "copy of the state set aside, begun anew"),

@@ -111,6 +111,11 @@ DIFFERENT = {
     ("operator", "snapshot save default name"): Difference(
         "size, index and term are printed", 0, ".snap\nIt holds index "
     ),
+    ("operator", "snapshot save exists"): Difference(
+        "it says what to do",
+        1,
+        'Destination file already exists: "backup.snap"\nChoose another name',
+    ),
     ("operator", "snapshot inspect"): Difference(
         "the form of later releases, with counts", 0, "\nType"
     ),

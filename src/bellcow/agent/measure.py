@@ -27,6 +27,7 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
         "nomad.raft.appliedIndex": lambda: float(tables.index),
         "nomad.raft.lastIndex": lambda: float(tables.index),
         "nomad.state.snapshotIndex": lambda: float(server.snapshots.last_index),
+        "nomad.state.full": lambda: float(committer.full),
         "nomad.raft.commitNumLogs": lambda: float(committer.last_batch),
         "nomad.nomad.blocking_queries": lambda: float(len(server.waiting)),
         "nomad.runtime.alloc_bytes": lambda: float(process.memory_info().rss),

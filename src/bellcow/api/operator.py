@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from bellcow.acl.policy import Need
 from bellcow.api.call import UUID, UUID_CHARS, Call, Reply
@@ -277,7 +278,12 @@ async def save_snapshot(call: Call) -> Reply[bytes]:
     serve=Serve.LEADER,
     unknown_token=Code.INVALID,
 )
-async def restore_snapshot(call: Call) -> None:
-    """Replace the whole state by that of the archive in the body; all of it or nothing."""
+async def restore_snapshot(call: Call) -> Reply[None]:
+    """Replace the whole state by that of the archive in the body; all of it or nothing.
+
+    The header `X-Bellcow-Kept` says where the state before it is kept, when it is.
+    """
     content_type = (call.request.header(b"content-type") or b"").decode("latin-1")
-    await call.server.snapshots.restore(call.content.chunks(), content_type)
+    restored = await call.server.snapshots.restore(call.content.chunks(), content_type)
+    kept = (("X-Bellcow-Kept", quote(restored.kept)),) if restored.kept else ()
+    return Reply(headers=kept)

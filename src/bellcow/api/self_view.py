@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow import METADATA, NOMAD_VERSION
 from bellcow.cluster.servers import RAFT_PROTOCOL
 from bellcow.model.raft import RaftConfiguration
-from bellcow.state.tables import RAFT
+from bellcow.state.tables import CLUSTER, RAFT
 
 if TYPE_CHECKING:
     from bellcow.config import model
@@ -206,7 +206,12 @@ def _telemetry(settings: model.Telemetry) -> dict[str, Any]:
 
 def stats(server: Server) -> dict[str, dict[str, str]]:
     """Live figures. Nomad: every value is a string."""
-    return {**_license(server), **_always(server)}
+    cluster = server.tables.one(CLUSTER)
+    return {
+        **_license(server),
+        "cluster": {"id": cluster.cluster_id if cluster else ""},
+        **_always(server),
+    }
 
 
 def _license(server: Server) -> dict[str, dict[str, str]]:

@@ -7,9 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import unquote
 
 from bellcow.cli import goflags
-from bellcow.cli.failure import CommandError, failing, opening
+from bellcow.cli.failure import CommandError, RequestError, failing, opening
 from bellcow.cli.files import replacing
 from bellcow.cli.goflags import Takes, one, switch
 from bellcow.cli.output import age, note, pairs, say, show, size, table, write_bytes
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _CHUNK = 256 * 1024
 _NEEDS_FILE = one("filename")
+_NOT_SENT = "\nNothing was sent to the server."
+_FOREIGN = (
+    "the state in it is not one of bellcow: its checksums are right, but it cannot be restored here"
+)
 _REDACTED = (
     "A redacted file holds neither ACL tokens, nor the mark that the ACL bootstrap was done, nor "
     "the license. A cluster that it is restored to has to be bootstrapped again."
@@ -51,7 +56,9 @@ def save(session: Session, *, stale: bool, redacted: bool, words: tuple[str, ...
     name = words[0] if words else download.default_name(SystemClock().wall_ns())
     path = Path(name)
     if os.path.lexists(name):
-        raise session.misuse(f'Destination file already exists: "{name}"')
+        raise session.misuse(
+            f'Destination file already exists: "{name}"\nChoose another name, or remove the file.'
+        )
     left_out = ""
     if redacted:
         info, left_out = _save_redacted(session.client, path, stale=stale)
@@ -127,18 +134,21 @@ def restore(session: Session, *, yes: bool, force: bool, words: tuple[str, ...])
         text = f'"{opening(error, name)}"'
         raise CommandError(f"Error opening snapshot file: {text}") from error
     with file:
-        info = _checked(file, more="\nNothing was sent to the server.")
-        _confirm(info, session.client.address, yes=yes, force=force)
+        info = _checked(file, more=_NOT_SENT)
+        if not info.writer:
+            raise CommandError(f"Error verifying snapshot: {_FOREIGN}{_NOT_SENT}")
+        _confirm(info, session.client, yes=yes, force=force)
         total = os.fstat(file.fileno()).st_size
         file.seek(0)
         with failing("Failed to get restore snapshot: "):
-            session.client.request(
+            answer = session.client.request(
                 "PUT",
                 "/v1/operator/snapshot",
                 query={"force": "true"} if force else {},
                 body=counted(_chunks(file), f"Restoring {name}", total),
                 headers={"Content-Length": str(total), "Content-Type": "application/x-gzip"},
-            ).body()
+            )
+            answer.body()
     say("Snapshot Restored")
     if session.settings.token:
         say(
@@ -146,6 +156,8 @@ def restore(session: Session, *, yes: bool, force: bool, words: tuple[str, ...])
             if _holds_tokens(info)
             else f"The snapshot held no tokens: make one with '{session.program} acl bootstrap'."
         )
+    if kept := unquote(answer.headers.get("X-Bellcow-Kept", "")):
+        say(f"The state before it is kept on the server in {kept}")
 
 
 def _holds_tokens(info: Info) -> bool:
@@ -167,7 +179,7 @@ def _checked(file: BinaryIO, *, more: str = "") -> Info:
         raise CommandError(f"Error verifying snapshot: {error.message}{more}") from error
 
 
-def _confirm(info: Info, address: str, *, yes: bool, force: bool) -> None:
+def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
     """Ask, when somebody is there to answer; `-force` is never taken without an answer."""
     if yes:
         return
@@ -178,9 +190,12 @@ def _confirm(info: Info, address: str, *, yes: bool, force: bool) -> None:
     from bellcow.clock import SystemClock
 
     objects = sum(count for _, count, _ in info.stats)
-    note(f"This replaces the state of the cluster at {address}")
+    note(f"This replaces the state of the cluster at {client.address}")
     ago = age(SystemClock().wall_ns() - info.created_ns) if info.created_ns else "nobody knows when"
     note(f"by {objects} objects of index {info.index}, saved {ago}.")
+    here = _cluster_id(client)
+    if here and info.cluster_id != here:
+        note(f"It is of another cluster, {_cluster(info)}; this one is {here}.")
     if not _holds_tokens(info):
         note("It holds no ACL tokens: those of today will be gone.")
     sys.stderr.write("Go on? [y/N] ")
@@ -189,8 +204,22 @@ def _confirm(info: Info, address: str, *, yes: bool, force: bool) -> None:
         raise CommandError("Nothing was changed.")
 
 
+def _cluster_id(client: Client) -> str:
+    """Which cluster the server belongs to; "" when it does not say."""
+    try:
+        stats = client.get("/v1/agent/self")["stats"]
+    except RequestError:
+        return ""
+    return str(stats.get("cluster", {}).get("id", ""))
+
+
+def _cluster(info: Info) -> str:
+    return f"{info.cluster_id or 'which it does not name'} of region {info.region}"
+
+
 @goflags.command(
-    "Shows what a snapshot file holds, without a server: its index, and objects by kind.",
+    "Shows what a snapshot file holds, without a server: its cluster, its index, and objects by "
+    "kind. Ends with 1 when it cannot be restored.",
     takes=_NEEDS_FILE,
 )
 @as_data
@@ -201,6 +230,8 @@ def inspect(*, as_json: bool, template: str, words: tuple[str, ...]) -> None:
     except OSError as error:
         raise CommandError(f"Error opening snapshot file: {opening(error, words[0])}") from error
     show(_data(info), lambda: _text(info), as_json=as_json, template=template)
+    if not info.writer:
+        raise CommandError(f"Error verifying snapshot: {_FOREIGN}")
 
 
 def _created(info: Info) -> str:
@@ -218,6 +249,9 @@ def _data(info: Info) -> dict[str, Any]:
             "Term": info.term,
             "Version": info.version,
             "Created": _created(info),
+            "ClusterID": info.cluster_id,
+            "Region": info.region,
+            "Writer": info.writer,
         },
         "Stats": [
             {"Name": kind, "Count": count, "Size": taken} for kind, count, taken in info.stats
@@ -237,6 +271,9 @@ def _text(info: Info) -> str:
             ("Term", info.term),
             ("Version", info.version),
             ("Created", _created(info)),
+            ("Cluster", info.cluster_id),
+            ("Region", info.region),
+            ("Writer", f"bellcow {info.writer}" if info.writer else ""),
         ]
     )
     rows = [[kind, str(count), size(taken)] for kind, count, taken in info.stats]

@@ -100,7 +100,8 @@ class Restorer:
                     verified = await asyncio.to_thread(self._verify, upload, spool)
                 except Error as error:
                     self._report("snapshot_refused", reason=error.message[:200])
-                    raise _explained(error, content_type) from None
+                    plain = await asyncio.to_thread(_lost_its_line_breaks, upload)
+                    raise _explained(error, content_type, stripped=plain) from None
                 failpoint.reach("restore-verified")
                 return await self._replace(verified)
         except (Fenced, Unknown) as error:
@@ -261,12 +262,22 @@ def _chunks(verified: archive.Archive) -> Iterator[list[tuple[Key, bytes]]]:
         yield chunk
 
 
-def _explained(error: Error, content_type: str) -> Error:
-    """The same refusal; who sent the body as a form is told of the usual mistake.
+def _lost_its_line_breaks(upload: BinaryIO) -> bool:
+    """Whether neither CR nor LF is in it, which no archive of some size can be without."""
+    upload.seek(0)
+    while piece := upload.read(CHUNK_BYTES):
+        if b"\n" in piece or b"\r" in piece:
+            return False
+    return True
 
-    curl calls every body a form, so it is no more than a hint.
+
+def _explained(error: Error, content_type: str, *, stripped: bool) -> Error:
+    """The same refusal; who sent the archive through a form is told of the usual mistake.
+
+    curl calls every body a form, so the type alone says nothing.
     """
-    if not content_type.startswith(("application/x-www-form-urlencoded", "multipart/")):
+    form = content_type.startswith("application/x-www-form-urlencoded") and stripped
+    if not form and not content_type.startswith("multipart/"):
         return error
     return Error(
         error.code,

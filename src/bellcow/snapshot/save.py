@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bellcow.state.tables import Tables
 
 PIECE = 256 << 10
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -102,6 +104,19 @@ def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.W
     out.seek(0)
     failpoint.reach("save-written")
     return out, written
+
+
+def write_where_room_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
+    """Like `write_file`; on a full disk, where temporary files go. For a worker thread.
+
+    A server without room is the one whose state should be saved before anything else is tried.
+    """
+    try:
+        return write_file(moment, folder)
+    except OSError as error:
+        if folder is None or error.errno not in FULL:
+            raise
+        return write_file(moment, None)
 
 
 def keep_file(moment: Moment, folder: Path, name: str) -> Path:

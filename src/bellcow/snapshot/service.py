@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bellcow.errors import Code, Error
@@ -10,7 +12,6 @@ from bellcow.snapshot import save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from bellcow.clock import Clock
     from bellcow.events import Report
@@ -48,17 +49,25 @@ class Snapshots:
         await self._slots.acquire()
         try:
             moment = save.take(self._tables, self._clock)
-            file, written = await asyncio.to_thread(save.write_file, moment, self._folder)
+            file, written = await asyncio.to_thread(save.write_where_room_is, moment, self._folder)
         except OSError as error:
             self._slots.release()
-            reason = error.strerror or str(error)
-            raise Error(Code.UNAVAILABLE, f"no snapshot was made: {reason}") from error
+            raise Error(Code.UNAVAILABLE, self._why_not(error)) from error
         except BaseException:
             self._slots.release()
             raise
         self.last_index, self.last_term = moment.origin.index, moment.origin.term
         self._report("snapshot_saved", index=moment.origin.index, bytes=written.size)
         return save.Saved(file, written, self._slots.release)
+
+    def _why_not(self, error: OSError) -> str:
+        """Why nothing was saved, and where: who asked has disks of their own."""
+        reason = error.strerror or str(error)
+        places = [self._folder] if self._folder else []
+        if error.errno in save.FULL or not places:
+            places.append(Path(tempfile.gettempdir()))
+        where = " and ".join(str(place) for place in places)
+        return f"no snapshot was made: {reason}, on the server in {where}"
 
     async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
         """Replace the whole state; the leader begins anew with what it holds."""

@@ -205,7 +205,9 @@ class Committer:
             _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error}"))
             raise
         else:
-            self.full = False
+            if self.full:
+                self.full = False
+                self._report("space_again")
             self._answer(jobs)
 
     def _say_full(self, error: StoreError) -> None:

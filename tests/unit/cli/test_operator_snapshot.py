@@ -5,6 +5,7 @@ import hashlib
 import io
 import stat
 import sys
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PATH = "/v1/operator/snapshot"
 SAVED_NS = 1795442432498 * 1_000_000
+CLUSTER = "0c1e7e0a-0000-4000-8000-000000000001"
 
 
 def make_archive(*, tokens: bool = True) -> bytes:
@@ -25,7 +27,8 @@ def make_archive(*, tokens: bool = True) -> bytes:
     token = msgspec.msgpack.encode({"Name": "t", "SecretID": "s" * 2000})
     records = [("acl_tokens", "a", token)] if tokens else []
     records.append(("namespaces", "default", msgspec.msgpack.encode({})))
-    archive.write(out, archive.Origin(index=21, term=2, wall_ns=SAVED_NS), records, spool)
+    origin = archive.Origin(index=21, term=2, wall_ns=SAVED_NS, cluster_id=CLUSTER, region="global")
+    archive.write(out, origin, records, spool)
     return out.getvalue()
 
 
@@ -115,7 +118,8 @@ def test_where_a_snapshot_cannot_go(cli: Callable[..., Any], server: Any, tmp_pa
     (tmp_path / "there").touch()
     hint = "For additional help try 'nomad operator snapshot save -help'\n"
     assert cli("operator", "snapshot", "save", "there").err == (
-        f'Destination file already exists: "there"\n{hint}'
+        'Destination file already exists: "there"\n'
+        f"Choose another name, or remove the file.\n{hint}"
     )
     assert cli("operator", "snapshot", "save", "a", "b").err == (
         f"This command takes either no arguments or one: <filename>\n{hint}"
@@ -138,18 +142,21 @@ def test_what_a_snapshot_holds(cli: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "b.snap").write_bytes(ARCHIVE)
     lines = cli("operator", "snapshot", "inspect", "b.snap").out.splitlines()
     assert lines[0] == "ID      = 2-21-1795442432498"
-    assert lines[2:6] == [
+    assert lines[2:8] == [
         "Index   = 21",
         "Term    = 2",
         "Version = 1",
         "Created = 2026-11-23T14:00:32.498Z",
+        f"Cluster = {CLUSTER}",
+        "Region  = global",
     ]
-    assert lines[7].split() == ["Type", "Count", "Size"]
-    assert lines[8].split()[:3] == ["acl_tokens", "1", "2.0"]
-    assert "Total" in lines[11]
+    assert lines[8].startswith("Writer  = bellcow ")
+    assert lines[10].split() == ["Type", "Count", "Size"]
+    assert lines[11].split()[:3] == ["acl_tokens", "1", "2.0"]
+    assert "Total" in lines[14]
     shown = cli("operator", "snapshot", "inspect", "-json", "b.snap").out
     data = msgspec.json.decode(shown)
-    assert data["Meta"]["Index"] == 21
+    assert (data["Meta"]["Index"], data["Meta"]["ClusterID"]) == (21, CLUSTER)
     assert [stat_["Name"] for stat_ in data["Stats"]] == ["acl_tokens", "namespaces"]
     assert data["Largest"][1] == {"Type": "namespaces", "Name": "default", "Size": 1}
     assert cli("operator", "snapshot", "inspect", "b.snap", "-t", "{{.Meta.Term}}").out == "2\n"
@@ -173,6 +180,39 @@ def test_a_broken_file_is_named_and_never_sent(
     assert (inspected.status, inspected.err) == (1, f"Error verifying snapshot: {text}\n")
     restored = cli("operator", "snapshot", "restore", "bad.snap")
     assert restored.err == (f"Error verifying snapshot: {text}\nNothing was sent to the server.\n")
+    assert server.requests == []
+
+
+def foreign_archive() -> bytes:
+    """A sound envelope around a state that bellcow did not write."""
+    state = b"\x01 not ours"
+    meta = msgspec.json.encode({"Version": 1, "ID": "2-9-1795442432498", "Size": len(state)})
+    members = {"meta.json": meta, "state.bin": state}
+    sums = "".join(
+        f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in members.items()
+    )
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, data in {**members, "SHA256SUMS": sums.encode()}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_an_archive_that_cannot_be_restored_is_not_called_sound(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "n.snap").write_bytes(foreign_archive())
+    inspected = cli("operator", "snapshot", "inspect", "n.snap")
+    assert inspected.status == 1
+    assert inspected.out.startswith("ID      = 2-9-1795442432498\n")
+    assert inspected.err.startswith(
+        "Error verifying snapshot: the state in it is not one of bellcow"
+    )
+    restored = cli("operator", "snapshot", "restore", "n.snap")
+    assert restored.status == 1
+    assert restored.err.endswith("cannot be restored here\nNothing was sent to the server.\n")
     assert server.requests == []
 
 
@@ -201,6 +241,17 @@ def test_a_snapshot_is_restored_as_it_is(
     forced = cli("operator", "snapshot", "restore", "-force", "-yes", "-token=t", "b.snap")
     assert "tokens are now those of the snapshot" in forced.out
     assert server.requests[1].target == f"{PATH}?force=true"
+
+
+def test_where_the_state_before_a_restore_is_kept_is_told(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "b.snap").write_bytes(ARCHIVE)
+    server.on(f"PUT {PATH}", headers={"X-Bellcow-Kept": "/var/a%20b/before-restore-1-2.snap"})
+    assert cli("operator", "snapshot", "restore", "b.snap").out == (
+        "Snapshot Restored\n"
+        "The state before it is kept on the server in /var/a b/before-restore-1-2.snap\n"
+    )
 
 
 def test_after_a_snapshot_without_tokens_the_operator_is_told_to_bootstrap(
@@ -253,9 +304,28 @@ def test_on_a_terminal_the_operator_is_asked(
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     assert cli("operator", "snapshot", "restore", "b.snap").status == 1 - sent
-    assert len(server.requests) == sent
+    assert sum(request.target == PATH for request in server.requests) == sent
     assert f"the state of the cluster at {server.address}\n" in screen.getvalue()
     assert "by 2 objects of index 21, saved " in screen.getvalue()
+
+
+@pytest.mark.parametrize(("here", "told"), [(CLUSTER, False), ("other", True)])
+def test_a_snapshot_of_another_cluster_is_told_before_it_is_restored(
+    cli: Callable[..., Any],
+    server: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    here: str,
+    told: bool,
+) -> None:
+    (tmp_path / "b.snap").write_bytes(ARCHIVE)
+    server.on("GET /v1/agent/self", {"stats": {"cluster": {"id": here}}})
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert cli("operator", "snapshot", "restore", "b.snap").status == 1
+    text = f"It is of another cluster, {CLUSTER} of region global; this one is other.\n"
+    assert (text in screen.getvalue()) == told
 
 
 def tables(path: Path) -> dict[str, int]:
@@ -355,4 +425,4 @@ def test_a_snapshot_without_tokens_is_told_of_before_it_is_restored(
     monkeypatch.setattr(sys, "stderr", screen)
     assert cli("operator", "snapshot", "restore", "b.snap").status == 1
     assert "It holds no ACL tokens: those of today will be gone.\n" in screen.getvalue()
-    assert server.requests == []
+    assert [request.target for request in server.requests] == ["/v1/agent/self"]

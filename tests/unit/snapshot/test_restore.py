@@ -192,6 +192,17 @@ def test_garbage_is_refused_and_a_form_is_told_to_be_one(tmp_path):
     assert "--data-binary @FILE" in form
 
 
+def test_a_bad_archive_sent_as_documented_is_not_blamed_on_its_form(tmp_path):
+    async def story(server):
+        cut = (await saved(server))[:-200] + b"\n"
+        plain = await refusal(server, cut)
+        form = await refusal(server, cut, "application/x-www-form-urlencoded")
+        return plain.message, form.message
+
+    plain, form = run(tmp_path, story)
+    assert form == plain
+
+
 def test_second_restore_is_refused_while_the_first_is_read(tmp_path):
     async def story(server):
         packed = await saved(server)

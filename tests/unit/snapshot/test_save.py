@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import hashlib
 import io
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -148,6 +150,22 @@ def test_two_saves_at_once_and_no_more(tmp_path):
     assert run(tmp_path, story) == 3
 
 
+def test_save_on_a_full_disk_goes_where_temporary_files_go(tmp_path, monkeypatch):
+    write = save.write_file
+
+    def full_here(moment, folder):
+        if folder is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(moment, folder)
+
+    async def story(server):
+        with monkeypatch.context() as patch:
+            patch.setattr(save, "write_file", full_here)
+            return b"".join([piece async for piece in await server.snapshots.save()])
+
+    assert read(run(tmp_path, story)).meta.index
+
+
 def test_save_that_fails_says_why_and_gives_its_place_back(tmp_path, monkeypatch):
     async def story(server):
         def fail(*_: object) -> None:
@@ -159,7 +177,10 @@ def test_save_that_fails_says_why_and_gives_its_place_back(tmp_path, monkeypatch
                 with pytest.raises(Error) as caught:
                     await server.snapshots.save()
                 assert caught.value.code is Code.UNAVAILABLE
-                assert caught.value.message == ("no snapshot was made: No space left on device")
+                assert caught.value.message == (
+                    "no snapshot was made: No space left on device, "
+                    f"on the server in {tmp_path} and {tempfile.gettempdir()}"
+                )
         await server.write(put_namespace(Namespace(name="x")))
         return [piece async for piece in await server.snapshots.save()]
 
