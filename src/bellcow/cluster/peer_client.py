@@ -45,25 +45,35 @@ class PeerClient:
         self._tls = tls
         self._verify_names = verify_names
         self._source = source
+        self._open = False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        import aiohttp
-
-        local = (self._source, 0) if self._source else None
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, local_addr=local),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # Who calls sets the limit.
-            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S),
-        )
+        self._open = True
         return self
 
     async def __aexit__(self, *failure: object) -> None:
+        self._open = False
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session, made for the first call: a server alone needs no HTTP client."""
+        if not self._open:
+            raise Error(Code.UNAVAILABLE, "the client is closed")
+        if self._session is None:
+            import aiohttp
+
+            local = (self._source, 0) if self._source else None
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, local_addr=local),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # Who calls sets the limit.
+                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S),
+            )
+        return self._session
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
         """See `hello.Line`."""
@@ -126,9 +136,7 @@ class PeerClient:
     async def _post(
         self, target: Target, path: str, body: Any, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise Error(Code.UNAVAILABLE, "the client is closed")
-        return await self._session.post(
+        return await self._opened().post(
             self._url(target, path),
             data=body,
             headers=headers,
