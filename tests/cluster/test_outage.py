@@ -178,6 +178,22 @@ def test_server_without_a_vote_brings_the_cluster_back(cluster: list[Agent], fol
         left.stop()
 
 
+def test_wrong_file_stops_the_start_and_changes_nothing(cluster: list[Agent]):
+    one = cluster[0]
+    one.stop()
+    file = one.data_dir / "server/raft/peers.json"
+    file.write_text('["127.0.0.1"]')
+    one.start(wait=False)
+    assert one.process is not None
+    assert one.process.wait(20) == 1
+    said = "Error starting agent: server setup failed: Failed to start Raft: recovery failed"
+    assert said in one.log
+    assert "entry 1: " in one.log
+    file.unlink()
+    one.start()
+    until(lambda: "kept" in names(one), "the namespace")
+
+
 def test_embedded_server_is_converted_by_one_setting(folder: Path):
     agent = Agent(folder / "s0")
     with agent:

@@ -86,7 +86,11 @@ async def open_ground(
 
             await convert(server_dir=folder, me=itself, plan=plan, clock=clock, report=report)
         return _etcd(plan, itself, folder, clock, report)
-    except (StoreError, Unreadable, Error) as error:
+    except Error as error:
+        # Nomad: scripts and people look for these words.
+        text = f"server setup failed: Failed to start Raft: {error.message}"
+        raise GroundError(text) from None
+    except (StoreError, Unreadable) as error:
         raise GroundError(str(error)) from None
 
 
@@ -139,7 +143,10 @@ async def _plan(
 
 def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report) -> Ground:
     from bellcow.cluster.etcd_member import EtcdMember
-    from bellcow.cluster.recover import file_of, recover
+    from bellcow.cluster.recover import file_of, read_listed, recover
+
+    if file_of(folder).exists():
+        read_listed(folder, itself)  # a wrong file ends the start before anything begins
 
     async def go_by_the_file(roster: Roster, exchange: Exchange) -> bool | None:
         if not file_of(folder).exists():
