@@ -40,6 +40,8 @@ EVENTS: dict[str, Event] = {
     "started": Event(Level.INFO, "agent", "answering requests"),
     "stopping": Event(Level.INFO, "agent", "stopping"),
     "stopped": Event(Level.INFO, "agent", "stopped"),
+    "leaving": Event(Level.INFO, "agent", "leaving the cluster before the stop"),
+    "leave_refused": Event(Level.WARN, "agent", "stops without leaving the cluster"),
     "config_note": Event(Level.INFO, "agent", "configuration"),
     "config_changed": Event(Level.DEBUG, "agent", "a later file changed a setting"),
     "config_differs": Event(

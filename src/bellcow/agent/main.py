@@ -37,6 +37,7 @@ from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
 from bellcow.api.pipeline import Pipeline
 from bellcow.clock import SystemClock, new_uuid
+from bellcow.cluster.farewell import leave
 from bellcow.cluster.seat import EmbeddedSeat
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses
 from bellcow.config.derive import server_directory
@@ -114,6 +115,7 @@ class _Agent:
             as_json=self._settings.log_json,
         )
         self._stop = asyncio.Event()
+        self._ended_by = signal.SIGTERM
 
     async def live(self) -> int:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -208,6 +210,7 @@ class _Agent:
                     self._announce(addresses, consensus=not alone)
                     await self._stop.wait()
                     self._log.report("stopping")
+                    await self._leave(server)
                     await self._hand_over(server)
                     self._log.end_following()
                 for task in tasks:
@@ -237,6 +240,24 @@ class _Agent:
             log=self._log.report,
             graceful_s=0.0,
         )
+
+    async def _leave(self, server: Server) -> None:
+        """Leave the cluster for good, where the settings want that for this signal."""
+        settings = server.settings
+        interrupted = self._ended_by is signal.SIGINT
+        if not (settings.leave_on_interrupt if interrupted else settings.leave_on_terminate):
+            return
+        self._log.report("leaving")
+        try:
+            await leave(
+                roster=server.roster,
+                exchange=server.exchange,
+                lead=server.leadership,
+                membership=server.membership,
+                line=server.line,
+            )
+        except Error as error:
+            self._log.report("leave_refused", reason=error.message)
 
     async def _hand_over(self, server: Server) -> None:
         """Let another server lead before this one stops, so that nobody waits for an election."""
@@ -397,9 +418,13 @@ class _Agent:
     def _watch_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._end, number)
         loop.add_signal_handler(signal.SIGHUP, reloader.reload)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def _end(self, number: signal.Signals) -> None:
+        self._ended_by = number
+        self._stop.set()
 
 
 def _first_text(group: BaseExceptionGroup[Exception]) -> str:

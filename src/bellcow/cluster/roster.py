@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.cluster.members import GONE, Table, since_leader
-from bellcow.model.agent import ALIVE, Member
+from bellcow.model.agent import ALIVE, LEAVING, Member
 from bellcow.model.hello import Record
 
 if TYPE_CHECKING:
@@ -54,11 +54,18 @@ class Roster:
 
     def alive(self) -> frozenset[str]:
         """Ids of the servers of this region that answer."""
+        return self._with_status(ALIVE)
+
+    def leaving(self) -> frozenset[str]:
+        """Ids of those that say they are about to leave, and have not yet."""
+        return self._with_status(LEAVING)
+
+    def _with_status(self, status: str) -> frozenset[str]:
         region = self.itself.region
         return frozenset(
             record.server_id
             for record in self._records()
-            if record.status == ALIVE and record.itself.region == region
+            if record.status == status and record.itself.region == region
         )
 
     def regions(self) -> tuple[str, ...]:

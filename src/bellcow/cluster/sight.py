@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """All by server id; this server is among them.
 
-    Who has died counts as `alive` for seconds and stops `answering` at once.
+    Who has died counts as `alive` for seconds and stops `answering` at once. Who says that it
+    leaves is alive until it has left: its vote counts as long as it has one.
     """
 
     alive: frozenset[str]
@@ -37,7 +38,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
 def see(roster: Roster) -> Sight:
     """The sight of a roster."""
-    me, alive, contacts = roster.itself, roster.alive(), roster.contacts()
+    me, alive, contacts = roster.itself, roster.alive() | roster.leaving(), roster.contacts()
     records: dict[str, Record] = {
         known.record.server_id: known.record
         for known in roster.table.known.values()

@@ -409,8 +409,8 @@ class Settings(Block, frozen=True, kw_only=True):
     log_include_location: Annotated[bool, ignored("Source lines in the log.")] = False
     enable_syslog: Annotated[bool, later("Log to syslog too.")] = False
     syslog_facility: Annotated[str, later("Facility at syslog.")] = "LOCAL0"
-    leave_on_interrupt: Annotated[bool, later("Leave the cluster on SIGINT.")] = False
-    leave_on_terminate: Annotated[bool, later("Leave the cluster on SIGTERM.")] = False
+    leave_on_interrupt: Annotated[bool, acts("Leave the cluster on SIGINT.")] = False
+    leave_on_terminate: Annotated[bool, acts("Leave the cluster on SIGTERM.")] = False
     enable_debug: Annotated[bool, later("Debug endpoints without `agent:write`.")] = False
     disable_update_check: Annotated[bool, ignored("Bellcow never calls home.")] = False
     disable_anonymous_signature: Annotated[bool, ignored("Bellcow never calls home.")] = False

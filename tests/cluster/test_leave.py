@@ -1,0 +1,117 @@
+"""Servers that leave their cluster when they are stopped, as `leave_on_*` asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.harness import Agent
+from tests.sim.etcd import needs_etcd, short_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.slow, needs_etcd]
+
+CONFIGURATION = "/v1/operator/raft/configuration"
+NAMES = ("s1", "s2", "s3")
+LIMIT_S = 9.0  # what a service manager may wait: the leave, and then the stop
+
+
+@pytest.fixture
+def agents() -> Iterator[dict[str, Agent]]:
+    with short_directory() as directory:
+        made = {name: Agent(directory.parent / name, name=name) for name in NAMES}
+        addresses = [f"127.0.0.1:{agent.serf_port}" for agent in made.values()]
+        for agent in made.values():
+            settings = json.loads(agent.config_path.read_text()) | {
+                "leave_on_interrupt": True,
+                "leave_on_terminate": True,
+                "server": {
+                    "enabled": True,
+                    "bootstrap_expect": 3,
+                    "server_join": {"retry_join": addresses, "retry_interval": "1s"},
+                },
+            }
+            agent.config_path.write_text(json.dumps(settings))
+            agent.start(wait=False)
+        try:
+            for agent in made.values():
+                agent.wait()
+            yield made
+        finally:
+            for agent in made.values():
+                if agent.process is not None and agent.process.poll() is None:
+                    agent.kill()
+                print(f"== {agent.folder.name}\n{agent.log[-6000:]}")
+
+
+def until(holds: Callable[[], object], what: str, limit_s: float = 40.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, KeyError, ValueError, StopIteration):
+            if holds():
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"never: {what}")
+
+
+def voters(agent: Agent) -> dict[str, bool]:
+    """Who is in, and whether it votes."""
+    servers = agent.get(CONFIGURATION).json()["Servers"]
+    return {each["Node"].removesuffix(".global"): each["Voter"] for each in servers}
+
+
+def leader(agent: Agent) -> str:
+    servers = agent.get(CONFIGURATION).json()["Servers"]
+    return next(each["Node"].removesuffix(".global") for each in servers if each["Leader"])
+
+
+def statuses(agent: Agent) -> dict[str, str]:
+    members = agent.get("/v1/agent/members").json()["Members"]
+    return {each["Name"].removesuffix(".global"): each["Status"] for each in members}
+
+
+def end(agent: Agent, number: signal.Signals = signal.SIGTERM) -> None:
+    assert agent.process is not None
+    began = time.monotonic()
+    agent.process.send_signal(number)
+    assert agent.process.wait(20) == 0
+    assert time.monotonic() - began < LIMIT_S
+
+
+def test_servers_leave_one_after_another_until_one_is_left(agents: dict[str, Agent]) -> None:
+    first = leader(agents["s1"])
+    one, other = (agents[name] for name in NAMES if name != first)
+    end(one, signal.SIGINT)
+    assert voters(other) == {first: True, other.folder.name: True}
+    assert statuses(other)[one.folder.name] == "left"
+    end(agents[first])
+    until(lambda: voters(other) == {other.folder.name: True}, "the leader has left")
+    assert statuses(other)[first] == "left"
+    end(other)
+    assert "stops without leaving" in other.log
+    assert "Need at least one voter" in other.log
+    other.start()
+    assert voters(other) == {other.folder.name: True}
+    agents[first].start(wait=False)
+    until(lambda: voters(other).get(first) is True, "who comes back gets its vote back", 60)
+
+
+def test_server_that_the_quorum_needs_stops_and_stays_a_member(agents: dict[str, Agent]) -> None:
+    first = leader(agents["s1"])
+    dead, other = (agents[name] for name in NAMES if name != first)
+    settings = {"CleanupDeadServers": False}
+    assert agents[first].put("/v1/operator/autopilot/configuration", settings).status == 200
+    dead.kill()
+    time.sleep(1.5)  # it counts as one that answers for a second
+    end(other)
+    assert "would cost the quorum" in other.log
+    other.start(wait=False)
+    until(lambda: len(voters(agents[first])) == 3, "a leader again")
+    assert voters(agents[first]) == dict.fromkeys(NAMES, True)
+    assert statuses(agents[first])[other.folder.name] == "alive"
