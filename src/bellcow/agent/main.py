@@ -19,6 +19,7 @@ from bellcow.agent import banner
 from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.ground import Ground, GroundError, open_ground
 from bellcow.agent.identity import DataDirectory, DataDirectoryError
+from bellcow.agent.joining import JoinError, join_at_start
 from bellcow.agent.listening import http_context, http_limits
 from bellcow.agent.log import Log
 from bellcow.agent.measure import measure
@@ -194,6 +195,7 @@ class _Agent:
                     group.create_task(server.leadership.run(loops), name="leadership"),
                     group.create_task(metrics.run(), name="metrics"),
                 ]
+                group.create_task(self._join(server), name="join")
                 await self._wait_for_leader(server)
                 measure(metrics, server, pipeline)
                 async with serve(
@@ -371,6 +373,12 @@ class _Agent:
                     self._log.report(
                         "config_differs", setting=f"{block}.{field}", file=ours, cluster=theirs
                     )
+
+    async def _join(self, server: Server) -> None:
+        try:
+            await join_at_start(self._settings, server.exchange, server.roster)
+        except JoinError as error:
+            raise StartError(str(error)) from None
 
     async def _wait_for_leader(self, server: Server) -> None:
         with contextlib.suppress(Error):

@@ -75,10 +75,10 @@ class ServerJoin(Block, frozen=True, kw_only=True):
 
     retry_join: Annotated[Strings, acts("Servers to join, tried again until one answers.")] = ()
     start_join: Annotated[
-        Strings, later("Servers to join in one try; a failure ends the agent.")
+        Strings, acts("Servers to join in one try; a failure ends the agent.")
     ] = ()
-    retry_max: Annotated[int, later("Further tries of `retry_join`; 0 never gives up.")] = 0
-    retry_interval: Annotated[Duration, later("Pause between tries of `retry_join`.")] = _s(30)
+    retry_max: Annotated[int, acts("Further tries of `retry_join`; 0 never gives up.")] = 0
+    retry_interval: Annotated[Duration, acts("Pause between tries of `retry_join`.")] = _s(30)
 
 
 class Preemption(Block, frozen=True, kw_only=True):
