@@ -178,6 +178,7 @@ SERVED = {
     Serve.LOCAL: "local",
     Serve.LEADER: "leader",
     Serve.LEADER_OR_STALE: "leader or stale",
+    Serve.NAMED: "named server",
 }
 
 
@@ -192,7 +193,9 @@ def test_a_route_is_documented_with_its_right_its_server_and_a_sample(route: Rou
     assert said, "says no right"
     if route.need != Need.ANONYMOUS:
         assert route.need.value in said[0]
-    by = re.findall(r"Answered by: (leader or stale|leader|local)\b", text) or ["local"]
+    by = re.findall(r"Answered by: (leader or stale|leader|local|named server)\b", text) or [
+        "local"
+    ]
     assert by == [SERVED[route.serve]]
     assert ("; waits." in text) == bool(route.watch)
     assert "```" in text
@@ -241,9 +244,10 @@ def test_no_route_fails_from_within(server: Running, route: Route) -> None:
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.serve is not Serve.LOCAL], ids=_id)
 def test_a_region_that_is_not_ours_is_refused(server: Running, route: Route) -> None:
+    path = _path(route)
     answer = server.ask(
         route.method,
-        f"{_path(route)}?region=elsewhere",
+        f"{path}{'&' if '?' in path else '?'}region=elsewhere",
         _body(route),
         token=server.tokens[Need.MANAGEMENT],
     )

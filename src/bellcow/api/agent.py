@@ -195,7 +195,7 @@ def read_metrics(call: Call) -> Reply[dict[str, Any]]:
 # The log
 
 
-@route("GET, PUT, POST, DELETE", f"{BASE}/monitor", need=Need.AGENT_READ, serve=Serve.LOCAL)
+@route("GET, PUT, POST, DELETE", f"{BASE}/monitor", need=Need.AGENT_READ, serve=Serve.NAMED)
 async def monitor(call: Call) -> Reply[None]:
     """Stream the log from now on: frames of JSON, or bare lines with `plain=true`."""
     level, as_json, plain = _monitor_parameters(call)

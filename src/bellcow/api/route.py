@@ -30,7 +30,7 @@ class Serve(enum.Enum):
     LOCAL = "local"  # the one asked
     LEADER = "leader"  # always the leader
     LEADER_OR_STALE = "leader-or-stale"  # the leader, or the one asked with ?stale
-    NAMED = "named"  # the one that ?server_id names, else the one asked
+    NAMED = "named server"  # the one that ?server_id names, else the one asked
 
 
 class BodyRules(msgspec.Struct, frozen=True, kw_only=True):
