@@ -181,6 +181,8 @@ class _Agent:
                 tasks = [group.create_task(server.mirror.run(), name="mirror")]
                 if isinstance(server.seat, EmbeddedSeat):
                     await self._loaded_state(server)
+                else:
+                    tasks.append(group.create_task(self._loaded_state(server), name="state"))
                 await ports.enter_async_context(self._between(server, pipeline, security, between))
                 loops = [
                     server.membership.run,
@@ -194,9 +196,10 @@ class _Agent:
                     group.create_task(server.seat.run(), name="seat"),
                     group.create_task(server.leadership.run(loops), name="leadership"),
                     group.create_task(metrics.run(), name="metrics"),
+                    group.create_task(self._join(server), name="join"),
                 ]
-                group.create_task(self._join(server), name="join")
-                await self._wait_for_leader(server)
+                if isinstance(server.seat, EmbeddedSeat):
+                    await self._wait_for_leader(server)
                 measure(metrics, server, pipeline)
                 async with serve(
                     pipeline,
