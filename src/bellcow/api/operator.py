@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bellcow.acl.policy import Need
+from bellcow.api.answers import contact
 from bellcow.api.call import UUID, UUID_CHARS, Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.cluster.servers import describe, find_server, is_ip_and_port
@@ -206,8 +207,9 @@ def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationRepl
     if configuration is None:
         raise refused("scheduler config not initialized yet")
     index = server.tables.row_index(configuration)
+    known, contact_ns = contact(server)
     value = SchedulerConfigurationReply(
-        index=index, known_leader=server.leadership.is_leader, scheduler_config=configuration
+        index=index, known_leader=known, last_contact=contact_ns, scheduler_config=configuration
     )
     return Reply(value, index=index, read=True)
 

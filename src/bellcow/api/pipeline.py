@@ -483,7 +483,8 @@ class Pipeline:
             reply = answers.as_reply(route.handler(call))
             cached = _Cached(state, self._respond(call.request, reply))
             cached.plain.packed = True
-            self._cache[route.path] = cached
+            if leadership.is_leader:  # else it tells how old it may be, which changes
+                self._cache[route.path] = cached
         else:
             self.answered += 1
         cached.head = tables.head

@@ -424,6 +424,9 @@ def test_stale_answer_tells_how_old_it_may_be():
         headers = dict(answer.headers)
         assert headers[b"X-Nomad-Knownleader"] == b"true"
         assert 2_500 <= int(headers[b"X-Nomad-Lastcontact"]) < 3_500
+        body = msgspec.json.decode(answer.body)
+        assert body["KnownLeader"]
+        assert 2_500_000_000 <= body["LastContact"] < 3_500_000_000
 
     run(test)
 
