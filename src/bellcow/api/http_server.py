@@ -85,6 +85,14 @@ async def serve(
             await server.stop(listen)
 
 
+# A record of TLS begins with a byte that no method begins with.
+_PLAIN_HTTP = tuple(
+    method.encode()
+    for method in ("GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ")
+)
+_WITHOUT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+
+
 class Listener(Server):
     """uvicorn's state and options, with a start and a stop that need no signals or main loop."""
 
@@ -254,6 +262,11 @@ class _Handshake(asyncio.Protocol):
         if self._task is not None or self._transport is None or self._timer is None:
             return
         self._timer.cancel()
+        if self._received.startswith(_PLAIN_HTTP):
+            self._failed("HTTP without TLS")
+            self._transport.write(_WITHOUT_TLS)
+            self._transport.close()
+            return
         self._transport.pause_reading()
         first, self._received = self._received, b""
         loop = asyncio.get_running_loop()

@@ -273,6 +273,11 @@ def _context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
+# OpenSSL's numbers for a certificate whose authority is not trusted.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 27})
+_AUTHORITY_HINT = "; -ca-cert, or BELLCOW_CACERT, names the authority that signed the server"
+
+
 def _reason(error: BaseException, where: str) -> str:
     """What went wrong below HTTP, in Go's words where they are known."""
     chain = list(_causes(error))
@@ -283,7 +288,8 @@ def _reason(error: BaseException, where: str) -> str:
         if type(cause) is urllib3_errors.ConnectTimeoutError:
             return f"dial {where}: i/o timeout"
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"x509: {cause.verify_message}"
+            hint = _AUTHORITY_HINT if cause.verify_code in _UNKNOWN_AUTHORITY else ""
+            return f"x509: {cause.verify_message}{hint}"
         if isinstance(cause, ssl.SSLError):
             return _tls_reason(cause)
         if isinstance(cause, urllib3_errors.ReadTimeoutError):

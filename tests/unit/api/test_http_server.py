@@ -244,9 +244,11 @@ def test_plain_http_to_the_tls_port_is_refused_in_the_handshake(pair: Pair):
     async def test() -> None:
         async with running(tls=make_context(pair.cert, pair.key)) as site, site.connect() as client:
             await client.send(get("/json"))
-            assert b"HTTP" not in await client.rest()
+            assert await client.rest() == (
+                b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+            )
             assert site.events == [
-                ("tls_handshake_failed", {"client": "127.0.0.1", "reason": "http request"})
+                ("tls_handshake_failed", {"client": "127.0.0.1", "reason": "HTTP without TLS"})
             ]
             assert site.app.asked == []
 
