@@ -26,6 +26,7 @@ DENY = "deny"
 SNAPSHOT_SAVE = "snapshot-save"
 LICENSE_READ = "license-read"
 
+BLOCKS = ("agent", "host_volume", "namespace", "node", "operator", "plugin", "quota")
 MAX_DESCRIPTION = 256  # bytes
 MAX_TOKEN_NAME = 256  # bytes
 _MEMO_SIZE = 1024  # namespace names come from clients, so the memo must not grow with them
@@ -319,6 +320,12 @@ def parse_rules(rules: str) -> Rules:
         namespaces=tuple(_expanded(rule, _NAMESPACE_SHORT_HANDS) for rule in found.namespaces),
         host_volumes=tuple(_expanded(rule, _VOLUME_SHORT_HANDS) for rule in found.host_volumes),
     )
+
+
+def unknown_blocks(rules: str) -> tuple[str, ...]:
+    """The names of blocks in readable rules that mean nothing. Nomad: they are no error."""
+    names = dict.fromkeys(item.key for item in hcl.parse(rules).items)
+    return tuple(name for name in names if name.lower() not in BLOCKS)
 
 
 def rules_json(rules: Rules) -> RulesJSON:

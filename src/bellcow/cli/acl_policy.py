@@ -23,7 +23,8 @@ def _path(name: str) -> str:
 
 
 @command(
-    "Writes a policy from a file, or from standard input for -.\n\nNeeds a management token.",
+    "Writes a policy from a file, or from standard input for -.\n\n"
+    "Blocks that mean nothing, misspelled ones say, are named. Needs a management token.",
     takes=Takes(
         2,
         2,
@@ -40,6 +41,18 @@ def apply(session: Session, *, description: str, words: tuple[str, ...]) -> None
     with failing("Error writing ACL policy: "):
         session.client.put(_path(name), body)
     say(f'Successfully wrote "{name}" ACL policy!')
+    _name_the_unknown(rules)
+
+
+def _name_the_unknown(rules: str) -> None:
+    import difflib
+
+    from bellcow.acl.policy import BLOCKS, unknown_blocks
+
+    for block in unknown_blocks(rules):
+        near = difflib.get_close_matches(block.lower(), BLOCKS, n=1)
+        more = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(BLOCKS)}"
+        note(f"The block {block} gives no right{more}")
 
 
 @command("Lists the policies: all for a management token, for others those of the token.")
@@ -79,12 +92,22 @@ def _show(policies: list[dict[str, Any]], nothing: str, *, as_json: bool, templa
     )
 
 
-@command("Shows a policy with its rules.", takes=_NAME)
-def info(session: Session, *, words: tuple[str, ...]) -> None:
+@command(
+    "Shows a policy with its rules. As JSON it also holds RulesJSON: what was understood of them.",
+    takes=_NAME,
+)
+@as_data
+def info(session: Session, *, as_json: bool, template: str, words: tuple[str, ...]) -> None:
     with failing("Error fetching info on ACL policy: "):
-        policy = session.client.get(_path(words[0]))
+        policy = without_hash(session.client.get(_path(words[0])))
     keys = ("Name", "Description", "Rules", "CreateIndex", "ModifyIndex")
-    say(pairs([(key, policy[key]) for key in keys]))
+    show(
+        policy,
+        lambda: pairs([(key, policy[key]) for key in keys]),
+        as_json=as_json,
+        template=template,
+        go_type="*api.ACLPolicy",
+    )
 
 
 @command("Deletes a policy; tokens that carry it lose its rights.", takes=_NAME)

@@ -9,7 +9,7 @@ from bellcow.cli.acl import show_token, without_hash
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import BOOL, flag, one, switch
 from bellcow.cli.offers import accessors, policies
-from bellcow.cli.output import go_bool, listing, say, show
+from bellcow.cli.output import go_bool, listing, note, say, show
 from bellcow.cli.session import Session, as_data, command
 from bellcow.clock import SystemClock, new_uuid
 
@@ -69,6 +69,7 @@ def create(
             body |= {"AccessorID": accessor, "SecretID": new_uuid(SystemClock())}
         token = session.client.put(_TOKEN, body)
     show_token(token, as_json=as_json, template=template)
+    _name_the_missing(session.client, policy)
 
 
 def _refuse_known(client: Client, accessor: str, prefix: str) -> None:
@@ -150,6 +151,20 @@ def update(
         token = session.client.get(_path(words[0]))
         token = session.client.put(_path(words[0]), {**token, **changes})
     show_token(token, as_json=as_json, template=template)
+    _name_the_missing(session.client, policy)
+
+
+def _name_the_missing(client: Client, given: tuple[str, ...]) -> None:
+    """Policies that do not exist are no error: they may come later, or be a slip."""
+    if not given:
+        return
+    try:
+        known = {one_["Name"] for one_ in client.get("/v1/acl/policies")}
+    except RequestError:
+        return  # only a remark depends on it
+    for name in dict.fromkeys(given):
+        if name not in known:
+            note(f"There is no policy {name}: until there is one, the token gets nothing from it")
 
 
 @command("Deletes a token; it stops at once.\n\nNeeds a management token.", takes=_ACCESSOR)

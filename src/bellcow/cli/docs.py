@@ -29,8 +29,8 @@ variable.
 | exit status | when |
 |---|---|
 | 0 | done, or help was asked for |
-| 1 | refused, unreachable, unhealthy or misused |
-| 127 | no such command |
+| 1 | refused, unreachable, unhealthy or misused; no such command in a group |
+| 127 | no such command at the top |
 | 130 | interrupted |
 | 141 | whoever read the output has gone |
 

@@ -210,7 +210,7 @@ class GoCommand(click.Command):
             if isinstance(param, click.Option) and not param.hidden:
                 name = _bare(param.opts[0])
                 value = "" if param.is_flag else f"=<{param.metavar or param.type.name}>"
-                rows[name in self.general].append((f"-{name}{value}", param.help or ""))
+                rows[name in self.general].append((f"-{name}{value}", _with_default(param)))
         return rows
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -225,6 +225,17 @@ class GoCommand(click.Command):
             and incomplete.startswith("-")
             and _bare(param.opts[0]).startswith(_bare(incomplete))
         ]
+
+
+def _with_default(option: click.Option) -> str:
+    """The help of a flag, with what holds when it is not given where that is not nothing."""
+    text, default = option.help or "", option.default
+    if option.is_flag or not isinstance(default, str | int) or not default:
+        return text
+    shown = str(default)
+    if isinstance(default, int) and option.type is DURATION:
+        shown = values.show_duration(default)
+    return f"{text.removesuffix('.')} (default {shown})."
 
 
 def _filled(paragraph: str, width: int) -> str:

@@ -86,7 +86,8 @@ def _dispatch(program: str, words: list[str]) -> int:
     if done is not None:
         return done
     if not rest or rest[0] not in TREE.below:
-        suggest(program, rest[0] if rest else "", TREE.below)
+        if not any(word in HELP_WORDS for word in rest):
+            suggest(program, rest[0] if rest else "", TREE.below)
         raise ShowHelp(top_help(program), UNKNOWN_COMMAND)
     if any(word in HELP_WORDS for word in leading):
         rest.append("-help")

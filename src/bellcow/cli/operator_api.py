@@ -15,7 +15,10 @@ from bellcow.cli.output import note, say, write_bytes
 from bellcow.cli.session import Session, command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bellcow.cli.client import Client
+    from bellcow.cli.settings import Settings
 
 _ERRORS_FROM = 400
 
@@ -48,7 +51,7 @@ def api(
     body = None if dryrun or _is_terminal() else sys.stdin.buffer.read()
     method = method.upper() or ("GET" if _is_terminal() else "POST")
     if dryrun:
-        say(_curl(method, client.url(path, query), sent, token=session.settings.token))
+        say(_curl(method, client.url(path, query), sent, session.settings, os.environ))
         return
     if verbose:
         note(f"> {method} {client.target(path, query)} HTTP/1.1")
@@ -106,12 +109,40 @@ def _is_terminal() -> bool:
         return True
 
 
-def _curl(method: str, url: str, headers: dict[str, str], *, token: str) -> str:
+def _curl(
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    settings: Settings,
+    environment: Mapping[str, str],
+) -> str:
+    """The equal command. Secrets stay out of shell histories and tickets: variables hold them."""
     parts = ["curl"]
     if method != "GET":
         parts.append(f"-X {method}")
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
-    if token:
-        # The secret stays out of shell histories and tickets.
-        parts.append('-H "X-Nomad-Token: ${NOMAD_TOKEN}"')
+    if settings.token:
+        parts.append(f'-H "X-Nomad-Token: ${{{_holding("TOKEN", environment)}}}"')
+    if settings.http_auth:
+        parts.append(f'-u "${{{_holding("HTTP_AUTH", environment)}}}"')
+    parts += [
+        f"--{option} {shlex.quote(path)}"
+        for option, path in (
+            ("cacert", settings.ca_cert),
+            ("capath", "" if settings.ca_cert else settings.ca_path),
+            ("cert", settings.client_cert),
+            ("key", settings.client_key),
+        )
+        if path
+    ]
+    if settings.tls_skip_verify:
+        parts.append("--insecure")
+    if not _is_terminal():
+        parts.append("--data-binary @-")
     return " \\\n  ".join([*parts, shlex.quote(url)])
+
+
+def _holding(name: str, environment: Mapping[str, str]) -> str:
+    """The variable that holds the value, or the one that should where a flag gave it."""
+    ours, theirs = f"BELLCOW_{name}", f"NOMAD_{name}"
+    return theirs if environment.get(theirs) and not environment.get(ours) else ours

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from typing import TYPE_CHECKING
 
 import click
 
 from bellcow.cli import goflags
-from bellcow.cli.failure import failing
+from bellcow.cli.failure import CommandError, failing
 from bellcow.cli.goflags import GoCommand, flag, one, switch
 from bellcow.cli.output import listing, note, say
 from bellcow.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 KEY_BYTES = 32
 _KEYRING = "/v1/agent/keyring"
+_NO_KEYRING = "nodes reported failure"
 _ANNOUNCED = {
     "list": "Gathering installed encryption keys...",
     "install": "Installing new gossip encryption key...",
@@ -39,12 +41,26 @@ def keygen() -> None:
 
 def _act(session: Session, action: str, key: str = "") -> None:
     say(_ANNOUNCED[action])
-    with failing("error: "):
+    with _explained(), failing("error: "):
         if action == "list":
             keys = session.client.get(f"{_KEYRING}/list")["Keys"] or {}
             say(listing([["Key"], *([name] for name in sorted(keys))]))
         else:
             session.client.put(f"{_KEYRING}/{action}", {"Key": key})
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Nomad's text only counts the servers that refused; say what it means here."""
+    try:
+        yield
+    except CommandError as error:
+        if _NO_KEYRING in error.message:
+            note(
+                "No server keeps a keyring that can be changed while it runs: the key stands in "
+                "each server's file as 'encrypt'"
+            )
+        raise
 
 
 def _keyring(session: Session, listed: bool, actions: dict[str, str | None]) -> None:

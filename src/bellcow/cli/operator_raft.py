@@ -49,6 +49,22 @@ def _configuration(client: Client, *, stale: bool) -> dict[str, Any]:
     return answer
 
 
+def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: str) -> None:
+    """Say what a removal would do. Whether the quorum bears it is known when it is done."""
+    if peer is None:
+        raise CommandError(f"{prefix}no peer has {wanted}")
+    servers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
+    voters = sum(bool(each["Voter"]) for each in servers)
+    if peer["Voter"] and voters == 1:
+        raise CommandError(
+            f"{prefix}{_described(peer)} is the only voter: the removal would be refused, "
+            "with -force as well"
+        )
+    say(f"Would remove {_described(peer)}")
+    if peer["Voter"]:
+        say(f"Voters left: {voters - 1}. The removal is refused if it costs the quorum.")
+
+
 def _explain_no_leader(session: Session, refusal: RequestError) -> None:
     """Show what this server knew last, marked as such, and end."""
     complain(f"Failed to retrieve raft configuration: {refusal.message}")
@@ -94,11 +110,16 @@ def _which(body: Callable[..., None]) -> Callable[..., None]:
 @switch("dry-run", "Say what would be removed, and do nothing.")
 def remove_peer(session: Session, *, force: bool, dry_run: bool, **named: str | None) -> None:
     prefix = "Error removing peer: "
-    key, value = _target(named, prefix, "an address or id is required for the peer to remove")
+    key, value = _target(
+        named,
+        prefix,
+        "an address or id is required for the peer to remove\n"
+        "Give -peer-id, -peer-address or -peer-name",
+    )
     with failing(prefix):
         peer = _find(session.client, key, value)
         if dry_run:
-            say(f"Would remove {_described(peer)}" if peer else f"No peer has {key} {value}")
+            _rehearse(session.client, peer, f"{key} {value}", prefix)
             return
         if peer is None and key == "name":
             raise CommandError(

@@ -25,7 +25,7 @@ _TEXTS = (
         "address",
         "ADDR",
         "url",
-        "Where the server listens: http://, https:// or unix://.",
+        f"Where the server listens: http://, https:// or unix:// (default {DEFAULT_ADDRESS}).",
     ),
     (
         "region",

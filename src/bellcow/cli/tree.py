@@ -290,8 +290,9 @@ class LazyGroup(click.Group):
                 f"For additional help try '{ctx.command_path} -help'"
             )
         if first not in self.branch.below:
-            suggest(ctx.command_path, first, self.list_commands(ctx))
             asked = any(word in HELP_WORDS for word in args)
+            if not asked:
+                suggest(ctx.command_path, first, self.list_commands(ctx))
             raise ShowHelp(self.get_help(ctx), 0 if asked else 1)
 
     def get_help(self, ctx: click.Context) -> str:
@@ -312,11 +313,14 @@ class LazyGroup(click.Group):
 
 
 def suggest(path: str, word: str, names: Iterable[str]) -> None:
-    """Tell of the command that was probably meant, if one is near."""
+    """Tell that there is no such command, and which one was probably meant, if one is near."""
     import difflib
 
-    for near in difflib.get_close_matches(word, names, n=1):
-        complain(f"There is no command {word!r}; did you mean '{path} {near}'?")
+    if not word:
+        return
+    near = difflib.get_close_matches(word, names, n=1)
+    more = f"; did you mean '{path} {near[0]}'?" if near else f" in '{path}'"
+    complain(f"There is no command {word!r}{more}")
 
 
 def lines(rows: dict[str, str]) -> str:

@@ -50,6 +50,13 @@ def parse_int(text: str) -> int:
     return int(text)
 
 
+def show_duration(ns: int) -> str:
+    """Nanoseconds as Go writes a duration."""
+    from bellcow.wire import format_duration
+
+    return format_duration(ns)
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds of a Go duration."""
     from bellcow.wire import parse_duration as parse

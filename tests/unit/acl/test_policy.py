@@ -49,6 +49,16 @@ def shown(rules):
 # Reading and refusing
 
 
+def test_blocks_that_mean_nothing_are_known_by_name():
+    text = 'Node { policy = "read" }\noperatr {}\nfoo { bar {} }\nfoo {}'
+    assert acl.unknown_blocks(text) == ("operatr", "foo")
+    assert set(acl.BLOCKS) == {
+        {"namespaces": "namespace", "host_volumes": "host_volume"}.get(name, name)
+        for name in acl.Rules.__struct_fields__
+        if name != "raw"
+    }
+
+
 @pytest.mark.parametrize(
     ("rules", "reason"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 if TYPE_CHECKING:
@@ -36,6 +37,38 @@ def test_rules_come_from_standard_input(cli: Callable[..., Any], server: Any) ->
     server.on("PUT /v1/acl/policy/a%20b")
     assert cli("acl", "policy", "apply", "a b", "-", stdin=b"node {}").status == 0
     assert server.requests[0].json["Rules"] == "node {}"
+
+
+def test_a_block_that_means_nothing_is_named(cli: Callable[..., Any], server: Any) -> None:
+    server.on("PUT /v1/acl/policy/p")
+    rules = b'operatr { policy = "read" }\nnode { policy = "read" }\nfoo {}'
+    result = cli("acl", "policy", "apply", "p", "-", stdin=rules)
+    assert (result.status, result.out) == (0, 'Successfully wrote "p" ACL policy!\n')
+    assert result.err.splitlines() == [
+        "The block operatr gives no right; did you mean operator?",
+        (
+            "The block foo gives no right; known are "
+            "agent, host_volume, namespace, node, operator, plugin, quota"
+        ),
+    ]
+
+
+def test_what_was_understood_of_a_policy_is_shown_as_json(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    policy = {
+        "Name": "p",
+        "Description": "",
+        "Rules": "",
+        "RulesJSON": {"Node": {"Policy": "read"}},
+        "Hash": "x=",
+        "CreateIndex": 1,
+        "ModifyIndex": 1,
+    }
+    server.on("GET /v1/acl/policy/p", policy)
+    shown = msgspec.json.decode(cli("acl", "policy", "info", "-json", "p").out)
+    assert shown["RulesJSON"] == {"Node": {"Policy": "read"}}
+    assert "Hash" not in shown
 
 
 def test_a_missing_file_is_named(cli: Callable[..., Any], tmp_path: Path) -> None:

@@ -31,12 +31,26 @@ def test_a_token_is_created(cli: Callable[..., Any], server: Any) -> None:
         "Global": False,
     }
     cli("acl", "token", "create", "-type=management", "-global")
-    assert server.requests[1].json == {
+    assert server.requests[2].json == {
         "Name": "",
         "Type": "management",
         "Policies": None,
         "Global": True,
     }
+
+
+def test_a_policy_that_does_not_exist_is_named(cli: Callable[..., Any], server: Any) -> None:
+    path = f"/v1/acl/token/{ACCESSOR}"
+    server.on("PUT /v1/acl/token", TOKEN)
+    server.on(f"GET {path}", TOKEN)
+    server.on(f"PUT {path}", TOKEN)
+    server.on("GET /v1/acl/policies", [{"Name": "opread"}])
+    told = "There is no policy nosuch: until there is one, the token gets nothing from it\n"
+    created = cli("acl", "token", "create", "-policy=nosuch", "-policy=opread")
+    assert (created.status, created.err) == (0, told)
+    updated = cli("acl", "token", "update", "-policy=nosuch", ACCESSOR)
+    assert (updated.status, updated.err) == (0, told)
+    assert cli("acl", "token", "create", "-policy=opread").err == ""
 
 
 def test_an_update_changes_only_what_is_given(cli: Callable[..., Any], server: Any) -> None:

@@ -70,9 +70,39 @@ def test_a_dry_run_prints_curl_without_the_secret(cli: Callable[..., Any], serve
     result = cli("operator", "api", "-dryrun", "-X=PUT", "-H=A: b", "-token=geheim", "/v1/x")
     assert result.out == (
         "curl \\\n  -X PUT \\\n  -H 'A: b' \\\n"
-        f'  -H "X-Nomad-Token: ${{NOMAD_TOKEN}}" \\\n  {server.address}/v1/x\n'
+        f'  -H "X-Nomad-Token: ${{BELLCOW_TOKEN}}" \\\n  {server.address}/v1/x\n'
     )
     assert server.requests == []
+
+
+def test_a_dry_run_names_the_variable_the_token_is_in(
+    cli: Callable[..., Any], environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("NOMAD_TOKEN", "geheim")
+    assert "${NOMAD_TOKEN}" in cli("operator", "api", "-dryrun", "/v1/x").out
+    environment.setenv("BELLCOW_TOKEN", "geheim")
+    assert "${BELLCOW_TOKEN}" in cli("operator", "api", "-dryrun", "/v1/x").out
+
+
+def test_a_dry_run_trusts_whom_the_request_would_trust_and_sends_what_it_would(
+    cli: Callable[..., Any], tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    (tmp_path / "body").write_text("{}")
+    environment.setenv("BELLCOW_CACERT", str(tmp_path / "ca.pem"))
+    with (tmp_path / "body").open() as file:
+        old, sys.stdin = sys.stdin, file
+        try:
+            out = cli("operator", "api", "-dryrun", "-tls-skip-verify", "/v1/x").out
+        finally:
+            sys.stdin = old
+    lines = [line.rstrip(" \\").strip() for line in out.splitlines()]
+    assert lines[1:5] == [
+        "-X POST",
+        f"--cacert {tmp_path}/ca.pem",
+        "--insecure",
+        "--data-binary @-",
+    ]
 
 
 def test_what_cannot_be_sent_is_refused(cli: Callable[..., Any]) -> None:

@@ -56,6 +56,14 @@ def test_a_failure_follows_what_was_tried(cli: Callable[..., Any], server: Any) 
     assert result.status == 1
 
 
+def test_what_it_means_that_all_nodes_failed_is_told(cli: Callable[..., Any], server: Any) -> None:
+    server.on("GET /v1/agent/keyring/list", b"1/1 nodes reported failure", 500)
+    result = cli("operator", "keyring", "-list")
+    assert result.status == 1
+    assert "stands in each server's file as 'encrypt'" in result.err
+    assert result.err.endswith("500 (1/1 nodes reported failure)\n")
+
+
 def test_exactly_one_action_is_wanted(cli: Callable[..., Any]) -> None:
     assert cli("operator", "keyring").err == (
         "No actionable argument was passed\n"

@@ -86,6 +86,7 @@ def test_a_removal_names_its_peer(cli: Callable[..., Any], server: Any) -> None:
     assert none.status == 1
     assert none.err == (
         "Error removing peer: an address or id is required for the peer to remove\n"
+        "Give -peer-id, -peer-address or -peer-name\n"
     )
     assert server.requests == []
 
@@ -147,8 +148,20 @@ def test_a_dry_run_only_tells(cli: Callable[..., Any], server: Any) -> None:
     result = cli("operator", "raft", "remove-peer", "-dry-run", "-peer-name=c1")
     assert result.out == (
         f"Would remove c1.global (voter, the leader, ID {IDS[0]}, address 127.0.0.1:21011)\n"
+        "Voters left: 1. The removal is refused if it costs the quorum.\n"
     )
-    assert [request.method for request in server.requests] == ["GET"]
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_a_dry_run_says_when_the_removal_would_be_refused(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on(f"GET {CONFIGURATION}", {"Servers": PEERS["Servers"][:1]})
+    last = cli("operator", "raft", "remove-peer", "-dry-run", "-peer-name=c1")
+    assert (last.status, last.out) == (1, "")
+    assert "is the only voter: the removal would be refused" in last.err
+    nobody = cli("operator", "raft", "remove-peer", "-dry-run", "-peer-id=x")
+    assert (nobody.status, nobody.err) == (1, "Error removing peer: no peer has id x\n")
 
 
 def test_a_removal_that_costs_the_quorum_shows_the_numbers(
