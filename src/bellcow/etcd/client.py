@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -26,6 +26,7 @@ STATUS_S = 1.0
 READ_S = 2.0
 TXN_S = 8.0  # etcd itself gives up after about seven
 MEMBERSHIP_S = 5.0
+TRANSFER_S = 1.5  # takes a tenth of it, or the other one is not there
 MAINTENANCE_S = 60.0
 
 _OPTIONS = (
@@ -96,10 +97,28 @@ def _serialized(message: Any) -> bytes:
     return raw
 
 
-async def _only(request: Q) -> AsyncIterator[Q]:
-    """One request, and no end after it: etcd would take that for the end of the watch."""
-    yield request
-    await asyncio.Event().wait()
+class _Only(Generic[Q]):
+    """One request, and no end after it until the watch is over: etcd takes an end for its end.
+
+    No generator: gRPC leaves one suspended when a call is canceled, and nobody could close it.
+    """
+
+    def __init__(self, request: Q) -> None:
+        self._request: Q | None = request
+        self._over = asyncio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Q:
+        request, self._request = self._request, None
+        if request is not None:
+            return request
+        await self._over.wait()
+        raise StopAsyncIteration
+
+    def end(self) -> None:
+        self._over.set()
 
 
 class Client:
@@ -143,7 +162,7 @@ class Client:
             self, channel, "Maintenance/Defragment", pb.DefragmentResponse, MAINTENANCE_S
         )
         self.move_leader: _Call[pb.MoveLeaderRequest, pb.MoveLeaderResponse] = _Call(
-            self, channel, "Maintenance/MoveLeader", pb.MoveLeaderResponse, MEMBERSHIP_S
+            self, channel, "Maintenance/MoveLeader", pb.MoveLeaderResponse, TRANSFER_S
         )
         self._watch = channel.stream_stream(
             "/etcdserverpb.Watch/Watch",
@@ -160,7 +179,8 @@ class Client:
         """What one watch tells, until the stream ends; an end without a reason fails too."""
         with self.translated():
             # An iterator, as a call's own `write` never returns if the call ends before it began.
-            call = self._watch(_only(pb.WatchRequest(create_request=create)), metadata=_HAS_LEADER)
+            requests = _Only(pb.WatchRequest(create_request=create))
+            call = self._watch(requests, metadata=_HAS_LEADER)
             self._watches.add(call)
             try:
                 while (answer := await call.read()) is not grpc.aio.EOF:
@@ -168,6 +188,7 @@ class Client:
             finally:
                 self._watches.discard(call)
                 call.cancel()
+                requests.end()
                 await call.code()  # it has ended only now
         raise CallFailed("UNAVAILABLE", "the watch ended")
 
