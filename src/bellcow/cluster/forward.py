@@ -7,6 +7,7 @@ business, and so is what the request says.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     Chunks = AsyncIterator[bytes]  # of a body that is sent on while it comes
 
+LOOK_S = 0.5  # how often a call looks whether the other server is still there
 LEADER = "leader"  # how a client names the server that leads
 OUTCOME_UNKNOWN = "outcome unknown: the write may or may not be done"
 
@@ -52,6 +54,50 @@ class StreamLine(Protocol):
 
 class _UnsentError(Exception):
     """The other server was not reached."""
+
+
+class _Call:
+    """A call of another server: it lasts as long as that one is there, however long it takes.
+
+    A machine that is switched off says nothing, so the list of members must.
+    """
+
+    def __init__(self, frames: Frames, is_there: Callable[[], bool]) -> None:
+        self._frames = frames
+        self._is_there = is_there
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        async with while_there(self._is_there):
+            return await anext(self._frames)
+
+    async def aclose(self) -> None:
+        await self._frames.aclose()
+
+
+@contextlib.asynccontextmanager
+async def while_there(is_there: Callable[[], bool]) -> AsyncIterator[None]:
+    """Do what is inside, or raise Error(UNKNOWN_OUTCOME) once the other server is gone."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal timer
+        if is_there():
+            timer = loop.call_later(LOOK_S, look)
+        else:
+            limit.reschedule(loop.time())
+
+    timer = loop.call_later(LOOK_S, look)
+    try:
+        async with asyncio.timeout(None) as limit:
+            yield
+    except TimeoutError:
+        raise Error(Code.UNKNOWN_OUTCOME, "it does not answer any more") from None
+    finally:
+        timer.cancel()
 
 
 class Relayed:
@@ -91,7 +137,7 @@ class Forwarder:
         if record is None:
             raise no_leader()
         try:
-            return await self._send(target_of(record), ask, LAST_HOP, content)
+            return await self._send(record, ask, LAST_HOP, content)
         except _UnsentError:
             raise no_leader() from None
 
@@ -101,7 +147,7 @@ class Forwarder:
         first = int(self._clock.uniform(0, len(servers)))
         for record in servers[first:] + servers[:first]:
             with contextlib.suppress(_UnsentError):
-                return await self._send(target_of(record), ask, FIRST_HOP, content)
+                return await self._send(record, ask, FIRST_HOP, content)
         raise refused("No path to region")
 
     async def to_server(self, name: str, ask: Ask, content: Chunks | None = None) -> Relayed:
@@ -110,7 +156,7 @@ class Forwarder:
         if record is None:
             raise no_leader()
         try:
-            return await self._send(target_of(record), ask, LAST_HOP, content)
+            return await self._send(record, ask, LAST_HOP, content)
         except _UnsentError as error:
             text = f"server {record.itself.name} cannot be reached: {error}"
             raise Error(Code.UNAVAILABLE, text) from None
@@ -138,13 +184,20 @@ class Forwarder:
         known = self._roster.table.known.values()
         return [each.record for each in known if each.record.status == ALIVE]
 
-    async def _send(self, target: Target, ask: Ask, hops: int, content: Chunks | None) -> Relayed:
+    async def _send(self, record: Record, ask: Ask, hops: int, content: Chunks | None) -> Relayed:
         first = encode(msgspec.structs.replace(ask, hops=hops))
         frames = [first] if content is None else _chained(first, content)
+
+        def is_there() -> bool:
+            known = self._known(record.server_id)
+            return known is not None and known.status == ALIVE
+
         try:
-            answer = await self._line.stream(target, FORWARD_PATH, frames)
+            async with while_there(is_there):
+                stream = await self._line.stream(target_of(record), FORWARD_PATH, frames)
         except Error as error:
             raise _meaning(error, ask) from None
+        answer = _Call(stream, is_there)
         try:
             return await _begun(answer, ask)
         except BaseException:

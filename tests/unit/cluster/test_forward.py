@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from tests.sim.clock import FixedClock
+from tests.sim.loop import simulate
 from tests.sim.net import itself
 
 from bellcow.cluster.forward import Forwarder
@@ -252,3 +253,80 @@ def test_named_server_that_cannot_be_reached_is_named():
     away = Error(Code.UNAVAILABLE, "connection refused")
     text = fails(forwarder(Line(c=away)).to_server("id-c", ask()), Code.UNAVAILABLE)
     assert text == "server c cannot be reached: connection refused"
+
+
+class Silent:
+    """A line to a server that takes calls and answers none, or begins to and then falls silent."""
+
+    def __init__(self, *frames: bytes) -> None:
+        self.frames = list(frames)
+        self.closed = False
+
+    async def stream(self, target: Target, path: str, frames: object) -> Silent:
+        if not self.frames:
+            await asyncio.Event().wait()
+        return self
+
+    def __aiter__(self) -> Silent:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.frames:
+            await asyncio.Event().wait()
+        return self.frames.pop(0)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def fail_after(seconds: float, here: Forwarder) -> None:
+    """The list of members says after a while that b is gone."""
+    roster = here._roster
+
+    def fail() -> None:
+        known = dict(roster.table.known)
+        record = msgspec.structs.replace(known["id-b"].record, status="failed")
+        known["id-b"] = Known(record, 0.0)
+        roster.table = msgspec.structs.replace(roster.table, known=known)
+
+    asyncio.get_running_loop().call_later(seconds, fail)
+
+
+@pytest.mark.parametrize(
+    ("method", "code"), [("GET", Code.NO_LEADER), ("PUT", Code.UNKNOWN_OUTCOME)]
+)
+def test_call_of_a_server_that_falls_silent_ends_when_it_counts_as_failed(method, code):
+    async def test() -> float:
+        here = forwarder(Silent())  # type: ignore[arg-type]
+        fail_after(7.0, here)
+        with pytest.raises(Error) as caught:
+            await here.to_leader(ask(method))
+        assert caught.value.code is code
+        return asyncio.get_running_loop().time()
+
+    assert 7.0 <= simulate(test()) <= 7.5
+
+
+def test_call_of_a_server_that_is_there_waits_as_long_as_it_takes():
+    async def test() -> None:
+        here = forwarder(Silent())  # type: ignore[arg-type]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(300):
+                await here.to_leader(ask())
+
+    simulate(test())
+
+
+def test_answer_that_stops_in_the_middle_ends_when_the_server_counts_as_failed():
+    async def test() -> None:
+        line = Silent(encode(msgspec.structs.replace(YES, body=None)), b"one")
+        here = forwarder(line)  # type: ignore[arg-type]
+        relayed = await here.to_leader(ask())
+        fail_after(7.0, here)
+        assert await anext(relayed) == b"one"
+        with pytest.raises(Error, match="does not answer any more"):
+            await anext(relayed)
+        await relayed.aclose()
+        assert line.closed
+
+    simulate(test())
