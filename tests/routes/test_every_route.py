@@ -124,6 +124,16 @@ def test_a_route_that_declares_no_right_has_a_reason(route: Route) -> None:
     assert route.name in OPEN
 
 
+def test_a_route_that_judges_by_itself_says_so_in_the_table() -> None:
+    judged = {
+        name for name, why in OPEN.items() if why.startswith(("asks ", "shows ", "open unless"))
+    }
+    assert {route.name for route in ROUTES if route.right} == judged
+    assert {route.asks for route in ROUTES if route.path == "/v1/jobs"} == {
+        "list-jobs in the namespace"
+    }
+
+
 def test_the_list_of_open_routes_names_no_other() -> None:
     assert set(OPEN) == {route.name for route in ROUTES if route.need == Need.ANONYMOUS}
 

@@ -109,6 +109,7 @@ def _reset_index(path: Any) -> int | None:
     "GET",
     f"{BASE}/policies",
     need=Need.ANONYMOUS,
+    right="any token, which is shown its own",
     serve=Serve.LEADER_OR_STALE,
     watch=(ACL_POLICIES,),
 )
@@ -139,6 +140,7 @@ def _visible_policies(call: Call) -> list[str]:
     "GET",
     f"{BASE}/policy/{{name}}",
     need=Need.ANONYMOUS,
+    right="management, or a token that has the policy",
     serve=Serve.LEADER_OR_STALE,
     watch=(ACL_POLICIES,),
 )
@@ -217,6 +219,7 @@ def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
     "GET",
     f"{BASE}/token/self",
     need=Need.ANONYMOUS,
+    right="any token",
     serve=Serve.LEADER_OR_STALE,
     token=False,
 )
@@ -238,6 +241,7 @@ def read_own_token(call: Call) -> Reply[ACLToken]:
     "GET",
     f"{BASE}/token/{{accessor}}",
     need=Need.ANONYMOUS,
+    right="management, or the token itself",
     serve=Serve.LEADER_OR_STALE,
     watch=(ACL_TOKENS,),
 )

@@ -173,6 +173,7 @@ async def _leader_problem(call: Call) -> str:
     "GET",
     "/v1/metrics",
     need=Need.ANONYMOUS,
+    right="none, or agent:read with telemetry.metrics_require_token",
     serve=Serve.LOCAL,
     token=False,
 )

@@ -28,8 +28,14 @@ def list_namespaced(call: Call) -> Reply[list[Any]]:
     return _nothing(call)
 
 
-for _path in CAPABILITY:
-    route("GET", _path, need=Need.ANONYMOUS, serve=Serve.LEADER_OR_STALE)(list_namespaced)
+for _path, _capability in CAPABILITY.items():
+    route(
+        "GET",
+        _path,
+        need=Need.ANONYMOUS,
+        right=f"{_capability} in the namespace",
+        serve=Serve.LEADER_OR_STALE,
+    )(list_namespaced)
 
 
 @route("GET", "/v1/nodes", need=Need.NODE_READ, serve=Serve.LEADER_OR_STALE)

@@ -21,6 +21,7 @@ BODY = BodyRules(code=Code.REFUSED)
     "GET",
     "/v1/namespaces",
     need=Need.ANONYMOUS,
+    right="none; what is not yours is not shown",
     serve=Serve.LEADER_OR_STALE,
     watch=(NAMESPACES,),
 )
@@ -40,6 +41,7 @@ def list_namespaces(call: Call) -> Reply[list[Namespace]]:
     "GET",
     "/v1/namespace/{name}",
     need=Need.ANONYMOUS,
+    right="any right in the namespace",
     serve=Serve.LEADER_OR_STALE,
     watch=(NAMESPACES,),
 )

@@ -17,8 +17,13 @@ def table() -> list[str]:
     """The routes as a table: method, path, right, server that answers, status of other methods."""
     rows = [("Method", "Path", "Needs", "Answered by", "Other methods")]
     rows += sorted(
-        (each.method, each.path, each.need.value, each.serve.value, str(each.wrong_method))
+        (each.method, each.path, each.asks, each.serve.value, str(each.wrong_method))
         for each in routes()
     )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    table_ = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return [
+        *table_,
+        "",
+        "A path with * at its end stands for every path that begins so; {name} is the rest of one.",
+    ]

@@ -124,7 +124,8 @@ def document() -> Schema:
 
 def _operation(route: Route, schemas: dict[str, Schema]) -> Schema:
     summary, _, rest = route.summary.partition("\n")
-    right = f"Right: `{route.need.value}`. Answered by: {route.serve.value}."
+    asked = route.right or f"`{route.need.value}`"
+    right = f"Right: {asked}. Answered by: {route.serve.value}."
     out: Schema = {
         "operationId": _name(route),
         "tags": [route.handler.__module__.rpartition(".")[2]],

@@ -63,6 +63,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     reads_wait: bool = True  # whether `wait` and `index` are parsed, and refused when malformed
     awaits: bool = False
     documented: bool = True
+    right: str = ""  # what the handler asks of the token beyond `need`, in words
+
+    @property
+    def asks(self) -> str:
+        """The right as people are shown it."""
+        return self.right or self.need.value
 
     @property
     def name(self) -> str:
