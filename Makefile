@@ -20,8 +20,8 @@ $(STAMP):
 	@rm -f $(VENV)/.made-from-*
 	@touch $@
 
-run: setup ## start a server on http://127.0.0.1:4646, state kept in .run
-	@exec $(BIN)/bellcow agent -dev -data-dir=$(CURDIR)/.run
+run: setup ## start a server on http://127.0.0.1:4646, state kept in .run; ARGS=-config=FILE gives it more
+	@exec $(BIN)/bellcow agent -dev -data-dir=$(CURDIR)/.run $(ARGS)
 
 check: setup ## format, lint, types, import contracts, unit and route tests
 	$(BIN)/ruff format --check .

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from bellcow.clock import SystemClock
 from bellcow.config import keyring, model
 from bellcow.config.addresses import AddressError, Machine, resolve_addresses
@@ -300,7 +302,9 @@ def _one_of(allowed: tuple[str, ...]) -> str:
 def _check_data_dir(given: _Given) -> Iterator[Problem]:
     settings = given.settings
     if settings.server.enabled and not settings.data_dir and not given.dev:
-        yield _wrong("Must specify data directory", "data_dir", allowed="must be an absolute path")
+        missing = _wrong("Must specify data directory", "data_dir")
+        place = "data_dir is not set: it must be an absolute path"
+        yield msgspec.structs.replace(missing, places=(place,))
 
 
 def _check_own_rules(given: _Given) -> Iterator[Problem]:

@@ -77,7 +77,10 @@ def test_a_value_that_could_not_be_read_is_not_judged_again(tmp_path):
 def test_warnings_behind_an_error_are_left_out(tmp_path):
     text = "server {\n  enabled = true\n  bootstrap_expect = 1\n}\n"
     _, _, stderr = say(tmp_path, text)
-    assert stderr == ["==> Must specify data directory"]
+    assert stderr == [
+        "==> Must specify data directory",
+        "    data_dir is not set: it must be an absolute path",
+    ]
 
 
 def test_the_announcements_stop_at_the_step_that_fails(tmp_path):
