@@ -113,7 +113,7 @@ def build(
             folder=folder,
             engine=ground.member,
             follow=lambda cluster: FollowStore(
-                folder / FOLLOW, cluster, Voters(line, lambda: _voters(roster)), clock, log.report
+                folder / FOLLOW, cluster, Voters(line, lambda: voters_of(roster)), clock, log.report
             ),
             recover=lambda: ground.recover(roster, exchange),
             roster=roster,
@@ -141,7 +141,7 @@ def build(
     exchange = Exchange(
         roster,
         line,
-        lambda: _here(seat, leadership, tables),
+        lambda: here_of(seat, leadership, tables),
         clock,
         log.report,
         tuple(dict.fromkeys(joins)),
@@ -167,8 +167,9 @@ def build(
         report=log.report,
         grows=lambda: ground.member is not None,
     )
-    contacts = _Contacts(roster, tables)
+    contacts = Contacts(roster, tables)
     autopilot = Autopilot(tables, contacts, clock, itself.server_id, log.report, membership)
+    membership.before_join = autopilot.clean_up
     snapshots_folder = folder / SNAPSHOTS if folder else None
     restorer = Restorer(
         store=store,
@@ -224,7 +225,7 @@ def build(
     )
 
 
-def _here(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
+def here_of(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
     """Where this server stands, as the others are told."""
     cluster, head = seat.cluster, tables.head
     role: Role = "follower" if seat.has_member else "none"
@@ -239,7 +240,7 @@ def _here(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
     )
 
 
-def _voters(roster: Roster) -> list[Target]:
+def voters_of(roster: Roster) -> list[Target]:
     """Servers with a vote that answer; the leader, who has enough to do, comes last."""
     table = roster.table
     voters = [
@@ -264,7 +265,7 @@ def founder_of(settings: model.Settings, itself: Itself) -> Founder:
     )
 
 
-class _Contacts:
+class Contacts:
     """How the servers are: the others by what they answer, this one always in contact."""
 
     def __init__(self, roster: Roster, tables: Tables) -> None:

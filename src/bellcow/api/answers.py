@@ -31,7 +31,7 @@ def contact(server: Server) -> tuple[bool, int]:
     table = server.roster.table
     if table.leader is None or table.leader.server_id == table.me.server_id:
         return False, max(0, server.clock.wall_ns() - table.me.start_ns)
-    since_s = server.roster.since_leader_s() or 0.0
+    since_s = server.roster.age_s(server.tables.index) or 0.0
     return bool(server.leadership.leader_id), int(since_s * NS_PER_S)
 
 

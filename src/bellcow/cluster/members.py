@@ -47,12 +47,13 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leader(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose table counts in our region, and when it last spoke to us."""
+    """Whose table counts in our region, when it last spoke to us, and the index it stood at."""
 
     server_id: str
     epoch: int
     term: int
     heard: float
+    index: int = 0
 
 
 class Here(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,7 +191,13 @@ def _with_leader(table: Table, hello: Hello, here: Here, now: float, *, home: bo
     old = table.leader
     if old is not None and old.server_id != sender.server_id and (old.epoch, old.term) >= claim:
         return table
-    leader = Leader(server_id=sender.server_id, epoch=epoch, term=hello.raft.term, heard=now)
+    leader = Leader(
+        server_id=sender.server_id,
+        epoch=epoch,
+        term=hello.raft.term,
+        heard=now,
+        index=hello.raft.index,
+    )
     return _replace(table, leader=leader)
 
 

@@ -5,6 +5,7 @@ It answers what others ask about servers. How the table comes to change is the e
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from bellcow.cluster.members import GONE, Table, since_leader
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.members import Contact
     from bellcow.model.hello import Itself
 
+WORDS_MAX = 1_000  # as many of the leader's hellos are remembered while memory is behind
 ANSWER_S = 1.0  # a server that was silent for longer does not answer
 
 
@@ -27,7 +29,20 @@ class Roster:
     def __init__(self, itself: Itself, clock: Clock) -> None:
         self._clock = clock
         me = Record(itself=itself, start_ns=max(0, clock.wall_ns()), status="alive", status_seq=0)
-        self.table = Table(me=me)
+        self._table = Table(me=me)
+        self._words: deque[tuple[float, int]] = deque()  # of the leader: when, and its index then
+        self._fresh: float | None = None  # when the leader had no more than our memory has
+
+    @property
+    def table(self) -> Table:
+        return self._table
+
+    @table.setter
+    def table(self, table: Table) -> None:
+        leader = table.leader
+        if leader is not self._table.leader and leader is not None and len(self._words) < WORDS_MAX:
+            self._words.append((leader.heard, leader.index))
+        self._table = table
 
     @property
     def itself(self) -> Itself:
@@ -76,6 +91,19 @@ class Roster:
     def since_leader_s(self) -> float | None:
         """Seconds since the leader last spoke to us; 0 for the leader, None when there is none."""
         return since_leader(self.table, self._clock.monotonic())
+
+    def age_s(self, index: int) -> float | None:
+        """Seconds since the leader had no more than memory that stands at `index` has.
+
+        That the leader speaks says nothing of a memory whose own source stands still.
+        """
+        while self._words and self._words[0][1] <= index:
+            self._fresh, _ = self._words.popleft()
+        if self.table.leader is None or self._fresh is None:
+            return self.since_leader_s()
+        if self.table.leader.server_id == self.itself.server_id:
+            return 0.0
+        return max(0.0, self._clock.monotonic() - self._fresh)
 
     def contacts(self) -> Mapping[str, tuple[float, Contact]]:
         """The other servers that answer: seconds since their last answer, and what it said."""

@@ -384,6 +384,8 @@ class Seen:
         self.leadership = Leading(0)
         self.leadership.is_leader, self.leadership.leader_id = leads, leader
         self.roster = self
+        self.tables = self
+        self.index = 7
         self.table = self
         self.me = self
         self.server_id = "me"
@@ -393,7 +395,8 @@ class Seen:
         if leader or heard is not None:
             self.leader = Leader(server_id=leader or "other", epoch=0, term=1, heard=0.0)
 
-    def since_leader_s(self) -> float | None:
+    def age_s(self, index: int) -> float | None:
+        assert index == self.index
         return self.heard
 
 

@@ -135,3 +135,49 @@ def test_since_the_leader_spoke_is_counted_by_the_monotonic_clock():
     clock.advance(0.07)
     assert roster.since_leader_s() == 0.07
     assert knows().since_leader_s() is None
+
+
+def hear(roster: Roster, clock: FixedClock, index: int, server_id: str = "id-a") -> None:
+    """The leader speaks now, and stands at `index`."""
+    word = Leader(server_id=server_id, epoch=0, term=1, heard=clock.monotonic(), index=index)
+    roster.table = msgspec.structs.replace(roster.table, leader=word)
+
+
+def test_memory_that_stands_still_ages_though_the_leader_speaks():
+    clock = FixedClock()
+    roster = knows(record("a"), clock=clock)
+    hear(roster, clock, 5)
+    assert roster.age_s(5) == 0.0
+    for index in (5, 6, 7):
+        clock.advance(1.0)
+        hear(roster, clock, index)
+    assert roster.age_s(5) == 2.0
+    assert roster.age_s(6) == 1.0
+    clock.advance(0.5)
+    assert roster.age_s(9) == 0.5
+
+
+def test_memory_that_stood_still_for_long_tells_no_less_than_its_age():
+    clock = FixedClock()
+    roster = knows(record("a"), clock=clock)
+    hear(roster, clock, 1)
+    assert roster.age_s(1) == 0.0
+    for index in range(2, 3_000):
+        clock.advance(0.1)
+        hear(roster, clock, index)
+    assert roster.age_s(1) > 299
+    assert roster.age_s(3_000) > 0
+    hear(roster, clock, 3_000)
+    assert roster.age_s(3_000) == 0.0
+
+
+def test_age_without_a_word_of_the_leader_is_the_time_since_it_was_heard():
+    assert knows().age_s(9) is None
+
+
+def test_leader_itself_is_never_old():
+    clock = FixedClock()
+    roster = knows(clock=clock)
+    hear(roster, clock, 0, roster.itself.server_id)
+    clock.advance(3.0)
+    assert roster.age_s(0) == 0.0
