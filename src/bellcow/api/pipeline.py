@@ -244,6 +244,9 @@ class Pipeline:
             try:
                 try:
                     return await here()
+                except _NotLoaded:
+                    await self._loaded(until)
+                    continue
                 except _NotHere:
                     return await self._sent_on(route, call, sent)
             except Error as error:
@@ -255,6 +258,14 @@ class Pipeline:
                     raise
             await asyncio.sleep(PAUSE_S)
             await self._leader_known(until)
+
+    async def _loaded(self, until: float) -> None:
+        """Wait for memory to hold something. Raises Error(NO_LEADER) when the time is over."""
+        try:
+            async with asyncio.timeout(max(0.0, until - self._server.clock.monotonic())):
+                await self._server.mirror.loaded.wait()
+        except TimeoutError:
+            raise no_leader() from None
 
     async def _leader_known(self, until: float) -> None:
         """Wait for any server to lead. Raises Error(NO_LEADER) when the time is over."""
@@ -354,10 +365,16 @@ class Pipeline:
             if self._is_abroad(request):
                 raise _NotHere
             if serve is Serve.LEADER_OR_STALE and call.stale:
+                self._must_be_loaded()
                 return False
         if not self._server.leadership.is_leader:
             self._must_be_confirmed(request)
         return True
+
+    def _must_be_loaded(self) -> None:
+        """Raise while memory is empty though this server is in a cluster."""
+        if not self._server.mirror.loaded.is_set() and self._server.seat.cluster is not None:
+            raise _NotLoaded
 
     def _is_abroad(self, request: Request) -> bool:
         region = request.param("region")
@@ -552,6 +569,10 @@ class Pipeline:
 
 
 class _NotHere(Exception):
+    pass
+
+
+class _NotLoaded(_NotHere):
     pass
 
 

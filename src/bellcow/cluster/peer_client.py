@@ -251,5 +251,6 @@ def _meaning(fault: Exception) -> Error:
     if isinstance(fault, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return Error(Code.DENIED, f"TLS: {text}")
     unsent = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError
-    code = Code.UNAVAILABLE if isinstance(fault, unsent) else Code.UNKNOWN_OUTCOME
-    return Error(code, text)
+    if isinstance(fault, unsent):
+        return Error(Code.UNAVAILABLE, text)
+    return Error(Code.UNKNOWN_OUTCOME, "the connection to the other server broke")

@@ -442,3 +442,19 @@ def test_error_of_a_reader_is_told_once():
         assert isinstance(response.undone, Error)
 
     run(test)
+
+
+def test_stale_read_waits_until_memory_holds_something():
+    async def test(site: Confirmed) -> None:
+        loaded = site.here.server.mirror.loaded
+        site.leading.is_leader = False
+        loaded.clear()
+        request = site.here.request("GET", f"{PATH}?stale")
+        assert site.now(f"{PATH}?stale") is None
+        task = asyncio.ensure_future(site.here.pipeline.answer(request, NoBody()))
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        loaded.set()
+        assert (await task).status == 200
+
+    run(test)
