@@ -14,6 +14,7 @@ from bellcow import METADATA, NOMAD_VERSION
 from bellcow.cluster.servers import RAFT_PROTOCOL
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import CLUSTER, RAFT
+from bellcow.wire import Duration, format_duration
 
 if TYPE_CHECKING:
     from bellcow.config import model
@@ -245,7 +246,7 @@ def _always(server: Server) -> dict[str, dict[str, str]]:
             "applied_index": index,
             "commit_index": index,
             "fsm_pending": "0",
-            "last_contact": "0" if leadership.is_leader else "never",
+            "last_contact": _last_contact(server),
             "last_log_index": index,
             "last_log_term": str(head.term),
             "last_snapshot_index": str(server.snapshots.last_index),
@@ -289,3 +290,11 @@ def _always(server: Server) -> dict[str, dict[str, str]]:
 
 def _flag(value: bool) -> str:
     return "true" if value else "false"
+
+
+def _last_contact(server: Server) -> str:
+    """As Nomad tells it: "0" at the leader, "never" where none was heard."""
+    if server.leadership.is_leader:
+        return "0"
+    age_s = server.roster.since_leader_s()
+    return "never" if age_s is None else format_duration(Duration.seconds(age_s).ns)

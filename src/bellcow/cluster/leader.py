@@ -257,6 +257,8 @@ class Leadership:
         while True:
             await asyncio.sleep(LOOK_S)
             status = await self._peers.status()
+            if status.leader_id is None:
+                raise Deposed("too few voters answer: the consensus has no leader")
             if status.leader_id != status.member_id:
                 raise Deposed("another server leads")
             if status.term > claim.term:  # led, lost and leads again: others may have claimed

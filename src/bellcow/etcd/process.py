@@ -38,6 +38,8 @@ STEADY_S = 60.0  # a run as long as this forgets the exits before it
 EXITS_MAX = 5  # within STEADY_S
 LINES_QUOTED = 5
 LINE_BYTES = 16 << 10
+SAME_CHARS = 40
+SAID_MAX = 100
 _UNTOLD = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
 # Warnings of etcd 3.4 that warn of nothing, a login nobody uses and a peer that is there; and those
 # of each connection to a peer that comes or goes, of which hello tells once and by name.
@@ -76,6 +78,7 @@ class Member:
         self._report = report
         self._end_when_hung = end_when_hung and sys.gettrace() is None  # not under a debugger
         self._last_lines: deque[str] = deque(maxlen=LINES_QUOTED)
+        self._said: dict[str, float] = {}  # warnings by their first words, and when they were told
 
     async def run(self) -> None:
         """Keep the member running; cancel to stop it.
@@ -179,11 +182,24 @@ class Member:
             pipe.close()
 
     def _tell(self, raw: bytes) -> None:
-        if raw.strip():
-            event, text = parse_line(raw)
-            self._last_lines.append(text)
-            pointless = event == "etcd_warning" and text.startswith(_POINTLESS)
-            self._report("etcd_note" if pointless else event, text=text)
+        if not raw.strip():
+            return
+        event, text = parse_line(raw)
+        self._last_lines.append(text)
+        if event == "etcd_warning" and (text.startswith(_POINTLESS) or self._was_told(text)):
+            event = "etcd_note"
+        self._report(event, text=text)
+
+    def _was_told(self, text: str) -> bool:
+        """Whether etcd has said much the same within a minute: it repeats itself twice a second."""
+        now, key = self._clock.monotonic(), text[:SAME_CHARS]
+        told = self._said.get(key)
+        if told is not None and now - told < STEADY_S:
+            return True
+        if len(self._said) >= SAID_MAX:
+            self._said.clear()
+        self._said[key] = now
+        return False
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -223,7 +239,8 @@ def parse_line(raw: bytes) -> tuple[str, str]:
     try:
         fields: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
     except msgspec.MsgspecError:
-        return "etcd_error", raw.decode("utf-8", "replace").strip()
+        text = raw.decode("utf-8", "replace").strip()
+        return "etcd_note" if text.startswith("WARNING") else "etcd_error", text
     more = "".join(f" {name}={value}" for name, value in fields.items() if name not in _UNTOLD)
     grave = fields.get("level") not in {"debug", "info", "warn"}
     return "etcd_error" if grave else "etcd_warning", f"{fields.get('msg', '')}{more}"

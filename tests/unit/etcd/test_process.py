@@ -377,3 +377,10 @@ def test_members_talk_to_each_other_over_mutual_tls(directory, tmp_path):
                 task.cancel()
 
     etcd.run(whole())
+
+
+def test_warning_that_etcd_repeats_is_told_once_in_a_while(directory, tmp_path):
+    line = '{"level":"warn","msg":"waiting for ReadIndex response took too long","id":%d}'
+    script = "\n".join(f"echo '{line % number}' >&2" for number in range(5))
+    events = run(script_plan(directory, tmp_path, f"{script}\nexit 0"))
+    assert (events.count("etcd_warning"), events.count("etcd_note")) == (1, 4)
