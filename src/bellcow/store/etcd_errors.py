@@ -30,6 +30,13 @@ _BY_TEXT: tuple[tuple[str, type[StoreError]], ...] = (
     ("message larger than max", TooLarge),
     ("corrupt", Corrupt),
 )
+# gRPC's own words name sockets and its inner states; people are told what that comes to.
+_PLAINLY = (
+    ("failed to connect to all addresses", "it does not run"),
+    ("Socket closed", "it ended"),
+    ("recvmsg:", "it ended"),
+    ("Stream removed", "it ended"),
+)
 # etcd answers with these before it proposes anything.
 _REFUSED = {
     "FAILED_PRECONDITION",
@@ -45,10 +52,17 @@ _REFUSED = {
 
 def refusal(code: str, details: str, *, write: bool) -> StoreError:
     """The error to raise for gRPC's `code` and etcd's `details`."""
-    text = f"etcd: {details or 'no reason given'} ({code})"
+    text = f"etcd: {_plainly(details)} ({code})"
     for words, kind in _BY_TEXT:
         if words in details:
             return kind(text)
     if write and code not in _REFUSED:
         return Unknown(text)
     return Unavailable(text)
+
+
+def _plainly(details: str) -> str:
+    for words, ours in _PLAINLY:
+        if words in details:
+            return ours
+    return details or "no reason given"

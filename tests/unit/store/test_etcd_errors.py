@@ -62,3 +62,17 @@ def test_words_of_etcd_mean_one_thing(code, details, read, write):
 def test_text_names_the_code_and_what_etcd_said():
     assert str(refusal("UNKNOWN", "what?", write=True)) == "etcd: what? (UNKNOWN)"
     assert str(refusal("UNKNOWN", "", write=True)) == "etcd: no reason given (UNKNOWN)"
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("failed to connect to all addresses; last error: unix:/a/b", "it does not run"),
+        ("recvmsg:Connection reset by peer", "it ended"),
+        ("Socket closed", "it ended"),
+        ("etcdserver: no leader", "etcdserver: no leader"),
+        ("", "no reason given"),
+    ],
+)
+def test_people_are_told_in_words_for_them(details, told):
+    assert str(refusal("UNAVAILABLE", details, write=False)) == f"etcd: {told} (UNAVAILABLE)"
