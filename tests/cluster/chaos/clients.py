@@ -51,22 +51,40 @@ UNREACHED_PAUSE_S = 0.2
 UNREACHED = "no connection"
 VALUES_A_CLIENT = 10_000_000
 
-# Reasons that an answer with 5xx may give. What is not on the list is a fault of ours.
-NOT_DONE = re.compile(
-    r"^(rpc error: )?("
-    r"No cluster leader$"
-    r"|not done: "
-    r"|snapshot restore in progress$"
-    r"|not restored, nothing changed: )"
+# Reasons that an answer with 5xx may give, word by word. What is not here is a fault of ours.
+ETCD_SAYS = (
+    r"etcd: (?:etcdserver: no leader \(UNAVAILABLE\)"
+    r"|etcdserver: leader changed \(UNAVAILABLE\)"
+    r"|etcdserver: mvcc: database space exceeded \(RESOURCE_EXHAUSTED\)"
+    r"|etcdserver: request timed out(?:, [a-z ]+)? \((?:UNAVAILABLE|UNKNOWN)\)"
+    r"|Deadline Exceeded \(DEADLINE_EXCEEDED\)"
+    r"|it does not run \(UNAVAILABLE\)"
+    r"|it ended \(UNAVAILABLE\))"
 )
-UNKNOWN = re.compile(r"^(rpc error: )?outcome unknown: ")
+NOT_DONE = re.compile(
+    r"(?:rpc error: )?(?:"
+    r"No cluster leader"
+    r"|snapshot restore in progress"
+    r"|not done: leadership changed while committing"
+    rf"|not done: {ETCD_SAYS}"
+    rf"|not restored, nothing changed: (?:{ETCD_SAYS}|No space left on device))"
+)
+UNKNOWN = re.compile(
+    r"(?:rpc error: )?outcome unknown: (?:"
+    r"leadership was lost during the restore"
+    r"|the write may or may not be done(?: \((?:"
+    r"the connection to the other server broke"
+    r"|the stream ended before its end frame"
+    r"|it does not answer any more"
+    r"|it did not answer)\))?)"
+)
 # A server that has joined a moment ago holds nothing yet.
-EMPTY = re.compile(r"^(rpc error: )?(scheduler|autopilot) config not initialized yet$")
+EMPTY = re.compile(r"(?:rpc error: )?(?:scheduler|autopilot) config not initialized yet")
 
 
 def judge(status: int, text: str) -> Outcome:
     """What an answer that is not 200 says about the operation."""
-    if status < 500 or NOT_DONE.match(text) or EMPTY.match(text):
+    if status < 500 or NOT_DONE.fullmatch(text) or EMPTY.fullmatch(text):
         return "not done"
     return "unknown"
 
@@ -74,7 +92,7 @@ def judge(status: int, text: str) -> Outcome:
 def is_known(status: int, text: str) -> bool:
     """Whether a failure gives a reason that we have agreed to give."""
     known = (NOT_DONE, UNKNOWN, EMPTY)
-    return status < 500 or any(each.match(text) for each in known)
+    return status < 500 or any(each.fullmatch(text) for each in known)
 
 
 class Connection:
