@@ -7,13 +7,13 @@ import os
 import select
 import signal
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.harness import BELLCOW, Agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 CLAIMS = {
     "LicenseID": "team",
@@ -85,7 +85,8 @@ def test_a_state_goes_out_through_a_pipe_and_comes_back(
     assert restored.returncode == 0, restored.stderr
     first, kept = restored.stdout.splitlines()
     assert first == "Snapshot Restored"
-    assert Path(kept.removeprefix("The state before it is kept on the server in ")).is_file()
+    (file,) = agent.data_dir.rglob("before-restore-*.snap")
+    assert f" snapshots/{file.name} " in kept
     assert "Description = kept" in agent.command("namespace", "status", "web").stdout
     shown = agent.command("operator", "snapshot", "state", str(tmp_path / "state.snap"))
     names = [one["Name"] for one in json.loads(shown.stdout)["namespaces"]]

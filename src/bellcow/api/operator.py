@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
-from urllib.parse import quote
 
 from bellcow.acl.policy import Need
 from bellcow.api.answers import contact
@@ -283,9 +283,9 @@ async def save_snapshot(call: Call) -> Reply[bytes]:
 async def restore_snapshot(call: Call) -> Reply[None]:
     """Replace the whole state by that of the archive in the body; all of it or nothing.
 
-    The header `X-Bellcow-Kept` says where the state before it is kept, when it is.
+    The header `X-Bellcow-Kept` names the file in which the server keeps the state before it.
     """
     content_type = (call.request.header(b"content-type") or b"").decode("latin-1")
     restored = await call.server.snapshots.restore(call.content.chunks(), content_type)
-    kept = (("X-Bellcow-Kept", quote(restored.kept)),) if restored.kept else ()
+    kept = (("X-Bellcow-Kept", PurePath(restored.kept).name),) if restored.kept else ()
     return Reply(headers=kept)

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote
 
 from bellcow.cli import goflags
 from bellcow.cli.failure import CommandError, RequestError, failing, opening
@@ -156,8 +155,10 @@ def restore(session: Session, *, yes: bool, force: bool, words: tuple[str, ...])
             if _holds_tokens(info)
             else f"The snapshot held no tokens: make one with '{session.program} acl bootstrap'."
         )
-    if kept := unquote(answer.headers.get("X-Bellcow-Kept", "")):
-        say(f"The state before it is kept on the server in {kept}")
+    if kept := answer.headers.get("X-Bellcow-Kept", ""):
+        say(
+            f"The state before it is kept on the server, in snapshots/{kept} of its state directory"
+        )
 
 
 def _holds_tokens(info: Info) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bellcow.errors import Code, Error
@@ -12,6 +10,7 @@ from bellcow.snapshot import save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from bellcow.clock import Clock
     from bellcow.events import Report
@@ -61,13 +60,15 @@ class Snapshots:
         return save.Saved(file, written, self._slots.release)
 
     def _why_not(self, error: OSError) -> str:
-        """Why nothing was saved, and where: who asked has disks of their own."""
+        """Why nothing was saved, and where: who asked has disks of their own.
+
+        Places are named by what they are: paths of the server are not for clients.
+        """
         reason = error.strerror or str(error)
-        places = [self._folder] if self._folder else []
+        places = ["its data directory"] if self._folder else []
         if error.errno in save.FULL or not places:
-            places.append(Path(tempfile.gettempdir()))
-        where = " and ".join(str(place) for place in places)
-        return f"no snapshot was made: {reason}, on the server in {where}"
+            places.append("its folder for temporary files")
+        return f"no snapshot was made: {reason}, on the server in {' and in '.join(places)}"
 
     async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
         """Replace the whole state; the leader begins anew with what it holds."""

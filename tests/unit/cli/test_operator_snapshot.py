@@ -247,10 +247,11 @@ def test_where_the_state_before_a_restore_is_kept_is_told(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "b.snap").write_bytes(ARCHIVE)
-    server.on(f"PUT {PATH}", headers={"X-Bellcow-Kept": "/var/a%20b/before-restore-1-2.snap"})
+    server.on(f"PUT {PATH}", headers={"X-Bellcow-Kept": "before-restore-1-2.snap"})
     assert cli("operator", "snapshot", "restore", "b.snap").out == (
         "Snapshot Restored\n"
-        "The state before it is kept on the server in /var/a b/before-restore-1-2.snap\n"
+        "The state before it is kept on the server, in snapshots/before-restore-1-2.snap of its "
+        "state directory\n"
     )
 
 

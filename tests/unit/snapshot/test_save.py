@@ -7,7 +7,6 @@ import base64
 import errno
 import hashlib
 import io
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -179,7 +178,7 @@ def test_save_that_fails_says_why_and_gives_its_place_back(tmp_path, monkeypatch
                 assert caught.value.code is Code.UNAVAILABLE
                 assert caught.value.message == (
                     "no snapshot was made: No space left on device, "
-                    f"on the server in {tmp_path} and {tempfile.gettempdir()}"
+                    "on the server in its data directory and in its folder for temporary files"
                 )
         await server.write(put_namespace(Namespace(name="x")))
         return [piece async for piece in await server.snapshots.save()]
