@@ -22,11 +22,11 @@ from bellcow.cluster.brief import stopped, with_member
 from bellcow.cluster.survivor import READ
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, with_indexes
+from bellcow.store.chunks import chunks
 from bellcow.store.protocol import NO_HEAD, Head, Key
 from bellcow.wire import rfc3339, to_msgpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bellcow.clock import Clock
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 NEW = "raft.new"
 COMPLETE = "complete"
-CHUNK_OBJECTS = 1_000
-CHUNK_BYTES = 1 << 20
 _SQLITE = ("-wal", "-shm", ".mark", "")  # the file itself last, for it is what we look for
 
 
@@ -132,26 +130,12 @@ def only_server(copy: Survivor, founder: RaftServer, index: int) -> bytes:
 async def _fill(store: Store, head: Head, copy: Survivor, changes: dict[Key, bytes]) -> None:
     failpoint.reach("found-started")
     items = (item for item in copy.items if item[0] not in changes)
-    for chunk in _chunks(items):
+    for chunk in chunks(items):
         await store.stage(NO_HEAD, head.gen, chunk)
         failpoint.reach("found-first-chunk-staged")
     failpoint.reach("found-staged")
     await store.commit(NO_HEAD, head, changes)
     failpoint.reach("found-committed")
-
-
-def _chunks(items: Iterable[tuple[Key, bytes]]) -> Iterator[list[tuple[Key, bytes]]]:
-    """Pieces that one transaction can hold."""
-    chunk: list[tuple[Key, bytes]] = []
-    size = 0
-    for key, value in items:
-        chunk.append((key, value))
-        size += len(value)
-        if len(chunk) == CHUNK_OBJECTS or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _complete(new: Path, founded: Founded) -> None:

@@ -26,6 +26,7 @@ from bellcow.state.tables import (
     UnknownTableError,
     decode,
 )
+from bellcow.store.chunks import chunks
 from bellcow.store.protocol import Fenced, NoSpace, StoreError, Unavailable, Unknown
 from bellcow.wire import to_msgpack
 
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
     from bellcow.state.tables import Table, Tables
     from bellcow.store.protocol import Head, Key, Store
 
-CHUNK_OBJECTS = 1_000
-CHUNK_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20
 KEPT_ARCHIVES = 10
 DROP_PAUSE_S = 10.0
 # These say who this cluster is and who takes part: an archive never changes them.
@@ -181,8 +181,8 @@ class Restorer:
         needed = {(table.name, row_id) for table, row_id in NEEDED}
         has: set[Key] = set()
         count = 0
-        chunks = _chunks(verified)
-        while chunk := await asyncio.to_thread(next, chunks, None):
+        cut = chunks(_theirs(verified))
+        while chunk := await asyncio.to_thread(next, cut, None):
             await self._store.stage(self._known(), gen, chunk)
             count += len(chunk)
             has |= needed & {key for key, _ in chunk}
@@ -245,27 +245,18 @@ class Restorer:
         return known
 
 
-def _chunks(verified: archive.Archive) -> Iterator[list[tuple[Key, bytes]]]:
-    """The archive's objects, but for ours, in pieces that one transaction can hold."""
+def _theirs(verified: archive.Archive) -> Iterator[tuple[Key, bytes]]:
+    """The archive's objects, but for ours."""
     ours = {table.name for table in OURS}
-    chunk: list[tuple[Key, bytes]] = []
-    size = 0
     for table, row_id, value in verified.records():
-        if table in ours:
-            continue
-        chunk.append(((table, row_id), value))
-        size += len(value)
-        if len(chunk) == CHUNK_OBJECTS or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        if table not in ours:
+            yield (table, row_id), value
 
 
 def _lost_its_line_breaks(upload: BinaryIO) -> bool:
     """Whether neither CR nor LF is in it, which no archive of some size can be without."""
     upload.seek(0)
-    while piece := upload.read(CHUNK_BYTES):
+    while piece := upload.read(PIECE_BYTES):
         if b"\n" in piece or b"\r" in piece:
             return False
     return True
