@@ -15,7 +15,7 @@ from tests.sim.world import SimServer, World
 from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot import archive
+from bellcow.snapshot import archive, restore
 from bellcow.snapshot.archive import Origin
 from bellcow.state.commands import put_namespace, put_setting
 from bellcow.state.tables import AUTOPILOT, CLUSTER, NAMESPACES, RAFT, SCHEDULER
