@@ -70,6 +70,7 @@ class Exchange(msgspec.Struct, kw_only=True):
 
     method: str
     path: str
+    port: int = 0
     request_headers: dict[str, str] = {}
     request_transfer: str = ""
     request_body: str | None = None
@@ -251,7 +252,7 @@ def _archive_problems(answer: Answer, body: bytes) -> list[str]:
 
 
 def _text_problems(want: str, body: bytes, *, begins: bool) -> list[str]:
-    got = body.decode()
+    got = body.decode("utf-8", "replace")
     # Which of two missing files is named first is a matter of a map's order.
     loose = [re.sub(r'(file missing for )".*"', r"\1", text) for text in (want, got)]
     fine = loose[1].startswith(loose[0]) if begins else loose[1] == loose[0]
