@@ -70,7 +70,7 @@ def _explain_no_leader(session: Session, refusal: RequestError) -> None:
     complain(f"Failed to retrieve raft configuration: {refusal.message}")
     complain(
         f"No server leads. What {session.client.address} knew last follows. If most of the voters "
-        "are lost for good, restore a snapshot into a new server: docs/operations/backup.md"
+        "are lost for good, the page on that is docs/operations/outage-recovery.md"
     )
     say(_peers(_configuration(session.client, stale=True)))
     raise CommandError("")
