@@ -241,12 +241,15 @@ def here_of(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
 
 
 def voters_of(roster: Roster) -> list[Target]:
-    """Servers with a vote that answer; the leader, who has enough to do, comes last."""
-    table = roster.table
+    """Live servers with a vote; the leader, who has enough to do, comes last.
+
+    Not by when they last answered: who does not lead hears of each but once a second.
+    """
+    table, alive = roster.table, roster.alive()
     voters = [
         (contact.raft.role == "leader", target_of(table.known[server_id].record))
-        for server_id, (_, contact) in roster.contacts().items()
-        if contact.raft is not None and contact.raft.role != "none"
+        for server_id, contact in table.contacts.items()
+        if contact.raft is not None and contact.raft.role != "none" and server_id in alive
     ]
     return [target for _, target in sorted(voters, key=lambda voter: voter[0])]
 
