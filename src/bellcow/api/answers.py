@@ -22,17 +22,23 @@ GZIP = (b"Content-Encoding", b"gzip")
 
 
 def contact(server: Server) -> tuple[bool, int]:
-    """Whether a leader is known, and nanoseconds since it was last heard: how old an answer may be.
+    """Whether a leader is known, and in nanoseconds how old an answer from memory is at most.
 
-    Who has heard none since the start tells how long that is.
+    Before a leader was heard, that is the age of the last commit in memory: by wall clocks.
     """
     if server.leadership.is_leader:
         return True, 0
-    table = server.roster.table
+    table, wall_ns = server.roster.table, server.clock.wall_ns()
     if table.leader is None or table.leader.server_id == table.me.server_id:
-        return False, max(0, server.clock.wall_ns() - table.me.start_ns)
-    since_s = server.roster.age_s(server.tables.index) or 0.0
-    return bool(server.leadership.leader_id), int(since_s * NS_PER_S)
+        return False, max(0, wall_ns - table.me.start_ns, _age_of_memory_ns(server, wall_ns))
+    age_s = server.roster.age_s(server.tables.index)
+    age_ns = _age_of_memory_ns(server, wall_ns) if age_s is None else int(age_s * NS_PER_S)
+    return bool(server.leadership.leader_id), age_ns
+
+
+def _age_of_memory_ns(server: Server, wall_ns: int) -> int:
+    committed_ns = server.tables.head.time_ns
+    return max(0, wall_ns - committed_ns) if committed_ns else 0
 
 
 def as_reply(value: Any) -> Reply[Any]:

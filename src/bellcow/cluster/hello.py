@@ -92,6 +92,7 @@ class Exchange:
         self._tried: dict[str, float] = {}
         self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
         self._busy: set[str] = set()
+        self._clocks: dict[str, int] = {}  # what a server's clock showed when it last spoke to us
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -111,7 +112,7 @@ class Exchange:
     def answer(self, hello: Hello) -> bytes:
         """The answer to another server's hello. Raises Error when it is none of ours."""
         self._hear(hello, answer=False)
-        return self._hello(abroad=hello.region != self._roster.itself.region)
+        return self._hello(hello.sender.server_id, hello.region)
 
     async def join(self, address: tuple[str, int]) -> None:
         """Say hello to whoever is at `address`, once. Raises Error with why it failed."""
@@ -160,6 +161,7 @@ class Exchange:
     def _forget_tries(self) -> None:
         kept = {*self._roster.table.known, *(f"{host}:{port}" for host, port in self._joins)}
         self._tried = {key: tried for key, tried in self._tried.items() if key in kept}
+        self._clocks = {key: at_ms for key, at_ms in self._clocks.items() if key in kept}
 
     async def _visit(self, target: Target) -> None:
         try:
@@ -181,8 +183,7 @@ class Exchange:
                 self._reminders.say("hello_refused", address=f"{host}:{port}", reason=reason)
 
     async def _call(self, target: Target) -> None:
-        abroad = target.region != self._roster.itself.region
-        body = self._hello(abroad=abroad)
+        body = self._hello(target.server_id, target.region)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 answer = await self._line.post(target, HELLO_PATH, body)
@@ -199,13 +200,16 @@ class Exchange:
 
     # The table
 
-    def _hello(self, *, abroad: bool) -> bytes:
-        now = self._clock.monotonic()
-        return encode_hello(compose(self._roster.table, self._look(), now, abroad=abroad))
+    def _hello(self, server_id: str, region: str) -> bytes:
+        """What we say to that server; "" for one that is not known yet."""
+        table, now = self._roster.table, self._clock.monotonic()
+        abroad, echo_ms = region != table.me.itself.region, self._clocks.get(server_id, 0)
+        return encode_hello(compose(table, self._look(), now, abroad=abroad, echo_ms=echo_ms))
 
     def _hear(self, hello: Hello, *, answer: bool) -> None:
         table, here, now = self._roster.table, self._look(), self._clock.monotonic()
         self._take(hear(table, hello, here, now, answer=answer))
+        self._clocks[hello.sender.server_id] = hello.at_ms
 
     def _take(self, outcome: Outcome) -> None:
         before = self._roster.table

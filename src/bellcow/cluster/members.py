@@ -47,13 +47,17 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leader(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose table counts in our region, when it last spoke to us, and the index it stood at."""
+    """Whose table counts in our region, when it last spoke to us, and the index it stood at.
+
+    It stood there at `as_of` or later: what is heard may have been on its way for long.
+    """
 
     server_id: str
     epoch: int
     term: int
     heard: float
     index: int = 0
+    as_of: float | None = None
 
 
 class Here(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +201,7 @@ def _with_leader(table: Table, hello: Hello, here: Here, now: float, *, home: bo
         term=hello.raft.term,
         heard=now,
         index=hello.raft.index,
+        as_of=min(hello.echo_ms / 1_000, now) if hello.echo_ms else None,
     )
     return _replace(table, leader=leader)
 
@@ -418,8 +423,11 @@ def _with_status(record: Record, status: Status) -> Record:
 # What is told
 
 
-def compose(table: Table, here: Here, now: float, *, abroad: bool) -> Hello:
-    """Our hello. Across regions it holds servers and leader, and nothing of the cluster."""
+def compose(table: Table, here: Here, now: float, *, abroad: bool, echo_ms: int = 0) -> Hello:
+    """Our hello. Across regions it holds servers and leader, and nothing of the cluster.
+
+    `echo_ms` is what the other one's clock showed when it last spoke to us.
+    """
     since = since_leader(table, now)
     return Hello(
         region=table.me.itself.region,
@@ -430,6 +438,8 @@ def compose(table: Table, here: Here, now: float, *, abroad: bool) -> Hello:
         raft=None if abroad else here.raft,
         since_leader_ms=None if abroad or since is None else round(since * 1000),
         recovery=None if abroad else table.recovery,
+        at_ms=int(now * 1_000),
+        echo_ms=echo_ms,
     )
 
 

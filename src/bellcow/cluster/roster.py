@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bellcow.clock import Clock
-    from bellcow.cluster.members import Contact
+    from bellcow.cluster.members import Contact, Leader
     from bellcow.model.hello import Itself
 
 WORDS_MAX = 1_000  # as many of the leader's hellos are remembered while memory is behind
@@ -30,7 +30,7 @@ class Roster:
         self._clock = clock
         me = Record(itself=itself, start_ns=max(0, clock.wall_ns()), status="alive", status_seq=0)
         self._table = Table(me=me)
-        self._words: deque[tuple[float, int]] = deque()  # of the leader: when, and its index then
+        self._words: deque[tuple[float, int]] = deque()  # of the leader: as of when, and its index
         self._fresh: float | None = None  # when the leader had no more than our memory has
 
     @property
@@ -40,9 +40,13 @@ class Roster:
     @table.setter
     def table(self, table: Table) -> None:
         leader = table.leader
-        if leader is not self._table.leader and leader is not None and len(self._words) < WORDS_MAX:
-            self._words.append((leader.heard, leader.index))
+        if leader is not None and leader is not self._table.leader:
+            self._note(leader)
         self._table = table
+
+    def _note(self, leader: Leader) -> None:
+        if leader.as_of is not None and len(self._words) < WORDS_MAX:
+            self._words.append((leader.as_of, leader.index))
 
     @property
     def itself(self) -> Itself:
@@ -95,15 +99,15 @@ class Roster:
     def age_s(self, index: int) -> float | None:
         """Seconds since the leader had no more than memory that stands at `index` has.
 
-        That the leader speaks says nothing of a memory whose own source stands still.
+        None when that is not known. That the leader speaks says nothing of a memory whose own
+        source stands still, nor does a word that has waited for us to read it.
         """
         while self._words and self._words[0][1] <= index:
-            self._fresh, _ = self._words.popleft()
-        if self.table.leader is None or self._fresh is None:
-            return self.since_leader_s()
-        if self.table.leader.server_id == self.itself.server_id:
+            as_of, _ = self._words.popleft()
+            self._fresh = max(as_of, self._fresh or as_of)
+        if self.table.leader is not None and self.table.leader.server_id == self.itself.server_id:
             return 0.0
-        return max(0.0, self._clock.monotonic() - self._fresh)
+        return None if self._fresh is None else max(0.0, self._clock.monotonic() - self._fresh)
 
     def contacts(self) -> Mapping[str, tuple[float, Contact]]:
         """The other servers that answer: seconds since their last answer, and what it said."""

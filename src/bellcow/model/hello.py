@@ -96,7 +96,9 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """The one message between servers; the answer to it is another one.
 
     `leader` is who leads the sender's region, "" when it knows of none. To another region neither
-    cluster nor consensus is told. `since_leader_ms` counts from the leader's last word.
+    cluster nor consensus is told. `since_leader_ms` counts from the leader's last word. `at_ms` is
+    when this was written, by the sender's own clock; `echo_ms` the `at_ms` that it has heard last
+    from whom it speaks to, who so knows how old this is at most.
     """
 
     region: _Name
@@ -107,6 +109,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     raft: RaftView | None
     since_leader_ms: _Count | None
     recovery: Recovery | None = None
+    at_ms: _Count = 0
+    echo_ms: _Count = 0
 
 
 _decoder = msgspec.msgpack.Decoder(Hello)

@@ -379,7 +379,14 @@ def connections() -> list[Any]:
 class Seen:
     """What `contact` looks at."""
 
-    def __init__(self, *, leads: bool = False, leader: str = "", heard: float | None = None):
+    def __init__(
+        self,
+        *,
+        leads: bool = False,
+        leader: str = "",
+        heard: float | None = None,
+        committed_ns: int = 0,
+    ):
         self.clock = SystemClock()
         self.leadership = Leading(0)
         self.leadership.is_leader, self.leadership.leader_id = leads, leader
@@ -391,6 +398,7 @@ class Seen:
         self.server_id = "me"
         self.start_ns = self.clock.wall_ns() - 3_000_000_000
         self.heard = heard
+        self.head = msgspec.structs.replace(NO_HEAD, time_ns=committed_ns)
         self.leader = None
         if leader or heard is not None:
             self.leader = Leader(server_id=leader or "other", epoch=0, term=1, heard=0.0)
@@ -415,12 +423,22 @@ def test_contact_of_who_never_heard_a_leader_is_as_old_as_the_server():
     assert age_ns >= 3_000_000_000
 
 
+def test_contact_of_who_has_yet_to_hear_how_old_memory_is_goes_by_its_last_commit():
+    committed_ns = SystemClock().wall_ns() - 9_000_000_000
+    known, age_ns = contact(Seen(leader="other", committed_ns=committed_ns))  # type: ignore[arg-type]
+    assert known
+    assert 9_000_000_000 <= age_ns < 10_000_000_000
+    known, age_ns = contact(Seen(committed_ns=committed_ns))  # type: ignore[arg-type]
+    assert not known
+    assert 9_000_000_000 <= age_ns < 10_000_000_000
+
+
 def test_stale_answer_tells_how_old_it_may_be():
     async def test(site: Confirmed) -> None:
         site.leading.is_leader = False
         roster = site.here.server.roster
         heard = site.here.server.clock.monotonic() - 2.5
-        leader = Leader(server_id="other", epoch=0, term=1, heard=heard)
+        leader = Leader(server_id="other", epoch=0, term=1, heard=heard, as_of=heard)
         roster.table = msgspec.structs.replace(roster.table, leader=leader)
         answer = site.now(f"{PATH}?stale")
         assert isinstance(answer, Response)

@@ -538,3 +538,21 @@ def test_what_a_server_brings_to_a_recovery_is_told_at_home_and_heard_in_answers
     assert told(empty(), message, answer=True).contacts["id-a"].recovery == recovery
     later = told(told(empty(), message, answer=True), hello(record("a")), answer=True)
     assert later.contacts["id-a"].recovery is None
+
+
+def test_leader_is_believed_as_of_what_it_has_heard_of_us_last():
+    word = msgspec.structs.replace(hello(record("a"), here=leading(4)), echo_ms=2_500)
+    leader = told(empty(), word, now=7.0).leader
+    assert leader is not None
+    assert (leader.heard, leader.as_of) == (7.0, 2.5)
+    ahead = told(empty(), msgspec.structs.replace(word, echo_ms=9_000), now=7.0).leader
+    assert ahead is not None
+    assert ahead.as_of == 7.0
+    silent = told(empty(), hello(record("a"), here=leading(4)), now=7.0).leader
+    assert silent is not None
+    assert silent.as_of is None
+
+
+def test_hello_tells_the_time_of_who_says_it_and_of_who_hears_it():
+    word = compose(empty(), FOLLOWING, 7.5019, abroad=False, echo_ms=12)
+    assert (word.at_ms, word.echo_ms) == (7_501, 12)

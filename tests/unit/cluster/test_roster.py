@@ -139,7 +139,8 @@ def test_since_the_leader_spoke_is_counted_by_the_monotonic_clock():
 
 def hear(roster: Roster, clock: FixedClock, index: int, server_id: str = "id-a") -> None:
     """The leader speaks now, and stands at `index`."""
-    word = Leader(server_id=server_id, epoch=0, term=1, heard=clock.monotonic(), index=index)
+    now = clock.monotonic()
+    word = Leader(server_id=server_id, epoch=0, term=1, heard=now, index=index, as_of=now)
     roster.table = msgspec.structs.replace(roster.table, leader=word)
 
 
@@ -171,8 +172,20 @@ def test_memory_that_stood_still_for_long_tells_no_less_than_its_age():
     assert roster.age_s(3_000) == 0.0
 
 
-def test_age_without_a_word_of_the_leader_is_the_time_since_it_was_heard():
+def test_age_is_not_known_without_a_word_of_the_leader():
+    clock = FixedClock()
     assert knows().age_s(9) is None
+    leader = Leader(server_id="id-a", epoch=0, term=1, heard=clock.monotonic(), index=9)
+    assert knows(record("a"), clock=clock, leader=leader).age_s(9) is None
+
+
+def test_word_that_was_on_its_way_for_long_makes_memory_no_younger():
+    clock = FixedClock()
+    roster = knows(record("a"), clock=clock)
+    clock.advance(5.0)
+    word = Leader(server_id="id-a", epoch=0, term=1, heard=5.0, index=7, as_of=2.0)
+    roster.table = msgspec.structs.replace(roster.table, leader=word)
+    assert roster.age_s(7) == 3.0
 
 
 def test_leader_itself_is_never_old():
