@@ -8,7 +8,7 @@ WORKERS ?= 2
 SECONDS ?= 180
 SEED ?= 1
 
-.PHONY: help setup run need-etcd check fix test bench chaos docs clean
+.PHONY: help setup run demo need-etcd check fix test bench chaos docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ $(STAMP):
 
 run: setup ## start a server on http://127.0.0.1:4646, state kept in .run; ARGS=-config=FILE gives it more
 	@exec $(BIN)/bellcow agent -dev -data-dir=$(CURDIR)/.run $(ARGS)
+
+demo: setup need-etcd ## three servers on this machine: they lose their leader, and go on
+	@$(BIN)/python scripts/demo.py
 
 check: setup ## format, lint, types, import contracts, unit and route tests
 	$(BIN)/ruff format --check .
