@@ -40,6 +40,7 @@ SCOPE_KEY: Final = "bellcow"  # where the ASGI callable finds its `Cycle` in the
 _SLICE: Final = 4096
 # Bytes of an unread body taken in for the sake of the connection; more than this closes it.
 _DRAIN_BYTES: Final = 256 * 1024
+STOPPING: Final = "this server stops"
 _TIMER_SLACK_S: Final = 0.001  # timers are rounded to milliseconds and may be that much early
 
 _TOKEN: Final = re.compile(rb"(?:\r?\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?= )")
@@ -680,7 +681,7 @@ class Connection(HttpToolsProtocol):
             self._close()
         self.on_response_complete()
 
-    def abandon(self, cycle: Cycle) -> None:
+    def abandon(self, cycle: Cycle, text: str = "Internal Server Error") -> None:
         """The task ended without an answer: cancelled, or by a fault that has been logged."""
         if self._ended or self.transport.is_closing():
             return
@@ -689,7 +690,7 @@ class Connection(HttpToolsProtocol):
             self._ended = True
             self.transport.abort()  # half an answer must not look like a whole one
         else:
-            self._say_last(self._last_words or plain(500, "Internal Server Error"))
+            self._say_last(self._last_words or plain(500, text))
 
     def stalled(self) -> None:
         self._site.log("http_client_too_slow", client=self.peer, waited_for="reading our answer")
@@ -797,7 +798,8 @@ class Cycle(RequestResponseCycle):
         except _Gone:
             pass
         except asyncio.CancelledError:
-            self.connection.abandon(self)
+            reads = self.request.method in {"GET", "HEAD"}
+            self.connection.abandon(self, STOPPING if reads else f"outcome unknown: {STOPPING}")
             raise
         except Exception as fault:  # noqa: BLE001  the last one who can tell the client and the log
             self.connection.log("http_request_failed", path=self.request.path, exc_info=fault)

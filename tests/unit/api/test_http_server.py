@@ -88,14 +88,19 @@ def test_a_request_in_hand_is_finished():
     run(test())
 
 
-def test_a_request_that_takes_too_long_gets_a_500():
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [("GET", b"this server stops"), ("DELETE", b"outcome unknown: this server stops")],
+)
+def test_a_request_that_takes_too_long_gets_a_500(method: str, text: bytes):
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
             async with running(graceful_s=0.05) as site:
                 client = await stack.enter_async_context(site.connect())
-                await client.send(get("/gate"))
+                await client.send(request(method, "/gate"))
                 await site.app.started.wait()
-            assert (await client.answer()).status == 500
+            answer = await client.answer()
+            assert (answer.status, answer.body) == (500, text)
             assert site.app.cancelled.is_set()
             assert site.events == [("http_stop_overdue", {"connections": 1, "tasks": 1})]
 
