@@ -236,6 +236,7 @@ def here_of(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
             term=head.term,
             index=head.index,
             commit=head.commit,
+            works=leadership.member_answers,
         ),
     )
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
     from bellcow.cluster.bootstrap import Charter, Founder
-    from bellcow.cluster.engine import Peers
+    from bellcow.cluster.engine import Peers, Status
     from bellcow.events import Report
     from bellcow.state.committer import Committer
     from bellcow.state.mirror import Mirror
@@ -93,6 +93,7 @@ class Leadership:
         self._heir: tuple[int, asyncio.Future[None]] | None = None
         self.on_change: Callable[[], None] = _nothing  # after leadership began or ended here
         self.is_leader = False
+        self.member_answers = True  # when it was looked at last
         self.claims = 0  # how often this server has become leader
         self.epoch = 0  # counts changes of leadership seen here; caches hang on it
 
@@ -197,10 +198,19 @@ class Leadership:
         One that does not answer starts or ends; who runs it tells of that.
         """
         try:
-            status = await self._peers.status()
+            status = await self._status()
         except Unavailable:
             return False
         return status.leader_id == status.member_id
+
+    async def _status(self) -> Status:
+        try:
+            status = await self._peers.status()
+        except StoreError:
+            self.member_answers = False
+            raise
+        self.member_answers = True
+        return status
 
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:
         """The index of the claim that follows `after`, and what is written with it."""
@@ -256,7 +266,7 @@ class Leadership:
     async def _watch(self, claim: Head) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            status = await self._peers.status()
+            status = await self._status()
             if status.leader_id is None:
                 raise Deposed("too few voters answer: the consensus has no leader")
             if status.leader_id != status.member_id:

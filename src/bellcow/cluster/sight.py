@@ -28,12 +28,15 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     names: Mapping[str, str] = {}
     addresses: Mapping[str, str] = {}  # of the peer port, of those alive
     roles: Mapping[str, str] = {}  # part in consensus, of those answering
+    idle: frozenset[str] = frozenset()  # whose part in consensus is down at the moment
     targets: Mapping[str, Target] = {}  # where they are reached, this server not among them
 
     @property
     def taking_part(self) -> frozenset[str]:
         """Who answers and has a working part in consensus, as far as one can see."""
-        return frozenset(each for each in self.answering if self.roles.get(each) != "none")
+        return frozenset(
+            each for each in self.answering - self.idle if self.roles.get(each) != "none"
+        )
 
 
 def see(roster: Roster) -> Sight:
@@ -55,5 +58,10 @@ def see(roster: Roster) -> Sight:
             for server_id, (_, contact) in contacts.items()
             if contact.raft is not None
         },
+        idle=frozenset(
+            server_id
+            for server_id, (_, contact) in contacts.items()
+            if contact.raft is not None and not contact.raft.works
+        ),
         targets={server_id: target_of(record) for server_id, record in records.items()},
     )

@@ -75,12 +75,16 @@ class Cluster(msgspec.Struct, frozen=True):
 
 
 class RaftView(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a server stands: its part in consensus, and the head that its memory holds."""
+    """Where a server stands: its part in consensus, and the head that its memory holds.
+
+    `works` is false while who should take part for it, the member beside it, does not answer.
+    """
 
     role: Role
     term: _Count
     index: _Count
     commit: _Text
+    works: bool = True
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,6 +138,19 @@ def test_leadership_ends_when_the_engine_does_not_answer():
     assert run(story) is False
 
 
+def test_server_knows_whether_its_member_answers():
+    async def story(world):
+        first = await world.begin()
+        seen = [first.leadership.member_answers]
+        for reachable in (False, True):
+            first.peers.reachable = lambda now=reachable: now
+            await asyncio.sleep(0.3)
+            seen.append(first.leadership.member_answers)
+        return seen
+
+    assert run(story) == [True, False, True]
+
+
 def test_old_leader_that_hears_of_nothing_is_stopped_by_the_store():
     """Cut off, it believes that it leads: its next write meets the other's head."""
 

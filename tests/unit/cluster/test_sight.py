@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from tests.sim.loop import simulate
 from tests.sim.net import Net
 
@@ -39,6 +40,22 @@ def test_server_without_a_part_in_consensus_answers_and_does_not_count():
         alive=frozenset("ab"), answering=frozenset("ab"), roles={"a": "leader", "b": "none"}
     )
     assert sight.taking_part == {"a"}
+
+
+def test_server_whose_part_in_consensus_is_down_does_not_count():
+    async def story():
+        async with Net() as net:
+            host, other = net.start("a"), net.start("b", join="a")
+            other.raft = msgspec.structs.replace(other.raft, works=False)
+            await asyncio.sleep(2)
+            down = see(host.roster)
+            other.raft = msgspec.structs.replace(other.raft, works=True)
+            await asyncio.sleep(2)
+            return down, see(host.roster)
+
+    down, well = simulate(story())
+    assert (down.answering, down.taking_part) == ({"id-a", "id-b"}, {"id-a"})
+    assert well.taking_part == {"id-a", "id-b"}
 
 
 def test_who_says_that_it_leaves_is_alive_until_it_has_left():
