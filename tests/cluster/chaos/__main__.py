@@ -22,12 +22,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="faults to make, with commas between")
+    parser.add_argument("--calm", action="store_true", help="let it recover from each fault")
     parser.add_argument("--keep", type=Path, help="folder for logs and history")
     parser.add_argument("--no-report", action="store_true", help="leave bench/results alone")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     only = [name for name in options.only.split(",") if name]
-    report = run(options.seconds, options.seed, folder, only, long=True)
+    report = run(options.seconds, options.seed, folder, only, long=True, calm=options.calm)
     text = as_markdown(report)
     if not options.no_report:
         RESULTS.mkdir(exist_ok=True)

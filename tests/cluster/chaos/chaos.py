@@ -18,7 +18,8 @@ from tests.cluster.chaos.clients import UNREACHED, Client, Random, Recorder, is_
 from tests.cluster.chaos.cluster import Cluster
 from tests.cluster.chaos.faults import FAULTS, NotNow, Stage
 from tests.cluster.chaos.history import AUTOPILOT, NAMESPACES, SCHEDULER, write_history
-from tests.cluster.chaos.measures import gaps, staleness
+from tests.cluster.chaos.measures import longest_gap, longest_gaps, staleness
+from tests.cluster.chaos.votes import judge_votes, polled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,11 @@ CLIENTS_A_SERVER = 6
 LONGER = 1.5  # a run on a busy machine may last so much longer to get its operations done
 PAUSE_S = (0.4, 2.0)  # between two faults
 QUIET_S = 45.0
+VOTERS_MIN = SERVERS // 2 + 1  # by our own doing never fewer
+STALE_BEYOND_MS = 50.0  # clients, servers and the kernel take turns on the same cores
+FAIL_OVER_S = 10.0  # of a whole cluster, at worst
+# After these a whole cluster has what it needs to go on at once.
+BRIEF = {"kill_server", "kill_python", "kill_etcd", "stop_server", "cut_off", "transfer"}
 # What a server may keep in its data directory besides the store of its part.
 LASTING = {
     "server",
@@ -55,6 +61,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     begin: float
     end: float
+    whole: bool = False  # whether health had nothing to say when it began
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -71,7 +78,8 @@ class Report(msgspec.Struct, kw_only=True):
     reasons: dict[str, int] = {}
     leaders: int = 0
     terms: int = 0
-    write_gaps_s: dict[str, list[float]] = {}
+    write_gaps_s: list[float] = []  # one a fault
+    longest_gap_s: float = 0.0
     stale_beyond_contact_ms: float = 0.0
     equal_after_s: float = -1.0
     check_s: float = 0.0
@@ -89,11 +97,13 @@ def run(
     only: Sequence[str] = (),
     *,
     long: bool = False,
+    calm: bool = False,
     at_least: int = 0,
 ) -> Report:
     """Run for so long, and until clients have done `at_least` so much.
 
     Logs and history are left in `folder`. `only` names the faults to make, `long` allows all.
+    `calm` waits before each until the cluster has recovered from the one before.
     """
     report = Report(seed=seed, seconds=seconds)
     chance = random.Random(seed)
@@ -105,9 +115,11 @@ def run(
         cluster.servers[2].mount_small_disk()
         cluster.start().wait_for_leader()
         _write_first(cluster, recorder)
-        with _load(cluster, recorder, seed, report):
+        with polled(cluster.servers) as shown, _load(cluster, recorder, seed, report):
             stage = Stage(cluster, chance, _operators(recorder), recorder, [])
-            _make_faults(stage, _chosen(only, long=long), seconds, at_least, report)
+            faults = _chosen(only, long=long)
+            _make_faults(stage, faults, seconds, at_least, report, calm=calm)
+        report.problems += judge_votes(shown, VOTERS_MIN)
         _quiet(cluster, report)
         claims = cluster.claims()
     write_history(folder / "history.jsonl", recorder.operations)
@@ -165,7 +177,13 @@ def _chosen(only: Sequence[str], *, long: bool) -> list[Fault]:
 
 
 def _make_faults(
-    stage: Stage, faults: list[Fault], seconds: float, at_least: int, report: Report
+    stage: Stage,
+    faults: list[Fault],
+    seconds: float,
+    at_least: int,
+    report: Report,
+    *,
+    calm: bool,
 ) -> None:
     began = stage.recorder.now()
     weights = [fault.weight for fault in faults]
@@ -174,6 +192,9 @@ def _make_faults(
         if passed >= seconds and reached >= at_least:
             break
         (fault,) = stage.chance.choices(faults, weights)
+        if calm:
+            stage.cluster.wait_until_healthy(SERVERS, QUIET_S)
+        whole = stage.cluster.is_whole()
         begin = stage.recorder.now()
         try:
             detail = fault.act(stage)
@@ -183,7 +204,8 @@ def _make_faults(
         except (OSError, AssertionError) as error:
             report.problems.append(f"{fault.name} at {begin:.1f} s: {error}")
             continue
-        happened = Happened(fault=fault.name, detail=detail, begin=begin, end=stage.recorder.now())
+        end = stage.recorder.now()
+        happened = Happened(fault=fault.name, detail=detail, begin=begin, end=end, whole=whole)
         report.faults.append(happened)
         for server in stage.cluster.servers:
             _revive(server, report, stage.recorder.now())
@@ -235,11 +257,26 @@ def _judge(history: list[Operation], report: Report, claims: list) -> None:
     report.problems += [f"a reason that is not on the list: {each}" for each in sorted(unknown)]
     report.leaders = len(claims)
     report.terms = len({claim.term for claim in claims})
-    report.write_gaps_s = gaps(history, report.faults)
+    report.write_gaps_s = longest_gaps(history, report.faults)
+    report.longest_gap_s = longest_gap(history)
+    report.problems += late_fail_overs(report.faults, report.write_gaps_s)
     report.stale_beyond_contact_ms = staleness(history)
+    if report.stale_beyond_contact_ms > STALE_BEYOND_MS:
+        report.problems.append(
+            f"a stale answer was {report.stale_beyond_contact_ms:g} ms older than it said"
+        )
     began = time.monotonic()
     report.problems += [told(each, history) for each in check(history, claims)]
     report.check_s = round(time.monotonic() - began, 2)
+
+
+def late_fail_overs(faults: Sequence[Happened], gaps: Sequence[float]) -> list[str]:
+    """Which faults a whole cluster took too long to get over."""
+    return [
+        f"{fault.fault} ({fault.detail}) at {fault.begin:.1f} s: nobody could write for {gap:g} s"
+        for fault, gap in zip(faults, gaps, strict=True)
+        if fault.whole and fault.fault in BRIEF and gap > FAIL_OVER_S
+    ]
 
 
 def _noun(key: str) -> str:

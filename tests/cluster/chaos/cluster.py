@@ -26,6 +26,7 @@ from tests.cluster.chaos.history import Claim
 from tests.cluster.chaos.wires import wires
 from tests.harness import BELLCOW, Answer
 
+from bellcow import failpoint
 from bellcow.snapshot import archive
 from bellcow.state.tables import REGISTRY
 
@@ -64,6 +65,7 @@ class Server:
         self.place = place
         self.life = 0  # counts starts
         self.stopped = True  # by us
+        self.fail_point = ""  # at which its next life ends
         self.clock_file: Path | None = None
         self.disk: Path | None = None
         self.data_dir = folder / "data"
@@ -122,9 +124,11 @@ class Server:
         }
 
     def _environment(self) -> dict[str, str]:
+        armed = {failpoint.VARIABLE: self.fail_point} if self.fail_point else {}
         if self.clock_file is None:
-            return {}
+            return armed
         return {
+            **armed,
             "LD_PRELOAD": str(FAKETIME[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
             "FAKETIME_CACHE_DURATION": "1",
@@ -283,6 +287,14 @@ class Server:
                 return str(answer.json())
         return ""
 
+    def calls_healthy(self, ids: set[str], voters: int) -> bool:
+        """Whether health, asked here, has no complaint and finds that many voters among these."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            answer = self.get("/v1/operator/autopilot/health", timeout=2)
+            health = answer.json() if answer.status == 200 else {}
+            return bool(health.get("Healthy")) and len(ids & set(health["Voters"] or ())) == voters
+        return False
+
     def copy(self) -> Copy:
         """Its own copy of the whole state, in every detail."""
         answer = self.get("/v1/operator/snapshot?stale", timeout=30)
@@ -334,6 +346,7 @@ class Cluster:
         self.wires: Wires
         self.folder: Path
         self.servers: list[Server] = []
+        self.spare: Server | None = None  # one that was here, and may come again
 
     def __enter__(self) -> Self:
         # Not below a test's own folder: the path of a Unix socket may have 107 characters.
@@ -358,11 +371,26 @@ class Cluster:
 
     def add(self) -> Server:
         """One server more, which joins the others when it is started."""
+        if self.spare is not None:
+            server, self.spare = self.spare, None
+            self.servers.append(server)
+            return server
         join = [server.serf_address for server in self.servers]
         return self._add(self.wires.place(len(self.servers) + 1), join, 0)
 
+    def take_away(self, server: Server) -> None:
+        """End a server and its disk; the next one that is added has its name and place."""
+        server.kill()
+        server.wipe()
+        self.servers.remove(server)
+        self.spare = server
+
+    def all(self) -> list[Server]:
+        """With the one that was here."""
+        return self.servers + ([self.spare] if self.spare else [])
+
     def _end(self) -> None:
-        for server in self.servers:
+        for server in self.all():
             server.kill()
             if self._keep is not None and server.log_path.exists():
                 shutil.copy(server.log_path, self._keep / f"{server.name}.log")
@@ -406,20 +434,26 @@ class Cluster:
 
     def wait_until_healthy(self, voters: int, timeout_s: float = SETTLE_S) -> None:
         """Return when autopilot calls the cluster healthy, with that many of us as voters."""
-        # A server that was wiped a moment ago has another id than the one that still looks healthy.
-        ids = {server.server_id() for server in self.servers}
 
         def healthy() -> bool:
-            for server in self.servers:
-                with contextlib.suppress(OSError, http.client.HTTPException):
-                    answer = server.get("/v1/operator/autopilot/health", timeout=2)
-                    health = answer.json() if answer.status == 200 else {}
-                    votes = ids & set(health.get("Voters") or ())
-                    if health.get("Healthy") and len(votes) == voters:
-                        return True
-            return False
+            # A server that was wiped a moment ago has another id than the one that looks healthy.
+            ids = {server.server_id() for server in self.servers}
+            return any(server.calls_healthy(ids, voters) for server in self.servers)
 
         wait_until(healthy, timeout_s, f"a healthy cluster of {voters} voters", self.tail)
+
+    def is_whole(self) -> bool:
+        """Whether all are there and agree on the leader, and health has no complaint.
+
+        Health alone is not enough: it is up to two seconds old.
+        """
+        if not all(server.runs and server.etcd() for server in self.servers):
+            return False
+        ids = {server.server_id() for server in self.servers}
+        said = {server.leader_address() for server in self.servers}
+        return len(said) == 1 and any(
+            server.calls_healthy(ids, len(ids)) for server in self.servers
+        )
 
     def wait_until_equal(self, timeout_s: float = SETTLE_S) -> Copy:
         """The state, as soon as all running servers hold the very same."""
@@ -437,7 +471,7 @@ class Cluster:
         return wait_until(equal, timeout_s, "the same state on all servers", self.tail)
 
     def claims(self) -> list[Claim]:
-        return [claim for server in self.servers for claim in server.claims()]
+        return [claim for server in self.all() for claim in server.claims()]
 
     def tail(self) -> str:
         """The last words of every server, for who has to find out what went wrong."""
@@ -455,7 +489,7 @@ class Cluster:
             words = process.info["cmdline"] or []
             if any(str(self.folder) in word for word in words) and process.pid != os.getpid():
                 found.append(f"{process.pid}: {' '.join(words)[:200]}")
-        for server in self.servers:
+        for server in self.all():
             found += [f"{each.pid}: {each.name()}" for each in server.etcd()]
         return found
 

@@ -6,10 +6,14 @@ be made here, or not at this moment, raises `NotNow` with the reason.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from tests.cluster.chaos.votes import time_until
+
+from bellcow import failpoint
 
 if TYPE_CHECKING:
     import random
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 READY_S = 12.0
 HANG_S = 11.5
 RAFT = "/v1/operator/raft"
+GROWN_S = 25.0
+# By what health promises, and a second more on a machine with other work to do.
+SICK_S = 0.2 + 2.0 + 1.0
+WELL_S = 1.0 + 2.0 + 1.0
 RESTORE_DOUBT_S = 20.0  # a restore of which nothing was seen for so long was not done
 
 
@@ -251,6 +259,8 @@ def remove_and_join(stage: Stage) -> str:
     stage.hold()
     other = stage.others(server)[0]
     joined = server.request("PUT", f"/v1/agent/join?address={other.serf_address}")
+    with contextlib.suppress(NotNow):  # else it may take minutes to get its vote again
+        stage.wait_until_whole()
     return f"{server.name}, removal {answer.status}, join {joined.status} {joined.text[:100]}"
 
 
@@ -265,6 +275,39 @@ def wipe(stage: Stage) -> str:
     return server.name
 
 
+def grow_and_shrink(stage: Stage) -> str:
+    """A fourth server comes, gets a vote, leads for a while if chance will, and is taken out."""
+    stage.wait_until_whole()
+    before, server = len(stage.cluster.servers), stage.cluster.add()
+    try:
+        server.start()
+        stage.cluster.wait_until_healthy(before + 1, GROWN_S)
+        if stage.chance.random() < 0.5:
+            _ask(stage, "PUT", f"{RAFT}/transfer-leadership?address={server.rpc_address}")
+        stage.hold()
+        path = f"{RAFT}/peer?address={server.rpc_address}"
+        answer = stage.chance.choice(stage.others(server)).request("DELETE", path, timeout=15)
+        stage.hold()
+    finally:
+        stage.cluster.take_away(server)
+    return f"{server.name}, removal {answer.status} {answer.text[:100]}"
+
+
+def health_follows(stage: Stage) -> str:
+    """Health tells in time that a server does not answer, and that it does again."""
+    stage.wait_until_whole()
+    leader = stage.leader()
+    server = stage.chance.choice(stage.others(leader))
+    server_id = server.server_id()
+    server.pause()
+    try:
+        sick_s = time_until(leader, server_id, healthy=False, limit_s=SICK_S)
+    finally:
+        server.resume()
+    well_s = time_until(leader, server_id, healthy=True, limit_s=WELL_S)
+    return f"{server.name} sick after {sick_s:.1f} s, well after {well_s:.1f} s"
+
+
 def restore(stage: Stage) -> str:
     """Save the state, or put an earlier one back, while clients read and write."""
     client = stage.operator(stage.chance.choice(stage.cluster.servers))
@@ -272,6 +315,28 @@ def restore(stage: Stage) -> str:
         return _save_or_restore(stage, client)
     finally:
         client.close()
+
+
+def crash_in_restore(stage: Stage) -> str:
+    """The leader dies at a certain point of a restore."""
+    stage.wait_until_whole()
+    server = stage.chance.choice(stage.cluster.servers)
+    point = stage.chance.choice(failpoint.POINTS[:-1])  # the last is one of a save
+    client = stage.operator(stage.others(server)[0])
+    server.stop()
+    server.fail_point = point
+    server.start()
+    server.fail_point = ""
+    try:
+        stage.wait_until_whole()
+        _ask(stage, "PUT", f"{RAFT}/transfer-leadership?address={server.rpc_address}")
+        told = _save_or_restore(stage, client)
+        died = not server.runs
+    finally:
+        client.close()
+        server.kill()
+        server.start()
+    return f"{server.name} {'died' if died else 'lived on'} at {point}: {told}"
 
 
 def _save_or_restore(stage: Stage, client: Client) -> str:
@@ -355,5 +420,8 @@ FAULTS = (
     Fault(transfer, 3),
     Fault(remove_and_join, 2),
     Fault(wipe, 1, long=True),
+    Fault(grow_and_shrink, 1),
+    Fault(health_follows, 1),
     Fault(restore, 2),
+    Fault(crash_in_restore, 1, long=True),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 from tests.cluster.chaos.history import SCHEDULER
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from tests.cluster.chaos.history import Operation
 
+_DONE = {"ok", "refused"}
 AFTER_S = 5.0  # a gap that begins so long after a fault is not its own
 
 
@@ -28,22 +28,31 @@ class Span(Protocol):
     def end(self) -> float: ...
 
 
-def gaps(history: Sequence[Operation], faults: Sequence[Span]) -> dict[str, list[float]]:
-    """For each kind of fault the longest times without any acknowledged write, one a fault."""
-    acknowledged = sorted(
-        each.back for each in history if each.writes and each.outcome in {"ok", "refused"}
-    )
-    found: dict[str, list[float]] = defaultdict(list)
+def longest_gap(history: Sequence[Operation]) -> float:
+    """The longest time of the run without any acknowledged write."""
+    pairs = itertools.pairwise(_acknowledged(history))
+    return round(max((b - a for a, b in pairs), default=0.0), 3)
+
+
+def longest_gaps(history: Sequence[Operation], faults: Sequence[Span]) -> list[float]:
+    """For each fault the longest time without any acknowledged write until the next one."""
+    acknowledged = _acknowledged(history)
+    found = []
     for number, fault in enumerate(faults):
         until = fault.end + AFTER_S
         if number + 1 < len(faults):
             until = min(until, faults[number + 1].begin)
         first = max(0, bisect_right(acknowledged, fault.begin) - 1)
-        last = bisect_right(acknowledged, until) + 1
-        times = acknowledged[first:last]
+        last = bisect_right(acknowledged, until)
+        end = min(until, acknowledged[-1]) if acknowledged else until
+        times = [*acknowledged[first:last], end]
         longest = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
-        found[fault.fault].append(round(longest, 3))
-    return {kind: sorted(each) for kind, each in sorted(found.items())}
+        found.append(round(longest, 3))
+    return found
+
+
+def _acknowledged(history: Sequence[Operation]) -> list[float]:
+    return sorted(each.back for each in history if each.writes and each.outcome in _DONE)
 
 
 def staleness(history: Sequence[Operation]) -> float:

@@ -27,6 +27,7 @@ def as_markdown(report: Report) -> str:
                 "changes of leader": report.leaders,
                 "terms with a leader": report.terms,
                 "problems": kept,
+                "longest time without an acknowledged write": f"{report.longest_gap_s:g} s",
                 "equal on all servers after": f"{report.equal_after_s:g} s of quiet",
                 "staleness beyond what was said, at worst": (
                     f"{report.stale_beyond_contact_ms:g} ms"
@@ -51,11 +52,21 @@ def as_markdown(report: Report) -> str:
 
 def _gaps(report: Report) -> str:
     times = Counter(each.fault for each in report.faults)
-    rows = ["| fault | times | median s | worst s |", "| --- | --- | --- | --- |"]
-    for fault, count in sorted(times.items()):
-        gaps = report.write_gaps_s.get(fault) or [0.0]
-        rows.append(f"| {fault} | {count} | {statistics.median(gaps):.2f} | {max(gaps):.2f} |")
+    figures = list(zip(report.faults, report.write_gaps_s, strict=True))
+    rows = [
+        "| fault | times | to a whole cluster | median s of these | worst s of these | worst s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for kind, count in sorted(times.items()):
+        every = [gap for fault, gap in figures if fault.fault == kind]
+        alone = [gap for fault, gap in figures if fault.fault == kind and fault.whole]
+        median, worst = _two(statistics.median(alone), max(alone)) if alone else ("", "")
+        rows.append(f"| {kind} | {count} | {len(alone)} | {median} | {worst} | {max(every):.2f} |")
     return "\n".join(rows)
+
+
+def _two(median: float, worst: float) -> tuple[str, str]:
+    return f"{median:.2f}", f"{worst:.2f}"
 
 
 def _counts(noun: str, counts: Mapping[str, object]) -> str:
