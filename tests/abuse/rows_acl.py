@@ -1,7 +1,7 @@
 """Section B: tokens and rights.
 
 Matching of policies against a slow reference: tests/unit/acl/test_policy.py. Rights at a follower,
-a non-voter and another region: tests/cluster.
+a non-voter and another region: test_three_servers.py.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def elsewhere(site: Site) -> None:
     assert (answer.status, answer.text) == (500, "No path to region")
 
 
-left_out("B9-forwarded", "needs several servers: tests/cluster")
+left_out("B9-forwarded", "needs several servers: test_three_servers.py")
 
 
 @row("B10", "a right for job-a used for job-ab", needs="acl", writes=True)
@@ -282,7 +282,7 @@ def bootstraps(site: Site) -> None:
     assert len(made) == 2
 
 
-left_out("B12-servers", "bootstrap on two servers at once needs a cluster: tests/cluster")
+left_out("B12-servers", "needs several servers: test_three_servers.py")
 
 
 @row(

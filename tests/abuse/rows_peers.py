@@ -81,7 +81,7 @@ def odd_peers(site: Site) -> None:
 
 
 for _name in ("D4", "D6", "D7", "D8"):
-    left_out(_name, "needs several servers: tests/cluster")
+    left_out(_name, "needs several servers: test_three_servers.py")
 
 
 # The port between servers

@@ -312,7 +312,7 @@ def _writes_during_restore(site: Site, whole: bytes) -> list[int]:
     return found
 
 
-left_out("E16", "needs several servers: tests/cluster")
+left_out("E16", "needs several servers: test_three_servers.py")
 
 
 @row("E17", "50 saves at once", needs="acl", limit_s=20)
