@@ -587,8 +587,10 @@ class ClusterSeat:
     def _remember_addresses(self) -> None:
         place, addresses = self._place, self._addresses()
         if place is not None and addresses and set(addresses) != set(place.servers):
-            self._place = msgspec.structs.replace(place, servers=addresses)
-            files.write(self._folder / files.PLACE, self._place)
+            fresh = msgspec.structs.replace(place, servers=addresses)
+            with contextlib.suppress(OSError):  # on a full disk: it is tried again
+                files.write(self._folder / files.PLACE, fresh)
+                self._place = fresh
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:
         region = self._roster.itself.region
