@@ -308,6 +308,7 @@ class ClusterSeat:
         if place is None:
             return _Search()
         if place.role == "follower":
+            await self._serve_copy(place.cluster)
             return _Join()
         if self._engine.has_data():
             self.has_member = True
@@ -454,8 +455,7 @@ class ClusterSeat:
     async def _follow(self) -> _Step:
         place = self._place
         assert place is not None  # noqa: S101  it was taken before
-        await self._slot.put(None)
-        await self._slot.put(self._open_follower(place.cluster))
+        await self._serve_copy(place.cluster)
         self._order, cut = None, False
         while True:
             if self._order is not None:
@@ -466,6 +466,11 @@ class ClusterSeat:
                 return _Join()
             self._remember_addresses()
             await self._pause(LOOK_S)
+
+    async def _serve_copy(self, cluster: Cluster) -> None:
+        """Stale reads are answered from what was kept of the state, whoever can be reached."""
+        await self._slot.put(None)
+        await self._slot.put(self._open_follower(cluster))
 
     def _is_ahead(self) -> bool:
         ahead, cluster = self._roster.table.ahead, self.cluster
