@@ -17,6 +17,7 @@ from bellcow.state.tables import REGISTRY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.cluster.restoring import Held
     from tests.harness import Agent
 
 READS = (
@@ -32,9 +33,11 @@ Record = tuple[str, str, bytes]
 class Writer(threading.Thread):
     """Creates namespaces of its own, one after the other, until stopped or cut off."""
 
-    def __init__(self, agent: Agent, name: str, token: str = "") -> None:
+    def __init__(
+        self, agent: Agent | Held, name: str, token: str = "", *, host: str = "127.0.0.1"
+    ) -> None:
         super().__init__(daemon=True)
-        self._port = agent.http_port
+        self._host, self._port = host, agent.http_port
         self._prefix = name
         self._headers = {"X-Nomad-Token": token} if token else {}
         self._over = threading.Event()
@@ -43,7 +46,8 @@ class Writer(threading.Thread):
         self.unanswered: set[str] = set()
 
     def run(self) -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)) as connection:
+        address = (self._host, self._port)
+        with closing(http.client.HTTPConnection(*address, timeout=30)) as connection:
             self._write(connection)
 
     def _write(self, connection: http.client.HTTPConnection) -> None:

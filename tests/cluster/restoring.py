@@ -22,12 +22,13 @@ from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.client import CallFailed, open_client
 from bellcow.failpoint import STOP, VARIABLE
 from bellcow.model.namespace import Namespace
+from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.snapshot import archive
-from bellcow.state.tables import NAMESPACES, with_indexes
+from bellcow.state.tables import NAMESPACES, ONLY, RAFT, with_indexes
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 SNAPSHOT = "/v1/operator/snapshot"
@@ -67,6 +68,10 @@ class Held(Server):
 
     def arm(self, point: str) -> None:
         self._point.write_text(point + STOP)
+
+    @property
+    def http_port(self) -> int:
+        return self.place.http
 
     # What it holds
 
@@ -250,13 +255,16 @@ class Sending(threading.Thread):
         return self._outcome
 
 
-def archive_of(prefix: str, count: int, description: str = "") -> bytes:
+def archive_of(prefix: str, count: int, describe: Callable[[], str] = str) -> bytes:
     """An archive of so many namespaces, as another cluster might have saved it."""
     names = [f"{prefix}{number}" for number in range(count)]
-    rows = [Namespace(name=name, description=description) for name in names]
+    rows = [Namespace(name=name, description=describe()) for name in names]
     records: list[Record] = [
         (NAMESPACES.name, row.name, to_msgpack(with_indexes(row, 6, 6))) for row in rows
     ]
+    stranger = RaftServer(id="stranger", address="192.0.2.1:4647", name="stranger", voter=True)
+    configuration = RaftConfiguration(servers=(stranger,))
+    records.append((RAFT.name, ONLY, to_msgpack(with_indexes(configuration, 2, 5))))
     out = io.BytesIO()
     origin = archive.Origin(index=6, term=1, wall_ns=time.time_ns())
     archive.write(out, origin, records, io.BytesIO())
