@@ -146,6 +146,9 @@ class Net:
     def mend(self) -> None:
         self._cut.clear()
 
+    def connects(self, source: str, target: str) -> bool:
+        return (source, target) not in self._cut
+
     async def carry(self, source: str, target: str) -> None:
         """One message on its way; one that is lost or meets a cut never arrives."""
         lost = self.loss and self._chance.random() < self.loss

@@ -41,6 +41,10 @@ class Votes:
         self._started: dict[int, float] = {}
         self._last = len(names)
 
+    def count_from(self, last: int) -> None:
+        """The next member's id is the one after `last`."""
+        self._last = last
+
     def elect(self, member_id: int | None) -> None:
         """A new term, led by `member_id`; None: nobody has a majority, the term stays."""
         if member_id is not None:

@@ -1,7 +1,8 @@
 """How the first servers of a cluster agree on who they are: the N lowest ids, asked by the lowest.
 
-Pure: takes the table of members, what was promised and the time. A server promises one list at a
-time, so no two lists can both get all their answers, and each list has a cluster id of its own.
+Pure: takes the table of members, what was promised and the time. Each list has a cluster id of its
+own, and a server founds only what it has promised last. It promises another list only when nothing
+can come of the earlier ones, so of two lists that share a server at most one is founded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from bellcow.errors import refused
 from bellcow.model.agent import ALIVE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bellcow.cluster.members import Table
     from bellcow.cluster.place import Promise
     from bellcow.model.between import BootstrapRequest
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 ROUND_S = 5.0  # within which all must have said yes
 FRESH_S = 10.0  # a promise this old was followed by a founding, or never will be
-GIVEN_UP_S = 60.0  # a proposer that cannot be reached for so long is waited for no more
+GIVEN_UP_S = 60.0  # a proposer, or a majority, that does not show for so long is given up
 NS = 1_000_000_000
 
 
@@ -68,12 +71,14 @@ def pairs(servers: tuple[Itself, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def check_request(
-    request: BootstrapRequest, table: Table, cluster: Cluster | None, held: Promise | None
+    request: BootstrapRequest,
+    table: Table,
+    cluster: Cluster | None,
+    promises: tuple[Promise, ...],
+    now: float,
+    now_ns: int,
 ) -> None:
-    """Raise Error(REFUSED) unless this server may promise what is asked.
-
-    `held` is a promise that still binds, see `binds`.
-    """
+    """Raise Error(REFUSED) unless this server may promise what is asked."""
     if cluster is not None:
         raise refused(f"this server belongs to cluster {cluster.id}")
     if clusters_here(table):
@@ -83,26 +88,66 @@ def check_request(
         raise refused("this server does not see enough servers yet")
     if request.members != mine or request.proposer != mine[0][0]:
         raise refused("this server sees other servers with lower ids")
-    if held is not None and held.proposer != request.proposer:
-        raise refused(f"promised to server {held.proposer} already")
+    for held in promises:
+        if held.proposer != request.proposer and binds(held, request.members, table, now, now_ns):
+            raise refused(f"promised to server {held.proposer} already")
 
 
-def binds(promise: Promise, table: Table, now: float, now_ns: int) -> bool:
-    """Whether a promise still keeps its giver from another one.
+def with_promise(promises: tuple[Promise, ...], promise: Promise) -> tuple[Promise, ...]:
+    """The promises with a new one, which comes last: it is the one to be kept.
 
-    Its proposer has five seconds. If it says later that it is in no cluster, it has given up; if
-    nobody hears of it for a minute, it is given up.
+    The others stay, for what they promise may still come true without this server. Of several that
+    are alike one is enough: a proposer who asks anew does so because the last time failed.
     """
+    return (*(held for held in promises if not _alike(held, promise)), promise)
+
+
+def _alike(one: Promise, other: Promise) -> bool:
+    return one.proposer == other.proposer and one.members == other.members
+
+
+def still_open(
+    promises: tuple[Promise, ...], table: Table, now: float, now_ns: int
+) -> tuple[Promise, ...]:
+    """Those that may come true: their proposer has not said since that it is in no cluster."""
+    return tuple(each for each in promises if not _came_to_nothing(each, table, now, now_ns))
+
+
+def _came_to_nothing(promise: Promise, table: Table, now: float, now_ns: int) -> bool:
+    age_s, silent_s = _ages(promise, table, now, now_ns)
+    if age_s < FRESH_S or silent_s >= age_s - FRESH_S:
+        return False  # its proposer has not answered since its time was over
+    return table.contacts[promise.proposer].cluster is None
+
+
+def _ages(promise: Promise, table: Table, now: float, now_ns: int) -> tuple[float, float]:
+    """Seconds since the promise, and since its proposer answered, if it did so later."""
     age_s = (now_ns - promise.time_ns) / NS
-    if age_s < FRESH_S:
-        return True
     contact = table.contacts.get(promise.proposer)
     if contact is None or contact.raft is None:
-        return age_s < GIVEN_UP_S
-    silent_s = now - contact.answered
-    if silent_s < age_s - FRESH_S:  # it has answered since its time was over
-        return contact.cluster is not None
-    return silent_s < GIVEN_UP_S
+        return age_s, age_s
+    return age_s, min(age_s, now - contact.answered)
+
+
+def binds(
+    promise: Promise,
+    members: tuple[tuple[str, str], ...],
+    table: Table,
+    now: float,
+    now_ns: int,
+) -> bool:
+    """Whether an open promise keeps its giver from one to found a cluster of these members.
+
+    Its proposer has five seconds to tell everybody. If nobody hears of it for a minute, it is given
+    up, but only where that makes no second cluster: so many of its servers are among the new ones
+    that too few are left to found the old cluster, once all of the new ones have said yes.
+    """
+    age_s, silent_s = _ages(promise, table, now, now_ns)
+    if age_s < FRESH_S or silent_s < GIVEN_UP_S:
+        return True
+    earlier = {server_id for server_id, _ in promise.members}
+    shared = sum(server_id in earlier for server_id, _ in members)
+    return shared < len(earlier) - len(earlier) // 2
 
 
 def may_found(promise: Promise, cluster: Cluster, now_ns: int, *, led: bool) -> bool:
@@ -113,3 +158,19 @@ def may_found(promise: Promise, cluster: Cluster, now_ns: int, *, led: bool) -> 
     if promise.cluster_id != cluster.id or cluster.epoch:
         return False
     return not led or (now_ns - promise.time_ns) / NS < FRESH_S
+
+
+def is_forsaken(promise: Promise, me: str, answering: Mapping[str, Cluster | None]) -> bool:
+    """Whether all others of the list answer and are elsewhere, so nobody will found it with us.
+
+    `answering` holds the servers that answer now, and the cluster that each is in.
+    """
+    others = (server_id for server_id, _ in promise.members if server_id != me)
+    return all(
+        server_id in answering and _is_elsewhere(answering[server_id], promise)
+        for server_id in others
+    )
+
+
+def _is_elsewhere(cluster: Cluster | None, promise: Promise) -> bool:
+    return cluster is None or cluster.id != promise.cluster_id

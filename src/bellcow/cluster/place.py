@@ -1,7 +1,7 @@
 """What a server has written down of its part in a cluster, and how such a file is written.
 
 `cluster.json` says which cluster and what part; it wins over the settings, for a server without a
-vote has no directory of etcd and must never wake up as a cluster of one. A promise is kept in
+vote has no directory of etcd and must never wake up as a cluster of one. Promises are kept in
 `bootstrap.json` until the first leader is seen. Nothing here decides anything.
 """
 
@@ -50,6 +50,12 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     proposer: str
     members: tuple[tuple[str, str], ...]  # server id and peer address
     time_ns: int  # wall time of the promise
+
+
+class Promises(msgspec.Struct, frozen=True):
+    """All that may still come true. The last one is the one to be kept."""
+
+    open: tuple[Promise, ...]
 
 
 class MemberMark(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,19 +16,23 @@ import msgspec
 from bellcow.clock import new_uuid
 from bellcow.cluster import place as files
 from bellcow.cluster.agreement import (
+    GIVEN_UP_S,
     ROUND_S,
     binds,
     check_request,
     clusters_here,
     founders,
+    is_forsaken,
     may_found,
     pairs,
+    still_open,
+    with_promise,
 )
 from bellcow.cluster.bootstrap import Charter
 from bellcow.cluster.calls import target_of
 from bellcow.cluster.hello import Reminders
-from bellcow.cluster.members import FAILED_AFTER_S, leader_of_region
-from bellcow.cluster.place import MemberMark, Place, Promise
+from bellcow.cluster.members import leader_of_region
+from bellcow.cluster.place import MemberMark, Place, Promise, Promises
 from bellcow.errors import Error, refused
 from bellcow.model.between import (
     BOOTSTRAP_PATH,
@@ -219,11 +223,12 @@ class ClusterSeat:
         self._known = (0, self._began)  # how many servers, and since when
         self._order: MemberOrder | None = None
         self._rejoin = False
+        self._away = True  # the leader may have gone on without us
         self._serves = False  # the store is that of our own member
-        self._has_voted = False  # since this process began
         self.has_member = False
         self._place = files.read(folder / files.PLACE, Place)
-        self._promise = files.read(folder / files.PROMISE, Promise)
+        promises = files.read(folder / files.PROMISE, Promises)
+        self._promises = promises.open if promises else ()
 
     # What others ask
 
@@ -241,7 +246,7 @@ class ClusterSeat:
 
     def charter(self) -> Charter | None:
         """What the first leader writes into the cluster that it has founded with others."""
-        promise = self._promise
+        promise = self._promise_of(self.cluster)
         if promise is None:
             return None
         names = self._roster.names()
@@ -253,13 +258,9 @@ class ClusterSeat:
 
     async def promise(self, request: BootstrapRequest) -> Done:
         """Promise to found this cluster with these servers. Raises Error(REFUSED)."""
-        table = self._roster.table
-        held = self._promise
-        if held is not None and not binds(
-            held, table, self._clock.monotonic(), self._clock.wall_ns()
-        ):
-            held = None
-        check_request(request, table, self.cluster, held)
+        table, held = self._roster.table, self._open_promises()
+        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
+        check_request(request, table, self.cluster, held, now, now_ns)
         self._keep_promise(request.cluster_id, request.proposer, request.members)
         return Done()
 
@@ -304,8 +305,10 @@ class ClusterSeat:
         if recovered is not None:
             self._place = files.read(self._folder / files.PLACE, Place)
             return _Vote() if recovered else _Join()
-        place, promise = self._place, self._promise
+        place, me = self._place, self._roster.itself.server_id
         if place is None:
+            # What we asked of others ourselves has ended with the process that asked.
+            self._write_promises(tuple(each for each in self._promises if each.proposer != me))
             return _Search()
         if place.role == "follower":
             await self._serve_copy(place.cluster)
@@ -314,9 +317,8 @@ class ClusterSeat:
             self.has_member = True
             await self._hear_for(AROUND_S)
             return _Vote()
-        if promise is not None and promise.cluster_id == place.cluster_id:
-            return _Vote(_start_of(promise))
-        return _Join()
+        promise = self._promise_of(place.cluster)
+        return _Vote(_start_of(promise)) if promise else _Join()
 
     async def _hear_for(self, seconds: float) -> None:
         """Wait until somebody shows a later epoch of our cluster, or the time is over."""
@@ -335,46 +337,57 @@ class ClusterSeat:
                 self._reminders.say("several_clusters", clusters=", ".join(ids))
             elif found:
                 (cluster,) = found
-                return self._founding(cluster) or _Join()
-            elif await self._propose():
-                promise = self._promise
-                assert promise is not None  # noqa: S101  it has just been proposed
-                self._take_place(Cluster(promise.cluster_id, 0), "voter")
-                return _Vote(_start_of(promise))
+                promise = self._promise_for(cluster)
+                return await self._found(promise) if promise else _Join()
+            elif promise := await self._propose():
+                return await self._found(promise)
             await self._pause(LOOK_S)
 
-    def _founding(self, cluster: Cluster) -> _Vote | None:
-        """Found the cluster that we have promised to found, now that its proposer shows it."""
-        promise = self._promise
-        led = bool(leader_of_region(self._roster.table, self._clock.monotonic()))
-        if promise is None or not may_found(promise, cluster, self._clock.wall_ns(), led=led):
-            return None
+    def _promise_for(self, cluster: Cluster) -> Promise | None:
+        """That we would found this cluster, if it still holds, now that its proposer shows it."""
+        held = self._open_promises()[-1:]
+        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
+        led = bool(leader_of_region(self._roster.table, now))
+        return next((each for each in held if may_found(each, cluster, now_ns, led=led)), None)
+
+    async def _found(self, promise: Promise) -> _Vote:
+        """Whatever an earlier member has left must not be taken up by the first start."""
+        cluster = Cluster(promise.cluster_id, 0)
+        await self._set_aside(cluster)
         self._take_place(cluster, "voter")
         return _Vote(_start_of(promise))
 
-    async def _propose(self) -> bool:
-        """Ask the other first servers, if we are the lowest; whether all have said yes."""
+    async def _propose(self) -> Promise | None:
+        """Ask the other first servers, if we are the lowest; None unless all have said yes."""
         chosen = founders(self._roster.table)
         me = self._roster.itself.server_id
         if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
-            return False
-        members, held = pairs(chosen), self._promise
-        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
-        bound = held is not None and binds(held, self._roster.table, now, now_ns)
-        if held is not None and bound and held.proposer != me:
-            return False
+            return None
+        members, held = pairs(chosen), self._open_promises()
+        if holding := self._binding(members, held):
+            self._reminders.say("bootstrap_refused", reason=_waits_for(holding))
+            return None
         cluster_id = new_uuid(self._clock)
-        self._keep_promise(cluster_id, me, members)
+        promise = self._keep_promise(cluster_id, me, members)
         request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
         targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
         if problem := await self._ask_all(targets, request):
             # Nobody will ever be shown this cluster, so this server is free for another one.
-            self._drop_promise()
+            self._write_promises(held)
             self._reminders.say("bootstrap_refused", reason=problem)
             await self._pause(LOOK_S * 3)
-            return False
+            return None
         self._report("bootstrapped", cluster=cluster_id, servers=len(members))
-        return True
+        return promise
+
+    def _binding(
+        self, members: tuple[tuple[str, str], ...], held: tuple[Promise, ...]
+    ) -> Promise | None:
+        """What we have promised to others that keeps us from founding a cluster of these."""
+        me, table = self._roster.itself.server_id, self._roster.table
+        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
+        others = (each for each in held if each.proposer != me)
+        return next((each for each in others if binds(each, members, table, now, now_ns)), None)
 
     async def _ask_all(self, targets: list[Target], request: bytes) -> str:
         """Why not all of them have promised; "" when they have."""
@@ -402,16 +415,18 @@ class ClusterSeat:
         return alone or (count > 1 and now - self._known[1] < CALM_S)
 
     async def _join(self) -> _Step:
-        """Until the leader has admitted us."""
+        """Until the leader has admitted us, or the cluster that we have seen is gone."""
         self._rejoin = self.has_member = False
-        while True:
+        while self._place is not None or len(clusters_here(self._roster.table)) == 1:
             if standing := await self._ask_to_join():
                 cluster = Cluster(standing.cluster_id, standing.epoch)
                 await self._leave_history(cluster)
                 self._take_place(cluster, "follower")
                 self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
+                self._away = False
                 return _Follow()
             await self._pause(AGAIN_S if self._leader() else LOOK_S)
+        return _Search()
 
     async def _ask_to_join(self) -> Standing | None:
         itself = self._roster.itself
@@ -446,23 +461,26 @@ class ClusterSeat:
 
     async def _leave_history(self, cluster: Cluster) -> None:
         """Files of another membership are set aside before the next one begins."""
+        await self._set_aside(cluster)
+        self._drop_promises()
+
+    async def _set_aside(self, cluster: Cluster) -> None:
         stamp = f"{self._clock.wall_ns() // 1_000_000}"
         aside = await asyncio.to_thread(files.set_aside, self._engine.directory, stamp)
         if aside is not None:
             self._report("raft_set_aside", path=aside, cluster=cluster.id, epoch=cluster.epoch)
-        self._drop_promise()
 
     async def _follow(self) -> _Step:
         place = self._place
         assert place is not None  # noqa: S101  it was taken before
         await self._serve_copy(place.cluster)
-        self._order, cut = None, False
+        self._order = None
         while True:
             if self._order is not None:
                 return await self._prepare(self._order)
-            cut = cut or (self._roster.since_leader_s() or 0.0) > FAILED_AFTER_S
-            # Who was cut off was taken out as dead. Who was taken out alive stays out.
-            if self._is_ahead() or self._rejoin or (cut and self._is_taken_out()):
+            self._note_absence()
+            # Who was away was taken out as dead. Who was taken out alive stays out.
+            if self._is_ahead() or self._rejoin or (self._away and self._is_taken_out()):
                 return _Join()
             self._remember_addresses()
             await self._pause(LOOK_S)
@@ -475,6 +493,17 @@ class ClusterSeat:
     def _is_ahead(self) -> bool:
         ahead, cluster = self._roster.table.ahead, self.cluster
         return ahead is not None and cluster is not None and ahead.epoch > cluster.epoch
+
+    def _note_absence(self) -> None:
+        """Away is who does not hear the leader, until memory has caught up with it again."""
+        me, now = self._roster.itself.server_id, self._clock.monotonic()
+        leader = leader_of_region(self._roster.table, now)
+        if leader in {"", me}:
+            self._away = not leader
+        elif leader in (contacts := self._roster.contacts()):
+            raft = contacts[leader][1].raft
+            caught_up = raft is not None and self._tables.index >= raft.index
+            self._away = self._away and not (caught_up and not self._is_taken_out())
 
     def _is_taken_out(self) -> bool:
         """Whether the leader, who speaks to us, has us no more in the configuration."""
@@ -513,6 +542,7 @@ class ClusterSeat:
 
     async def _with_member(self, running: Running) -> _Step:
         """Until it is no member, or its cluster has gone on without it."""
+        began = self._clock.monotonic()
         while True:
             if running.ended.done():
                 self.has_member = self._serves = False
@@ -520,10 +550,14 @@ class ClusterSeat:
                 return await self._after_end()
             if not self._serves:
                 self._serves = await self._begin_to_vote(running)
-            elif self._promise is not None and self._tables.one(RAFT) is not None:
-                self._drop_promise()
+            elif self._promises and self._tables.one(RAFT) is not None:
+                self._drop_promises()
+            self._note_absence()
             if self._is_ahead():
                 return _Join()
+            waited_s = self._clock.monotonic() - began
+            if not self._serves and waited_s >= GIVEN_UP_S and self._is_forsaken():
+                return await self._give_up_founding()
             await self._correct_address()
             self._remember_addresses()
             await self._pause(LOOK_S if self._serves else LOOK_S / 5)
@@ -544,8 +578,28 @@ class ClusterSeat:
             )
             files.write(self._engine.directory / files.MEMBER, mark)
         await self._slot.put(running.store)
-        self._has_voted = True
         return True
+
+    def _is_forsaken(self) -> bool:
+        """Whether the others with whom we would found our cluster are all elsewhere by now."""
+        promise = self._promise_of(self.cluster)
+        answering = {
+            server_id: contact.cluster
+            for server_id, (_, contact) in self._roster.contacts().items()
+        }
+        me = self._roster.itself.server_id
+        return promise is not None and is_forsaken(promise, me, answering)
+
+    async def _give_up_founding(self) -> _Step:
+        """The cluster that we began never was: look again for one. In this order, for a crash."""
+        cluster = self.cluster
+        assert cluster is not None  # noqa: S101  it has a place in it
+        self._report("founding_given_up", cluster=cluster.id)
+        await self._set_aside(cluster)
+        files.remove(self._folder / files.PLACE)
+        self._place = None
+        self._drop_promises()
+        return _Search()
 
     async def _after_end(self) -> _Step:
         """The member says it is none. Only the leader is believed; till then it stays down."""
@@ -565,8 +619,8 @@ class ClusterSeat:
             return _Vote()
         await self._leave_history(cluster)
         self._take_place(cluster, "follower")
-        # Who was taken out while it was down asks to be let in again; who was there stays out.
-        return _Follow() if self._has_voted else _Join()
+        # Who was taken out while it was away asks to be let in again; who was there stays out.
+        return _Join() if self._away else _Follow()
 
     async def _correct_address(self) -> None:
         """Tell the leader that we have moved."""
@@ -606,22 +660,38 @@ class ClusterSeat:
             if server_id in alive and known.record.itself.region == region
         )
 
+    def _promise_of(self, cluster: Cluster | None) -> Promise | None:
+        """What we have promised about this cluster."""
+        found = (each for each in self._promises if cluster and each.cluster_id == cluster.id)
+        return next(found, None)
+
+    def _open_promises(self) -> tuple[Promise, ...]:
+        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
+        return still_open(self._promises, self._roster.table, now, now_ns)
+
     def _keep_promise(
         self, cluster_id: str, proposer: str, members: tuple[tuple[str, str], ...]
-    ) -> None:
+    ) -> Promise:
         promise = Promise(
             cluster_id=cluster_id,
             proposer=proposer,
             members=members,
             time_ns=self._clock.wall_ns(),
         )
-        files.write(self._folder / files.PROMISE, promise)
-        self._promise = promise
+        self._write_promises(with_promise(self._open_promises(), promise))
+        return promise
 
-    def _drop_promise(self) -> None:
-        if self._promise is not None:
+    def _write_promises(self, promises: tuple[Promise, ...]) -> None:
+        if promises == self._promises:
+            return
+        if promises:
+            files.write(self._folder / files.PROMISE, Promises(promises))
+        else:
             files.remove(self._folder / files.PROMISE)
-            self._promise = None
+        self._promises = promises
+
+    def _drop_promises(self) -> None:
+        self._write_promises(())
 
     def _mark(self) -> MemberMark | None:
         return files.read(self._engine.directory / files.MEMBER, MemberMark)
@@ -632,6 +702,10 @@ class ClusterSeat:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         self._changed.clear()
+
+
+def _waits_for(promise: Promise) -> str:
+    return f"promised to server {promise.proposer} already, waiting for it"
 
 
 def _start_of(promise: Promise) -> Start:

@@ -1,0 +1,446 @@
+"""Servers that begin with nothing: they find each other, found a cluster, join, vote, lose files.
+
+Each is the real thing, wired as `agent/build.py` does, on a network in memory and a member that is
+played. What a server has written is in a folder and outlasts it; it can be killed at any write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import msgspec
+import pytest
+from tests.sim.member import DATA, Group, Identity, SimMember
+from tests.sim.net import Net, itself
+
+from bellcow.agent.build import Contacts, here_of, voters_of
+from bellcow.api import internal_follow, internal_membership, internal_seat
+from bellcow.autopilot.loop import Autopilot
+from bellcow.cluster import place
+from bellcow.cluster.bootstrap import Founder
+from bellcow.cluster.engine import PeersSlot
+from bellcow.cluster.follow_source import Voters
+from bellcow.cluster.hello import HELLO_PATH, Exchange
+from bellcow.cluster.leader import Leadership
+from bellcow.cluster.members import leader_of_region
+from bellcow.cluster.membership import Membership
+from bellcow.cluster.roster import Roster
+from bellcow.cluster.seat import ClusterSeat
+from bellcow.cluster.sight import see
+from bellcow.errors import Code, Error
+from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.hello import decode_hello
+from bellcow.model.namespace import DEFAULT, Namespace
+from bellcow.model.raft import RaftConfiguration, RaftServer
+from bellcow.model.scheduler import SchedulerConfiguration
+from bellcow.state.committer import Committer
+from bellcow.state.mirror import Mirror
+from bellcow.state.tables import ONLY, RAFT, Tables
+from bellcow.state.waiting import Waiting
+from bellcow.store.follow import FollowStore
+from bellcow.store.slot import StoreSlot
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
+
+    from bellcow.api.internal import AnyRoute
+    from bellcow.cluster.calls import Target
+    from bellcow.model.hello import Itself
+    from bellcow.state.draft import Draft
+
+TICK_S = 0.1
+INDEX_STEP = 1_000_000  # of a recovery
+
+
+class Killed(Exception):
+    """The server dies here, without a last word."""
+
+
+class Dies(NamedTuple):
+    """When: at which of its next writes to files, before or after it is done."""
+
+    at: int
+    before: bool
+
+
+class CampServer:
+    """One server, from its start to its end."""
+
+    def __init__(self, camp: Camp, me: Itself, joins: tuple[tuple[str, int], ...]) -> None:
+        self.name = me.name
+        self.folder = camp.folder / me.name
+        self.folder.mkdir(exist_ok=True)
+        self.clock = camp.clock
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self.dies: Dies | None = None
+        self._camp = camp
+        self._task: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[Any]] = set()
+        self._wire(me, joins)
+
+    def _wire(self, me: Itself, joins: tuple[tuple[str, int], ...]) -> None:
+        clock, report, line = self.clock, self.report, _Line(self._camp, me.serf[0])
+        self.tables = Tables()
+        self.waiting = Waiting()
+        self.store, self.peers = StoreSlot(), PeersSlot()
+        self.mirror = Mirror(self.store, self.tables, self.waiting)
+        self.committer = Committer(self.store, self.tables, self.mirror, clock, report)
+        self.roster = Roster(me, clock)
+        self.seat = ClusterSeat(
+            folder=self.folder,
+            engine=SimMember(me.server_id, self.folder, self._camp.groups, self._camp.reaches),
+            follow=lambda cluster: FollowStore(
+                self.folder / place.FOLLOW,
+                cluster,
+                Voters(line, lambda: voters_of(self.roster)),
+                clock,
+                report,
+            ),
+            recover=_nothing,
+            roster=self.roster,
+            line=line,
+            slot=self.store,
+            votes=self.peers,
+            tables=self.tables,
+            joins=bool(joins),
+            clock=clock,
+            report=report,
+        )
+        joins += self.seat.known_addresses
+        self.leadership = Leadership(
+            store=self.store,
+            peers=self.peers,
+            mirror=self.mirror,
+            tables=self.tables,
+            committer=self.committer,
+            clock=clock,
+            founder=_founder(me),
+            report=report,
+            charter=self.seat.charter,
+            elsewhere=lambda: leader_of_region(self.roster.table, clock.monotonic()),
+        )
+        self.exchange = Exchange(
+            self.roster,
+            line,
+            lambda: here_of(self.seat, self.leadership, self.tables),
+            clock,
+            report,
+            tuple(dict.fromkeys(joins)),
+        )
+        self.leadership.on_change = self.exchange.nudge
+        self.membership = Membership(
+            me=me.server_id,
+            tables=self.tables,
+            waiting=self.waiting,
+            committer=self.committer,
+            peers=self.peers,
+            lead=self.leadership,
+            look=lambda: see(self.roster),
+            greeter=self.exchange,
+            line=line,
+            clock=clock,
+            report=report,
+        )
+        contacts = Contacts(self.roster, self.tables)
+        self.autopilot = Autopilot(
+            self.tables, contacts, clock, me.server_id, report, self.membership
+        )
+        self.membership.before_join = self.autopilot.clean_up
+        self.routes: dict[tuple[str, str], AnyRoute] = {
+            **internal_seat.routes(self.seat),
+            **internal_membership.routes(self.membership),
+            **internal_follow.routes(self.tables, self.mirror.ring, self.seat.serves),
+        }
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, fields))
+
+    def saw(self, event: str) -> int:
+        return sum(name == event for name, _ in self.events)
+
+    @property
+    def itself(self) -> Itself:
+        return self.roster.itself
+
+    # Life
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        self._task = group.create_task(self._live(), name=self.name)
+
+    async def _live(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.mirror.run())
+                group.create_task(self.exchange.run())
+                group.create_task(self.seat.run())
+                loops = [self.membership.run, self.autopilot.run]
+                group.create_task(self.leadership.run(loops))
+        except* Killed:
+            self._camp.bury(self)
+
+    async def stop(self) -> None:
+        """End it where it stands."""
+        for task in (self._task, *self._answering):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        await self.store.close()
+
+    async def answer(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """What another server's call comes to. Raises Error(UNAVAILABLE) when this one dies."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise Error(Code.UNAVAILABLE, "connection reset")
+        try:
+            return task.result()
+        except Killed:
+            if self._task is not None:
+                self._task.cancel()
+            self._camp.bury(self)
+            raise Error(Code.UNAVAILABLE, "connection reset") from None
+
+    async def write(self, command: Callable[[Draft], Any]) -> Any:
+        await self.leadership.wait_for_leader()
+        return await self.committer.commit(command)
+
+    def count_write(self, what: str, *, before: bool) -> None:
+        """A file is about to be written, or has been."""
+        if self.dies is None or self.dies.before != before:
+            return
+        self.dies = self.dies._replace(at=self.dies.at - 1)
+        if self.dies.at <= 0:
+            self.report("killed", at=f"{'before' if before else 'after'} {what}")
+            raise Killed
+
+
+async def _nothing() -> None:
+    """There is no file of the operator's."""
+
+
+class Camp:
+    """Use as `async with Camp(folder)`, inside a virtual loop."""
+
+    def __init__(self, folder: Path, *names: str, seed: int = 0, loss: float = 0.0) -> None:
+        self.names = names
+        self.folder = folder
+        self.net = Net(seed, loss=loss)
+        self.clock = self.net.clock
+        self.groups: dict[str, Group] = {}
+        self.servers: dict[str, CampServer] = {}
+        self.expect: dict[str, int] = {}
+        self.joins: dict[str, tuple[str, ...]] = {}
+        self.fields: dict[str, dict[str, object]] = {}
+        self.hosts: dict[str, str] = {}
+        self.buried: list[CampServer] = []
+        self.on_answer: Callable[[str], None] = lambda path: None  # before it is on its way
+        self._group = asyncio.TaskGroup()
+        self._life: asyncio.Task[None] | None = None
+        self._patch = pytest.MonkeyPatch()
+
+    async def __aenter__(self) -> Self:
+        for verb in ("write", "remove", "set_aside"):
+            self._patch.setattr(place, verb, self._watched(verb, getattr(place, verb)))
+        await self._group.__aenter__()
+        self._life = asyncio.get_running_loop().create_task(self._tick())
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        try:
+            for name in list(self.servers):
+                await self.stop(name)
+            for server in self.buried:
+                await server.stop()
+            if self._life is not None:
+                self._life.cancel()
+                await asyncio.wait([self._life])
+            await self._group.__aexit__(*failure)  # type: ignore[arg-type]
+        finally:
+            self._patch.undo()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for group in self.groups.values():
+                group.tick(TICK_S, lambda count: int(self.clock.uniform(0, count - 0.001)))
+
+    def _watched(self, verb: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        """The same, and whose server it is may die of it."""
+
+        def write(path: Path, *values: Any) -> Any:
+            server = self.servers.get(path.relative_to(self.folder).parts[0])
+            what = f"{verb} {path.name}"
+            if server is not None:
+                server.count_write(what, before=True)
+            result = do(path, *values)
+            if server is not None:
+                server.count_write(what, before=False)
+            return result
+
+        return write
+
+    # What happens to servers
+
+    def settle_in(self, name: str, expect: int, *joins: str, **fields: object) -> None:
+        """How a server is configured, from its next start on."""
+        self.expect[name], self.joins[name], self.fields[name] = expect, joins, fields
+
+    def start(self, name: str) -> CampServer:
+        host = self.hosts.get(name, name)
+        me = itself(
+            name,
+            **{
+                "server_id": name,
+                "bootstrap_expect": self.expect.get(name, len(self.names)),
+                "rpc": (host, 4647),
+                "serf": (host, 4648),
+                **self.fields.get(name, {}),
+            },
+        )
+        joins = tuple((self.hosts.get(each, each), 4648) for each in self._joins_of(name))
+        server = self.servers[name] = CampServer(self, me, joins)
+        server.start(self._group)
+        return server
+
+    def _joins_of(self, name: str) -> tuple[str, ...]:
+        return self.joins.get(name, self.names)
+
+    async def stop(self, name: str) -> None:
+        if name in self.servers:
+            await self.servers.pop(name).stop()
+
+    def bury(self, server: CampServer) -> None:
+        """It has died of itself."""
+        if self.servers.get(server.name) is server:
+            del self.servers[server.name]
+            self.buried.append(server)
+
+    def wipe(self, name: str) -> None:
+        """Lose all its files. It must be down."""
+        assert name not in self.servers
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def found_anew(self, name: str) -> None:
+        """What a recovery leaves on the server that founds: its cluster, an epoch later, alone."""
+        assert name not in self.servers
+        folder = self.folder / name
+        mine = place.read(folder / place.PLACE, place.Place)
+        assert mine is not None
+        old, epoch = self.groups[f"{mine.cluster_id}.{mine.epoch}"], mine.epoch + 1
+        token = f"{mine.cluster_id}.{epoch}"
+        address = f"{self.hosts.get(name, name)}:4647"
+        group = self.groups[token] = Group(token, ((name, address),))
+        group.reaches, group.founders = self.reaches, {name}
+        index = old.disk.head.index + INDEX_STEP
+        group.disk.head = msgspec.structs.replace(
+            old.disk.head, index=index, floor=index, epoch=epoch, commit=f"anew-{epoch}", prev=""
+        )
+        rows = dict(old.disk.objects[old.disk.head.gen])
+        alone = RaftServer(id=name, address=address, name=f"{name}.global")
+        rows[RAFT.name, ONLY] = to_msgpack(RaftConfiguration(servers=(alone,)))
+        group.disk.objects = {old.disk.head.gen: rows}
+        shutil.rmtree(folder / place.RAFT, ignore_errors=True)
+        raft = folder / place.RAFT
+        raft.mkdir()
+        (raft / DATA).write_bytes(msgspec.json.encode(Identity(token, 1)))
+        mark = place.MemberMark(cluster_id=mine.cluster_id, epoch=epoch, member_id=1)
+        place.write(raft / place.MEMBER, mark)
+        place.write(folder / place.PLACE, msgspec.structs.replace(mine, epoch=epoch, role="voter"))
+
+    # The network
+
+    def reaches(self, one: str, other: str) -> bool:
+        """Whether members of two servers can talk to each other, by the servers' names."""
+        here, there = self.hosts.get(one, one), self.hosts.get(other, other)
+        return self.net.connects(here, there) and self.net.connects(there, here)
+
+    def at(self, address: tuple[str, int]) -> CampServer | None:
+        return next((each for each in self.servers.values() if each.itself.serf == address), None)
+
+    # What can be seen
+
+    def leader(self) -> CampServer | None:
+        leading = [each for each in self.servers.values() if each.leadership.is_leader]
+        return max(leading, key=_rank, default=None)
+
+    async def led(self, limit_s: float = 120.0) -> CampServer:
+        """The leader, once there is one."""
+        end = self.clock.monotonic() + limit_s
+        while (leader := self.leader()) is None:
+            await asyncio.sleep(0.05)
+            assert self.clock.monotonic() < end, "nobody leads"
+        return leader
+
+    def founded(self) -> list[Group]:
+        """The clusters that a majority of their first servers has started."""
+        return [group for group in self.groups.values() if group.is_founded]
+
+
+def _rank(server: CampServer) -> tuple[int, int]:
+    return server.tables.head.epoch, server.tables.head.term
+
+
+class _Line:
+    """Calls of one server to others."""
+
+    def __init__(self, camp: Camp, host: str) -> None:
+        self._camp = camp
+        self._host = host
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        net, there = self._camp.net, target.address[0]
+        await net.carry(self._host, there)
+        other = self._camp.at(target.address)
+        if other is None:
+            raise Error(Code.UNAVAILABLE, "connection refused")
+        try:
+            answer = await other.answer(_handled(other, path, body))
+        except Error as error:
+            await net.carry(there, self._host)
+            if error.code is Code.UNAVAILABLE:
+                raise
+            raise Error(Code.REFUSED, error.message) from None
+        self._camp.on_answer(path)
+        await net.carry(there, self._host)
+        return bytes(answer)
+
+    async def stream(self, target: Target, path: str, frames: Any) -> AsyncIterator[bytes]:
+        net, there = self._camp.net, target.address[0]
+        await net.carry(self._host, there)
+        other = self._camp.at(target.address)
+        if other is None:
+            raise Error(Code.UNAVAILABLE, "connection refused")
+        route: Any = other.routes["POST", path]
+        pieces: AsyncIterator[bytes] = await route.handle(None, _each(frames))
+        return pieces
+
+
+async def _handled(server: CampServer, path: str, body: bytes) -> bytes:
+    if path == HELLO_PATH:
+        return server.exchange.answer(decode_hello(body))
+    route: Any = server.routes["POST", path]
+    answer: bytes = await route.handle(None, body)
+    return answer
+
+
+async def _each(frames: Any) -> AsyncIterator[bytes]:
+    for frame in frames:
+        yield frame
+
+
+def _founder(me: Itself) -> Founder:
+    return Founder(
+        server_id=me.server_id,
+        name=me.member_name,
+        address=me.rpc_address,
+        region=me.region,
+        autopilot=AutopilotConfiguration(),
+        scheduler=SchedulerConfiguration(),
+        default_namespace=Namespace(name=DEFAULT, description="Default shared namespace"),
+    )

@@ -1,0 +1,234 @@
+"""Members of a consensus that run beside servers: who shares a token shares a disk and votes.
+
+A member follows its leader while the network lets it, ends once it has been taken out, and leaves
+its identity in its directory. It checks that it is started as a server may start it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+from tests.sim.peers import ScriptedPeers, Votes
+from tests.sim.store import Disk, Fault, MemoryStore
+
+from bellcow.cluster import place
+from bellcow.cluster.engine import Peer, Status
+from bellcow.cluster.servers import keeps_quorum
+from bellcow.store.protocol import Corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.sim.store import Call
+
+    from bellcow.cluster.seat import Start
+    from bellcow.store.protocol import Change, Head, Reload
+
+DATA = "data"  # beside the mark in a member's directory
+ELECTION_S = 1.0
+TOLD_S = 0.3  # after which a member knows that it was taken out
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What a member's directory holds."""
+
+    token: str
+    member_id: int
+
+
+class Group:
+    """All members of one token."""
+
+    def __init__(self, token: str, members: tuple[tuple[str, str], ...]) -> None:
+        self.token = token
+        self.members = members  # of the first start
+        self.disk = Disk()
+        self.votes = Votes()
+        self.votes.is_up = lambda name: name in self.running
+        self.votes.members = {
+            number: Peer(member_id=number, server_id=name, address=address, voter=True)
+            for number, (name, address) in enumerate(members, 1)
+        }
+        self.votes.count_from(len(members))
+        self.running: dict[str, SimRunning] = {}
+        self.founders: set[str] = set()  # who has started with the first list
+        self.reaches: Callable[[str, str], bool] = lambda one, other: True
+        self._alone_s = 0.0
+        self._out_s: dict[str, float] = {}
+
+    @property
+    def leader(self) -> str:
+        """The server whose member leads; "" when none does."""
+        member = self.votes.members.get(self.votes.leader or 0)
+        return member.server_id if member else ""
+
+    @property
+    def is_founded(self) -> bool:
+        """Whether a majority of the first list has started with it."""
+        return len(self.founders) > len(self.members) // 2
+
+    def hears_leader(self, name: str) -> bool:
+        leader = self.leader
+        return bool(leader) and self._together(name, leader)
+
+    def tick(self, passed_s: float, draw: Callable[[int], int]) -> None:
+        """Time passes: leaders are lost and elected, and who was taken out is told."""
+        if self.leader and not self._has_majority(self.leader):
+            self.votes.elect(None)
+        self._alone_s = 0.0 if self.leader else self._alone_s + passed_s
+        if self._alone_s >= ELECTION_S:
+            able = [name for name in self.votes.voters() if self._has_majority(name)]
+            if able:
+                self.votes.elect(self.votes.member_of(able[draw(len(able))]))
+        for name, running in list(self.running.items()):
+            self._tell(name, running, passed_s)
+
+    def _tell(self, name: str, running: SimRunning, passed_s: float) -> None:
+        """A member that is none any more hears so from any that is one."""
+        others = (other for other in self.votes.voters() if other in self.running)
+        out = running.member_id not in self.votes.members
+        if not out or not any(self.reaches(name, other) for other in others):
+            self._out_s.pop(name, None)
+            return
+        self._out_s[name] = self._out_s.get(name, 0.0) + passed_s
+        if self._out_s[name] >= TOLD_S and not running.ended.done():
+            running.ended.set_result(None)
+
+    def _together(self, one: str, other: str) -> bool:
+        return one in self.running and other in self.running and self.reaches(one, other)
+
+    def _has_majority(self, name: str) -> bool:
+        """Whether the member of this server could lead."""
+        voters = self.votes.voters()
+        near = {other for other in voters if self._together(name, other)}
+        return name in near and keeps_quorum(voters, near)
+
+
+class SimPeers(ScriptedPeers):
+    """The votes as one member sees them."""
+
+    def __init__(self, group: Group, name: str, member_id: int) -> None:
+        super().__init__(group.votes, name)
+        self.group = group
+        self.member_id = member_id
+
+    def seen(self) -> Status:
+        me = self.votes.members.get(self.member_id)
+        led = me is not None and self.group.hears_leader(self.name)
+        return Status(
+            member_id=self.member_id,
+            leader_id=self.votes.leader if led else None,
+            term=self.votes.term,
+            is_learner=me is not None and not me.voter,
+        )
+
+    async def members(self) -> list[Peer]:
+        self.frozen = None if self.group.hears_leader(self.name) else self.seen()
+        return await super().members()
+
+
+class SimStore(MemoryStore):
+    """The shared disk as one member reaches it: through a leader that it hears."""
+
+    def __init__(self, group: Group, name: str) -> None:
+        super().__init__(group.disk, fault=self._cut)
+        self.group = group
+        self.name = name
+        self.extra: Callable[[Call], Fault | None] = lambda call: None
+        self.term = lambda: group.votes.term
+
+    def _cut(self, call: Call) -> Fault | None:
+        if call != "load" and not self.group.hears_leader(self.name):
+            return Fault.UNAVAILABLE
+        return self.extra(call)
+
+    async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
+        async for change in super().changes(after):
+            while not self.group.hears_leader(self.name):
+                if self.closed:
+                    return
+                await asyncio.sleep(0.1)
+            yield change
+
+
+class SimRunning:
+    """A member while it runs."""
+
+    def __init__(self, group: Group, name: str, member_id: int) -> None:
+        self.member_id = member_id
+        self.store = SimStore(group, name)
+        self.peers = SimPeers(group, name, member_id)
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class SimMember:
+    """The member of one server. `groups` has all that there are, by token."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        groups: dict[str, Group],
+        reaches: Callable[[str, str], bool],
+    ) -> None:
+        self.name = name
+        self.directory = folder / place.RAFT
+        self._folder = folder
+        self._groups = groups
+        self._reaches = reaches
+
+    def has_data(self) -> bool:
+        return (self.directory / DATA).exists()
+
+    @asynccontextmanager
+    async def running(self, start: Start | None) -> AsyncIterator[SimRunning]:
+        await asyncio.sleep(0.05)
+        mine = self._identity(start)
+        group = self._groups[mine.token]
+        running = SimRunning(group, self.name, mine.member_id)
+        assert self.name not in group.running, f"{self.name} has two members"
+        group.running[self.name] = running
+        try:
+            yield running
+        finally:
+            del group.running[self.name]
+            await running.store.close()
+
+    def _identity(self, start: Start | None) -> Identity:
+        data = self.directory / DATA
+        if data.exists():
+            return msgspec.json.decode(data.read_bytes(), type=Identity)
+        if start is None:
+            raise Corrupt("no data, and nobody says in which cluster to start")
+        mine = self._joined(start) if start.existing else self._founded(start)
+        self.directory.mkdir(exist_ok=True)
+        data.write_bytes(msgspec.json.encode(mine))
+        return mine
+
+    def _founded(self, start: Start) -> Identity:
+        """The first start of a first server: it has promised so, and written its place down."""
+        promises = place.read(self._folder / place.PROMISE, place.Promises)
+        mine = place.read(self._folder / place.PLACE, place.Place)
+        assert promises is not None
+        assert mine is not None
+        kept = [each.members for each in promises.open if f"{each.cluster_id}.0" == start.token]
+        assert kept == [start.members], f"{self.name} founds what it has not promised"
+        assert start.token == f"{mine.cluster_id}.{mine.epoch}"
+        group = self._groups.setdefault(start.token, Group(start.token, start.members))
+        group.reaches = self._reaches
+        assert group.members == start.members, "two lists for one cluster"
+        group.founders.add(self.name)
+        return Identity(start.token, group.votes.member_of(self.name))
+
+    def _joined(self, start: Start) -> Identity:
+        """The first start of a server that is given a vote: whose member it is stands written."""
+        mark = place.read(self.directory / place.MEMBER, place.MemberMark)
+        assert mark is not None
+        assert start.token == f"{mark.cluster_id}.{mark.epoch}"
+        group = self._groups[start.token]
+        group.votes.start(self.name, mark.member_id)
+        return Identity(start.token, mark.member_id)
