@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from tests.cluster.chaos.cluster import wait_until
 from tests.cluster.chaos.votes import time_until
 
 from bellcow import failpoint
@@ -27,9 +28,9 @@ READY_S = 12.0
 HANG_S = 11.5
 RAFT = "/v1/operator/raft"
 GROWN_S = 25.0
-# By what health promises, and a second more on a machine with other work to do.
-SICK_S = 0.2 + 2.0 + 1.0
-WELL_S = 1.0 + 2.0 + 1.0
+# By what health promises, and two seconds more on a machine with other work to do.
+SICK_S = 0.2 + 2.0 + 2.0
+WELL_S = 1.0 + 2.0 + 2.0
 RESTORE_DOUBT_S = 20.0  # a restore of which nothing was seen for so long was not done
 
 
@@ -68,7 +69,7 @@ class Stage(NamedTuple):
     def wait_until_whole(self) -> None:
         """Some faults are for a cluster that has its full strength."""
         try:
-            self.cluster.wait_until_healthy(len(self.cluster.servers), READY_S)
+            wait_until(self.cluster.is_whole, READY_S, "a whole cluster")
         except AssertionError as error:
             raise NotNow("the cluster is not whole") from error
 
