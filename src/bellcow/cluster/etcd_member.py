@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
     from bellcow.cluster.seat import Start
+    from bellcow.etcd.client import Client
     from bellcow.events import Report
 
 
@@ -58,24 +59,34 @@ class EtcdMember:
         plan = msgspec.structs.replace(self._plan, founding=_founding(start))
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         member = Member(plan, self._clock, self._report, end_when_hung=True)
+        failure: Exception | None = None
+        async with self._client() as client, asyncio.TaskGroup() as group:
+            task = group.create_task(_until(ended, member), name="etcd")
+            store = EtcdStore(client)
+            try:
+                yield Running(store, EtcdPeers(client, tls=plan.tls is not None), ended)
+            except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
+                failure = error
+            finally:
+                await store.close()
+                task.cancel()
+                await asyncio.wait([task])
+        if failure is not None:
+            raise failure
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[Client]:
         try:
-            async with asyncio.TaskGroup() as group, open_client(plan.directory) as client:
-                task = group.create_task(_until(ended, member), name="etcd")
-                store = EtcdStore(client)
-                try:
-                    yield Running(store, EtcdPeers(client, tls=plan.tls is not None), ended)
-                finally:
-                    await store.close()
-                    task.cancel()
-                    await asyncio.wait([task])
-        except* CallFailed as failed:
-            raise Corrupt(str(failed.exceptions[0])) from None
+            async with open_client(self._plan.directory) as client:
+                yield client
+        except CallFailed as failed:
+            raise Corrupt(str(failed)) from None
 
 
 async def _until(ended: asyncio.Future[None], member: Member) -> None:
     try:
         await member.run()
-    except CannotRun as error:
+    except (CannotRun, OSError) as error:
         ended.set_exception(Corrupt(str(error)))
     else:
         ended.set_result(None)

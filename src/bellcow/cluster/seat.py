@@ -71,6 +71,7 @@ LOOK_S = 0.1  # between two looks at what may end a step
 CALL_S = 2.0  # for an answer of another server
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
 AGAIN_S = 1.0  # between two tries to be admitted
+DOWN_S = 5.0  # between two questions whether a member that does not run is still wanted
 CALM_S = 0.5  # without another server showing up, before a cluster is founded
 GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone
 
@@ -354,7 +355,7 @@ class ClusterSeat:
         """Whatever an earlier member has left must not be taken up by the first start."""
         cluster = Cluster(promise.cluster_id, 0)
         await self._set_aside(cluster)
-        self._take_place(cluster, "voter")
+        await self._take_place(cluster, "voter")
         return _Vote(_start_of(promise))
 
     async def _propose(self) -> Promise | None:
@@ -418,15 +419,25 @@ class ClusterSeat:
         """Until the leader has admitted us, or the cluster that we have seen is gone."""
         self._rejoin = self.has_member = False
         while self._place is not None or len(clusters_here(self._roster.table)) == 1:
-            if standing := await self._ask_to_join():
+            standing = await self._ask_to_join()
+            # Admitted is who is there without a vote: with one, it still stands for a member lost.
+            if standing is not None and not standing.voter and self._is_no_step_back(standing):
                 cluster = Cluster(standing.cluster_id, standing.epoch)
                 await self._leave_history(cluster)
-                self._take_place(cluster, "follower")
+                await self._take_place(cluster, "follower")
                 self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
                 self._away = False
                 return _Follow()
             await self._pause(AGAIN_S if self._leader() else LOOK_S)
         return _Search()
+
+    def _is_no_step_back(self, standing: Standing) -> bool:
+        cluster = self.cluster
+        return (
+            cluster is None
+            or cluster.id != standing.cluster_id
+            or (standing.epoch >= cluster.epoch)
+        )
 
     async def _ask_to_join(self) -> Standing | None:
         itself = self._roster.itself
@@ -476,13 +487,14 @@ class ClusterSeat:
         await self._serve_copy(place.cluster)
         self._order = None
         while True:
-            if self._order is not None:
-                return await self._prepare(self._order)
+            order, self._order = self._order, None
+            if order is not None and await self._is_in_force(order):
+                return await self._prepare(order)
             self._note_absence()
             # Who was away was taken out as dead. Who was taken out alive stays out.
-            if self._is_ahead() or self._rejoin or (self._away and self._is_taken_out()):
+            if self._is_led_ahead() or self._rejoin or (self._away and self._is_taken_out()):
                 return _Join()
-            self._remember_addresses()
+            await self._remember_addresses()
             await self._pause(LOOK_S)
 
     async def _serve_copy(self, cluster: Cluster) -> None:
@@ -490,9 +502,17 @@ class ClusterSeat:
         await self._slot.put(None)
         await self._slot.put(self._open_follower(cluster))
 
-    def _is_ahead(self) -> bool:
-        ahead, cluster = self._roster.table.ahead, self.cluster
-        return ahead is not None and cluster is not None and ahead.epoch > cluster.epoch
+    async def _is_in_force(self, order: MemberOrder) -> bool:
+        """Whether the leader still wants it: one that was held up on its way may be given up."""
+        standing = await self._ask_standing(order.member_id)
+        return standing is not None and standing.is_member
+
+    def _is_led_ahead(self) -> bool:
+        """Whether our cluster has a leader of a later epoch, which can admit us."""
+        leader, cluster = self._roster.table.leader, self.cluster
+        if leader is None or cluster is None or self._leader() is None:
+            return False
+        return leader.epoch > cluster.epoch
 
     def _note_absence(self) -> None:
         """Away is who does not hear the leader, until memory has caught up with it again."""
@@ -521,7 +541,7 @@ class ClusterSeat:
         directory.mkdir(mode=0o700)
         mark = MemberMark(cluster_id=cluster.id, epoch=cluster.epoch, member_id=order.member_id)
         files.write(directory / files.MEMBER, mark)
-        self._take_place(cluster, "voter")
+        await self._take_place(cluster, "voter")
         return _Vote(Start(existing=True, members=order.members, token=order.token))
 
     async def _vote(self, start: Start | None) -> _Step:
@@ -535,10 +555,7 @@ class ClusterSeat:
                     self._votes.put(None)
                     self.has_member = self._serves = False
         except StoreError as error:
-            # The rest goes on: memory answers stale reads, the others are forwarded.
-            self._report("etcd_down", reason=str(error))
-            await asyncio.Event().wait()
-            raise
+            return await self._after_end(error)
 
     async def _with_member(self, running: Running) -> _Step:
         """Until it is no member, or its cluster has gone on without it."""
@@ -546,20 +563,27 @@ class ClusterSeat:
         while True:
             if running.ended.done():
                 self.has_member = self._serves = False
-                running.ended.result()
-                return await self._after_end()
+                return await self._after_end(running.ended.exception())
             if not self._serves:
                 self._serves = await self._begin_to_vote(running)
             elif self._promises and self._tables.one(RAFT) is not None:
                 self._drop_promises()
             self._note_absence()
-            if self._is_ahead():
-                return _Join()
-            waited_s = self._clock.monotonic() - began
-            if not self._serves and waited_s >= GIVEN_UP_S and self._is_forsaken():
-                return await self._give_up_founding()
+            if self._is_led_ahead():
+                # Its files are given up only for an admission, never for a mere hello.
+                if await self._ask_to_join() is not None:
+                    return _Join()
+                await self._pause(AGAIN_S)
+            if self._serves:
+                began = self._clock.monotonic()
+            elif self._clock.monotonic() - began >= GIVEN_UP_S:
+                if self._is_forsaken():
+                    return await self._give_up_founding()
+                if await self._is_left_behind():
+                    return await self._after_end(None)
+                began = self._clock.monotonic()
             await self._correct_address()
-            self._remember_addresses()
+            await self._remember_addresses()
             await self._pause(LOOK_S if self._serves else LOOK_S / 5)
 
     async def _begin_to_vote(self, running: Running) -> bool:
@@ -601,26 +625,45 @@ class ClusterSeat:
         self._drop_promises()
         return _Search()
 
-    async def _after_end(self) -> _Step:
-        """The member says it is none. Only the leader is believed; till then it stays down."""
-        mark = self._mark()
+    async def _after_end(self, failure: BaseException | None) -> _Step:
+        """The member says it is none, or does not run. Only the leader is believed.
+
+        Till it answers, and while it says that this is a member, the rest goes on: memory answers
+        stale reads, all else is forwarded.
+        """
+        if failure is not None:
+            self._report("etcd_down", reason=str(failure))
         while True:
-            if self._is_ahead():
+            if self._is_led_ahead():
                 return _Join()
-            request = StandingRequest(
-                server_id=self._roster.itself.server_id, member_id=mark.member_id if mark else 0
-            )
-            standing = await self._ask(STANDING_PATH, request, "standing_unknown")
-            if standing is not None:
+            standing = await self._ask_standing(self._member_id())
+            if standing is None:
+                await self._pause(AGAIN_S)
+                continue
+            cluster = Cluster(standing.cluster_id, standing.epoch)
+            if not standing.is_member or cluster != self.cluster:
                 break
-            await self._pause(AGAIN_S)
-        cluster = Cluster(standing.cluster_id, standing.epoch)
-        if standing.is_member and cluster == self.cluster:
-            return _Vote()
+            if failure is None:
+                return _Vote()
+            await self._pause(DOWN_S)
         await self._leave_history(cluster)
-        self._take_place(cluster, "follower")
+        await self._take_place(cluster, "follower")
         # Who was taken out while it was away asks to be let in again; who was there stays out.
         return _Join() if self._away else _Follow()
+
+    async def _is_left_behind(self) -> bool:
+        """Whether the leader has our member no more, though nobody could tell the member so."""
+        standing = await self._ask_standing(self._member_id())
+        return standing is not None and not standing.is_member
+
+    def _member_id(self) -> int:
+        mark = self._mark()
+        return mark.member_id if mark else 0
+
+    async def _ask_standing(self, member_id: int) -> Standing | None:
+        me = self._roster.itself.server_id
+        request = StandingRequest(server_id=me, member_id=member_id)
+        return await self._ask(STANDING_PATH, request, "standing_unknown")
 
     async def _correct_address(self) -> None:
         """Tell the leader that we have moved."""
@@ -633,22 +676,22 @@ class ClusterSeat:
 
     # Files
 
-    def _take_place(self, cluster: Cluster, role: str) -> None:
+    async def _take_place(self, cluster: Cluster, role: str) -> None:
         place = Place(
             cluster_id=cluster.id,
             epoch=cluster.epoch,
             role="voter" if role == "voter" else "follower",
             servers=self._addresses(),
         )
-        files.write(self._folder / files.PLACE, place)
+        await asyncio.to_thread(files.write, self._folder / files.PLACE, place)
         self._place = place
 
-    def _remember_addresses(self) -> None:
+    async def _remember_addresses(self) -> None:
         place, addresses = self._place, self._addresses()
         if place is not None and addresses and set(addresses) != set(place.servers):
             fresh = msgspec.structs.replace(place, servers=addresses)
             with contextlib.suppress(OSError):  # on a full disk: it is tried again
-                files.write(self._folder / files.PLACE, fresh)
+                await asyncio.to_thread(files.write, self._folder / files.PLACE, fresh)
                 self._place = fresh
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:
