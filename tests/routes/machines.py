@@ -53,6 +53,7 @@ class Machines:
         text = text.replace("/etc/bellcow", str(self.root / name / "etc"))
         text = text.replace("/var/lib/bellcow", str(self.root / name / "lib"))
         text = re.sub(r'"10\.0\.0\.(\d)"(?=[,\]])', rf'"127.0.0.\1:{self.serf}"', text)
+        text = re.sub(r"(-retry-join=)10\.0\.0\.(\d)", rf"\g<1>127.0.0.\2:{self.serf}", text)
         text = re.sub(r"(join) 10\.0\.0\.(\d)", rf"\1 127.0.0.\2:{self.serf}", text)
         return text.replace("10.0.0.", "127.0.0.")
 
@@ -70,11 +71,10 @@ class Machines:
 
     # Life
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, *flags: str) -> None:
+        words = [BELLCOW, "agent", f"-config={self.root / name / 'etc'}", *flags]
         with (self.root / name / "log").open("ab") as log:
-            self.agents[name] = subprocess.Popen(
-                [BELLCOW, "agent", f"-config={self.root / name / 'etc'}"], stdout=log, stderr=log
-            )
+            self.agents[name] = subprocess.Popen(words, stdout=log, stderr=log)
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
         agent = self.agents.pop(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -18,7 +19,9 @@ from bellcow.events import EVENTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPERATIONS = Path(__file__).parents[2] / "docs/operations"
+ROOT = Path(__file__).parents[2]
+OPERATIONS = ROOT / "docs/operations"
+README = (ROOT / "README.md").read_text("utf-8")
 CLUSTER = (OPERATIONS / "cluster.md").read_text("utf-8")
 UPGRADE = (OPERATIONS / "upgrade.md").read_text("utf-8")
 FIRST = ("s1", "s2", "s3")
@@ -55,6 +58,22 @@ def begin(machines: Machines) -> None:
     if machines.leader() != "s1":
         machines.must("bellcow operator raft transfer-leadership -peer-name=s1")
     machines.until(lambda: machines.leader() == "s1", "s1 leads")
+
+
+@pytest.mark.slow
+@needs_etcd
+def test_the_start_of_three_servers_in_the_readme(machines: Machines) -> None:
+    (text,) = re.findall(r"```\n(apt-get .*?)```", README, re.DOTALL)
+    assert len(text.splitlines()) <= 5
+    _, start, peers = text.replace("\\\n", "").splitlines()
+    for name in FIRST:
+        machines.furnish(name, "")
+        own = start.replace("-bind=10.0.0.1", f"-bind=10.0.0.{name[1:]}")
+        words = machines.here(own, name).split()
+        machines.start(name, *words[2:], f"-node={name}")
+    for name in FIRST:
+        machines.until(lambda n=name: voters(machines, n) == {*FIRST}, "three voters")
+    assert machines.must(peers).count("true") == len(FIRST)
 
 
 @pytest.mark.slow
