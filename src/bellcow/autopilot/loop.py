@@ -21,9 +21,11 @@ from bellcow.autopilot.rules import (
     promotions,
 )
 from bellcow.errors import Code, Error
+from bellcow.model.agent import LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import AUTOPILOT, RAFT
+from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +53,7 @@ class Changes(Protocol):
 
     async def promote(self, server_id: str) -> None: ...
 
-    async def remove(self, server_id: str, *, force: bool = False) -> None: ...
+    async def remove(self, server_id: str, *, unless_alive: bool = False) -> None: ...
 
     def forget(self, server_id: str) -> None:
         """A server that has failed counts as one that left."""
@@ -80,6 +82,8 @@ class Autopilot:
         self._changes = changes
         self._found: dict[str, Found] = {}
         self._cleaned_at = 0.0
+        self._cleaning = asyncio.Lock()
+        self._out_at: dict[str, float] = {}  # dead voters, and when they were taken out
         self._told: set[str] = set()  # what need not be said again in this leadership
         self._again = asyncio.Event()
         self.health = ClusterHealth()
@@ -146,21 +150,35 @@ class Autopilot:
                 self._say_once("promotion_impossible", server=server_id, reason=error.message)
 
     async def clean_up(self) -> None:
-        """Take out the dead, one after the other, as far as the limits allow."""
+        """Take out the dead, one after the other, as far as the limits allow.
+
+        A removal takes seconds, so before each is looked anew: somebody may be back, or gone.
+        """
         changes = self._changes
         if changes is None:
             return
-        self._cleaned_at = self._clock.monotonic()
-        dead = dead_servers(await self._gather(), self._found)
+        async with self._cleaning:
+            self._cleaned_at = self._clock.monotonic()
+            tried: set[str] = set()
+            while (server_id := await self._next_out(tried)) is not None:
+                tried.add(server_id)
+                try:
+                    await changes.remove(server_id, unless_alive=True)
+                except Error as error:
+                    self._say_kept(Dead(kept=(server_id,), reason=error.message))
+                    return
+                changes.forget(server_id)
+
+    async def _next_out(self, tried: set[str]) -> str | None:
+        inputs = await self._gather()
+        dead = dead_servers(inputs, self._found)
         if dead.kept:
             self._say_kept(dead)
-        for server_id in dead.out:
-            try:
-                await changes.remove(server_id)
-            except Error as error:
-                self._say_kept(Dead(kept=(server_id,), reason=error.message))
-                return
-            changes.forget(server_id)
+        server_id = next((each for each in dead.out if each not in tried), None)
+        if any(each.server.id == server_id and _counts(each) for each in inputs.servers):
+            # Before it is done, for it may be done though nobody says so.
+            self._out_at[server_id or ""] = self._clock.monotonic()
+        return server_id
 
     def _say_kept(self, dead: Dead) -> None:
         self._say_once("dead_server_kept", servers=" ".join(dead.kept), reason=dead.reason)
@@ -174,6 +192,7 @@ class Autopilot:
     async def _gather(self) -> Inputs:
         head = self._tables.head
         raft = self._tables.one(RAFT) or RaftConfiguration()
+        configuration = self._tables.one(AUTOPILOT) or AutopilotConfiguration()
         members = self._contacts.members_by_id()
         contacts = await self._contacts.contacts(tuple(server.id for server in raft.servers))
         return Inputs(
@@ -181,7 +200,7 @@ class Autopilot:
             leader_id=self._leader_id,
             leader_term=head.term,
             leader_index=head.index,
-            configuration=self._tables.one(AUTOPILOT) or AutopilotConfiguration(),
+            configuration=configuration,
             servers=tuple(
                 Facts(
                     server=server,
@@ -192,7 +211,20 @@ class Autopilot:
                 )
                 for server in raft.servers
             ),
+            lately_out=self._lately_out(raft, configuration),
         )
+
+    def _lately_out(self, raft: RaftConfiguration, configuration: AutopilotConfiguration) -> int:
+        """How many dead voters went within the last stabilization time and are still gone."""
+        now, kept_s = self._clock.monotonic(), configuration.server_stabilization_time.ns / NS_PER_S
+        self._out_at = {each: at for each, at in self._out_at.items() if now - at < kept_s}
+        voters = {server.id for server in raft.servers if server.voter}
+        return len(self._out_at.keys() - voters)
+
+
+def _counts(facts: Facts) -> bool:
+    """Whether it is lost by its removal: a voter that did not leave by its own will."""
+    return facts.server.voter and facts.serf_status != LEFT
 
 
 def _status(member: Member | None) -> str:

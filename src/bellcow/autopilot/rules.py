@@ -41,7 +41,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a round is decided on. `leader_index` was taken before the servers were asked."""
+    """All that a round is decided on. `leader_index` was taken before the servers were asked.
+
+    `lately_out` counts the dead voters that were taken out within the last stabilization time.
+    """
 
     now_ns: int
     leader_id: str
@@ -49,6 +52,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     leader_index: int
     configuration: AutopilotConfiguration
     servers: tuple[Facts, ...]
+    lately_out: int = 0
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +162,8 @@ def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
     """Which servers to take out of the configuration.
 
     Who has left goes at once. The failed, and those no member is known for, go when clean-up is on:
-    without a vote at once, voters all together or not at all, and never more than a minority.
+    without a vote at once, voters all together or not at all, and never more than a minority: of
+    the voters there were before the latest of them went, or bit by bit a majority would go.
     """
     left = tuple(f.server.id for f in inputs.servers if f.serf_status == LEFT)
     if not inputs.configuration.cleanup_dead_servers:
@@ -168,7 +173,8 @@ def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
     with_vote = tuple(facts.server.id for facts in dead if facts.server.voter)
     out = left + without_vote
     voters = sum(f.server.voter and f.serf_status != LEFT for f in inputs.servers)
-    reason = _why_kept(len(with_vote), voters, inputs.configuration.min_quorum)
+    minimum = inputs.configuration.min_quorum
+    reason = _why_kept(len(with_vote), voters, inputs.lately_out, minimum)
     return Dead(out=out, kept=with_vote, reason=reason) if reason else Dead(out=out + with_vote)
 
 
@@ -181,12 +187,18 @@ def _is_dead(facts: Facts, inputs: Inputs, found: dict[str, Found]) -> bool:
     return inputs.now_ns - state.since_ns >= UNKNOWN_IS_DEAD_AFTER_S * NS_PER_S
 
 
-def _why_kept(dead: int, voters: int, min_quorum: int) -> str:
+def _why_kept(dead: int, voters: int, lately_out: int, min_quorum: int) -> str:
     """Why that many dead voters may not be taken out; "" when they may, or when there are none."""
     if not dead:
         return ""
     if voters - dead < min_quorum:
         return f"{voters - dead} voters would be left and MinQuorum is {min_quorum}"
-    if dead > (voters - 1) // 2:
-        return f"{dead} of {voters} voters are dead, which is not a minority that can be spared"
-    return ""
+    before, lost = voters + lately_out, dead + lately_out
+    if lost <= (before - 1) // 2:
+        return ""
+    if lately_out:
+        return (
+            f"{lately_out} of {before} voters have just been taken out, and with {dead} more that "
+            "are dead it is not a minority that can be spared"
+        )
+    return f"{dead} of {voters} voters are dead, which is not a minority that can be spared"

@@ -275,12 +275,22 @@ class Membership:
         ids = {peer.member_id for peer in scene.peers}
         return self._standing(request.server_id, is_member=request.member_id in ids)
 
-    async def remove(self, server_id: str, *, force: bool = False) -> None:
-        """Take a server out; returns when it is. The leader itself hands over on the way."""
+    async def remove(
+        self, server_id: str, *, force: bool = False, unless_alive: bool = False
+    ) -> None:
+        """Take a server out; returns when it is. The leader itself hands over on the way.
+
+        `unless_alive` is for who wants only the dead out: the wait for another change may be long.
+        """
         self._must_lead()
-        change = await self._begin(
-            lambda stored: with_removal(stored, server_id, self._look(), force=force)
-        )
+
+        def decide(stored: RaftConfiguration) -> RaftConfiguration:
+            sight = self._look()
+            if unless_alive and server_id in sight.alive:
+                raise Error(Code.CONFLICT, f"{server_id} is alive again")
+            return with_removal(stored, server_id, sight, force=force)
+
+        change = await self._begin(decide)
         if change is None:
             self._report("servers_changed", kind=REMOVE, server=server_id)
         elif not await self._made(change):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 from tests.sim.clock import VirtualClock
+from tests.sim.herd import Herd
 from tests.sim.loop import simulate
 from tests.sim.world import World, configuration
 
 from bellcow.autopilot.loop import ROUND_S, Autopilot
 from bellcow.autopilot.rules import Contact
+from bellcow.errors import Error
 from bellcow.model.agent import Member
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.state.commands import put_setting
@@ -178,3 +181,94 @@ def test_day_of_rounds_is_simulated_in_no_time():
         return rounds, msgspec.structs.asdict(loop.tables.head)["index"]
 
     assert simulate(story()) == (43_200, 7)
+
+
+class Cleaner(Loop):
+    """A leader of seven, whose removals take time and do what the test says meanwhile."""
+
+    def __init__(self, failed: str) -> None:
+        super().__init__()
+        self.names = tuple("abcdefg")
+        self.statuses = dict.fromkeys(self.names, "alive") | dict.fromkeys(failed, "failed")
+        self.contacts.members_by_id = self._members
+        self.meanwhile = lambda: None
+        self.removed: list[str] = []
+        self._show()
+        self.autopilot = Autopilot(
+            self.tables,
+            self.contacts,
+            VirtualClock(),
+            "a",
+            lambda name, **_: self.events.append(name),
+            self,
+        )
+
+    def _members(self):
+        return {
+            name: Member(addr="127.0.0.1", name=f"{name}.global", port=1, status=status, tags={})
+            for name, status in self.statuses.items()
+        }
+
+    def _show(self) -> None:
+        index = self.tables.index + 1
+        row = to_msgpack(with_indexes(configuration(self.names), 2, index))
+        self.tables.apply(Head(index=index, term=1), {("raft_configuration", "-"): row})
+
+    async def remove(self, server_id: str, *, unless_alive: bool) -> None:
+        assert unless_alive
+        await asyncio.sleep(3)
+        self.removed.append(server_id)
+        self.names = tuple(name for name in self.names if name != server_id)
+        self._show()
+        self.meanwhile()
+
+    def forget(self, server_id: str) -> None:
+        self.statuses[server_id] = "left"
+
+
+def test_server_that_comes_back_while_others_are_taken_out_stays():
+    async def story():
+        loop = Cleaner("efg")
+        loop.meanwhile = lambda: loop.statuses.update(f="alive")
+        await loop.autopilot.clean_up()
+        return loop.removed
+
+    assert simulate(story()) == ["e", "g"]
+
+
+def test_majority_does_not_go_bit_by_bit_within_the_stabilization_time():
+    async def story():
+        loop = Cleaner("efg")
+        await loop.autopilot.clean_up()
+        loop.statuses["d"] = "failed"
+        await loop.autopilot.clean_up()  # as a join asks for it
+        soon, events = list(loop.removed), list(loop.events)
+        await asyncio.sleep(11)
+        await loop.autopilot.clean_up()
+        return soon, events, loop.removed
+
+    soon, events, late = simulate(story())
+    assert soon == ["e", "f", "g"]
+    assert events == ["dead_server_kept"]
+    assert late == ["e", "f", "g", "d"]
+
+
+def test_two_who_clean_up_at_once_take_nobody_out_twice():
+    async def story():
+        loop = Cleaner("efg")
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(loop.autopilot.clean_up())
+        return loop.removed
+
+    assert simulate(story()) == ["e", "f", "g"]
+
+
+def test_removal_of_the_dead_spares_who_is_alive_when_its_turn_comes():
+    async def story():
+        async with Herd("a", "b", "c") as herd:
+            await herd.begin()
+            with pytest.raises(Error, match="alive again"):
+                await herd.servers["a"].membership.remove("c", unless_alive=True)
+
+    simulate(story())

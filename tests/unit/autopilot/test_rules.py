@@ -333,6 +333,25 @@ def test_dead_server_without_a_vote_goes_whatever_the_voters_do():
     assert (found.out, found.kept) == (("d",), ("b", "c"))
 
 
+@pytest.mark.parametrize(
+    ("voters", "failed", "lately_out", "goes"),
+    [
+        ("abcd", "d", 0, True),
+        ("abcd", "d", 3, False),  # four of seven
+        ("abcdef", "ef", 1, True),  # three of seven, the second of them next
+        ("abcde", "e", 2, True),
+        ("abc", "c", 2, False),  # three of five
+        ("abcd", "", 3, True),
+    ],
+)
+def test_voters_that_went_a_moment_ago_count_for_the_minority(voters, failed, lately_out, goes):
+    servers = [facts(n, serf_status="failed" if n in failed else "alive") for n in voters]
+    found = dead_servers(inputs(*servers, lately_out=lately_out), {})
+    assert found.out == (tuple(failed) if goes else ())
+    assert found.kept == (() if goes else tuple(failed))
+    assert bool(found.reason) == (not goes)
+
+
 def test_minimum_of_voters_keeps_the_dead():
     assert dead("abc", "c", min_quorum=2).out == ("c",)
     found = dead("abc", "c", min_quorum=3)
