@@ -8,10 +8,10 @@ WORKERS ?= 2
 SECONDS ?= 180
 SEED ?= 1
 
-.PHONY: help setup run demo need-etcd check fix test bench chaos docs clean
+.PHONY: help setup run demo need-etcd check fix test bench chaos etcd-versions docs clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with bellcow and its tools in it
 
@@ -49,6 +49,9 @@ bench: setup ## speed and memory, as ratios within one run; table and JSON into 
 
 chaos: setup need-etcd ## break three real servers for SECONDS by SEED; the report goes into bench/results
 	$(BIN)/python -m tests.cluster.chaos --seconds=$(SECONDS) --seed=$(SEED)
+
+etcd-versions: setup need-etcd ## try newer releases of etcd, built with Go; the table goes into docs/etcd-versions.md
+	$(BIN)/python -m tests.cluster.newer_etcd
 
 docs: setup ## write the generated pages of docs/
 	$(BIN)/python scripts/docs.py

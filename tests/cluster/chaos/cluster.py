@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SETTLE_S = 30.0
 STOP_S = 15.0
 DISK_MB = 400
+ETCD = os.environ.get("CHAOS_ETCD", "")  # the program; the one in PATH when empty
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 SLIP = re.compile(r"^(?:Task exception was never retrieved\n.*|Traceback .*)$", re.MULTILINE)
 SETTINGS: dict[str, Any] = {
@@ -119,6 +120,7 @@ class Server:
             "server": {
                 "enabled": True,
                 "bootstrap_expect": self._expect,
+                "etcd_path": ETCD,
                 "server_join": {"retry_join": self._join, "retry_interval": "1s"},
             },
         }

@@ -11,6 +11,7 @@ import pytest
 from tests.sim import etcd
 from tests.sim.etcd import (
     START_S,
+    VERSION,
     Cluster,
     Server,
     answering,
@@ -129,8 +130,9 @@ def test_server_is_added_as_learner_promoted_and_removed(run):
         assert added in await peers.members()
         with pytest.raises(Busy):
             await peers.promote(added.member_id)
-        with pytest.raises(Busy):
-            await peers.add(free_address())  # one learner at a time in this release
+        if VERSION < (3, 6, 0):  # later ones take as many as our flags say
+            with pytest.raises(Busy):
+                await peers.add(free_address())
         names = tuple((s.plan.server_id, s.plan.advertise) for s in cluster.servers.values())
         founding = Founding(state="existing", members=(*names, ("s4", address)), token="test.0")
         server = await cluster.add("s4", address, founding)
