@@ -93,7 +93,7 @@ class Leadership:
         self._heir: tuple[int, asyncio.Future[None]] | None = None
         self.on_change: Callable[[], None] = _nothing  # after leadership began or ended here
         self.is_leader = False
-        self.member_answers = True  # when it was looked at last
+        self.member_answers = True  # and knows a leader; when it was looked at last
         self.claims = 0  # how often this server has become leader
         self.epoch = 0  # counts changes of leadership seen here; caches hang on it
 
@@ -209,7 +209,8 @@ class Leadership:
         except StoreError:
             self.member_answers = False
             raise
-        self.member_answers = True
+        # One that is cut off from the other members still answers, and counts for no quorum.
+        self.member_answers = status.leader_id is not None
         return status
 
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:

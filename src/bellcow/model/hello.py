@@ -77,7 +77,8 @@ class Cluster(msgspec.Struct, frozen=True):
 class RaftView(msgspec.Struct, frozen=True, kw_only=True):
     """Where a server stands: its part in consensus, and the head that its memory holds.
 
-    `works` is false while who should take part for it, the member beside it, does not answer.
+    `works` is false while who should take part for it, the member beside it, does not answer or
+    knows of no leader.
     """
 
     role: Role

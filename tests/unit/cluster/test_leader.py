@@ -151,6 +151,20 @@ def test_server_knows_whether_its_member_answers():
     assert run(story) == [True, False, True]
 
 
+def test_member_that_knows_no_leader_does_not_count_as_one_that_works():
+    async def story(world):
+        await world.begin()
+        other = world.servers["b"]
+        seen = []
+        for alone in (None, msgspec.structs.replace(other.peers.seen(), leader_id=None), None):
+            other.peers.frozen = alone
+            await asyncio.sleep(0.3)
+            seen.append(other.leadership.member_answers)
+        return seen
+
+    assert run(story, "a", "b", "c") == [True, False, True]
+
+
 def test_old_leader_that_hears_of_nothing_is_stopped_by_the_store():
     """Cut off, it believes that it leads: its next write meets the other's head."""
 
