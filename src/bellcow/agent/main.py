@@ -59,7 +59,9 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Itself
     from bellcow.server import Server
 
-STOP_S = 4.0  # what is being answered may take this long after a signal
+STOP_S = 5.0  # from a signal to the end, whatever has to be waited for
+ETCD_S = 2.0  # of it for the member beside us, which is killed then
+ANSWER_S = 0.5  # of it for what is being answered, at least
 HAND_OVER_S = 1.0
 SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
 
@@ -117,6 +119,7 @@ class _Agent:
         )
         self._stop = asyncio.Event()
         self._ended_by = signal.SIGTERM
+        self._due = 0.0  # when the last answer must be given
 
     async def live(self) -> int:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -208,16 +211,18 @@ class _Agent:
                     limits=http_limits(self._settings.limits),
                     waiting=server.waiting,
                     log=self._log.report,
-                    graceful_s=STOP_S,
                 ) as listening:
                     reloader.listens(listening)
                     alone = isinstance(server.seat, EmbeddedSeat)
                     self._announce(addresses, consensus=not alone)
                     await self._stop.wait()
                     self._log.report("stopping")
+                    self._due = self._clock.monotonic() + STOP_S - (0.0 if alone else ETCD_S)
                     await self._leave(server)
                     await self._hand_over(server)
                     self._log.end_following()
+                    pipeline.stop()
+                    listening.graceful_s = max(ANSWER_S, self._left_s())
                 for task in tasks:
                     task.cancel()
         except* (StartError, StoreError, UnknownTableError) as group_error:
@@ -246,6 +251,9 @@ class _Agent:
             graceful_s=0.0,
         )
 
+    def _left_s(self) -> float:
+        return max(0.0, self._due - self._clock.monotonic())
+
     async def _leave(self, server: Server) -> None:
         """Leave the cluster for good, where the settings want that for this signal."""
         settings = server.settings
@@ -260,6 +268,7 @@ class _Agent:
                 lead=server.leadership,
                 membership=server.membership,
                 line=server.line,
+                within_s=self._left_s() - ANSWER_S,
             )
         except Error as error:
             self._log.report("leave_refused", reason=error.message)
@@ -269,7 +278,7 @@ class _Agent:
         if not server.leadership.is_leader:
             return
         with contextlib.suppress(Error, StoreError, TimeoutError):
-            async with asyncio.timeout(HAND_OVER_S):
+            async with asyncio.timeout(min(HAND_OVER_S, self._left_s() - ANSWER_S)):
                 await server.membership.hand_on()
 
     # Steps of the start

@@ -123,7 +123,7 @@ class Listener(Server):
         super().__init__(config)
         config.load()
         self.lifespan = config.lifespan_class(config)
-        self._graceful_s = graceful_s
+        self.graceful_s = graceful_s
         self._ssl_context = ssl_context
         self._handshakes: set[_Handshake] = set()
         self._ticker: asyncio.TimerHandle | None = None
@@ -171,7 +171,7 @@ class Listener(Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         try:
-            async with asyncio.timeout(self._graceful_s):
+            async with asyncio.timeout(self.graceful_s):
                 await self._drained()
         except TimeoutError:
             await self._cut()

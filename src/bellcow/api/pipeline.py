@@ -20,7 +20,7 @@ from bellcow.api.decode import Decoded, DecodeError, decode
 from bellcow.api.errors import STATUS
 from bellcow.api.guard import Guards, secret_of
 from bellcow.api.message import Request, Response, Wait, body_length
-from bellcow.api.relay import NO_BODY, Rest, Sent, ask_of, response_of
+from bellcow.api.relay import NO_BODY, Away, Rest, Sent, ask_of, response_of
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
 from bellcow.model.forwarded import LAST_HOP
@@ -117,6 +117,7 @@ class Pipeline:
         # Kept answers are whole ones, with the headers that were added then.
         self._cache: dict[str, _Cached] = {}
         self._shared = _Shared()
+        self._away = Away()
 
     # The two doors
 
@@ -415,8 +416,18 @@ class Pipeline:
         if named or self._is_abroad(request):
             raise _NotHere
 
+    def stop(self) -> None:
+        """Answer at once the blocking queries that wait at another server."""
+        self._away.stop()
+
     async def _sent_on(self, route: Route, call: Call, sent: Sent) -> Response:
         """The answer of the server that must give it."""
+        if call.request.method == "GET" and call.request.param("index"):
+            async with self._away.until_stopped():
+                return await self._sent_away(route, call, sent)
+        return await self._sent_away(route, call, sent)
+
+    async def _sent_away(self, route: Route, call: Call, sent: Sent) -> Response:
         request, forwarder = call.request, self._server.forwarder
         abroad = self._is_abroad(request)
         if request.hops == LAST_HOP:

@@ -6,6 +6,7 @@ The quorum rule is the leader's. Where it refuses, or nobody leads, the server s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from bellcow.cluster.calls import target_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bellcow.model.between import Standing
     from bellcow.model.hello import Status
 
-LEAVE_S = 4.0  # for the leader to take it out: a stop shall not wait longer
+ANNOUNCE_S = 0.4  # to tell the others; who is dead does not answer
 
 
 class Announcer(Protocol):
@@ -45,19 +46,32 @@ class Going(Protocol):
 
 
 async def leave(
-    *, roster: Roster, exchange: Announcer, lead: Lead, membership: Going, line: Line
+    *,
+    roster: Roster,
+    exchange: Announcer,
+    lead: Lead,
+    membership: Going,
+    line: Line,
+    within_s: float,
 ) -> None:
     """Leave the cluster. Raises Error with why this server is still one of it."""
-    await exchange.announce("leaving")
+    until = asyncio.get_running_loop().time() + within_s - ANNOUNCE_S
+    await _announce(exchange, "leaving")
     try:
-        async with asyncio.timeout(LEAVE_S):
+        async with asyncio.timeout_at(until):
             await _be_taken_out(roster, lead, membership, line)
     except (Error, StoreError, TimeoutError) as error:
         # It stops all the same, and shall be missed as any other that stops.
-        await exchange.announce("alive")
-        reason = str(error) or f"not out of the cluster within {LEAVE_S:g} s"
+        await _announce(exchange, "alive")
+        reason = str(error) or f"not out of the cluster within {within_s:.1f} s"
         raise Error(Code.UNAVAILABLE, reason) from None
-    await exchange.announce("left")
+    await _announce(exchange, "left")
+
+
+async def _announce(exchange: Announcer, status: Status) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ANNOUNCE_S):
+            await exchange.announce(status)
 
 
 async def _be_taken_out(roster: Roster, lead: Lead, membership: Going, line: Line) -> None:

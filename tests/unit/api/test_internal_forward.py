@@ -346,6 +346,24 @@ def test_write_is_held_until_the_other_server_leads():
     run(test)
 
 
+def test_blocking_query_that_waits_at_the_leader_ends_when_its_own_server_stops():
+    async def test(servers: Pair) -> None:
+        await servers.client.send(get("/v1/namespaces?index=1000000"))
+        while not len(servers.leader.server.waiting):  # noqa: ASYNC110  nobody tells of it
+            await asyncio.sleep(0.01)
+        servers.front.pipeline.stop()
+        for wait in range(2):
+            async with asyncio.timeout(1):
+                answer = await servers.client.answer()
+            assert (answer.status, b"this server stops" in answer.body) == (500, True), wait
+            await servers.client.send(get("/v1/namespaces?index=1000000"))
+        await servers.client.send(get("/v1/namespaces"))  # what does not wait is still carried
+        await servers.client.answer()
+        assert (await servers.client.answer()).status == 200
+
+    run(test)
+
+
 @pytest.mark.slow
 def test_request_without_a_leader_ends_after_five_seconds():
     async def test(servers: Pair) -> None:

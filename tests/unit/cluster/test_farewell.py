@@ -8,9 +8,11 @@ import pytest
 from tests.sim.loop import simulate
 from tests.sim.net import Net
 
-from bellcow.cluster.farewell import LEAVE_S, leave
+from bellcow.cluster.farewell import leave
 from bellcow.errors import Code, Error
 from bellcow.model.between import LEAVE_PATH, LeaveRequest, decode
+
+WITHIN_S = 2.5
 
 
 class Leader:
@@ -39,7 +41,7 @@ class Leader:
         return b""
 
 
-def goes(leader: Leader, who: str = "b"):
+def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
     """What becomes of a server that leaves: what stopped it, and its status at the others."""
 
     async def story():
@@ -50,6 +52,8 @@ def goes(leader: Leader, who: str = "b"):
             net.hosts["a"].lead(1)
             await asyncio.sleep(3)
             host, reason = net.hosts[who], ""
+            if deaf:
+                net.cut(who, deaf)
             began = net.clock.monotonic()
             try:
                 await leave(
@@ -58,10 +62,11 @@ def goes(leader: Leader, who: str = "b"):
                     lead=leader,
                     membership=leader,
                     line=leader,
+                    within_s=WITHIN_S,
                 )
             except Error as error:
                 reason = error.message
-            assert net.clock.monotonic() - began < LEAVE_S + 1
+            assert net.clock.monotonic() - began <= WITHIN_S + 0.01
             await net.stop(who)
             return reason, [each.statuses()[who] for each in net.hosts.values()]
 
@@ -85,12 +90,18 @@ def test_leader_asks_itself():
     ("leader", "reason"),
     [
         (Leader(Error(Code.CONFLICT, "it would cost the quorum")), "it would cost the quorum"),
-        (Leader(takes_s=60.0), f"not out of the cluster within {LEAVE_S:g} s"),
+        (Leader(takes_s=60.0), f"not out of the cluster within {WITHIN_S:.1f} s"),
     ],
     ids=["refused", "too slow"],
 )
 def test_server_that_may_not_leave_is_alive_to_the_others(leader, reason):
     assert goes(leader) == (reason, ["alive", "alive"])
+
+
+def test_dead_server_in_the_list_makes_nobody_late():
+    leader = Leader(takes_s=60.0)
+    reason, _ = goes(leader, deaf="c")
+    assert reason == f"not out of the cluster within {WITHIN_S:.1f} s"
 
 
 def test_server_that_knows_no_leader_stays():
