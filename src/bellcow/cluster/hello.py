@@ -175,12 +175,16 @@ class Exchange:
         try:
             await self._call(target)
         except Error as error:
-            if target.server_id:
-                self._roster.table = missed(self._roster.table, target.server_id)
-            if error.code is not Code.UNAVAILABLE:
-                host, port = target.address
-                reason = error.message
-                self._reminders.say("hello_refused", address=f"{host}:{port}", reason=reason)
+            self._missed(target, "" if error.code is Code.UNAVAILABLE else error.message)
+        except Exception as error:  # noqa: BLE001  what one server says must not end the exchange
+            self._missed(target, f"{type(error).__name__}: {error}")
+
+    def _missed(self, target: Target, reason: str) -> None:
+        if target.server_id:
+            self._roster.table = missed(self._roster.table, target.server_id)
+        if reason:
+            host, port = target.address
+            self._reminders.say("hello_refused", address=f"{host}:{port}", reason=reason)
 
     async def _call(self, target: Target) -> None:
         body = self._hello(target.server_id, target.region)

@@ -262,8 +262,7 @@ def _refuted(me: Record, told: Record) -> Record:
     """
     if told.version < me.version or (told.version == me.version and told.status == me.status):
         return me
-    start_ns, status_seq = told.version
-    return msgspec.structs.replace(me, start_ns=start_ns, status_seq=status_seq + 1)
+    return _renewed(me, told.next_version, me.status)
 
 
 def _with_other(table: Table, told: Record, now: float, *, trusted: bool) -> Table:
@@ -417,7 +416,12 @@ def with_own_status(table: Table, status: Status) -> Table:
 
 
 def _with_status(record: Record, status: Status) -> Record:
-    return msgspec.structs.replace(record, status=status, status_seq=record.status_seq + 1)
+    return _renewed(record, record.next_version, status)
+
+
+def _renewed(record: Record, version: tuple[int, int], status: Status) -> Record:
+    start_ns, status_seq = version
+    return msgspec.structs.replace(record, start_ns=start_ns, status_seq=status_seq, status=status)
 
 
 # What is told

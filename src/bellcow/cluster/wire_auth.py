@@ -128,7 +128,7 @@ class Secret:
 
     def check_answer(self, nonce: str, status: int, body: bytes, header: str | None) -> None:
         """Raises Error(DENIED) unless this answers the request with that nonce."""
-        given = (header or "").encode()
+        given = (header or "").encode("ascii", "replace")  # whatever it is made of
         if not any(
             hmac.compare_digest(_answer_mac(key, nonce, status, body).hex().encode(), given)
             for key in self._keys

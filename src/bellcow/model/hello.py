@@ -18,7 +18,9 @@ Role: TypeAlias = Literal["leader", "follower", "none"]
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=255)]
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+# Far beyond what is ever counted, and well below what MessagePack can hold.
+COUNT_MAX = 2**62
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 _Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 _Address: TypeAlias = tuple[_Name, _Port]
 
@@ -65,6 +67,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> tuple[int, int]:
         return self.start_ns, self.status_seq
+
+    @property
+    def next_version(self) -> tuple[int, int]:
+        """The least that is later than this one, as long as there is one."""
+        if self.status_seq < COUNT_MAX:
+            return self.start_ns, self.status_seq + 1
+        return (self.start_ns + 1, 0) if self.start_ns < COUNT_MAX else self.version
 
 
 class Cluster(msgspec.Struct, frozen=True):

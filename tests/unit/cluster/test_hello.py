@@ -439,3 +439,21 @@ def test_day_of_two_regions_is_short():
     assert time.process_time() - began < 10
     assert calls > 2 * 8_600
     assert statuses == [{"b": "alive"}, {"a": "alive"}]
+
+
+def test_server_whose_answer_trips_us_up_is_told_of_and_the_others_are_called():
+    async def story(net):
+        a, b, c = await three(net)
+
+        def trip(_hello):
+            raise ValueError("odd")
+
+        b.exchange.answer = trip
+        await asyncio.sleep(10)
+        return (
+            len(a.saw("hello_refused", reason="ValueError: odd")),
+            a.statuses()["c"],
+            c.statuses(),
+        )
+
+    assert run(story) == (1, "alive", {"a": "alive", "b": "alive"})

@@ -25,7 +25,16 @@ from bellcow.cluster.members import (
     with_own_status,
 )
 from bellcow.errors import Code, Error
-from bellcow.model.hello import Cluster, Hello, RaftView, Record, Recovery
+from bellcow.model.hello import (
+    COUNT_MAX,
+    Cluster,
+    Hello,
+    RaftView,
+    Record,
+    Recovery,
+    decode_hello,
+    encode_hello,
+)
 
 HOUR = 3600.0
 US = Cluster("x", 0)
@@ -220,6 +229,14 @@ def test_our_own_former_life_in_the_future_is_overtaken():
     assert table.me == record("me", start=50, seq=3)
 
 
+@pytest.mark.parametrize("start", [1, COUNT_MAX])
+def test_what_is_said_of_ourselves_at_the_end_of_all_counts_can_still_be_sent(start):
+    table = told(empty(), hello(record("b"), record("me", "failed", start=start, seq=COUNT_MAX)))
+    word = compose(with_own_status(table, "leaving"), FOLLOWING, 0, abroad=False)
+    assert decode_hello(encode_hello(word)) == word
+    assert table.me.status == "alive"
+
+
 def test_leaving_is_not_refuted_but_said_again():
     table = with_own_status(empty(), "leaving")
     table = told(table, hello(record("b"), record("me", "failed", seq=8)))
@@ -383,6 +400,22 @@ def test_pruned_server_is_gone_at_once():
 def test_server_of_another_cluster_is_refused_by_name():
     stranger = hello(record("a"), here=Here(cluster=Cluster("y", 0), raft=view()))
     assert "theirs is y, ours is x" in refusal(empty(), stranger)
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_same_epoch_of_another_recovery_is_refused(answer):
+    ours, theirs = (Here(cluster=Cluster("x", 1, by), raft=view()) for by in ("one", "two"))
+    with pytest.raises(Error, match="cluster x was recovered twice"):
+        hear(empty(), hello(record("a"), here=theirs), ours, 0, answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [(("one", 1), ("", 1)), (("", 1), ("one", 1)), (("one", 1), ("one", 1)), (("one", 2), ("", 1))],
+)
+def test_recovery_that_is_ours_or_later_or_not_told_is_one_of_us(theirs, ours):
+    there, here = (Here(cluster=Cluster("x", e, by), raft=view()) for by, e in (theirs, ours))
+    assert status(told(empty(), hello(record("a"), here=there), here=here), "a") == "alive"
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(None, US), (US, None), (None, None)])

@@ -58,7 +58,7 @@ async def crooked(answer: Callable[[bytes], bytes]) -> AsyncIterator[Crooked]:
 
 def reply(status: str, body: bytes = b"", *lines: str) -> bytes:
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *lines, "", ""])
-    return head.encode() + body
+    return head.encode("utf-8", "surrogateescape") + body
 
 
 def to(address: tuple[str, int]) -> Target:
@@ -173,7 +173,9 @@ def test_redirect_is_not_followed():
     run(test())
 
 
-@pytest.mark.parametrize("proof", [(), (f"{HEADER}: ",), (f"{HEADER}: {'0' * 64}",)])
+@pytest.mark.parametrize(
+    "proof", [(), (f"{HEADER}: ",), (f"{HEADER}: {'0' * 64}",), (f"{HEADER}: \udcff",)]
+)
 def test_answer_that_is_not_signed_is_not_believed(proof: tuple[str, ...]):
     async def test() -> None:
         async with (

@@ -123,6 +123,7 @@ def test_answer_belongs_to_its_request():
         ("nonce", 200, b"Answer", proof),
         ("nonce", 200, b"answer", None),
         ("nonce", 200, b"answer", "é"),
+        ("nonce", 200, b"answer", "\udcff\ud800"),
     ):
         with pytest.raises(Error):
             pair.theirs.check_answer(nonce, status, body, shown)

@@ -8,6 +8,7 @@ from tests.sim.net import itself
 
 from bellcow.errors import Code, Error
 from bellcow.model.hello import (
+    COUNT_MAX,
     Cluster,
     Hello,
     RaftView,
@@ -44,6 +45,22 @@ def refusal(message: object) -> str:
 def test_what_is_written_is_what_is_read(cut: dict):
     hello = msgspec.structs.replace(HELLO, **cut)
     assert decode_hello(encode_hello(hello)) == hello
+
+
+def test_count_that_could_not_be_raised_and_sent_is_refused():
+    message = plain()
+    message["sender"]["status_seq"] = COUNT_MAX
+    assert decode_hello(msgspec.msgpack.encode(message)).sender.status_seq == COUNT_MAX
+    message["sender"]["status_seq"] += 1
+    assert "sender.status_seq" in refusal(message)
+
+
+def test_next_version_is_later_until_there_is_none():
+    versions = [(1, 0), (1, COUNT_MAX), (COUNT_MAX, 3)]
+    records = [msgspec.structs.replace(ME, start_ns=s, status_seq=n) for s, n in versions]
+    assert [each.next_version for each in records] == [(1, 1), (2, 0), (COUNT_MAX, 4)]
+    last = msgspec.structs.replace(ME, start_ns=COUNT_MAX, status_seq=COUNT_MAX)
+    assert last.next_version == last.version
 
 
 def test_unknown_fields_are_ignored():
