@@ -61,6 +61,9 @@ EVENTS: dict[str, Event] = {
     "health_changed": Event(Level.WARN, "nomad.autopilot", "health of a server changed"),
     "cluster_health_changed": Event(Level.WARN, "nomad.autopilot", "health of the cluster changed"),
     "no_space": Event(Level.ERROR, "nomad.store", "no space left, writes are refused"),
+    "state_unreadable": Event(
+        Level.ERROR, "nomad.store", "state cannot be read, memory stays as it is"
+    ),
     "space_again": Event(Level.INFO, "nomad.store", "there is space again, writes are taken"),
     # The copy of a server without a vote
     "copy_taken": Event(Level.INFO, "nomad.store", "state taken from a voter"),
@@ -99,6 +102,9 @@ EVENTS: dict[str, Event] = {
         Level.ERROR, "nomad.member", "servers of this region belong to different clusters"
     ),
     "bootstrap_refused": Event(Level.INFO, "nomad", "cluster not founded yet"),
+    "founding_given_up": Event(
+        Level.WARN, "nomad", "the cluster that was begun never came to be, looking for another"
+    ),
     "bootstrapped": Event(Level.INFO, "nomad", "all first servers agree, founding the cluster"),
     "joined": Event(Level.INFO, "nomad", "admitted to the cluster, without a vote yet"),
     "join_refused": Event(Level.WARN, "nomad", "not admitted to the cluster, asking again"),
