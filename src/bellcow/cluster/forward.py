@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Chunks = AsyncIterator[bytes]  # of a body that is sent on while it comes
 
 LOOK_S = 0.5  # how often a call looks whether the other server is still there
+DEPOSED_LOOKS = 2  # in a row: the answer of who led before may still be on its way
 LEADER = "leader"  # how a client names the server that leads
 OUTCOME_UNKNOWN = "outcome unknown: the write may or may not be done"
 
@@ -64,17 +65,22 @@ class _Call:
 
     def __init__(self, frames: Frames, is_there: Callable[[], bool]) -> None:
         self._frames = frames
-        self._is_there = is_there
+        self.is_there = is_there
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        async with while_there(self._is_there):
+        async with while_there(self.is_there):
             return await anext(self._frames)
 
     async def aclose(self) -> None:
         await self._frames.aclose()
+
+
+def _always() -> bool:
+    """Any server may answer for itself."""
+    return True
 
 
 @contextlib.asynccontextmanager
@@ -137,7 +143,7 @@ class Forwarder:
         if record is None:
             raise no_leader()
         try:
-            return await self._send(record, ask, LAST_HOP, content)
+            return await self._send(record, ask, LAST_HOP, content, self._leads(record.server_id))
         except _UnsentError:
             raise no_leader() from None
 
@@ -184,7 +190,29 @@ class Forwarder:
         known = self._roster.table.known.values()
         return [each.record for each in known if each.record.status == ALIVE]
 
-    async def _send(self, record: Record, ask: Ask, hops: int, content: Chunks | None) -> Relayed:
+    def _leads(self, server_id: str) -> Callable[[], bool]:
+        """Whether no other server has been leader for some looks in a row.
+
+        One that dies silently is known to have failed long after another leads.
+        """
+        deposed = 0
+
+        def leads() -> bool:
+            nonlocal deposed
+            deposed = 0 if self._leader_id() in {server_id, ""} else deposed + 1
+            return deposed < DEPOSED_LOOKS
+
+        return leads
+
+    async def _send(
+        self,
+        record: Record,
+        ask: Ask,
+        hops: int,
+        content: Chunks | None,
+        may_answer: Callable[[], bool] = _always,
+    ) -> Relayed:
+        """`may_answer` counts until the answer has begun, which is then taken to its end."""
         first = encode(msgspec.structs.replace(ask, hops=hops))
         frames = [first] if content is None else _chained(first, content)
 
@@ -192,17 +220,22 @@ class Forwarder:
             known = self._known(record.server_id)
             return known is not None and known.status == ALIVE
 
+        def is_right() -> bool:
+            return is_there() and may_answer()
+
         try:
-            async with while_there(is_there):
+            async with while_there(is_right):
                 stream = await self._line.stream(target_of(record), FORWARD_PATH, frames)
         except Error as error:
             raise _meaning(error, ask) from None
-        answer = _Call(stream, is_there)
+        answer = _Call(stream, is_right)
         try:
-            return await _begun(answer, ask)
+            begun = await _begun(answer, ask)
         except BaseException:
             await answer.aclose()
             raise
+        answer.is_there = is_there
+        return begun
 
 
 async def _begun(frames: Frames, ask: Ask) -> Relayed:

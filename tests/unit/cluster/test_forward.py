@@ -330,3 +330,69 @@ def test_answer_that_stops_in_the_middle_ends_when_the_server_counts_as_failed()
         assert line.closed
 
     simulate(test())
+
+
+class Leads:
+    """Who leads, as the test says."""
+
+    def __init__(self, line: object) -> None:
+        self.here = forwarder(line)  # type: ignore[arg-type]
+        self.leader = "id-b"
+        self.here._leader_id = lambda: self.leader
+
+    def change_after(self, seconds: float, leader: str) -> None:
+        def change() -> None:
+            self.leader = leader
+
+        asyncio.get_running_loop().call_later(seconds, change)
+
+
+@pytest.mark.parametrize("new", ["id-a", "id-c"])
+@pytest.mark.parametrize(
+    ("method", "code"), [("GET", Code.NO_LEADER), ("PUT", Code.UNKNOWN_OUTCOME)]
+)
+def test_call_of_a_leader_that_fell_silent_ends_soon_after_another_leads(method, code, new):
+    async def test() -> float:
+        leads = Leads(Silent())
+        leads.change_after(1.6, new)
+        with pytest.raises(Error) as caught:
+            await leads.here.to_leader(ask(method))
+        assert caught.value.code is code
+        return asyncio.get_running_loop().time()
+
+    assert 2.0 <= simulate(test()) <= 2.6
+
+
+def test_call_of_a_leader_goes_on_while_nobody_else_leads():
+    async def test() -> None:
+        leads = Leads(Silent())
+        leads.change_after(1, "")
+        leads.change_after(9.2, "id-c")
+        leads.change_after(9.8, "id-b")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await leads.here.to_leader(ask())
+
+    simulate(test())
+
+
+def test_answer_that_has_begun_is_taken_to_its_end_whoever_leads_by_then():
+    async def test() -> list[bytes]:
+        leads = Leads(Slow(encode(msgspec.structs.replace(YES, body=None)), b"one", b"two"))
+        relayed = await leads.here.to_leader(ask())
+        leads.leader = "id-c"
+        return await rest(relayed)
+
+    assert simulate(test()) == [b"one", b"two"]
+
+
+class Slow(Frames):
+    """A line to a server that takes five seconds for each piece of a body."""
+
+    async def stream(self, target: Target, path: str, frames: object) -> Slow:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if len(self.frames) < 3:
+            await asyncio.sleep(5)
+        return await super().__anext__()
