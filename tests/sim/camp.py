@@ -15,7 +15,7 @@ import pytest
 from tests.sim.member import DATA, Group, Identity, SimMember
 from tests.sim.net import Net, itself
 
-from bellcow.agent.build import Contacts, here_of, voters_of
+from bellcow.agent.build import Contacts, here_of, index_of_leader, voters_of
 from bellcow.api import internal_follow, internal_membership, internal_seat
 from bellcow.autopilot.loop import Autopilot
 from bellcow.cluster import place
@@ -87,7 +87,13 @@ class CampServer:
         self.tables = Tables()
         self.waiting = Waiting()
         self.store, self.peers = StoreSlot(), PeersSlot()
-        self.mirror = Mirror(self.store, self.tables, self.waiting)
+        self.mirror = Mirror(
+            self.store,
+            self.tables,
+            self.waiting,
+            report,
+            told=lambda: index_of_leader(self.roster) if self.seat.has_member else 0,
+        )
         self.committer = Committer(self.store, self.tables, self.mirror, clock, report)
         self.roster = Roster(me, clock)
         self.seat = ClusterSeat(
@@ -96,7 +102,7 @@ class CampServer:
             follow=lambda cluster: FollowStore(
                 self.folder / place.FOLLOW,
                 cluster,
-                Voters(line, lambda: voters_of(self.roster)),
+                Voters(line, lambda: voters_of(self.roster), lambda: index_of_leader(self.roster)),
                 clock,
                 report,
             ),

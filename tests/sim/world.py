@@ -69,7 +69,7 @@ class SimServer:
         self.store = LossyStore(world.disk)
         self.tables = Tables()
         self.waiting = Waiting()
-        self.mirror = Mirror(self.store, self.tables, self.waiting)
+        self.mirror = Mirror(self.store, self.tables, self.waiting, self.report)
         self.committer = Committer(self.store, self.tables, self.mirror, self.clock, self.report)
         self.peers = ScriptedPeers(world.votes, name)
         self.store.term = lambda: self.peers.seen().term

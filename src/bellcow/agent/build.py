@@ -102,7 +102,14 @@ def build(
     tables = Tables()
     waiting = Waiting()
     store, peers = StoreSlot(ground.store), PeersSlot(ground.peers)
-    mirror = Mirror(store, tables, waiting)
+    mirror = Mirror(
+        store,
+        tables,
+        waiting,
+        log.report,
+        # A copy is told of what is missing by who asks for it.
+        told=lambda: index_of_leader(roster) if seat.has_member else 0,
+    )
     committer = Committer(store, tables, mirror, clock, log.report)
     roster = Roster(itself, clock)
     line = PeerClient(security.secret, tls=security.call_with, verify_names=security.verify_names)
@@ -113,7 +120,11 @@ def build(
             folder=folder,
             engine=ground.member,
             follow=lambda cluster: FollowStore(
-                folder / FOLLOW, cluster, Voters(line, lambda: voters_of(roster)), clock, log.report
+                folder / FOLLOW,
+                cluster,
+                Voters(line, lambda: voters_of(roster), lambda: index_of_leader(roster)),
+                clock,
+                log.report,
             ),
             recover=lambda: ground.recover(roster, exchange),
             roster=roster,
@@ -253,6 +264,12 @@ def voters_of(roster: Roster) -> list[Target]:
         if contact.raft is not None and contact.raft.role != "none" and server_id in alive
     ]
     return [target for _, target in sorted(voters, key=lambda voter: voter[0])]
+
+
+def index_of_leader(roster: Roster) -> int:
+    """The index at which the leader stood when it last spoke to us; 0 for the leader itself."""
+    leader = roster.table.leader
+    return leader.index if leader is not None else 0
 
 
 def founder_of(settings: model.Settings, itself: Itself) -> Founder:

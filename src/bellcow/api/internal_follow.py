@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 POLL_S = 2.0  # how long a question waits for something to tell
 ANSWER_BYTES = 4 << 20
+LARGE_BYTES = 64 << 10  # an answer that is encoded where it holds nobody up
 CHUNK_BYTES = 512 << 10
 CHUNK_OBJECTS = 1_000
 
@@ -69,7 +70,10 @@ def routes(
         if ring.after(asked.commit, max_bytes=1) == []:
             await ring.more(POLL_S)
             _check(asked.cluster, serves(), tables)
-        return encode(_told(asked, tables, ring))
+        told = _told(asked, tables, ring)
+        if _size(told) < LARGE_BYTES:
+            return encode(told)
+        return await asyncio.to_thread(encode, told)
 
     async def state(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         del request
@@ -97,6 +101,12 @@ def _told(asked: CommitsRequest, tables: Tables, ring: Ring) -> Told:
     if found is not None:
         return Commits(asked.cluster, tuple(found))
     return Behind(asked.cluster) if tables.index <= asked.index else Gone(asked.cluster)
+
+
+def _size(told: Told) -> int:
+    """Bytes of values: about what encoding takes."""
+    commits = told.commits if isinstance(told, Commits) else ()
+    return sum(len(value or b"") for commit in commits for value in commit.changes.values())
 
 
 async def _first(frames: AsyncIterator[bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """Where a server without a vote gets its commits: from one voter, or the next when that fails.
 
-It stays with a voter that serves it. What becomes of the commits is the store's business.
+It stays with a voter that serves it, unless that has nothing while the leader has more: it may be
+cut off from the other voters. What becomes of the commits is the store's business.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 CALL_S = 4.0  # for an answer; a voter waits up to two seconds for something to tell
 PIECE_S = 10.0  # for the next piece of a state
+LAG_S = 1.0  # a voter has what the leader has by then
+LARGE_BYTES = 64 << 10  # an answer that is read where it holds nobody up
 
 
 class VoterLine(Line, StreamLine, Protocol):
@@ -43,23 +46,34 @@ class VoterLine(Line, StreamLine, Protocol):
 
 
 class Voters:
-    """A `store.follow.Source`. `voters` are those to ask, the best one first."""
+    """A `store.follow.Source`. `voters` are those to ask, the best one first.
 
-    def __init__(self, line: VoterLine, voters: Callable[[], Sequence[Target]]) -> None:
+    `leader_index` is the index that the leader has told of.
+    """
+
+    def __init__(
+        self,
+        line: VoterLine,
+        voters: Callable[[], Sequence[Target]],
+        leader_index: Callable[[], int],
+    ) -> None:
         self._line = line
         self._voters = voters
+        self._leader_index = leader_index
         self._serving = ""  # key of the voter that is asked first
 
     async def commits(self, cluster: Cluster, after: Head) -> Sequence[Change] | Reload | None:
         failure = Unavailable("no voter is known")
         behind = False
-        for target in self._in_turn():
+        for target in self._serving_first():
+            more, began = self._leader_index() > after.index, asyncio.get_running_loop().time()
             try:
                 told = await self._ask(target, cluster, after)
             except Unavailable as error:
                 failure = error
                 continue
-            if isinstance(told, Behind):
+            late = more and asyncio.get_running_loop().time() - began >= LAG_S
+            if isinstance(told, Behind) or (late and _is_nothing(told)):
                 behind = True
                 continue
             self._serving = target.key
@@ -68,11 +82,16 @@ class Voters:
             return None
         raise failure
 
+    def _serving_first(self) -> list[Target]:
+        """All voters: the one that serves us, then the best one."""
+        return sorted(self._voters(), key=lambda target: target.key != self._serving)
+
     async def _ask(self, target: Target, cluster: Cluster, after: Head) -> Told:
         asked = CommitsRequest(cluster, after.commit, after.index)
         try:
             async with asyncio.timeout(CALL_S):
-                told = decode_told(await self._line.post(target, COMMITS_PATH, encode(asked)))
+                answer = await self._line.post(target, COMMITS_PATH, encode(asked))
+            told = await _told(answer)
         except (Error, TimeoutError) as error:
             raise _unavailable(target, error) from None
         _check_cluster(target, cluster, told.cluster)
@@ -105,6 +124,16 @@ class Voters:
         keys = [target.key for target in targets]
         first = keys.index(self._serving) if self._serving in keys else 0
         return targets[first:] + targets[:first]
+
+
+def _is_nothing(told: Told) -> bool:
+    return isinstance(told, Commits) and not told.commits
+
+
+async def _told(answer: bytes) -> Told:
+    if len(answer) < LARGE_BYTES:
+        return decode_told(answer)
+    return await asyncio.to_thread(decode_told, answer)
 
 
 async def _begun(target: Target, cluster: Cluster, frames: Frames) -> State:

@@ -17,12 +17,11 @@ from bellcow.errors import no_leader
 from bellcow.state.tables import ONLY, RAFT, with_indexes
 from bellcow.store.protocol import (
     NO_HEAD,
+    Busy,
     Fenced,
-    NoSpace,
     NotLeader,
     StoreError,
     Unavailable,
-    Unknown,
 )
 from bellcow.wire import to_msgpack
 
@@ -121,6 +120,8 @@ class Leadership:
         """
         if not self.is_leader:
             raise NotLeader("this server does not lead")
+        if self._heir is not None:
+            raise Busy("leadership is being handed over already")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heir = (member_id, done)
         self._committer.depose(Fenced("leadership is handed over"))
@@ -156,7 +157,7 @@ class Leadership:
         """A claim, or None; why it failed is said once, not ten times a second."""
         try:
             claim = await self._claim()
-        except (Fenced, Unknown, Unavailable, NoSpace) as error:
+        except StoreError as error:
             reason = str(error)
             if reason != self._reason:
                 self._report("claim_failed", reason=reason)

@@ -12,29 +12,51 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bellcow.state.ring import Ring
 from bellcow.state.tables import REGISTRY, fill
-from bellcow.store.protocol import NO_HEAD, Change, Unavailable, Unknown
+from bellcow.store.protocol import NO_HEAD, Change, Corrupt, StoreError, Unavailable, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from bellcow.events import Report
     from bellcow.state.tables import Tables
     from bellcow.state.waiting import Waiting
     from bellcow.store.protocol import Head, Store
 
 RETRY_S = 0.1
+UNREADABLE_S = 1.0  # before a state that cannot be read is looked at again
+BEHIND_S = 5.0  # between two loads because the leader has more than memory
 PATIENCE_S = 1.0  # without the head that memory was told of: the lost event may be the last
 HEADS_KEPT = 64
+
+
+def told_nothing() -> int:
+    """The leader's index on a server that has no other to hear of."""
+    return 0
 
 
 class Mirror:
     """Keeps `tables` equal to the store. `run` is its life; `reached` is how others wait for it."""
 
-    def __init__(self, store: Store, tables: Tables, waiting: Waiting) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tables: Tables,
+        waiting: Waiting,
+        report: Report,
+        told: Callable[[], int] = told_nothing,
+    ) -> None:
+        """`told` is the index that the leader has told of, 0 where nothing follows from it."""
         self._store = store
         self._tables = tables
         self._waiting = waiting
+        self._report = report
+        self._told = told
+        self._unreadable = ""  # what was said last to be so
+        self._behind = -BEHIND_S  # when memory was loaded last because the leader has more
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
         self._followers: list[tuple[str, asyncio.Future[Head | None]]] = []
         self._heads: deque[Head] = deque(maxlen=HEADS_KEPT)  # seen last, the newest at the end
@@ -49,6 +71,18 @@ class Mirror:
                 await self._follow()
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
+            except StoreError as error:
+                if not self.loaded.is_set():
+                    raise
+                self.unreadable(error)
+                await asyncio.sleep(UNREADABLE_S)
+
+    def unreadable(self, error: StoreError) -> None:
+        """Say that the store does not tell its state and why, once for each reason."""
+        reason = str(error)
+        if reason != self._unreadable:
+            self._unreadable = reason
+            self._report("state_unreadable", reason=reason)
 
     async def _load(self) -> None:
         head, items = await self._store.load()
@@ -56,26 +90,47 @@ class Mirror:
         if self.loaded.is_set() and head.index < self._tables.index:
             await asyncio.sleep(RETRY_S)
             return
-        with _collector_paused():
+        with _collector_paused(), _readable():
             rows = await asyncio.to_thread(fill, items)
             old = self._tables.replace(head, rows)
             self.ring.begin(head)
         self.loaded.set()
+        self._unreadable = ""
         self._announce(head, set(REGISTRY))
         await asyncio.to_thread(old.drain)
 
     async def _follow(self) -> None:
         """Apply commits until the chain breaks, another generation is the truth, or one is lost."""
         head = self._tables.head
-        with suppress(TimeoutError):
+        with suppress(TimeoutError), self._compared():
             async with asyncio.timeout(None) as self._patience:
                 async for change in self._store.changes(head):
                     if not isinstance(change, Change) or not _follows(change, head):
                         return
                     head = change.head
-                    touched = self._tables.apply(head, change.changes)
+                    with _readable():
+                        touched = self._tables.apply(head, change.changes)
                     self.ring.add(change)
                     self._announce(head, touched)
+
+    @contextmanager
+    def _compared(self) -> Iterator[None]:
+        """Load again when memory has not come to what the leader told of a while ago."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def look(told: int) -> None:
+            nonlocal timer
+            if told > self._tables.index and loop.time() - self._behind >= BEHIND_S:
+                self._behind = loop.time()
+                self._load_again()
+            timer = loop.call_later(PATIENCE_S, look, self._told())
+
+        timer = loop.call_later(PATIENCE_S, look, self._told())
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _announce(self, head: Head, touched: set[str]) -> None:
         self._heads.append(head)
@@ -128,6 +183,16 @@ def _follows(change: Change, head: Head) -> bool:
     """Whether nothing is missing between `head` and this commit, nor in it."""
     after = change.head
     return after.prev == head.commit and after.gen == head.gen and after.ops == len(change.changes)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What cannot be decoded within is a fault of the store."""
+    try:
+        yield
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        what = str(error) or type(error).__name__
+        raise Corrupt(f"an object in the store cannot be read: {what}") from error
 
 
 def _give_up(follower: asyncio.Future[Head | None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bellcow.store.protocol import Unavailable, Unknown
+from bellcow.store.protocol import StoreError, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from bellcow.state.mirror import Mirror
@@ -76,6 +76,9 @@ class Reads:
             head = await self._store.confirm()
             await self._mirror.reached(head.index)
         except (Unavailable, Unknown):
+            return False
+        except StoreError as error:
+            self._mirror.unreadable(error)
             return False
         return True
 

@@ -236,12 +236,14 @@ class Tables:
         Returns the names of the tables it touched. The mirror's alone.
         """
         touched: set[str] = set()
-        for key, value in changes.items():
-            if value is None:
-                self._rows.delete(REGISTRY[key[0]], key[1])
-            else:
-                table, row = decode(key, value)
+        # All is decoded before anything is changed: a row that cannot be read must not leave half.
+        decoded = {key: decode(key, value) for key, value in changes.items() if value is not None}
+        for key in changes:
+            if key in decoded:
+                table, row = decoded[key]
                 self._rows.put(table, key[1], row)
+            else:
+                self._rows.delete(REGISTRY[key[0]], key[1])
             touched.add(key[0] if key[0] != DELETIONS.name else key[1])
         self.head = head
         return touched

@@ -56,7 +56,7 @@ class Source(Protocol):
     async def commits(self, cluster: Cluster, after: Head) -> Sequence[Change] | Reload | None:
         """What follows `after`: maybe nothing yet. Reload when that is not known any more.
 
-        None when every voter that answers is behind us.
+        None when every voter that answers is behind us, or behind the leader.
         """
 
     def state(self, cluster: Cluster) -> AbstractAsyncContextManager[State]:

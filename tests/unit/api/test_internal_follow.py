@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import uvloop
 from tests.sim.loop import simulate
 from tests.sim.net import itself
 
+from bellcow.api import internal_follow
 from bellcow.api.http_server import bind, serve
 from bellcow.api.internal import LIMITS, Gate, Internal
 from bellcow.api.internal_follow import ANSWER_BYTES, CHUNK_OBJECTS, routes
@@ -70,7 +72,7 @@ class Voter:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.tables = Tables()
-        self.mirror = Mirror(store, self.tables, Waiting())
+        self.mirror = Mirror(store, self.tables, Waiting(), quiet)
         self.cluster: Cluster | None = HERD
         self.head = NO_HEAD
         self.table = routes(self.tables, self.mirror.ring, lambda: self.cluster)
@@ -298,7 +300,7 @@ class Follower:
     def __init__(self, store: FollowStore) -> None:
         self.store = store
         self.tables = Tables()
-        self.mirror = Mirror(store, self.tables, Waiting())
+        self.mirror = Mirror(store, self.tables, Waiting(), quiet)
 
     def names(self) -> set[str]:
         return set(self.tables.all(NAMESPACES))
@@ -308,7 +310,7 @@ class Follower:
 async def following(path, targets, *, key=b"", report=quiet) -> AsyncIterator[Follower]:
     clock = SystemClock()
     async with PeerClient(Secret(key, "id-follower", clock)) as client:
-        store = FollowStore(path, HERD, Voters(client, lambda: targets), clock, report)
+        store = FollowStore(path, HERD, Voters(client, lambda: targets, lambda: 0), clock, report)
         follower = Follower(store)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(follower.mirror.run())
@@ -432,3 +434,24 @@ def test_state_of_fifty_thousand_objects_is_taken_with_flat_memory(tmp_path):
             assert len(sizes) > 50
 
     run(story())
+
+
+@pytest.mark.parametrize(("size", "here"), [(100, True), (100_000, False)])
+def test_large_answer_is_encoded_where_it_holds_nobody_up(monkeypatch, size, here):
+    threads = []
+
+    def noted(message: msgspec.Struct) -> bytes:
+        threads.append(threading.get_ident())
+        return encode(message)
+
+    monkeypatch.setattr(internal_follow, "encode", noted)
+
+    async def story():
+        async with voting() as voter:
+            await voter.put("a")
+            await voter.put("b", text="x" * size)
+            told = await voter.told("c1", 1)
+        assert [change.head.commit for change in told.commits] == ["c2"]
+
+    run(story())
+    assert [each == threading.get_ident() for each in threads] == [here]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from tests.sim.loop import simulate
 
+from bellcow.cluster import follow_source
 from bellcow.cluster.calls import Target
 from bellcow.cluster.follow_source import Voters
 from bellcow.errors import Code, Error
@@ -20,6 +23,7 @@ from bellcow.store.follow_messages import (
     Gone,
     StateBegin,
     StateRequest,
+    decode_told,
     encode_chunk,
 )
 from bellcow.store.protocol import Change, Head, Reload, Unavailable
@@ -71,6 +75,7 @@ class Lines:
 
     def __init__(self, **answers: object) -> None:
         self.answers = answers
+        self.leader_index = 0
         self.asked: list[str] = []
         self.frames: list[Frames] = []
 
@@ -99,7 +104,7 @@ class Lines:
 
     def source(self, *names: str) -> Voters:
         targets = [target(name) for name in names or self.answers]
-        return Voters(self, lambda: targets)
+        return Voters(self, lambda: targets, lambda: self.leader_index)
 
 
 def commits_from(lines: Lines, source: Voters | None = None):
@@ -165,7 +170,7 @@ def test_failure_of_all_voters_names_one_and_says_why(bad, text):
 
 def test_without_voters_it_says_so():
     async def story():
-        source = Voters(Lines(), list)
+        source = Voters(Lines(), list, lambda: 0)
         with pytest.raises(Unavailable, match="no voter is known"):
             await source.commits(HERD, OWN)
         with pytest.raises(Unavailable, match="no voter is known"):
@@ -179,7 +184,7 @@ def test_voter_that_was_kept_may_go_from_the_list():
     async def story():
         lines = Lines(a=refuses(), b=Commits(HERD, (NEXT,)), c=Commits(HERD, ()))
         targets = [target("a"), target("b")]
-        source = Voters(lines, lambda: targets)
+        source = Voters(lines, lambda: targets, lambda: 0)
         await source.commits(HERD, OWN)
         targets[:] = [target("c")]
         return await source.commits(HERD, OWN), lines.asked
@@ -255,3 +260,68 @@ def test_state_is_asked_of_the_voter_that_says_history_is_gone():
         return lines.asked
 
     assert simulate(story()) == ["a", "b", "b"]
+
+
+class Rounds(Lines):
+    """Voters that wait for something to tell, as real ones do."""
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        if self.answers[target.server_id] == Commits(HERD, ()):
+            await asyncio.sleep(2)
+        return await super().post(target, path, body)
+
+
+def test_voter_that_has_nothing_while_the_leader_has_more_is_left_for_the_next():
+    async def story():
+        lines = Rounds(cut=Commits(HERD, ()), good=Commits(HERD, (NEXT,)), leader=Gone(HERD))
+        lines.leader_index = 5
+        source = lines.source()
+        return [await source.commits(HERD, OWN) for _ in range(2)], lines.asked
+
+    assert simulate(story()) == ([(NEXT,), (NEXT,)], ["cut", "good", "good"])
+
+
+def test_leader_is_asked_when_no_other_voter_has_what_it_has():
+    async def story():
+        lines = Rounds(a=refuses(), cut=Commits(HERD, ()), leader=Commits(HERD, ()))
+        source = lines.source()
+        first = await source.commits(HERD, OWN)
+        lines.answers |= {"a": Commits(HERD, ()), "leader": Commits(HERD, (NEXT,))}
+        lines.leader_index = 5
+        return first, await source.commits(HERD, OWN), lines.asked
+
+    assert simulate(story()) == ((), (NEXT,), ["a", "cut", "cut", "a", "leader"])
+
+
+@pytest.mark.parametrize("index", [0, 4])
+def test_voter_that_has_as_much_as_the_leader_told_of_is_kept(index):
+    async def story():
+        lines = Rounds(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
+        lines.leader_index = index
+        return await lines.source().commits(HERD, OWN), lines.asked
+
+    assert simulate(story()) == ((), ["a"])
+
+
+def test_voter_that_answers_at_once_is_given_time_to_hear_of_the_commit():
+    async def story():
+        lines = Lines(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
+        lines.leader_index = 5
+        return await lines.source().commits(HERD, OWN), lines.asked
+
+    assert simulate(story()) == ((), ["a"])
+
+
+@pytest.mark.parametrize(("size", "here"), [(100, True), (1 << 20, False)])
+def test_large_answer_is_read_where_it_holds_nobody_up(monkeypatch, size, here):
+    threads = []
+
+    def noted(data: bytes):
+        threads.append(threading.get_ident())
+        return decode_told(data)
+
+    monkeypatch.setattr(follow_source, "decode_told", noted)
+    change = msgspec.structs.replace(NEXT, changes={("t", "a"): bytes(size)})
+    source = Lines(a=Commits(HERD, (change,))).source()
+    assert asyncio.run(source.commits(HERD, OWN)) == (change,)
+    assert [each == threading.get_ident() for each in threads] == [here]

@@ -15,6 +15,7 @@ from bellcow.errors import Code, Error
 from bellcow.model.namespace import Namespace
 from bellcow.state.commands import put_namespace
 from bellcow.state.tables import RAFT
+from bellcow.store.protocol import Busy, Corrupt
 
 
 def run(story, *names: str):
@@ -317,3 +318,39 @@ def test_claim_corrects_the_servers_own_address():
     address, index, said = run(story)
     assert (address, said) == ("new:4647", 1)
     assert index == 8
+
+
+def test_second_hand_over_at_once_is_refused_and_the_first_one_ends():
+    async def story(world):
+        first = await world.begin()
+        leadership = first.leadership
+        one = asyncio.ensure_future(leadership.hand_over(world.votes.member_of("b")))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="already"):
+            await leadership.hand_over(world.votes.member_of("b"))
+        async with asyncio.timeout(10):
+            await one
+        await asyncio.sleep(0.3)
+        return leadership.is_leader, world.servers["b"].leadership.is_leader
+
+    assert run(story, "a", "b") == (False, True)
+
+
+def test_claim_on_a_store_that_is_damaged_is_tried_again():
+    async def story(world):
+        server = world.start("a")
+        confirm, damaged = server.store.confirm_in_term, asyncio.Event()
+
+        async def fails():
+            damaged.set()
+            raise Corrupt("corrupt cluster")
+
+        server.store.confirm_in_term = fails
+        world.elect("a")
+        await damaged.wait()
+        await asyncio.sleep(1)
+        server.store.confirm_in_term = confirm
+        await asyncio.sleep(1)
+        return server.leadership.is_leader, server.saw("claim_failed")
+
+    assert run(story) == (True, 1)

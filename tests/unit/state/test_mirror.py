@@ -15,7 +15,7 @@ from bellcow.model.namespace import Namespace
 from bellcow.state.mirror import Mirror
 from bellcow.state.tables import NAMESPACES, Tables
 from bellcow.state.waiting import Waiting
-from bellcow.store.protocol import Unknown
+from bellcow.store.protocol import Corrupt, StoreError, Unknown
 from bellcow.wire import to_msgpack
 
 
@@ -28,7 +28,25 @@ class Seen:
         self.store = LossyStore(self.disk)
         self.tables = Tables()
         self.waiting = Waiting()
-        self.mirror = Mirror(self.store, self.tables, self.waiting)
+        self.leader_index = 0
+        self.reasons: list[object] = []
+        self.mirror = Mirror(
+            self.store, self.tables, self.waiting, self.report, told=lambda: self.leader_index
+        )
+
+    def report(self, event: str, /, **fields: object) -> None:
+        assert event == "state_unreadable"
+        self.reasons.append(fields["reason"])
+
+    async def write(self, **values: bytes):
+        """Commit anything as namespaces."""
+        known = self.disk.head
+        index = known.index + 1
+        head = msgspec.structs.replace(
+            known, index=index, commit=f"c{index}", prev=known.commit, ops=len(values)
+        )
+        changes = {("namespaces", name): value for name, value in values.items()}
+        return await self.client.commit(known, head, changes)
 
     async def put(self, *names: str, **fields: object):
         """Commit namespaces, as another server would."""
@@ -225,3 +243,98 @@ def test_ring_holds_what_memory_took_in_and_is_emptied_by_a_load():
         return found == [second.commit], ring.after(second.commit), ring.after(third.commit)
 
     assert run(story) == (True, None, [])
+
+
+@pytest.mark.parametrize("odd", [b"\xc1", b"\x01", b"\x81\xa4Name\xa1\xff"])
+def test_row_that_cannot_be_read_leaves_memory_as_it_is_until_it_is_mended(odd: bytes):
+    async def story(seen):
+        await seen.put("a")
+        await seen.mirror.reached(1)
+        good = to_msgpack(Namespace(name="b", modify_index=2))
+        await seen.write(b=good, c=odd)
+        await asyncio.sleep(5)
+        before = seen.names(), seen.tables.index, len(seen.reasons)
+        await seen.write(c=good)
+        await seen.mirror.reached(3)
+        return before, seen.names()
+
+    assert run(story) == (({"a"}, 1, 1), {"a", "b", "c"})
+
+
+@pytest.mark.parametrize("error", [Corrupt("corrupt cluster"), StoreError("odd")])
+def test_store_that_is_damaged_while_it_is_followed_is_told_of_once(error: StoreError):
+    async def story(seen):
+        await seen.put("a")
+        await seen.mirror.reached(1)
+        load = seen.store.load
+
+        async def fails():
+            raise error
+
+        seen.store.load = fails
+        seen.store.lose = 1
+        await seen.put("b")
+        await seen.put("c")
+        await asyncio.sleep(5)
+        before = seen.names(), seen.reasons
+        seen.store.load = load
+        await asyncio.sleep(2)
+        return before, seen.names()
+
+    assert run(story) == (({"a"}, [str(error)]), {"a", "b", "c"})
+
+
+def test_first_load_of_what_cannot_be_read_says_so_to_who_starts_the_server():
+    async def story():
+        seen = Seen()
+        await seen.write(a=b"\xc1")
+        with pytest.raises(Corrupt, match="cannot be read"):
+            await seen.mirror.run()
+
+    simulate(story())
+
+
+def test_last_commit_lost_is_noticed_when_the_leader_tells_of_it():
+    async def story(seen):
+        seen.store.lose = 1
+        await seen.put("a")
+        seen.leader_index = 1
+        await asyncio.sleep(2.1)
+        return seen.names()
+
+    assert run(story) == {"a"}
+
+
+def test_memory_that_cannot_come_to_what_the_leader_has_is_loaded_now_and_then():
+    async def story(seen):
+        await seen.put("a")
+        await seen.mirror.reached(1)
+        loads, load = [], seen.store.load
+
+        async def counted():
+            loads.append(asyncio.get_running_loop().time())
+            return await load()
+
+        seen.store.load = counted
+        seen.leader_index = 9
+        await asyncio.sleep(60)
+        return len(loads)
+
+    assert 9 <= run(story) <= 12
+
+
+def test_memory_that_is_on_its_way_is_not_loaded_again():
+    async def story(seen):
+        first = seen.tables.head
+
+        async def never():
+            raise AssertionError
+
+        seen.store.load = never
+        for index in range(1, 200):
+            seen.leader_index = index
+            await asyncio.sleep(0.9)
+            await seen.put(f"n{index}")
+        return first != seen.tables.head
+
+    assert run(story)

@@ -11,10 +11,10 @@ from tests.sim.loop import simulate
 
 from bellcow.state.reads import RETRY_S, Reads
 from bellcow.state.waiting import Waiting
-from bellcow.store.protocol import NO_HEAD, Unavailable, Unknown
+from bellcow.store.protocol import NO_HEAD, Corrupt, Unavailable, Unknown
 
 if TYPE_CHECKING:
-    from bellcow.store.protocol import Head
+    from bellcow.store.protocol import Head, StoreError
 
 
 class Confirming:
@@ -47,6 +47,10 @@ class Memory:
         self.index = 0
         self.moved = asyncio.Event()
         self.fails = False
+        self.said: list[str] = []
+
+    def unreadable(self, error: StoreError) -> None:
+        self.said.append(str(error))
 
     async def reached(self, index: int, timeout_s: float = 5.0) -> None:
         if self.fails:
@@ -229,3 +233,17 @@ def test_store_says_whether_reads_wait_at_all():
         return waits, site.reads.immediate
 
     assert run(story) == (False, True)
+
+
+def test_store_that_is_damaged_is_no_confirm_and_is_told_of():
+    async def story(site):
+        reader = Reader(site)
+        await turn()
+        site.store.answer(Corrupt("corrupt cluster"))
+        await asyncio.sleep(RETRY_S)
+        await turn()
+        site.store.answer()
+        await turn()
+        return reader.confirmed, site.memory.said
+
+    assert run(story) == ([True], ["corrupt cluster"])

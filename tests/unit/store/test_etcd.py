@@ -452,7 +452,7 @@ def test_watcher_survives_restarts_of_the_member(run_alone):
 @asynccontextmanager
 async def mirrored(store: EtcdStore):
     tables = Tables()
-    mirror = Mirror(store, tables, Waiting())
+    mirror = Mirror(store, tables, Waiting(), lambda _event, **_fields: None)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(mirror.run())
         await mirror.loaded.wait()
