@@ -69,7 +69,7 @@ def built(go: str, version: Version, cache: Path) -> Path:
     shutil.copy(MAIN, folder)
     _run(go, "mod", "init", "etcd", folder=folder)
     _run(go, "get", f"{MODULE}@v{text}", folder=folder)
-    _run(go, "build", "-mod=mod", "-trimpath", "-o", "etcd", ".", folder=folder)
+    _run(go, "build", "-mod=mod", "-o", "etcd", ".", folder=folder)
     folder.rename(program.parent)
     return program
 
