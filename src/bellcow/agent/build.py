@@ -127,6 +127,7 @@ def build(
                 log.report,
             ),
             recover=lambda: ground.recover(roster, exchange),
+            twin=lambda: exchange.twin,
             roster=roster,
             line=line,
             slot=store,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bellcow.cluster.calls import Target, plan
 from bellcow.cluster.members import (
+    COPY,
     compose,
     force_leave,
     hear,
@@ -92,6 +93,7 @@ class Exchange:
         self._tried: dict[str, float] = {}
         self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
         self._busy: set[str] = set()
+        self._twins: dict[str, str] = {}  # who says that our id speaks from elsewhere too
         self._clocks: dict[str, int] = {}  # what a server's clock showed when it last spoke to us
         self._changed = asyncio.Event()
 
@@ -104,6 +106,11 @@ class Exchange:
                     async with asyncio.timeout(wake_s):
                         await self._changed.wait()
                 self._changed.clear()
+
+    @property
+    def twin(self) -> str:
+        """What a server says that hears another one with our id; "" when none says so."""
+        return next(iter(self._twins.values()), "")
 
     def nudge(self) -> None:
         """Something has changed that the next round should not wait for, such as leadership."""
@@ -174,7 +181,10 @@ class Exchange:
     async def _try(self, target: Target) -> None:
         try:
             await self._call(target)
+            self._twins.pop(target.key, None)
         except Error as error:
+            if COPY in error.message:
+                self._twins[target.key] = error.message
             self._missed(target, "" if error.code is Code.UNAVAILABLE else error.message)
         except Exception as error:  # noqa: BLE001  what one server says must not end the exchange
             self._missed(target, f"{type(error).__name__}: {error}")

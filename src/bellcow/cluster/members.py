@@ -25,6 +25,7 @@ MISSED_MIN = 3  # a server is not failed because we ourselves stood still
 MOVED_AFTER_S = 2.5  # of silence, before the same id may speak from another address
 REAPED_AFTER_S = {FAILED: 72 * 3600.0, LEFT: 24 * 3600.0}
 MEMBERS_MAX = 500  # so that nobody can make us remember, and call, without end
+COPY = "is its data directory a copy?"  # what two servers of one id are told
 GONE = frozenset({FAILED, LEFT})
 _RANK = {ALIVE: 0, LEAVING: 1, FAILED: 2, LEFT: 3}
 
@@ -136,7 +137,7 @@ def _hear_own_id(table: Table, hello: Hello) -> Outcome:
         return Outcome(table)
     raise Error(
         Code.CONFLICT,
-        f"another server has the id {table.me.server_id}; is its data directory a copy?",
+        f"another server has the id {table.me.server_id}; {COPY}",
     )
 
 
@@ -163,8 +164,7 @@ def _check_address(table: Table, sender: Record, now: float) -> None:
     if _speaks_elsewhere(table, sender, now):
         raise Error(
             Code.CONFLICT,
-            f"a server with the id {sender.server_id} answers at another address; "
-            "is its data directory a copy?",
+            f"a server with the id {sender.server_id} answers at another address; {COPY}",
         )
 
 

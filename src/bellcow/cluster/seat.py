@@ -50,7 +50,7 @@ from bellcow.model.between import (
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import CLUSTER, RAFT
-from bellcow.store.protocol import StoreError
+from bellcow.store.protocol import Corrupt, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,10 +70,16 @@ if TYPE_CHECKING:
 LOOK_S = 0.1  # between two looks at what may end a step
 CALL_S = 2.0  # for an answer of another server
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
+TWIN_S = 10.0  # after which another server with our id is not our own past
 AGAIN_S = 1.0  # between two tries to be admitted
 DOWN_S = 5.0  # between two questions whether a member that does not run is still wanted
 CALM_S = 0.5  # without another server showing up, before a cluster is founded
 GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone
+
+
+def _nobody() -> str:
+    """A server whose id nobody else has."""
+    return ""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +211,7 @@ class ClusterSeat:
         joins: bool,
         clock: Clock,
         report: Report,
+        twin: Callable[[], str] = _nobody,
     ) -> None:
         self._folder = folder
         self._engine = engine
@@ -216,6 +223,7 @@ class ClusterSeat:
         self._votes = votes
         self._tables = tables
         self._joins = joins
+        self._twin = twin
         self._clock = clock
         self._report = report
         self._reminders = Reminders(clock, report)
@@ -317,9 +325,21 @@ class ClusterSeat:
         if self._engine.has_data():
             self.has_member = True
             await self._hear_for(AROUND_S)
+            await self._must_be_the_only_one()
             return _Vote()
         promise = self._promise_of(place.cluster)
         return _Vote(_start_of(promise)) if promise else _Join()
+
+    async def _must_be_the_only_one(self) -> None:
+        """Raise Corrupt while others hear another server with our id: its member may vote twice.
+
+        One that has moved is heard at its old address for some seconds.
+        """
+        end = self._clock.monotonic() + TWIN_S
+        while problem := self._twin():
+            if self._clock.monotonic() >= end:
+                raise Corrupt(problem)
+            await self._pause(LOOK_S)
 
     async def _hear_for(self, seconds: float) -> None:
         """Wait until somebody shows a later epoch of our cluster, or the time is over."""
