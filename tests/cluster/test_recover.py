@@ -108,6 +108,27 @@ async def talking(*servers: Left):
                 task.cancel()
 
 
+def test_epoch_that_anybody_has_shown_is_kept(folder: Path):
+    async def story() -> int:
+        server_dir = await left(folder, "one", FILE, 10)
+        path = server_dir / place.PLACE
+        place.write(path, place.Place(cluster_id=US, epoch=0, role="voter"))
+        shared: dict[str, Left] = {}
+        one, two = Left("one", folder, shared), Left("two", folder, shared)
+        two.here = Here(cluster=Cluster(US, 5, "theirs"), raft=VIEW)
+        async with talking(one, two) as group, asyncio.timeout(20):
+            task = group.create_task(one.recover())
+            while not one.said:  # noqa: ASYNC110  nobody tells of it
+                await asyncio.sleep(0.05)
+            task.cancel()
+        written = place.read(path, place.Place)
+        assert written is not None
+        assert written.cluster == Cluster(US, 0)
+        return written.epoch_seen
+
+    assert run(story()) == 5
+
+
 @needs_etcd
 def test_newest_copy_founds_and_the_other_server_joins(folder: Path):
     async def story() -> None:

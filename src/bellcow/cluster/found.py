@@ -20,6 +20,7 @@ from bellcow.clock import new_uuid
 from bellcow.cluster import place
 from bellcow.cluster.brief import stopped, with_member
 from bellcow.cluster.survivor import READ
+from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, with_indexes
 from bellcow.store.chunks import chunks
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from bellcow.etcd.client import Client
     from bellcow.etcd.flags import Plan
     from bellcow.events import Report
-    from bellcow.model.hello import Cluster
     from bellcow.store.protocol import Store
 
 NEW = "raft.new"
@@ -51,6 +51,11 @@ class Founded(msgspec.Struct, frozen=True, kw_only=True):
     member_id: int
     time_ns: int
     replaces: str = ""
+    founding: str = ""
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster(self.cluster_id, self.epoch, self.founding)
 
 
 async def found(
@@ -100,6 +105,7 @@ async def found(
         member_id=member_id,
         time_ns=now_ns,
         replaces=copy.source if copy.source != place.RAFT else "",
+        founding=head.commit,
     )
     await asyncio.to_thread(_complete, new, founded)
     failpoint.reach("found-complete")
@@ -205,6 +211,7 @@ def _take_place(server_dir: Path, founded: Founded) -> None:
         epoch=founded.epoch,
         role="voter",
         servers=before.servers if before else (),
+        founding=founded.founding,
     )
     place.write(server_dir / place.PLACE, now)
 

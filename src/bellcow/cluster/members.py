@@ -157,6 +157,13 @@ def _check_cluster(theirs: Cluster | None, ours: Cluster | None) -> None:
             f"server of another cluster: theirs is {theirs.id}, ours is {ours.id}; "
             "a server must leave one to join another",
         )
+    if theirs is not None and ours is not None and theirs.is_fork_of(ours):
+        raise Error(
+            Code.CONFLICT,
+            f"cluster {ours.id} was recovered twice, and epoch {ours.epoch} is not the same here "
+            "and there: keep the servers of one recovery, stop those of the other, remove their "
+            "data directories, start them again",
+        )
 
 
 def _check_address(table: Table, sender: Record, now: float) -> None:

@@ -21,7 +21,10 @@ INDEX_STEP = 1_000_000  # over all that the dead may have acknowledged: no index
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that answers, or we ourselves. `epoch` and `index` are those it knows of."""
+    """A server that answers, or we ourselves. `epoch` and `index` are those it knows of.
+
+    `epoch_seen` is the highest epoch that anybody has shown it, those that are gone included.
+    """
 
     server_id: str
     address: str  # of its peer port, in the spelling of the file
@@ -29,6 +32,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     index: int
     leads: bool = False
+    epoch_seen: int = 0
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -125,7 +129,7 @@ def _founder(present: Iterable[Seen], wanted: set[str]) -> Seen | None:
 
 
 def _epoch(seen: Seen) -> int:
-    return max(seen.epoch, seen.recovery.epoch if seen.recovery else 0)
+    return max(seen.epoch, seen.epoch_seen, seen.recovery.epoch if seen.recovery else 0)
 
 
 def _index(seen: Seen) -> int:

@@ -31,16 +31,21 @@ T = TypeVar("T")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A server's part. `servers` are the addresses of the port between servers known last."""
+    """A server's part. `servers` are the addresses of the port between servers known last.
+
+    `founding` is that of `Cluster`; `epoch_seen` the highest epoch that anybody has shown.
+    """
 
     cluster_id: str
     epoch: int
     role: Literal["voter", "follower"]
     servers: tuple[tuple[str, int], ...] = ()
+    founding: str = ""
+    epoch_seen: int = 0
 
     @property
     def cluster(self) -> Cluster:
-        return Cluster(self.cluster_id, self.epoch)
+        return Cluster(self.cluster_id, self.epoch, self.founding)
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):

@@ -85,15 +85,17 @@ async def recover(
         recovery=brings,
         epoch=known.epoch if known else 0,
         index=brings.index,
+        epoch_seen=known.epoch_seen if known else 0,
     )
     cluster_id = copy.cluster_id if copy else known.cluster_id if known else ""
     with _told(roster, exchange, brings):
-        decision = await _decided(listed, mine, cluster_id, roster, clock, report)
+        memory = _Memory(server_dir, known, cluster_id)
+        decision = await _decided(listed, mine, memory, roster, clock, report)
         if isinstance(decision, Join):
             return await _make_room(server_dir, decision, roster, clock, report)
         assert copy is not None  # noqa: S101  who has none does not found
         cluster = Cluster(copy.cluster_id, decision.epoch)
-        await found(
+        founded = await found(
             server_dir=server_dir,
             plan=plan_of(server_dir / place.RAFT),
             copy=copy,
@@ -103,7 +105,7 @@ async def recover(
             clock=clock,
             report=report,
         )
-        return Outcome("founded", cluster)
+        return Outcome("founded", founded.cluster)
 
 
 def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
@@ -142,10 +144,34 @@ def _told(roster: Roster, exchange: Exchange, brings: Recovery) -> Iterator[None
         roster.table = msgspec.structs.replace(roster.table, recovery=None)
 
 
+class _Memory:
+    """The highest epoch that anybody has shown of our cluster.
+
+    It is written down before it counts: a recovery that founds it once more would be no later one.
+    """
+
+    def __init__(self, server_dir: Path, known: place.Place | None, cluster_id: str) -> None:
+        self._path = server_dir / place.PLACE
+        self._known = known
+        self.cluster_id = cluster_id
+        self.epoch = known.epoch_seen if known else 0
+
+    async def look(self, roster: Roster) -> None:
+        shown = [each.cluster for each in roster.table.contacts.values()] + [roster.table.ahead]
+        mine = (each.epoch for each in shown if each is not None and each.id == self.cluster_id)
+        epoch = max(mine, default=0)
+        if epoch <= self.epoch:
+            return
+        self.epoch = epoch
+        if self._known is not None:
+            self._known = msgspec.structs.replace(self._known, epoch_seen=epoch)
+            await asyncio.to_thread(place.write, self._path, self._known)
+
+
 async def _decided(
     listed: Sequence[Listed],
     mine: Seen,
-    cluster_id: str,
+    memory: _Memory,
     roster: Roster,
     clock: Clock,
     report: Report,
@@ -153,7 +179,9 @@ async def _decided(
     reminders = Reminders(clock, report)
     await asyncio.sleep(HEAR_S)
     while True:
-        decision = decide(listed, mine, _seen(roster, cluster_id, clock.monotonic()))
+        await memory.look(roster)
+        mine = msgspec.structs.replace(mine, epoch_seen=memory.epoch)
+        decision = decide(listed, mine, _seen(roster, memory.cluster_id, clock.monotonic()))
         if isinstance(decision, Found | Join):
             return decision
         reminders.say("recovery_waiting", reason="; ".join(decision.reasons))

@@ -76,11 +76,29 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return (self.start_ns + 1, 0) if self.start_ns < COUNT_MAX else self.version
 
 
-class Cluster(msgspec.Struct, frozen=True):
-    """Which cluster a server belongs to. The epoch counts its recoveries."""
+class Cluster(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which cluster a server belongs to. The epoch counts its recoveries.
+
+    `founding` is of the recovery that began the epoch: two may come to the same number when the
+    servers of one were out of the other's sight. It is "" where nobody has told it, and then fits.
+    """
 
     id: _Name
     epoch: _Count
+    founding: _Text = ""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Cluster):
+            return NotImplemented
+        return (self.id, self.epoch) == (other.id, other.epoch) and not self.is_fork_of(other)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.epoch))
+
+    def is_fork_of(self, other: Cluster) -> bool:
+        """Whether both are the same epoch of one cluster, begun twice."""
+        same = (self.id, self.epoch) == (other.id, other.epoch)
+        return same and bool(self.founding and other.founding) and self.founding != other.founding
 
 
 class RaftView(msgspec.Struct, frozen=True, kw_only=True):

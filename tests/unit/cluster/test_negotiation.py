@@ -76,6 +76,11 @@ def test_newest_copy_founds(servers: tuple[Seen, ...], founder: str):
     assert founders(*servers) == [founder]
 
 
+def test_epoch_that_only_somebody_gone_has_shown_is_not_founded_again():
+    decision = decide(LISTED[:2], seen("a", 12, epoch_seen=4), [seen("b", 10)])
+    assert decision == Found(epoch=5, index=12 + INDEX_STEP)
+
+
 def test_server_that_shall_not_vote_founds_only_if_it_has_more():
     listed = (Listed("a:4647", non_voter=True), Listed("b:4647"))
     assert founders(seen("a"), seen("b"), listed=listed) == ["b"]

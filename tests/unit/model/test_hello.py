@@ -47,6 +47,24 @@ def test_what_is_written_is_what_is_read(cut: dict):
     assert decode_hello(encode_hello(hello)) == hello
 
 
+def test_founding_is_told_and_may_be_missing():
+    founded = msgspec.structs.replace(HELLO, cluster=Cluster("x", 2, "one"))
+    read = decode_hello(encode_hello(founded)).cluster
+    assert (read, read.founding) == (Cluster("x", 2, "one"), "one")
+    message = plain()
+    message["cluster"] = {"id": "x", "epoch": 2}
+    assert decode_hello(msgspec.msgpack.encode(message)).cluster.founding == ""
+
+
+def test_clusters_are_the_same_unless_both_tell_of_another_founding():
+    one, two, silent = (Cluster("x", 2, founding) for founding in ("one", "two", ""))
+    assert one != two
+    assert one == silent == two
+    assert len({one, silent}) == 1
+    assert {one.is_fork_of(two), one.is_fork_of(one), one.is_fork_of(silent)} == {True, False}
+    assert not one.is_fork_of(Cluster("x", 3, "two"))
+
+
 def test_count_that_could_not_be_raised_and_sent_is_refused():
     message = plain()
     message["sender"]["status_seq"] = COUNT_MAX
