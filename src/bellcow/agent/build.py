@@ -178,6 +178,7 @@ def build(
         clock=clock,
         report=log.report,
         grows=lambda: ground.member is not None,
+        founding=lambda: seat.cluster.founding if seat.cluster else "",
     )
     contacts = Contacts(roster, tables)
     autopilot = Autopilot(tables, contacts, clock, itself.server_id, log.report, membership)

@@ -112,8 +112,11 @@ class Membership:
         clock: Clock,
         report: Report,
         grows: Callable[[], bool] = lambda: True,
+        founding: Callable[[], str] = str,
     ) -> None:
-        """`grows` tells whether the engine can have more than one voter."""
+        """`grows` tells whether the engine can have more than one voter, `founding` that of our
+        cluster, "" for one that was never recovered.
+        """
         self._me = me
         self._tables = tables
         self._waiting = waiting
@@ -126,6 +129,7 @@ class Membership:
         self._clock = clock
         self._report = report
         self._grows = grows
+        self._founding = founding
         self._reminders = Reminders(clock, report)
         self._nudged = asyncio.Event()
         self._began: tuple[tuple[str, str], float] | None = None  # the change tried, since when
@@ -211,6 +215,7 @@ class Membership:
         order = MemberOrder(
             cluster_id=cluster_id,
             epoch=epoch,
+            founding=self._founding(),
             server_id=step.server_id,
             member_id=step.member_id,
             members=tuple(
@@ -461,6 +466,7 @@ class Membership:
         return Standing(
             cluster_id=cluster_id,
             epoch=epoch,
+            founding=self._founding(),
             configured=server is not None,
             voter=server is not None and server.voter,
             is_member=is_member,

@@ -68,6 +68,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     cluster_id: _Name
     epoch: _Count
+    founding: _Text = ""  # "" where the cluster was never recovered
     configured: bool  # in the consensus configuration
     voter: bool
     is_member: bool = False  # whether the member id asked about is in the list of members
@@ -79,6 +80,7 @@ class MemberOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     cluster_id: _Name
     epoch: _Count
+    founding: _Text = ""
     server_id: _Name  # whom it is for
     member_id: _Count
     members: _Pairs  # server id and peer address of each, the new one included

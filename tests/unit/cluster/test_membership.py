@@ -62,6 +62,27 @@ def test_server_that_does_not_lead_refuses_everything():
     assert set(run(story)) == {Code.NO_LEADER}
 
 
+def test_who_joins_and_who_shall_vote_is_told_of_the_founding():
+    async def story(herd):
+        asked, told = herd.servers["a"].membership, []
+        asked._founding = lambda: "the second"
+        real = herd.post
+
+        async def listen(target, path, body):
+            if path == MEMBER_PATH:
+                told.append(decode(body, MemberOrder))
+            return await real(target, path, body)
+
+        herd.post = listen
+        herd.start("d")
+        standing = await asked.admit(herd.request("d"))
+        await asked.promote("d")
+        await herd.settle()
+        return standing, told[0]
+
+    assert [each.founding for each in run(story)] == ["the second"] * 2
+
+
 def test_standing_tells_part_member_and_where_the_others_are():
     async def story(herd):
         asked = herd.servers["a"].membership
