@@ -307,6 +307,8 @@ def test_d6_leader_that_is_removed_answers_and_another_leads(site: Site) -> None
     assert answer.status == 200, answer
     site.until(lambda: leader not in site.peers(other), "it is out")
     assert site.leader(other) != leader
+    time.sleep(3)
+    assert leader not in site.peers(other)  # it has heard of its removal, and stays out
     rejoin(site, leader, other)
 
 

@@ -11,12 +11,13 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.harness import free_ports
+from tests.harness import BELLCOW, free_ports
 
 from bellcow.cli.main import run
 
@@ -125,6 +126,23 @@ class Stage:
         return Outcome(
             status, outcome.out.replace(work, "$WORK"), outcome.err.replace(work, "$WORK")
         )
+
+    def play_apart(self, case: Case) -> Outcome:
+        """The same in a process of its own, so that several can be played at once."""
+        program = self.folder / "nomad"
+        if not program.exists():
+            program.symlink_to(BELLCOW)
+        ours = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        done = subprocess.run(
+            [program, *(self.here(word) for word in case.argv[1:])],
+            env={**ours, **{name: self.here(value) for name, value in case.env.items()}},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
 
     def _learn(self, recorded: Outcome, actual: Outcome) -> None:
         """Identifiers that were made by this case: in the same places on both sides."""

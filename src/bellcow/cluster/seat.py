@@ -71,6 +71,7 @@ LOOK_S = 0.1  # between two looks at what may end a step
 CALL_S = 2.0  # for an answer of another server
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
 TWIN_S = 10.0  # after which another server with our id is not our own past
+TAKE_OVER_S = 3.0  # within which another leads, after this server did
 AGAIN_S = 1.0  # between two tries to be admitted
 DOWN_S = 5.0  # between two questions whether a member that does not run is still wanted
 CALM_S = 0.5  # without another server showing up, before a cluster is founded
@@ -233,6 +234,7 @@ class ClusterSeat:
         self._order: MemberOrder | None = None
         self._rejoin = False
         self._away = True  # the leader may have gone on without us
+        self._led: float | None = None  # when this server led last
         self._serves = False  # the store is that of our own member
         self.has_member = False
         self._place = files.read(folder / files.PLACE, Place)
@@ -535,11 +537,16 @@ class ClusterSeat:
         return leader.epoch > cluster.epoch
 
     def _note_absence(self) -> None:
-        """Away is who does not hear the leader, until memory has caught up with it again."""
+        """Away is who does not hear the leader, until memory has caught up with it again.
+
+        Who has led is not away while another takes over.
+        """
         me, now = self._roster.itself.server_id, self._clock.monotonic()
         leader = leader_of_region(self._roster.table, now)
-        if leader in {"", me}:
-            self._away = not leader
+        if leader == me:
+            self._away, self._led = False, now
+        elif not leader:
+            self._away = self._away or self._led is None or now - self._led > TAKE_OVER_S
         elif leader in (contacts := self._roster.contacts()):
             raft = contacts[leader][1].raft
             caught_up = raft is not None and self._tables.index >= raft.index
