@@ -280,7 +280,7 @@ class ClusterSeat:
         me = self._roster.itself.server_id
         if order.server_id != me:
             raise refused(f"this is server {me}")
-        if self.cluster != Cluster(order.cluster_id, order.epoch):
+        if self.cluster != Cluster(order.cluster_id, order.epoch, order.founding):
             raise refused("this server is in another cluster, or in another epoch of it")
         if self._place and self._place.role == "voter":
             mark = self._mark()
@@ -444,7 +444,7 @@ class ClusterSeat:
             standing = await self._ask_to_join()
             # Admitted is who is there without a vote: with one, it still stands for a member lost.
             if standing is not None and not standing.voter and self._is_no_step_back(standing):
-                cluster = Cluster(standing.cluster_id, standing.epoch)
+                cluster = Cluster(standing.cluster_id, standing.epoch, standing.founding)
                 await self._leave_history(cluster)
                 await self._take_place(cluster, "follower")
                 self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
@@ -562,7 +562,7 @@ class ClusterSeat:
 
     async def _prepare(self, order: MemberOrder) -> _Vote:
         """Make room for a member, and write down whose it is before it starts."""
-        cluster = Cluster(order.cluster_id, order.epoch)
+        cluster = Cluster(order.cluster_id, order.epoch, order.founding)
         await self._leave_history(cluster)
         directory = self._engine.directory
         directory.mkdir(mode=0o700)
@@ -667,7 +667,7 @@ class ClusterSeat:
             if standing is None:
                 await self._pause(AGAIN_S)
                 continue
-            cluster = Cluster(standing.cluster_id, standing.epoch)
+            cluster = Cluster(standing.cluster_id, standing.epoch, standing.founding)
             if not standing.is_member or cluster != self.cluster:
                 break
             if failure is None:
@@ -704,11 +704,14 @@ class ClusterSeat:
     # Files
 
     async def _take_place(self, cluster: Cluster, role: str) -> None:
+        before = self._place
         place = Place(
             cluster_id=cluster.id,
             epoch=cluster.epoch,
             role="voter" if role == "voter" else "follower",
             servers=self._addresses(),
+            founding=cluster.founding,
+            epoch_seen=before.epoch_seen if before and before.cluster_id == cluster.id else 0,
         )
         await asyncio.to_thread(files.write, self._folder / files.PLACE, place)
         self._place = place
