@@ -258,3 +258,12 @@ def linked() -> set[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "target"), sorted(linked()))
 def test_a_link_leads_somewhere(name: str, target: str) -> None:
     assert ((ROOT / name).parent / target).exists()
+
+
+def test_every_test_that_the_architecture_names_is_there() -> None:
+    tests = "\n".join(text for name, text in PYTHON if name.startswith("tests/"))
+    written = re.findall(r"`(test_\w+|\w+\.txt)`", page("docs/architecture.md"))
+    stories = {path.name for path in (ROOT / "tests" / "stories").glob("*.txt")}
+    gone = [n for n in written if f"def {n}(" not in tests and n not in stories]
+    assert len(written) > 40
+    assert gone == []
