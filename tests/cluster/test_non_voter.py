@@ -58,6 +58,8 @@ def test_restarted_without_any_other_server_it_answers_stale_reads_from_its_own_
     write(cluster.chief, "before")
     wait_for(cluster.standby, "before")
     index = cluster.settle().index
+    assert cluster.standby.stop() == 0
+    assert list(cluster.standby.data_dir.glob("server/follow.db-*")) == []  # closed in order
     for server in cluster.servers:
         server.kill()
     cluster.standby.start()

@@ -299,6 +299,12 @@ class ClusterSeat:
     # The steps
 
     async def run(self) -> None:
+        try:
+            await self._live()
+        finally:
+            await self._slot.close()
+
+    async def _live(self) -> None:
         step = await self._first()
         while True:
             match step:

@@ -50,6 +50,8 @@ LASTING = {
     "snapshots",
     "follow.db",
     "follow.db.mark",
+    "follow.db-wal",  # of one that was killed before it got its vote
+    "follow.db-shm",
     "store.db",
 }
 
