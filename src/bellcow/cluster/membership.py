@@ -270,8 +270,13 @@ class Membership:
                     continue
                 if after is None:
                     return self._standing(request.server_id, is_member=False)
-                if await self._write(before, after) and len(after.servers) > len(before.servers):
+                if not await self._write(before, after):
+                    continue
+                if len(after.servers) > len(before.servers):
                     self._report("server_admitted", name=request.name, server=request.server_id)
+                going = after.change
+                if going is not None and going.kind == REMOVE and not await self._made(going):
+                    await asyncio.sleep(RETRY_S)  # given up: what stands in its way may pass
 
     async def standing(self, request: StandingRequest) -> Standing:
         """How a server stands, and whether the member id it holds is still one."""
