@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import msgspec
@@ -280,6 +281,9 @@ class Server:
 NAMES = "abcde"
 EXPECT = 3
 names = st.sampled_from(NAMES)
+sides = st.sampled_from(
+    [frozenset(side) for count in (0, 1, 2) for side in itertools.combinations(NAMES, count)]
+)
 
 
 class Foundings(RuleBasedStateMachine):
@@ -333,41 +337,40 @@ class Foundings(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 6.0, 11.0, 61.0]))
-    def wait(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([1.0, 6.0, 11.0, 61.0]), led=st.booleans())
+    def wait(self, seconds: float, *, led: bool) -> None:
         self.now += seconds
         self._say_hello()
+        self._found(led=led)
         for mine in self.servers.values():
             if mine.round is not None and self.now - mine.round.began > ROUND_S:
                 self._fail(mine)
 
-    @rule(side=st.frozensets(names, max_size=2))
+    @rule(side=sides)
     def split(self, side: frozenset[str]) -> None:
         self.cut = side
 
     @rule(name=names)
-    def crash(self, name: str) -> None:
+    def crash_or_start(self, name: str) -> None:
         mine = self.servers[name]
-        mine.up, mine.round, mine.contacts = False, None, {}
+        mine.up, mine.round, mine.contacts = not mine.up, None, {}
+        if not mine.place:
+            mine.promises = tuple(each for each in mine.promises if each.proposer != name)
+        self._say_hello()
 
-    @rule(name=names)
-    def start(self, name: str) -> None:
-        mine = self.servers[name]
-        if not mine.up:
-            mine.up = True
-            if not mine.place:
-                mine.promises = tuple(each for each in mine.promises if each.proposer != name)
-            self._say_hello()
+    @rule(lost=st.frozensets(names, max_size=1), side=sides)
+    def ask(self, lost: frozenset[str], side: frozenset[str]) -> None:
+        """Whoever thinks that it is its turn asks. What is `lost` stays on its way.
 
-    @rule(lost=st.frozensets(names, max_size=1))
-    def ask(self, lost: frozenset[str]) -> None:
-        """Whoever thinks that it is its turn asks. What is `lost` stays on its way."""
+        It is then that it hurts most when the network falls apart.
+        """
         for name in NAMES:
             for other, request in self._propose(name):
                 if other in lost:
                     self.questions.append((other, request))
                 else:
                     self._hear_question(other, request)
+        self.cut = side
 
     def _propose(self, name: str) -> list[tuple[str, BootstrapRequest]]:
         mine, held = self.servers[name], self.open(name)
@@ -427,8 +430,7 @@ class Foundings(RuleBasedStateMachine):
             mine.round = None
             self._take_place(request.proposer, request.cluster_id)
 
-    @rule(led=st.booleans())
-    def found(self, *, led: bool) -> None:
+    def _found(self, *, led: bool) -> None:
         """Servers that have promised see the cluster."""
         for name, mine in self.servers.items():
             here, held = clusters_here(self.table(name)), self.open(name)
