@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from bellcow.server import Server
 
 STOP_S = 5.0  # from a signal to the end, whatever has to be waited for
-ETCD_S = 2.0  # of it for the member beside us, which is killed then
+CLOSE_S = 0.75  # of it to close connections and files
+ETCD_S = 2.0  # of it for the same and for the member beside us, which is killed then
 ANSWER_S = 0.5  # of it for what is being answered, at least
 HAND_OVER_S = 1.0
 SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
@@ -217,7 +218,7 @@ class _Agent:
                     self._announce(addresses, consensus=not alone)
                     await self._stop.wait()
                     self._log.report("stopping")
-                    self._due = self._clock.monotonic() + STOP_S - (0.0 if alone else ETCD_S)
+                    self._due = self._clock.monotonic() + STOP_S - (CLOSE_S if alone else ETCD_S)
                     await self._leave(server)
                     await self._hand_over(server)
                     self._log.end_following()

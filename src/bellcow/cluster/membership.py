@@ -333,6 +333,8 @@ class Membership:
     async def transfer(self, server_id: str) -> None:
         """Let another voter lead; returns when the consensus has made it lead."""
         self._must_lead()
+        if server_id not in self._look().taking_part:
+            await self._greet(server_id)
         stored, sight = self._stored(), self._look()
         server = find_server(stored, by="id", value=server_id)
         if server_id not in sight.taking_part and server.voter:

@@ -90,6 +90,8 @@ class FollowStore:
                 copy = await self._opened()
                 if copy.head == NO_HEAD:
                     await self._take(copy)
+                else:
+                    await self._sweep(copy)  # of what an earlier life has not finished with
                 head, items = await self._work(lambda: (copy.head, copy.load()))
             except Unavailable as error:
                 self._stall(error)

@@ -65,7 +65,8 @@ _DAMAGED = {
 
 
 class Files:
-    """The connection, the mark and what is read from them. Lives on the store's own thread.
+    """The connection, the mark and what is read from them. Lives on the store's own thread, but for
+    the objects of `load`, which may be taken on any one thread and end when the store is closed.
 
     `advice` is what a person reads when the file is damaged.
     """
@@ -77,7 +78,7 @@ class Files:
         self._mark: int | None = None
         self._written = False
         self._inode = 0
-        self._readers: set[sqlite3.Connection] = set()
+        self._released = False
         self.tightened: tuple[Path, ...] = ()
         try:
             with self._translated():
@@ -143,7 +144,6 @@ class Files:
                 head = self._read_head(self._writer)
                 return head, iter(list(self._rows(self._writer, head.gen)))
             reader = _connect(_read_only(self._path))
-            self._readers.add(reader)
             reader.execute("BEGIN")
             head = self._read_head(reader)
             return head, self._stream(reader, head.gen)
@@ -197,9 +197,7 @@ class Files:
             self._release()
 
     def _release(self) -> None:
-        for reader in list(self._readers):
-            reader.close()
-        self._readers.clear()
+        self._released = True  # who reads sees it: a connection in use is not closed from here
         writer: sqlite3.Connection | None = getattr(self, "_writer", None)
         if writer is not None:
             writer.close()
@@ -253,7 +251,6 @@ class Files:
                 yield from self._rows(reader, gen)
         finally:
             reader.close()
-            self._readers.discard(reader)
 
     def _rows(self, connection: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
         tables: dict[bytes, str] = {}
@@ -261,6 +258,8 @@ class Files:
         rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
         try:
             for row_gen, table, name, value, total in rows:
+                if self._released:
+                    raise Unavailable("the store is closed")
                 if object_sum(row_gen, table, name, value) != total:
                     raise self._corrupt(f"checksum of an object in {table!r} does not match")
                 if row_gen != gen:

@@ -126,7 +126,9 @@ class Server:
         }
 
     def _environment(self) -> dict[str, str]:
-        armed = {failpoint.VARIABLE: self.fail_point} if self.fail_point else {}
+        armed = {"PYTHONFAULTHANDLER": "1"}
+        if self.fail_point:
+            armed[failpoint.VARIABLE] = self.fail_point
         if self.clock_file is None:
             return armed
         return {
@@ -481,7 +483,8 @@ class Cluster:
         for server in self.servers:
             text = server.log_path.read_text("utf-8", "replace") if server.log_path.exists() else ""
             lines = "\n".join(text.splitlines()[-25:])
-            parts.append(f"--- {server.name} (runs: {server.runs})\n{lines}")
+            end = server.process.returncode if server.process is not None else None
+            parts.append(f"--- {server.name} (runs: {server.runs}, ended with: {end})\n{lines}")
         return "\n".join(parts)
 
     def left_behind(self) -> list[str]:

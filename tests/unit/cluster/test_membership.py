@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -24,6 +25,9 @@ from bellcow.model.between import (
     encode,
 )
 from bellcow.store.protocol import Unknown
+
+if TYPE_CHECKING:
+    from bellcow.cluster.sight import Sight
 
 
 def run(story, *names: str):
@@ -203,6 +207,24 @@ def test_leader_that_goes_hears_from_the_next_one_that_it_is_out():
     leader, voters = run(story)
     assert leader in "bc"
     assert voters == ["b", "c"]
+
+
+def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused():
+    async def story(herd):
+        asked = herd.servers["a"].membership
+        look, greeted = asked._look, []
+
+        def stale() -> Sight:
+            return look() if greeted else msgspec.structs.replace(look(), idle=frozenset("b"))
+
+        async def join(address):
+            greeted.append(address)
+
+        asked._look, herd.join = stale, join
+        await asked.transfer("b")
+        return len(greeted), (await herd.leading()).name
+
+    assert run(story) == (1, "b")
 
 
 @pytest.mark.parametrize("failure", [Unknown("lost"), None])

@@ -18,6 +18,7 @@ from tests.sim.store import Disk, MemoryStore
 from bellcow.model.hello import Cluster
 from bellcow.store import offline
 from bellcow.store.follow import FollowStore, State
+from bellcow.store.follow_copy import open_copy
 from bellcow.store.protocol import NO_HEAD, Change, Head, Reload, Unavailable
 
 if TYPE_CHECKING:
@@ -349,6 +350,24 @@ def test_restore_is_taken_as_a_whole_and_what_it_replaces_is_deleted(path):
         store = seen.store()
         assert await caught_up(store, head) == {**ROWS, ("t", "c"): b"3"}
         await store.close()
+
+    simulate(story())
+
+
+def test_what_a_life_that_ended_amid_deleting_has_left_is_deleted_by_the_next(path):
+    async def story():
+        seen = Seen(path)
+        await seen.put({**ROWS})
+        store = seen.store()
+        await store.load()
+        await store.close()
+        copy, _ = open_copy(path, HERD, VirtualClock())
+        copy.stage(copy.begin(), [(("t", str(n)), b"1") for n in range(2_500)])
+        copy.close()
+        store = seen.store()
+        assert (await rows(store))[1] == ROWS
+        await store.close()
+        assert count(path) == len(ROWS)
 
     simulate(story())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -408,6 +410,27 @@ def test_load_cut_off_by_closing_is_an_error_and_not_a_short_state(path):
     with pytest.raises(Unavailable):
         list(begun)
     assert state_in(path)[1] == objects_at(4)
+
+
+def test_store_may_be_closed_while_another_thread_reads(path):
+    """A connection that is closed under a reader takes the whole process with it."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    try:
+        for number in range(300):
+            files = opened(path)
+            if files.head == NO_HEAD:
+                fill(files, 300)
+            _, items = files.load()
+            with ThreadPoolExecutor(1) as other:
+                reading = other.submit(lambda items=items: list(items))
+                for _ in range(number * 10):
+                    pass
+                files.close()
+                with contextlib.suppress(Unavailable):
+                    assert dict(reading.result()) == objects_at(300)
+    finally:
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize(
