@@ -105,6 +105,9 @@ EVENTS: dict[str, Event] = {
     "founding_given_up": Event(
         Level.WARN, "nomad", "the cluster that was begun never came to be, looking for another"
     ),
+    "place_unwritten": Event(
+        Level.ERROR, "nomad", "part in the cluster cannot be written down, trying again"
+    ),
     "bootstrapped": Event(Level.INFO, "nomad", "all first servers agree, founding the cluster"),
     "joined": Event(Level.INFO, "nomad", "admitted to the cluster, without a vote yet"),
     "join_refused": Event(Level.WARN, "nomad", "not admitted to the cluster, asking again"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -136,7 +137,7 @@ class Seat(Protocol):
 
     async def obey(self, order: MemberOrder) -> Done: ...
 
-    def rejoin(self) -> None: ...
+    async def rejoin(self) -> None: ...
 
 
 class EmbeddedSeat:
@@ -169,7 +170,7 @@ class EmbeddedSeat:
         del order
         raise refused("the embedded store has one voter; others need engine = etcd")
 
-    def rejoin(self) -> None:
+    async def rejoin(self) -> None:
         """It is where it is."""
 
 
@@ -237,9 +238,11 @@ class ClusterSeat:
         self._led: float | None = None  # when this server led last
         self._serves = False  # the store is that of our own member
         self.has_member = False
-        self._place = files.read(folder / files.PLACE, Place)
-        promises = files.read(folder / files.PROMISE, Promises)
-        self._promises = promises.open if promises else ()
+        self._unmarked: MemberMark | None = None  # whose files they are, not written down yet
+        self._promising = asyncio.Lock()  # of two who ask, the second is told of the first
+        self._place: Place | None = None
+        self._promises: tuple[Promise, ...] = ()
+        self._read_files()
 
     # What others ask
 
@@ -269,10 +272,14 @@ class ClusterSeat:
 
     async def promise(self, request: BootstrapRequest) -> Done:
         """Promise to found this cluster with these servers. Raises Error(REFUSED)."""
-        table, held = self._roster.table, self._open_promises()
-        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
-        check_request(request, table, self.cluster, held, now, now_ns)
-        self._keep_promise(request.cluster_id, request.proposer, request.members)
+        async with self._promising:
+            table, held = self._roster.table, self._open_promises()
+            now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
+            check_request(request, table, self.cluster, held, now, now_ns)
+            try:
+                await self._keep_promise(request.cluster_id, request.proposer, request.members)
+            except OSError as error:
+                raise refused(f"the promise cannot be written down: {error}") from None
         return Done()
 
     async def obey(self, order: MemberOrder) -> Done:
@@ -291,8 +298,13 @@ class ClusterSeat:
         self._changed.set()
         return Done()
 
-    def rejoin(self) -> None:
-        """Ask to be admitted again, after having been taken out."""
+    async def rejoin(self) -> None:
+        """Ask to be admitted again if we were taken out, which the leader knows before we do."""
+        if self._place is None:
+            return  # it looks for a cluster anyway
+        standing = await self._ask_standing(self._member_id())
+        if self._is_configured() if standing is None else standing.configured:
+            return
         self._rejoin = True
         self._changed.set()
 
@@ -305,27 +317,40 @@ class ClusterSeat:
             await self._slot.close()
 
     async def _live(self) -> None:
-        step = await self._first()
+        recovered = await self._recover()
+        step: _Step | None = None
+        if recovered is not None:
+            self._read_files()
+            step = _Vote() if recovered else _Join()
         while True:
-            match step:
-                case _Search():
-                    step = await self._search()
-                case _Join():
-                    step = await self._join()
-                case _Follow():
-                    step = await self._follow()
-                case _Vote():
-                    step = await self._vote(step.start)
+            try:
+                step = await (self._first() if step is None else self._take(step))
+            except OSError as error:
+                # What a write that failed has left is what a crash would have left.
+                self._reminders.say("place_unwritten", reason=str(error))
+                await self._pause(AGAIN_S)
+                self._read_files()
+                step = None
+
+    async def _take(self, step: _Step) -> _Step:
+        match step:
+            case _Search():
+                return await self._search()
+            case _Join():
+                return await self._join()
+            case _Follow():
+                return await self._follow()
+            case _Vote():
+                return await self._vote(step.start)
 
     async def _first(self) -> _Step:
-        recovered = await self._recover()
-        if recovered is not None:
-            self._place = files.read(self._folder / files.PLACE, Place)
-            return _Vote() if recovered else _Join()
+        """By what is on the disk."""
         place, me = self._place, self._roster.itself.server_id
         if place is None:
             # What we asked of others ourselves has ended with the process that asked.
-            self._write_promises(tuple(each for each in self._promises if each.proposer != me))
+            async with self._promising:
+                others = tuple(each for each in self._promises if each.proposer != me)
+                await self._write_promises(others)
             return _Search()
         if place.role == "follower":
             await self._serve_copy(place.cluster)
@@ -392,17 +417,18 @@ class ClusterSeat:
         me = self._roster.itself.server_id
         if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
             return None
-        members, held = pairs(chosen), self._open_promises()
-        if holding := self._binding(members, held):
-            self._reminders.say("bootstrap_refused", reason=_waits_for(holding))
-            return None
-        cluster_id = new_uuid(self._clock)
-        promise = self._keep_promise(cluster_id, me, members)
+        members, cluster_id = pairs(chosen), new_uuid(self._clock)
+        async with self._promising:
+            if holding := self._binding(members, self._open_promises()):
+                self._reminders.say("bootstrap_refused", reason=_waits_for(holding))
+                return None
+            promise = await self._keep_promise(cluster_id, me, members)
         request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
         targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
         if problem := await self._ask_all(targets, request):
             # Nobody will ever be shown this cluster, so this server is free for another one.
-            self._write_promises(held)
+            async with self._promising:
+                await self._write_promises(tuple(p for p in self._promises if p is not promise))
             self._reminders.say("bootstrap_refused", reason=problem)
             await self._pause(LOOK_S * 3)
             return None
@@ -501,7 +527,7 @@ class ClusterSeat:
     async def _leave_history(self, cluster: Cluster) -> None:
         """Files of another membership are set aside before the next one begins."""
         await self._set_aside(cluster)
-        self._drop_promises()
+        await self._drop_promises()
 
     async def _set_aside(self, cluster: Cluster) -> None:
         stamp = f"{self._clock.wall_ns() // 1_000_000}"
@@ -560,21 +586,30 @@ class ClusterSeat:
 
     def _is_taken_out(self) -> bool:
         """Whether the leader, who speaks to us, has us no more in the configuration."""
-        configuration = self._tables.one(RAFT)
-        me = self._roster.itself.server_id
-        if configuration is None or self._leader() is None:
+        if self._tables.one(RAFT) is None or self._leader() is None:
             return False
-        return all(server.id != me for server in configuration.servers)
+        return not self._is_configured()
+
+    def _is_configured(self) -> bool:
+        """By our memory, which may be late."""
+        configuration = self._tables.one(RAFT) or RaftConfiguration()
+        me = self._roster.itself.server_id
+        return any(server.id == me for server in configuration.servers)
 
     async def _prepare(self, order: MemberOrder) -> _Vote:
         """Make room for a member, and write down whose it is before it starts."""
         cluster = Cluster(order.cluster_id, order.epoch, order.founding)
         await self._leave_history(cluster)
         directory = self._engine.directory
-        directory.mkdir(mode=0o700)
         mark = MemberMark(cluster_id=cluster.id, epoch=cluster.epoch, member_id=order.member_id)
-        files.write(directory / files.MEMBER, mark)
-        await self._take_place(cluster, "voter")
+        try:
+            directory.mkdir(mode=0o700)
+            await asyncio.to_thread(files.write, directory / files.MEMBER, mark)
+            await self._take_place(cluster, "voter")
+        except OSError:
+            # With nothing in it, it must not be set aside in the place of one that has something.
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            raise
         return _Vote(Start(existing=True, members=order.members, token=order.token))
 
     async def _vote(self, start: Start | None) -> _Step:
@@ -592,15 +627,15 @@ class ClusterSeat:
 
     async def _with_member(self, running: Running) -> _Step:
         """Until it is no member, or its cluster has gone on without it."""
-        began = self._clock.monotonic()
+        began, self._unmarked = self._clock.monotonic(), None
         while True:
             if running.ended.done():
                 self.has_member = self._serves = False
                 return await self._after_end(running.ended.exception())
             if not self._serves:
                 self._serves = await self._begin_to_vote(running)
-            elif self._promises and self._tables.one(RAFT) is not None:
-                self._drop_promises()
+            else:
+                await self._tidy_up()
             self._note_absence()
             if self._is_led_ahead():
                 # Its files are given up only for an admission, never for a mere hello.
@@ -630,12 +665,24 @@ class ClusterSeat:
         if status.is_learner or not status.leader_id:
             return False
         if self._mark() is None:
-            mark = MemberMark(
+            self._unmarked = MemberMark(
                 cluster_id=place.cluster_id, epoch=place.epoch, member_id=status.member_id
             )
-            files.write(self._engine.directory / files.MEMBER, mark)
+            await self._tidy_up()
         await self._slot.put(running.store)
         return True
+
+    async def _tidy_up(self) -> None:
+        """Files that a vote does not wait for: on a full disk they are tried again."""
+        try:
+            if self._unmarked is not None:
+                path = self._engine.directory / files.MEMBER
+                await asyncio.to_thread(files.write, path, self._unmarked)
+                self._unmarked = None
+            if self._promises and self._serves and self._tables.one(RAFT) is not None:
+                await self._drop_promises()
+        except OSError as error:
+            self._reminders.say("place_unwritten", reason=str(error))
 
     def _is_forsaken(self) -> bool:
         """Whether the others with whom we would found our cluster are all elsewhere by now."""
@@ -655,7 +702,7 @@ class ClusterSeat:
         await self._set_aside(cluster)
         files.remove(self._folder / files.PLACE)
         self._place = None
-        self._drop_promises()
+        await self._drop_promises()
         return _Search()
 
     async def _after_end(self, failure: BaseException | None) -> _Step:
@@ -709,6 +756,11 @@ class ClusterSeat:
 
     # Files
 
+    def _read_files(self) -> None:
+        self._place = files.read(self._folder / files.PLACE, Place)
+        promises = files.read(self._folder / files.PROMISE, Promises)
+        self._promises = promises.open if promises else ()
+
     async def _take_place(self, cluster: Cluster, role: str) -> None:
         before = self._place
         place = Place(
@@ -748,7 +800,7 @@ class ClusterSeat:
         now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
         return still_open(self._promises, self._roster.table, now, now_ns)
 
-    def _keep_promise(
+    async def _keep_promise(
         self, cluster_id: str, proposer: str, members: tuple[tuple[str, str], ...]
     ) -> Promise:
         promise = Promise(
@@ -757,23 +809,26 @@ class ClusterSeat:
             members=members,
             time_ns=self._clock.wall_ns(),
         )
-        self._write_promises(with_promise(self._open_promises(), promise))
+        await self._write_promises(with_promise(self._open_promises(), promise))
         return promise
 
-    def _write_promises(self, promises: tuple[Promise, ...]) -> None:
+    async def _write_promises(self, promises: tuple[Promise, ...]) -> None:
+        """For who holds the lock."""
+        path = self._folder / files.PROMISE
         if promises == self._promises:
             return
         if promises:
-            files.write(self._folder / files.PROMISE, Promises(promises))
+            await _to_the_end(files.write, path, Promises(promises))
         else:
-            files.remove(self._folder / files.PROMISE)
+            await _to_the_end(files.remove, path)
         self._promises = promises
 
-    def _drop_promises(self) -> None:
-        self._write_promises(())
+    async def _drop_promises(self) -> None:
+        async with self._promising:
+            await self._write_promises(())
 
     def _mark(self) -> MemberMark | None:
-        return files.read(self._engine.directory / files.MEMBER, MemberMark)
+        return files.read(self._engine.directory / files.MEMBER, MemberMark) or self._unmarked
 
     async def _pause(self, seconds: float) -> None:
         """Until the time is over, or somebody asks for something."""
@@ -781,6 +836,16 @@ class ClusterSeat:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         self._changed.clear()
+
+
+async def _to_the_end(work: Callable[..., None], *args: object) -> None:
+    """In a thread. Who is cancelled meanwhile goes only when it is done: the next one may begin."""
+    doing = asyncio.get_running_loop().run_in_executor(None, work, *args)
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
 
 
 def _waits_for(promise: Promise) -> str:
