@@ -57,6 +57,7 @@ TESTED_BY = {
     "snapshot/save.py": "tests/abuse/rows_snapshots.py",
     "snapshot/service.py": "tests/abuse/rows_snapshots.py",
     "state/": "tests/stories/mirror.txt",
+    "store/etcd_space.py": "tests/unit/cli/test_raft_defrag.py",
     "store/protocol.py": "tests/unit/store/test_conformance.py",
     "wire.py": "tests/contract/test_http_recordings.py",
 }

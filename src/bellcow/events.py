@@ -64,6 +64,9 @@ EVENTS: dict[str, Event] = {
     "state_unreadable": Event(
         Level.ERROR, "nomad.store", "state cannot be read, memory stays as it is"
     ),
+    "store_fills": Event(Level.WARN, "nomad.store", "store fills up, writes end at the quota"),
+    "store_has_room": Event(Level.INFO, "nomad.store", "store has room again"),
+    "commit_slow": Event(Level.WARN, "nomad.store", "commit took long: slow disk or network"),
     "space_again": Event(Level.INFO, "nomad.store", "there is space again, writes are taken"),
     # The copy of a server without a vote
     "copy_taken": Event(Level.INFO, "nomad.store", "state taken from a voter"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.leader import Leadership
     from bellcow.cluster.membership import Membership
     from bellcow.cluster.peer_client import PeerClient
+    from bellcow.cluster.room import Room
     from bellcow.cluster.roster import Roster
     from bellcow.cluster.seat import Seat
     from bellcow.config.model import Settings
@@ -90,6 +91,7 @@ class Server:
     line: PeerClient  # calls to them
     seat: Seat  # the part this server takes
     peers: Peers  # who votes
+    room: Room  # how full the member's store is
     leadership: Leadership  # who leads
     forwarder: Forwarder  # requests that others must answer
     membership: Membership  # who takes part, on the leader

@@ -126,6 +126,11 @@ def test_a_dead_server_is_replaced_and_the_others_are_upgraded(machines: Machine
     machines.start("s3")
     machines.until(lambda: voters(machines) == {*FIRST}, "the new s3 votes")
 
+    (defrag,) = commands(section(CLUSTER, "When a store fills up"))
+    for name in sorted(FIRST, key=lambda each: each == machines.leader()):
+        assert "Was full = no" in machines.must(defrag, name)
+        machines.until_it_ends_well(HEALTH)
+
     machines.must(commands(UPGRADE)[0])
     health, transfer, validate = commands(section(UPGRADE, "bellcow, one server after another"))
     assert health == commands(section(CLUSTER, "Restart one by one"))[0] == HEALTH

@@ -24,6 +24,7 @@ from bellcow.cluster.members import Here, leader_of_region
 from bellcow.cluster.membership import Membership
 from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.place import FOLLOW
+from bellcow.cluster.room import Room
 from bellcow.cluster.roster import Roster
 from bellcow.cluster.seat import ClusterSeat, EmbeddedSeat
 from bellcow.cluster.servers import RAFT_PROTOCOL
@@ -34,6 +35,7 @@ from bellcow.config.derive import (
     first_scheduler_configuration,
     join_addresses,
 )
+from bellcow.etcd.flags import QUOTA_BYTES
 from bellcow.license.keeper import Licenses
 from bellcow.model.hello import Itself, RaftView
 from bellcow.model.namespace import DEFAULT, Namespace
@@ -227,6 +229,7 @@ def build(
         line=line,
         seat=seat,
         peers=peers,
+        room=Room(peers, QUOTA_BYTES, log.report),
         leadership=leadership,
         forwarder=forwarder,
         membership=membership,

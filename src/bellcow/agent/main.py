@@ -199,6 +199,7 @@ class _Agent:
                     group.create_task(server.exchange.run(), name="hello"),
                     group.create_task(server.seat.run(), name="seat"),
                     group.create_task(server.leadership.run(loops), name="leadership"),
+                    group.create_task(server.room.run(), name="room"),
                     group.create_task(metrics.run(), name="metrics"),
                     group.create_task(self._join(server), name="join"),
                 ]

@@ -44,7 +44,7 @@ _NEXT = (
 @flag("etcd", "file", "The program etcd, where it is not in PATH.", default="")
 @switch("yes", "Do not ask.")
 def recover(*, servers: str | None, etcd: str, yes: bool, words: tuple[str, ...]) -> None:
-    server_dir = _server_dir(words[0])
+    server_dir = server_dir_of(words[0])
     with locked(server_dir):
         own_id = _own_id(server_dir)
         copy = _read(server_dir, etcd)
@@ -63,7 +63,7 @@ def recover(*, servers: str | None, etcd: str, yes: bool, words: tuple[str, ...]
     say("Do the same on the other servers in it, then start them all.")
 
 
-def _server_dir(given: str) -> Path:
+def server_dir_of(given: str) -> Path:
     path = Path(given)
     for each in (path / "server", path):
         if (each / "node-id").is_file():

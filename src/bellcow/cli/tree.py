@@ -48,6 +48,7 @@ _RAFT = Branch(
         "_info": Leaf("raft_store:info", "", hidden=True),
         "_logs": Leaf("raft_store:logs", "", hidden=True),
         "_state": Leaf("raft_store:state", "", hidden=True),
+        "defrag": Leaf("raft_defrag:defrag", "Give space of a server's store back to the disk"),
         "info": Leaf("raft_store:info", "Show how much a server keeps on its disk"),
         "list-peers": Leaf("operator_raft:list_peers", "List the peers, and which of them vote"),
         "logs": Leaf("raft_store:logs", "Print what a server remembers of its commits"),

@@ -14,6 +14,7 @@ SOCKET = "client.sock:0"  # etcd makes the name of the file from host and port
 HEARTBEAT_MS = 100
 ELECTION_MS = 1_000
 LEARNERS = 7
+QUOTA_BYTES = 8 << 30  # of the store; etcd's own recommendation for the most
 
 
 class Founding(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +119,7 @@ def _timing(plan: Plan) -> list[str]:
 def _limits(plan: Plan) -> list[str]:
     limits = [
         "--snapshot-count=10000",
-        "--quota-backend-bytes=8589934592",
+        f"--quota-backend-bytes={QUOTA_BYTES}",
         "--max-txn-ops=8192",
         "--max-request-bytes=10485760",
         "--auto-compaction-mode=periodic",

@@ -35,6 +35,8 @@ BATCH_BYTES = 1 << 20
 QUEUE_LIMIT = 10_000
 OUTCOME_WAIT_S = 5.0
 HELD_WAIT_S = 5.0
+SLOW_S = 0.5  # a commit that takes longer is told of
+SLOW_AGAIN_S = 60.0  # not more often: on a slow disk they all are
 
 
 class _Job:
@@ -82,6 +84,7 @@ class Committer:
         self._failure: StoreError | None = None
         self.known: Head | None = None
         self.full = False  # the last write found no space
+        self._slow_due = 0.0  # when a slow commit is told of again
         self.commits = 0
         self.commands = 0
         self.last_batch = 0  # commands in the newest commit
@@ -216,6 +219,12 @@ class Committer:
             self.full = True
             self._report("no_space", reason=str(error))
 
+    def _say_slow(self, took_s: float) -> None:
+        now = self._clock.monotonic()
+        if now >= self._slow_due:
+            self._slow_due = now + SLOW_AGAIN_S
+            self._report("commit_slow", milliseconds=round(took_s * 1_000))
+
     def _answer(self, jobs: list[_Job]) -> None:
         self.commands += len(jobs)
         self.last_batch = len(jobs)
@@ -277,7 +286,10 @@ class Committer:
             # A caller who goes away takes the answer along: the claim must be renewed.
             self.depose(Unknown("canceled while committing"))
             raise
-        self.on_commit((self._clock.monotonic() - began) * 1_000)
+        took_s = self._clock.monotonic() - began
+        self.on_commit(took_s * 1_000)
+        if took_s > SLOW_S:
+            self._say_slow(took_s)
         self.commits += 1
         await self._mirror.reached(head.index)
 

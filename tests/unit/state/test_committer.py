@@ -267,6 +267,24 @@ def test_full_disk_is_said_once_until_there_is_room_again():
     assert run(story) == (2, 1)
 
 
+def test_slow_commits_are_told_of_once_a_minute():
+    async def story(server):
+        real, slow = server.store.commit, [0.4, 0.6, 0.6, 61.0, 0.6]
+
+        async def commit(*told):
+            await asyncio.sleep(slow.pop(0))
+            return await real(*told)
+
+        server.store.commit = commit
+        seen = []
+        for name in "abcde":
+            await server.committer.commit(put(name))
+            seen.append(server.saw("commit_slow"))
+        return seen
+
+    assert run(story) == [0, 1, 1, 2, 2]
+
+
 def test_full_is_known_until_a_write_succeeds_or_leadership_ends():
     async def story(server):
         server.store.fault = script("commit", Fault.NO_SPACE, None, Fault.NO_SPACE)

@@ -1,0 +1,50 @@
+"""The space that a member's file takes on its disk, given back while the member runs.
+
+Only the member in the directory is asked; it does nothing else meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.etcd import etcd_pb2 as pb
+from bellcow.etcd.client import open_client
+from bellcow.store.etcd import translated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bellcow.etcd.client import Client
+
+
+class Freed(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes before and after, and whether this member kept all from writing as it was full."""
+
+    before: int
+    after: int
+    was_full: bool
+
+
+async def defragment(directory: Path) -> Freed:
+    """Make the file of the member in `directory` as small as it can be. Raises StoreError."""
+    async with open_client(directory) as client:
+        with translated(write=False):
+            before = await client.status(pb.StatusRequest())
+            await client.defragment(pb.DefragmentRequest())
+            after = await client.status(pb.StatusRequest())
+            was_full = await _lift_alarm(client, before.header.member_id)
+    return Freed(before=before.db_size, after=after.db_size, was_full=was_full)
+
+
+async def _lift_alarm(client: Client, member_id: int) -> bool:
+    """Let etcd take writes again if it was this member that was full; whether it was."""
+    alarm = pb.AlarmRequest(
+        action=pb.AlarmRequest.DEACTIVATE, member_id=member_id, alarm=pb.NOSPACE
+    )
+    raised = await client.alarm(pb.AlarmRequest(action=pb.AlarmRequest.GET))
+    if not any((each.member_id, each.alarm) == (member_id, pb.NOSPACE) for each in raised.alarms):
+        return False
+    await client.alarm(alarm)
+    return True
