@@ -17,8 +17,6 @@ from bellcow.api.route import Serve, route
 from bellcow.errors import Code, Error, denied, invalid, refused
 from bellcow.events import Level
 from bellcow.model.agent import MembersReply
-from bellcow.model.raft import RaftConfiguration
-from bellcow.state.tables import RAFT
 from bellcow.wire import to_json
 
 if TYPE_CHECKING:
@@ -81,9 +79,7 @@ async def _join(call: Call, host: str, port: int) -> str:
         return _dial(host, port, error)
     except Error as error:
         return error.message
-    configuration = server.tables.one(RAFT) or RaftConfiguration()
-    if all(each.id != server.roster.itself.server_id for each in configuration.servers):
-        server.seat.rejoin()
+    await server.seat.rejoin()
     return ""
 
 

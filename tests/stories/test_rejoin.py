@@ -1,0 +1,105 @@
+"""A server that was taken out and is told to join at once, before it can know that it is out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.sim.camp import Camp
+from tests.sim.loop import simulate
+
+from bellcow.model.raft import RaftConfiguration
+from bellcow.state.tables import RAFT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.sim.camp import CampServer
+
+
+def configured(server: CampServer) -> set[str]:
+    return {each.id for each in (server.tables.one(RAFT) or RaftConfiguration()).servers}
+
+
+async def until(holds: Callable[[], bool], what: str) -> None:
+    for _ in range(600):
+        if holds():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(what)
+
+
+async def settled(camp: Camp, *names: str) -> CampServer:
+    """The leader, once all of them are in and know each other."""
+    for name in names:
+        camp.start(name)
+    leader = await camp.led()
+    wanted = set(names)
+    await until(lambda: all(configured(each) == wanted for each in camp.servers.values()), "all in")
+    return leader
+
+
+def test_voter_that_does_not_know_yet_that_it_is_out_is_let_in_again_when_told_to(tmp_path: Path):
+    async def story() -> None:
+        async with Camp(tmp_path, "a", "b", "c") as camp:
+            leader = await settled(camp, "a", "b", "c")
+            other = next(each for each in camp.servers.values() if each is not leader)
+            for name in camp.names:
+                if name != other.name:
+                    camp.net.cut(other.name, name)
+            await leader.membership.remove(other.name)
+            camp.net.mend()
+            assert other.name in configured(other)  # it has not heard of it
+            await other.seat.rejoin()
+            await until(lambda: other.name in configured(leader), "it is in again")
+
+    simulate(story())
+
+
+def test_server_without_a_vote_that_does_not_know_yet_is_let_in_again(tmp_path: Path):
+    async def story() -> None:
+        async with Camp(tmp_path, "a", "b") as camp:
+            camp.settle_in("a", 1)
+            camp.settle_in("b", 0, "a", non_voting=True)
+            leader = await settled(camp, "a", "b")
+            other = camp.servers["b"]
+            await leader.membership.remove("b")
+            assert "b" in configured(other)
+            await other.seat.rejoin()
+            await until(lambda: "b" in configured(leader), "it is in again")
+
+    simulate(story())
+
+
+def test_server_that_was_told_to_join_while_it_was_in_stays_out_when_it_is_taken_out(
+    tmp_path: Path,
+):
+    async def story() -> None:
+        async with Camp(tmp_path, "a", "b", "c") as camp:
+            leader = await settled(camp, "a", "b", "c")
+            other = next(each for each in camp.servers.values() if each is not leader)
+            await other.seat.rejoin()
+            await leader.membership.remove(other.name)
+            await asyncio.sleep(30.0)
+            assert other.name not in configured(leader)
+
+    simulate(story())
+
+
+def test_server_that_reaches_no_leader_goes_by_what_it_knows(tmp_path: Path):
+    async def story() -> None:
+        async with Camp(tmp_path, "a", "b", "c") as camp:
+            leader = await settled(camp, "a", "b", "c")
+            other = next(each for each in camp.servers.values() if each is not leader)
+            await leader.membership.remove(other.name)
+            await until(lambda: other.name not in configured(other), "it knows")
+            for name in camp.names:
+                if name != other.name:
+                    camp.net.cut(other.name, name)
+            await asyncio.sleep(5.0)
+            await other.seat.rejoin()
+            camp.net.mend()
+            await until(lambda: other.name in configured(leader), "it is in again")
+
+    simulate(story())
