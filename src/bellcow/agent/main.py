@@ -20,7 +20,7 @@ from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.ground import Ground, GroundError, open_ground
 from bellcow.agent.identity import DataDirectory, DataDirectoryError
 from bellcow.agent.joining import JoinError, join_at_start
-from bellcow.agent.listening import http_context, http_limits
+from bellcow.agent.listening import http_context, http_limits, peer_limits
 from bellcow.agent.log import Log
 from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
+    from bellcow.api.http_server import Listener
     from bellcow.model.hello import Itself
     from bellcow.server import Server
 
@@ -187,7 +188,11 @@ class _Agent:
                     await self._loaded_state(server)
                 else:
                     tasks.append(group.create_task(self._loaded_state(server), name="state"))
-                await ports.enter_async_context(self._between(server, pipeline, security, between))
+                reloader.listens_between(
+                    await ports.enter_async_context(
+                        self._between(server, pipeline, security, between)
+                    )
+                )
                 loops = [
                     server.membership.run,
                     server.autopilot.run,
@@ -232,7 +237,7 @@ class _Agent:
 
     def _between(
         self, server: Server, pipeline: Pipeline, security: PeerSecurity, listener: socket.socket
-    ) -> contextlib.AbstractAsyncContextManager[object]:
+    ) -> contextlib.AbstractAsyncContextManager[Listener]:
         """The port between servers, answering."""
         table = {
             **internal.routes(server.exchange, security.gate),
@@ -247,7 +252,7 @@ class _Agent:
             internal.Internal(table, security.gate, self._clock, self._log.report),
             [listener],
             ssl_context=security.serve_with,
-            limits=internal.LIMITS,
+            limits=peer_limits(self._settings.limits),
             waiting=Waiting(),
             log=self._log.report,
             graceful_s=0.0,

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bellcow.agent.banner import say
-from bellcow.agent.listening import http_context, http_limits
+from bellcow.agent.listening import http_context, http_limits, peer_limits
 from bellcow.agent.peer_tls import reload_peer_tls
 from bellcow.config import model
 from bellcow.config.load import Loaded, load
@@ -30,6 +30,8 @@ LIVE = (
     "limits.http_max_bad_tokens",
     "limits.http_max_conns_per_client",
     "limits.https_handshake_timeout",
+    "limits.rpc_handshake_timeout",
+    "limits.rpc_max_conns_per_client",
     "log_level",
     "server.heartbeat_grace",
     "server.max_heartbeats_per_second",
@@ -75,11 +77,21 @@ class Reloader:
         self._security = security
         self._context = context
         self._listener: Listener | None = None
+        self._between: Listener | None = None
 
     def listens(self, listener: Listener) -> None:
         """The listener of the HTTP API is there: it takes what a reload has changed before."""
         self._listener = listener
         listener.take(http_limits(self._server.settings.limits), self._context)
+
+    def listens_between(self, listener: Listener) -> None:
+        """The same for the port between servers, whose certificates are read anew by themselves."""
+        self._between = listener
+        self._limit_servers(self._server.settings.limits)
+
+    def _limit_servers(self, limits: model.Limits) -> None:
+        if self._between is not None:
+            self._between.take(peer_limits(limits), self._security.serve_with)
 
     def reload(self) -> None:
         say(["==> Caught signal: hangup", "==> Reloading configuration..."])
@@ -108,6 +120,7 @@ class Reloader:
         self._metrics.filter(telemetry.prefix_filter, default=telemetry.filter_default)
         if self._listener is not None:
             self._listener.take(http_limits(settings.limits), self._context)
+        self._limit_servers(settings.limits)
 
     def _secured(self, tls: model.Tls) -> ssl.SSLContext | None:
         """The new context of the HTTP API; what is between servers reads its files anew as well."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     StreamHandler = Callable[[Request, AsyncIterator[bytes]], Awaitable[AsyncIterator[bytes]]]
 
 # Each blocking query that is sent on holds a connection of its own.
-LIMITS = HttpLimits(header_s=5.0, body_s=5.0, keep_alive_s=75.0, connections_per_client=4_096)
+LIMITS = HttpLimits(header_s=5.0, body_s=5.0, keep_alive_s=75.0, connections_per_client=4_000)
 _PACKED = (b"Content-Type", b"application/msgpack")
 _FRAMED = (b"Content-Type", b"application/octet-stream")
 _PROOF = HEADER.encode()

@@ -222,16 +222,24 @@ class Acl(Block, frozen=True, kw_only=True):
 class Limits(Block, frozen=True, kw_only=True):
     """Protection against clients that ask too much."""
 
-    https_handshake_timeout: Annotated[Duration, acts("Time for a TLS handshake, API.")] = _s(5)
+    https_handshake_timeout: Annotated[
+        Duration, acts("Time for a TLS handshake, API; 0 has no limit.")
+    ] = _s(5)
     http_max_conns_per_client: Annotated[
         int, acts("HTTP connections from one address; 0 has no limit.")
     ] = 100
     http_max_bad_tokens: Annotated[
         int, acts("Unknown tokens from one address in 10 s before 429; 0 has no limit.")
     ] = 100
-    rpc_handshake_timeout: Annotated[Duration, later("Time for a handshake, servers.")] = _s(5)
+    rpc_handshake_timeout: Annotated[
+        Duration, acts("Time for a TLS handshake, servers; 0 has no limit.")
+    ] = _s(5)
     rpc_max_conns_per_client: Annotated[
-        int, later("Server connections from one address; 0 has no limit, else above 25.")
+        int,
+        acts(
+            "Server connections from one address, each counted as 40, for 40 requests at once; "
+            "0 has no limit, else above 25."
+        ),
     ] = 100
 
 

@@ -15,6 +15,7 @@ from bellcow.acl.tokens import BadTokens
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
 from bellcow.agent.reload import LIVE, Reloader, changed, in_force
+from bellcow.api.internal import LIMITS
 from bellcow.config import model
 from bellcow.config.load import load
 from bellcow.config.model import Settings
@@ -83,6 +84,8 @@ class Reloading:
             context=None,
         )
         self.reloader.listens(self.listener)
+        self.between = Listening()
+        self.reloader.listens_between(self.between)
 
     def _add_headers(self, headers) -> None:
         self.headers = headers
@@ -126,6 +129,15 @@ def test_limits_reach_the_listener_and_the_count_of_bad_tokens(reloading):
     limits = reloading.listener.limits
     assert (limits.connections_per_client, limits.handshake_s) == (7, 2.0)
     assert reloading.server.bad_tokens.limit == 3
+
+
+def test_limits_of_servers_reach_the_port_between_them(reloading):
+    assert reloading.between.limits == LIMITS
+    reloading.write('limits { rpc_max_conns_per_client = 30 rpc_handshake_timeout = "2s" }')
+    assert list(reloading.reload()) == ["reloaded"]
+    limits = reloading.between.limits
+    assert (limits.connections_per_client, limits.handshake_s) == (1200, 2.0)
+    assert reloading.between.context is None
 
 
 def test_headers_and_filters_of_metrics_are_replaced(reloading):
