@@ -7,6 +7,8 @@ played. What a server has written is in a folder and outlasts it; it can be kill
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from bellcow.state.draft import Draft
 
 TICK_S = 0.1
+GUARD_S = 10.0  # of silence, after which the guard ends a member
 INDEX_STEP = 1_000_000  # of a recovery
 
 
@@ -61,10 +64,14 @@ class Killed(Exception):
 
 
 class Dies(NamedTuple):
-    """When: at which of its next writes to files, before or after it is done."""
+    """When: at which of its next writes to files, before or after it is done.
+
+    `what` is the one write that counts, as in "write cluster.json"; "" for any.
+    """
 
     at: int
     before: bool
+    what: str = ""
 
 
 class CampServer:
@@ -77,6 +84,7 @@ class CampServer:
         self.clock = camp.clock
         self.events: list[tuple[str, dict[str, object]]] = []
         self.dies: Dies | None = None
+        self.full = False  # its disk, so that no file can be written
         self._camp = camp
         self._task: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[Any]] = set()
@@ -96,9 +104,10 @@ class CampServer:
         )
         self.committer = Committer(self.store, self.tables, self.mirror, clock, report)
         self.roster = Roster(me, clock)
+        self.member = SimMember(me.server_id, self.folder, self._camp.groups, self._camp.reaches)
         self.seat = ClusterSeat(
             folder=self.folder,
-            engine=SimMember(me.server_id, self.folder, self._camp.groups, self._camp.reaches),
+            engine=self.member,
             follow=lambda cluster: FollowStore(
                 self.folder / place.FOLLOW,
                 cluster,
@@ -218,7 +227,9 @@ class CampServer:
 
     def count_write(self, what: str, *, before: bool) -> None:
         """A file is about to be written, or has been."""
-        if self.dies is None or self.dies.before != before:
+        if self.full and before and what.startswith("write"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self.dies is None or self.dies.before != before or self.dies.what not in {"", what}:
             return
         self.dies = self.dies._replace(at=self.dies.at - 1)
         if self.dies.at <= 0:
@@ -320,6 +331,14 @@ class Camp:
     async def stop(self, name: str) -> None:
         if name in self.servers:
             await self.servers.pop(name).stop()
+
+    async def hang(self, name: str) -> None:
+        """It stands still; its member goes on beside it until the guard ends that."""
+        holding = {group: group.running[name] for group in self.groups.values() if group.has(name)}
+        await self.stop(name)
+        for group, running in holding.items():
+            group.running[name] = running
+            asyncio.get_running_loop().call_later(GUARD_S, group.end, name, running)
 
     def bury(self, server: CampServer) -> None:
         """It has died of itself."""

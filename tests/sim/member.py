@@ -48,7 +48,7 @@ class Group:
         self.members = members  # of the first start
         self.disk = Disk()
         self.votes = Votes()
-        self.votes.is_up = lambda name: name in self.running
+        self.votes.is_up = self.takes_part
         self.votes.members = {
             number: Peer(member_id=number, server_id=name, address=address, voter=True)
             for number, (name, address) in enumerate(members, 1)
@@ -56,6 +56,7 @@ class Group:
         self.votes.count_from(len(members))
         self.running: dict[str, SimRunning] = {}
         self.founders: set[str] = set()  # who has started with the first list
+        self.halted: set[str] = set()  # whose process is down, and will be started again
         self.reaches: Callable[[str, str], bool] = lambda one, other: True
         self._alone_s = 0.0
         self._out_s: dict[str, float] = {}
@@ -70,6 +71,17 @@ class Group:
     def is_founded(self) -> bool:
         """Whether a majority of the first list has started with it."""
         return len(self.founders) > len(self.members) // 2
+
+    def has(self, name: str) -> bool:
+        return name in self.running
+
+    def end(self, name: str, running: SimRunning) -> None:
+        """That member, unless another one has come after it."""
+        if self.running.get(name) is running:
+            del self.running[name]
+
+    def takes_part(self, name: str) -> bool:
+        return name in self.running and name not in self.halted
 
     def hears_leader(self, name: str) -> bool:
         leader = self.leader
@@ -99,7 +111,7 @@ class Group:
             running.ended.set_result(None)
 
     def _together(self, one: str, other: str) -> bool:
-        return one in self.running and other in self.running and self.reaches(one, other)
+        return self.takes_part(one) and self.takes_part(other) and self.reaches(one, other)
 
     def _has_majority(self, name: str) -> bool:
         """Whether the member of this server could lead."""
@@ -115,6 +127,7 @@ class SimPeers(ScriptedPeers):
         super().__init__(group.votes, name)
         self.group = group
         self.member_id = member_id
+        self.reachable = lambda: name not in group.halted
 
     def seen(self) -> Status:
         me = self.votes.members.get(self.member_id)
@@ -180,6 +193,14 @@ class SimMember:
         self._folder = folder
         self._groups = groups
         self._reaches = reaches
+        self.broken = ""  # why it does not run, if it does not
+        self._running: SimRunning | None = None
+
+    def breaks(self, reason: str) -> None:
+        """From now on it does not run, whoever starts it; "" and it does."""
+        self.broken = reason
+        if reason and self._running is not None and not self._running.ended.done():
+            self._running.ended.set_exception(Corrupt(reason))
 
     def has_data(self) -> bool:
         return (self.directory / DATA).exists()
@@ -187,14 +208,17 @@ class SimMember:
     @asynccontextmanager
     async def running(self, start: Start | None) -> AsyncIterator[SimRunning]:
         await asyncio.sleep(0.05)
+        if self.broken:
+            raise Corrupt(self.broken)
         mine = self._identity(start)
         group = self._groups[mine.token]
         running = SimRunning(group, self.name, mine.member_id)
         assert self.name not in group.running, f"{self.name} has two members"
-        group.running[self.name] = running
+        group.running[self.name] = self._running = running
         try:
             yield running
         finally:
+            self._running = None
             del group.running[self.name]
             await running.store.close()
 

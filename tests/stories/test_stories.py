@@ -1,8 +1,8 @@
 """Runs the stories: blocks of commands, a line of dashes, and what is seen then.
 
 A story begins with prose behind `#` and a line `servers NAME...`, or `herd NAME...` for servers
-that live by themselves. `--rewrite-stories` writes what
-happens into the file; read the diff before you believe it.
+that live by themselves, or `camp NAME...` for servers that begin with nothing but a disk.
+`--rewrite-stories` writes what happens into the file; read the diff before you believe it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from tests.sim.camp import Camp
 from tests.sim.herd import Herd
 from tests.sim.loop import simulate
 from tests.sim.world import World
+from tests.stories.camp_script import CampScript, camped
 from tests.stories.herd_script import HerdScript
 from tests.stories.script import Script, opened
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 STORIES = sorted(Path(__file__).parent.glob("*.txt"))
 RULE = "----"
+KINDS = ("servers ", "herd ", "camp ")
 
 
 class Block(NamedTuple):
@@ -35,7 +38,7 @@ class Block(NamedTuple):
 def parse(text: str) -> tuple[list[str], str, list[Block]]:
     """Kind and servers of a story, its opening as written, and its blocks."""
     opening, *paragraphs = text.strip("\n").split("\n\n")
-    cast = next(line for line in opening.splitlines() if line.startswith(("servers ", "herd ")))
+    cast = next(line for line in opening.splitlines() if line.startswith(KINDS))
     blocks = []
     for paragraph in paragraphs:
         head, _, expected = paragraph.partition(f"\n{RULE}")
@@ -45,7 +48,11 @@ def parse(text: str) -> tuple[list[str], str, list[Block]]:
     return cast.split(), opening, blocks
 
 
-def staged(kind: str, names: list[str], folder: Path) -> AbstractAsyncContextManager[Script]:
+def staged(
+    kind: str, names: list[str], folder: Path
+) -> AbstractAsyncContextManager[Script | CampScript]:
+    if kind == "camp":
+        return camped(Camp(folder, *names))
     if kind == "herd":
         herd = Herd(*names, folder=folder)
         return opened(HerdScript(herd, folder), herd)
