@@ -179,6 +179,8 @@ class Pipeline:
         self._common(route, request)
         sent = await self._sent(route, call)
         arguments = await self._decoded(route, call, sent.raw)
+        if route.check is not None:
+            route.check(call)
         return await self._led(route, call, lambda: self._act(route, call, arguments), sent)
 
     # The steps

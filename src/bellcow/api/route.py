@@ -62,6 +62,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     unknown_token: Code = Code.DENIED
     reads_wait: bool = True  # whether `wait` and `index` are parsed, and refused when malformed
     awaits: bool = False
+    check: Handler | None = None  # refuses parameters, before it matters who leads
     documented: bool = True
     right: str = ""  # what the handler asks of the token beyond `need`, in words
 

@@ -125,6 +125,14 @@ class NoBody:
         return None
 
 
+class Given:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self, limit: int) -> bytes | None:
+        return self._body[:limit]
+
+
 def localhost(path: str) -> bytes:
     return get(path).replace(b"Host: test", b"Host: localhost")
 
@@ -474,5 +482,26 @@ def test_stale_read_waits_until_memory_holds_something():
         assert not task.done()
         loaded.set()
         assert (await task).status == 200
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
+        ("PUT", f"{PATH}?cas=abc", b"Error parsing cas value: strconv.ParseUint: "),
+        ("PUT", "/v1/operator/autopilot/configuration?cas=-1", b"Error parsing cas value: "),
+        ("DELETE", "/v1/operator/raft/peer", b"Must specify either ?id with the server's ID"),
+        ("DELETE", "/v1/operator/raft/peer?id=a&address=b", b"Must specify only one of ?id"),
+        ("PUT", "/v1/operator/raft/transfer-leadership", b"must specify id or address"),
+    ],
+)
+def test_bad_parameter_is_refused_at_once_where_nobody_leads(method: str, path: str, text: bytes):
+    async def test(site: Confirmed) -> None:
+        site.lose()
+        body = b'{"SchedulerAlgorithm": "spread"}' if "scheduler" in path else b"{}"
+        answer = await site.here.pipeline.answer(site.here.request(method, path), Given(body))
+        assert (answer.status, answer.body[: len(text)]) == (400, text)
+        assert site.alone.asked == 0
 
     run(test)
