@@ -706,7 +706,7 @@ def test_member_starts_when_what_spoke_with_our_id_was_our_own_past(tmp_path):
 def test_admission(tmp_path, answer, taken):
     place.write(tmp_path / place.PLACE, HERE)
     scene = Scene(tmp_path)
-    scene.led_by("a")
+    scene.led_by("a", Cluster(answer.cluster_id, answer.epoch))
     scene.answers[JOIN_PATH] = answer
     scene.plays(until=1.5)
     assert ("joined" in scene.events) == taken
