@@ -8,6 +8,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from tests.harness import Agent
 from tests.sim.etcd import needs_etcd, short_directory
@@ -36,6 +37,14 @@ class Site:
             agent.start(wait=False)
         for agent in self.agents.values():
             agent.wait()
+        for agent in self.agents.values():
+            self.until(lambda agent=agent: self._knows_all(agent), "all three vote", 30)
+
+    def _knows_all(self, agent: Agent) -> bool:
+        """Whether its own memory has the three with their votes."""
+        answer = agent.get("/v1/operator/raft/configuration?stale")
+        assert answer.status == 200, answer
+        return [each["Voter"] for each in answer.json()["Servers"] or ()] == [True] * 3
 
     def add(self, name: str, **server: Any) -> Agent:
         agent = self.agents[name] = Agent(self.folder / name, name=name)
@@ -159,7 +168,11 @@ def test_dead_voter_goes_and_no_live_one_before(site: Site) -> None:
 def test_wiped_server_is_let_in_again(site: Site) -> None:
     leader = site.leader()
     wiped = next(name for name in ("s1", "s2", "s3") if name != leader)
+    process = site.agents[wiped].process
+    assert process is not None
+    whole = psutil.Process(process.pid).children(recursive=True)
     site.agents[wiped].kill()
+    psutil.wait_procs(whole, timeout=10)  # what etcd leaves it leaves by itself
     shutil.rmtree(site.agents[wiped].data_dir / "server" / "raft")
     site.agents[wiped].start(wait=False)
     site.until(lambda: site.shown().get(wiped) is False, "it is in without a vote", 30)

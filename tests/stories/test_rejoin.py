@@ -103,3 +103,15 @@ def test_server_that_reaches_no_leader_goes_by_what_it_knows(tmp_path: Path):
             await until(lambda: other.name in configured(leader), "it is in again")
 
     simulate(story())
+
+
+def test_leader_that_is_taken_out_the_moment_it_leads_stays_out(tmp_path: Path):
+    async def story() -> None:
+        async with Camp(tmp_path, "a", "b", "c") as camp:
+            leader = await settled(camp, "a", "b", "c")
+            leader.seat._away = True  # it has not looked since it leads
+            await leader.membership.remove(leader.name)
+            await asyncio.sleep(30.0)
+            assert leader.name not in configured(await camp.led())
+
+    simulate(story())

@@ -31,6 +31,7 @@ from bellcow.cluster.agreement import (
 )
 from bellcow.cluster.bootstrap import Charter
 from bellcow.cluster.calls import target_of
+from bellcow.cluster.changes import REMOVE
 from bellcow.cluster.hello import Reminders
 from bellcow.cluster.members import leader_of_region
 from bellcow.cluster.place import MemberMark, Place, Promise, Promises
@@ -584,6 +585,12 @@ class ClusterSeat:
             caught_up = raft is not None and self._tables.index >= raft.index
             self._away = self._away and not (caught_up and not self._is_taken_out())
 
+    def _is_going(self) -> bool:
+        """Whether we know ourselves that we are being taken out."""
+        change = (self._tables.one(RAFT) or RaftConfiguration()).change
+        me = self._roster.itself.server_id
+        return change is not None and (change.kind, change.server_id) == (REMOVE, me)
+
     def _is_taken_out(self) -> bool:
         """Whether the leader, who speaks to us, has us no more in the configuration."""
         if self._tables.one(RAFT) is None or self._leader() is None:
@@ -630,6 +637,7 @@ class ClusterSeat:
         began, self._unmarked = self._clock.monotonic(), None
         while True:
             if running.ended.done():
+                self._away = self._away and not (self._serves and self._is_going())
                 self.has_member = self._serves = False
                 return await self._after_end(running.ended.exception())
             if not self._serves:
