@@ -254,7 +254,7 @@ def test_sample_snapshot_and_restore(curl):
 
 TABLE = [
     ("GET", RAFT, "management"),
-    ("DELETE", f"{PEER}?id=x", "management"),
+    ("DELETE", PEER, "management"),
     ("GET", AUTOPILOT, "operator:read"),
     ("PUT", AUTOPILOT, "operator:write"),
     ("GET", HEALTH, "operator:read"),

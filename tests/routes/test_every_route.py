@@ -51,12 +51,8 @@ OPEN = {
     "redirect_to_page": "leads to the page",
     "refuse_other_raft_path": "refuses everything",
 }
-# What keeps a request harmless, or short, or is looked at before tokens.
-QUERY = {
-    "monitor": "?log_level=none",
-    "remove_raft_peer": "?id=nothing",
-    "transfer_leadership": f"?id={UNKNOWN}",
-}
+# What keeps a request harmless, or short, where its method and path alone would not.
+QUERY = {"monitor": "?log_level=none"}
 
 
 def _id(route: Route) -> str:
@@ -118,7 +114,8 @@ def test_only_the_rights_that_include_the_declared_one_let_in(
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.token], ids=_id)
 def test_an_unknown_token_is_refused_where_a_token_counts(server: Running, route: Route) -> None:
     expected = 400 if route.path == "/v1/operator/snapshot" else 403
-    answer = server.ask(route.method, _path(route), _body(route), token=UNKNOWN)
+    path = _path(route).partition("?")[0]
+    answer = server.ask(route.method, path, _body(route), token=UNKNOWN)
     assert (answer.status_code, answer.text) == (expected, "ACL token not found")
 
 

@@ -32,8 +32,8 @@ from bellcow.wire import to_json
 BASE = "/v1/operator"
 
 
-def _cas(call: Call) -> int | None:
-    """The modify index to write on, None for any."""
+def _index(call: Call) -> int | None:
+    """The modify index that a setting is written on, None for any."""
     return call.cas
 
 
@@ -53,60 +53,16 @@ def read_raft_configuration(call: Call) -> RaftConfigurationReply:
     return describe(_raft(call), server.roster.names(), server.leadership.leader_id)
 
 
-def _removed(call: Call) -> tuple[str, str]:
-    """By what the server to remove is named, and how. Nomad: presence counts, even when empty."""
-    by_id, by_address = call.request.has("id"), call.request.has("address")
-    if not by_id and not by_address:
-        raise invalid(
-            "Must specify either ?id with the server's ID "
-            "or ?address with IP:port of peer to remove"
-        )
-    if by_id and by_address:
-        raise invalid("Must specify only one of ?id or ?address")
-    by = "id" if by_id else "address"
-    return by, call.request.param(by)
-
-
-@route(
-    "DELETE",
-    f"{BASE}/raft/peer*",
-    need=Need.MANAGEMENT,
-    serve=Serve.LEADER,
-    wrong_method=404,
-    check=_removed,
-)
+@route("DELETE", f"{BASE}/raft/peer*", need=Need.MANAGEMENT, serve=Serve.LEADER, wrong_method=404)
 async def remove_raft_peer(call: Call) -> None:
     """Take a server out of the consensus configuration, by `id` or by `address`.
 
     Refused with 409 where it would cost the quorum; `force=true` does it all the same.
     """
-    by, value = _removed(call)
-    server = find_server(_raft(call), by=by, value=value)
-    await call.server.membership.remove(server.id, force=call.flag("force"))
+    await call.server.membership.remove(_named_server(call).id, force=call.flag("force"))
 
 
-def _heir(call: Call) -> tuple[str, str]:
-    """By what the server that shall lead is named, and how."""
-    query = call.request.query
-    ids, addresses = query.get("id", []), query.get("address", [])
-    if not ids and not addresses:
-        raise invalid("must specify id or address")
-    if ids and addresses:
-        raise invalid("must specify either id or address")
-    by, values = ("id", ids) if ids else ("address", addresses)
-    if len(values) > 1:
-        raise invalid(f"must specify only one {by}")
-    _must_name_a_server(by, values[0])
-    return by, values[0]
-
-
-@route(
-    "PUT, POST",
-    f"{BASE}/raft/transfer-leadership",
-    need=Need.MANAGEMENT,
-    serve=Serve.LEADER,
-    check=_heir,
-)
+@route("PUT, POST", f"{BASE}/raft/transfer-leadership", need=Need.MANAGEMENT, serve=Serve.LEADER)
 async def transfer_leadership(call: Call) -> LeadershipTransferReply:
     """Hand leadership to the voter named by `id` or `address`."""
     configuration = _raft(call)
@@ -140,14 +96,37 @@ def _raft(call: Call) -> RaftConfiguration:
     return call.server.tables.one(RAFT) or RaftConfiguration()
 
 
+def _named_server(call: Call) -> RaftServer:
+    """The server that `id` or `address` names. Nomad: presence counts, even when empty."""
+    by_id, by_address = call.request.has("id"), call.request.has("address")
+    if not by_id and not by_address:
+        raise invalid(
+            "Must specify either ?id with the server's ID "
+            "or ?address with IP:port of peer to remove"
+        )
+    if by_id and by_address:
+        raise invalid("Must specify only one of ?id or ?address")
+    by = "id" if by_id else "address"
+    return find_server(_raft(call), by=by, value=call.request.param(by))
+
+
 def _peer(server: RaftServer) -> RaftPeer:
     return RaftPeer(address=server.address, id=server.id)
 
 
 def _transfer_target(call: Call, configuration: RaftConfiguration) -> RaftServer:
-    by, value = _heir(call)
+    query = call.request.query
+    ids, addresses = query.get("id", []), query.get("address", [])
+    if not ids and not addresses:
+        raise invalid("must specify id or address")
+    if ids and addresses:
+        raise invalid("must specify either id or address")
+    by, values = ("id", ids) if ids else ("address", addresses)
+    if len(values) > 1:
+        raise invalid(f"must specify only one {by}")
+    _must_name_a_server(by, values[0])
     try:
-        return find_server(configuration, by=by, value=value)
+        return find_server(configuration, by=by, value=values[0])
     except Error as error:
         raise invalid(error.message) from None
 
@@ -192,14 +171,14 @@ def read_autopilot_configuration(call: Call) -> Reply[AutopilotConfiguration]:
     serve=Serve.LEADER,
     wrong_method=404,
     body_rules=BodyRules(prefix="Error parsing autopilot config: ", strict=True),
-    check=_cas,
+    check=_index,
 )
 async def update_autopilot_configuration(call: Call, body: AutopilotConfiguration) -> bool:
     """Replace the autopilot settings; with `cas` only if the modify index still is that.
 
     A key left out takes its documented default.
     """
-    written = await call.server.commit(put_setting(AUTOPILOT, body, _cas(call)))
+    written = await call.server.commit(put_setting(AUTOPILOT, body, _index(call)))
     return bool(written.updated)
 
 
@@ -247,7 +226,7 @@ def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationRepl
     need=Need.OPERATOR_WRITE,
     serve=Serve.LEADER,
     body_rules=BodyRules(prefix="Error parsing scheduler config: ", strict=True),
-    check=_cas,
+    check=_index,
 )
 async def update_scheduler_configuration(
     call: Call, body: SchedulerConfiguration
@@ -256,7 +235,7 @@ async def update_scheduler_configuration(
 
     A key left out takes its documented default.
     """
-    written = await call.server.commit(put_setting(SCHEDULER, body, _cas(call)))
+    written = await call.server.commit(put_setting(SCHEDULER, body, _index(call)))
     value = SchedulerUpdateReply(index=written.index, updated=written.updated)
     return Reply(value, index=written.index)
 

@@ -487,20 +487,17 @@ def test_stale_read_waits_until_memory_holds_something():
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "text"),
+    ("path", "text"),
     [
-        ("PUT", f"{PATH}?cas=abc", b"Error parsing cas value: strconv.ParseUint: "),
-        ("PUT", "/v1/operator/autopilot/configuration?cas=-1", b"Error parsing cas value: "),
-        ("DELETE", "/v1/operator/raft/peer", b"Must specify either ?id with the server's ID"),
-        ("DELETE", "/v1/operator/raft/peer?id=a&address=b", b"Must specify only one of ?id"),
-        ("PUT", "/v1/operator/raft/transfer-leadership", b"must specify id or address"),
+        (f"{PATH}?cas=abc", b"Error parsing cas value: strconv.ParseUint: "),
+        ("/v1/operator/autopilot/configuration?cas=-1", b"Error parsing cas value: "),
     ],
 )
-def test_bad_parameter_is_refused_at_once_where_nobody_leads(method: str, path: str, text: bytes):
+def test_bad_cas_is_refused_at_once_where_nobody_leads(path: str, text: bytes):
     async def test(site: Confirmed) -> None:
         site.lose()
         body = b'{"SchedulerAlgorithm": "spread"}' if "scheduler" in path else b"{}"
-        answer = await site.here.pipeline.answer(site.here.request(method, path), Given(body))
+        answer = await site.here.pipeline.answer(site.here.request("PUT", path), Given(body))
         assert (answer.status, answer.body[: len(text)]) == (400, text)
         assert site.alone.asked == 0
 
