@@ -80,7 +80,7 @@ class CampServer:
     def __init__(self, camp: Camp, me: Itself, joins: tuple[tuple[str, int], ...]) -> None:
         self.name = me.name
         self.folder = camp.folder / me.name
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self.clock = camp.clock
         self.events: list[tuple[str, dict[str, object]]] = []
         self.dies: Dies | None = None

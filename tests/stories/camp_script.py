@@ -35,7 +35,6 @@ QUIET = {
     "copy_taken",
     "health_changed",
     "hello_refused",
-    "permissions_tightened",
 }
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
