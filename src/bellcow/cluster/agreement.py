@@ -89,7 +89,8 @@ def check_request(
     if request.members != mine or request.proposer != mine[0][0]:
         raise refused("this server sees other servers with lower ids")
     for held in promises:
-        if held.proposer != request.proposer and binds(held, request.members, table, now, now_ns):
+        asked_anew = held.proposer == request.proposer and not held.given_up
+        if not asked_anew and binds(held, request.members, table, now, now_ns):
             raise refused(f"promised to server {held.proposer} already")
 
 
@@ -155,7 +156,7 @@ def may_found(promise: Promise, cluster: Cluster, now_ns: int, *, led: bool) -> 
 
     Later, and once it has a leader, this server must join: it may have been taken out meanwhile.
     """
-    if promise.cluster_id != cluster.id or cluster.epoch:
+    if promise.cluster_id != cluster.id or cluster.epoch or promise.given_up:
         return False
     return not led or (now_ns - promise.time_ns) / NS < FRESH_S
 

@@ -28,6 +28,7 @@ REMOVE = "remove"
 FORCED = "remove-forced"  # whatever it costs
 UPDATE = "update"
 
+DOUBT_S = 2.0  # before a change that does not look safe any more is given up
 LIMIT_S = 60.0  # a change that takes longer is given up
 PAUSE_S, PAUSE_MAX_S = 10.0, 600.0  # before a server whose promotion failed is tried again
 
@@ -105,7 +106,7 @@ def next_step(scene: Scene, age_s: float) -> Step | None:
         return _given_up(scene, f"not done within {LIMIT_S:.0f} s")
     if change.kind == UPDATE:
         return _update(scene, change)
-    return _removal(scene, change)
+    return _removal(scene, change, age_s)
 
 
 def _promotion(scene: Scene, change: MembershipChange, age_s: float) -> Step:
@@ -141,8 +142,10 @@ def _why_not(scene: Scene, change: MembershipChange, age_s: float) -> str:
     return f"not done within {LIMIT_S:.0f} s" if age_s >= LIMIT_S else ""
 
 
-def _removal(scene: Scene, change: MembershipChange) -> Step:
-    """A demotion or a removal."""
+def _removal(scene: Scene, change: MembershipChange, age_s: float) -> Step:
+    """A demotion or a removal. It was safe when it was written down, and who leads only since then
+    may not have heard of all the others yet.
+    """
     peer = _member_of(scene, change)
     if peer is None:
         return Write(_without_vote(scene, change))
@@ -153,7 +156,8 @@ def _removal(scene: Scene, change: MembershipChange) -> Step:
         return _given_up(scene, "it is the last voter")
     safe = keeps_quorum(voters, scene.sight.taking_part)
     if not safe and change.kind != FORCED and change.server_id in scene.sight.alive:
-        return _given_up(scene, "it would cost the quorum")
+        problem = "it would cost the quorum"
+        return Wait(problem) if age_s < DOUBT_S else _given_up(scene, problem)
     if peer.server_id == scene.me:
         heir = _heir(scene)
         return HandOver(heir) if heir else _given_up(scene, "no other voter answers")

@@ -55,6 +55,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     proposer: str
     members: tuple[tuple[str, str], ...]  # server id and peer address
     time_ns: int  # wall time of the promise
+    given_up: bool = False  # begun here and set aside; others may still make it come true
 
 
 class Promises(msgspec.Struct, frozen=True):

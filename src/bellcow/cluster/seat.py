@@ -350,8 +350,8 @@ class ClusterSeat:
         if place is None:
             # What we asked of others ourselves has ended with the process that asked.
             async with self._promising:
-                others = tuple(each for each in self._promises if each.proposer != me)
-                await self._write_promises(others)
+                kept = (each for each in self._promises if each.proposer != me or each.given_up)
+                await self._write_promises(tuple(kept))
             return _Search()
         if place.role == "follower":
             await self._serve_copy(place.cluster)
@@ -362,6 +362,9 @@ class ClusterSeat:
             await self._must_be_the_only_one()
             return _Vote()
         promise = self._promise_of(place.cluster)
+        if promise is not None and promise.given_up:
+            await self._leave_place()
+            return _Search()
         return _Vote(_start_of(promise)) if promise else _Join()
 
     async def _must_be_the_only_one(self) -> None:
@@ -439,11 +442,13 @@ class ClusterSeat:
     def _binding(
         self, members: tuple[tuple[str, str], ...], held: tuple[Promise, ...]
     ) -> Promise | None:
-        """What we have promised to others that keeps us from founding a cluster of these."""
+        """What we have promised that keeps us from founding a cluster of these. Of what we asked
+        for ourselves only a cluster that was begun does.
+        """
         me, table = self._roster.itself.server_id, self._roster.table
         now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
-        others = (each for each in held if each.proposer != me)
-        return next((each for each in others if binds(each, members, table, now, now_ns)), None)
+        binding = (each for each in held if each.proposer != me or each.given_up)
+        return next((each for each in binding if binds(each, members, table, now, now_ns)), None)
 
     async def _ask_all(self, targets: list[Target], request: bytes) -> str:
         """Why not all of them have promised; "" when they have."""
@@ -708,10 +713,18 @@ class ClusterSeat:
         assert cluster is not None  # noqa: S101  it has a place in it
         self._report("founding_given_up", cluster=cluster.id)
         await self._set_aside(cluster)
-        files.remove(self._folder / files.PLACE)
-        self._place = None
-        await self._drop_promises()
+        # Some of the others may begin it yet, at this very moment. So the promise goes on binding:
+        # no other cluster without most of them.
+        promise = self._promise_of(cluster)
+        kept = (msgspec.structs.replace(promise, given_up=True),) if promise else ()
+        async with self._promising:
+            await self._write_promises(kept)
+        await self._leave_place()
         return _Search()
+
+    async def _leave_place(self) -> None:
+        await asyncio.to_thread(files.remove, self._folder / files.PLACE)
+        self._place = None
 
     async def _after_end(self, failure: BaseException | None) -> _Step:
         """The member says it is none, or does not run. Only the leader is believed.
@@ -857,6 +870,9 @@ async def _to_the_end(work: Callable[..., None], *args: object) -> None:
 
 
 def _waits_for(promise: Promise) -> str:
+    if promise.given_up:
+        servers = ", ".join(address for _, address in promise.members)
+        return f"a cluster was begun with {servers} and may still come to be, waiting for them"
     return f"promised to server {promise.proposer} already, waiting for it"
 
 

@@ -273,6 +273,7 @@ class Server:
         self.me = me
         self.promises: tuple[Promise, ...] = ()
         self.place: str = ""
+        self.since = 0.0  # in that place
         self.up = True
         self.round: Round | None = None
         self.contacts: dict[str, Contact] = {}
@@ -355,7 +356,8 @@ class Foundings(RuleBasedStateMachine):
         mine = self.servers[name]
         mine.up, mine.round, mine.contacts = not mine.up, None, {}
         if not mine.place:
-            mine.promises = tuple(each for each in mine.promises if each.proposer != name)
+            kept = (each for each in mine.promises if each.proposer != name or each.given_up)
+            mine.promises = tuple(kept)
         self._say_hello()
 
     @rule(lost=st.frozensets(names, max_size=1), side=sides)
@@ -378,7 +380,7 @@ class Foundings(RuleBasedStateMachine):
         if mine.place or not mine.up or mine.round or not chosen or chosen[0] != mine.me:
             return []
         members = pairs(chosen)
-        others = [each for each in held if each.proposer != name]
+        others = [each for each in held if each.proposer != name or each.given_up]
         if any(binds(each, members, self.table(name), self.now, self.now_ns) for each in others):
             return []
         self.count += 1
@@ -442,7 +444,7 @@ class Foundings(RuleBasedStateMachine):
     def _take_place(self, name: str, cluster_id: str) -> None:
         mine = self.servers[name]
         assert cluster_id in {each.cluster_id for each in mine.promises}, "founds without a promise"
-        mine.place = cluster_id
+        mine.place, mine.since = cluster_id, self.now
         members = self.lists[cluster_id]
         here = sum(self.servers[each].place == cluster_id for each in members)
         if here > len(members) // 2:
@@ -450,8 +452,10 @@ class Foundings(RuleBasedStateMachine):
 
     @rule()
     def give_up(self) -> None:
-        """Founders whom nobody has followed look again."""
+        """Founders whom nobody has followed for a minute look again."""
         for name, mine in self.servers.items():
+            if self.now - mine.since < GIVEN_UP_S:
+                continue
             kept = [each for each in mine.promises if each.cluster_id == mine.place]
             answering = {
                 other: seen.cluster
@@ -459,7 +463,8 @@ class Foundings(RuleBasedStateMachine):
                 if self.now - seen.answered <= 1.0
             }
             if mine.up and kept and is_forsaken(kept[0], name, answering):
-                mine.place, mine.promises = "", ()
+                mine.place = ""
+                mine.promises = (msgspec.structs.replace(kept[0], given_up=True),)
 
     @invariant()
     def at_most_one_cluster_is_founded(self) -> None:
@@ -468,3 +473,21 @@ class Foundings(RuleBasedStateMachine):
 
 TestFoundings = Foundings.TestCase
 TestFoundings.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_founder_that_gave_up_binds_itself_as_the_others_may_begin_at_that_moment(given_up):
+    all_of_it = Foundings()
+    all_of_it.ask(lost=frozenset(), side=frozenset("ade"))  # a begins it, b and c are cut off
+    all_of_it.wait(seconds=61.0, led=False)
+    all_of_it.split(side=frozenset())
+    all_of_it.wait(seconds=1.0, led=False)  # b and c begin when a has heard that they have not
+    all_of_it.give_up()
+    a = all_of_it.servers["a"]
+    assert (a.place, all_of_it.servers["b"].place) == ("", "1")
+    a.promises = tuple(each for each in a.promises if given_up)
+    all_of_it.split(side=frozenset("ade"))
+    all_of_it.wait(seconds=6.0, led=False)
+    all_of_it.ask(lost=frozenset(), side=frozenset("ade"))
+    all_of_it.wait(seconds=1.0, led=False)
+    assert len(all_of_it.founded) == (1 if given_up else 2)
