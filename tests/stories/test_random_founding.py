@@ -1,5 +1,5 @@
-"""Random foundings from a seed: servers with nothing start, die at any write of a file, are cut off
-from each other for minutes, and lose messages, while they look for each other.
+"""Random foundings from a seed: servers with nothing start, die at any write of a file or find no
+space for it, are cut off for minutes, and lose messages, while they look for each other.
 
 However that goes, no two clusters are founded that share a server, and once all is well again they
 are one. A failure names its seed: `run_seed(SEED)` repeats it.
@@ -55,7 +55,14 @@ class Rush:
                 asyncio.get_running_loop().call_later(delay_s, self.split)
 
     async def step(self) -> None:
-        actions = {self.start: 12, self.doom: 6, self.kill: 3, self.cut: 6, self.mend: 3}
+        actions = {
+            self.start: 12,
+            self.doom: 6,
+            self.kill: 3,
+            self.cut: 6,
+            self.mend: 3,
+            self.fill: 3,
+        }
         (action,) = self.chance.choices(list(actions), list(actions.values()))
         await action()
         await asyncio.sleep(self.chance.choice(PAUSES_S))
@@ -95,6 +102,12 @@ class Rush:
     async def mend(self) -> None:
         self.camp.net.mend()
 
+    async def fill(self) -> None:
+        """The disk of one gets full, or has room again."""
+        if self.camp.servers:
+            server = self.chance.choice(list(self.camp.servers.values()))
+            server.full = not server.full
+
     def check(self) -> None:
         founded = self.camp.founded()
         assert len(founded) <= 1, [(group.token, group.members) for group in founded]
@@ -107,7 +120,7 @@ class Rush:
         self.camp.net.loss = 0.0
         for name in NAMES:
             if name in self.camp.servers:
-                self.camp.servers[name].dies = None
+                self.camp.servers[name].dies, self.camp.servers[name].full = None, False
             else:
                 self.camp.start(name)
         self.deaths = len(self.camp.buried)
