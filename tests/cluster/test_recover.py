@@ -240,6 +240,26 @@ def test_embedded_server_becomes_the_only_one_in_one_commit_and_the_file_goes(fo
     run(story())
 
 
+def test_two_recoveries_of_one_embedded_state_are_told_apart(folder: Path):
+    async def story() -> None:
+        clusters = []
+        await fill_embedded(folder / "one", count=3)
+        shutil.copytree(folder / "one", folder / "copy")
+        for server_dir in (folder / "one", folder / "copy"):
+            file_of(server_dir).parent.mkdir()
+            file_of(server_dir).write_bytes(FILE)
+            await recover_embedded(
+                server_dir=server_dir, me=me("one"), clock=CLOCK, report=Events()
+            )
+            copy = await copy_of(server_dir)
+            assert copy.identity is not None
+            assert copy.identity.founding == copy.head.commit
+            clusters.append(Cluster(copy.cluster_id, copy.head.epoch, copy.identity.founding))
+        assert clusters[0].is_fork_of(clusters[1])
+
+    run(story())
+
+
 def test_embedded_server_without_a_file_is_left_alone(folder: Path):
     async def story() -> None:
         await recover_embedded(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from bellcow.clock import new_uuid
 from bellcow.cluster import peers_json, place, survivor
 from bellcow.cluster.convert import as_founder
 from bellcow.cluster.found import found, only_server, set_file_aside, stamp_of
@@ -21,8 +22,9 @@ from bellcow.cluster.members import FAILED_AFTER_S
 from bellcow.cluster.negotiation import INDEX_STEP, Found, Join, Seen, decide
 from bellcow.errors import invalid
 from bellcow.model.hello import Cluster, Recovery
-from bellcow.state.tables import ONLY, RAFT
+from bellcow.state.tables import CLUSTER, ONLY, RAFT
 from bellcow.store.sqlite import open_store
+from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
     from bellcow.etcd.flags import Plan
     from bellcow.events import Report
     from bellcow.model.hello import Itself, Record
-    from bellcow.store.protocol import Head
+    from bellcow.model.raft import RaftServer
+    from bellcow.store.protocol import Head, Key
 
 HEAR_S = 2.0  # before anything is decided: a leader that is there has answered by then
 LOOK_S = 0.2
@@ -242,12 +245,11 @@ async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report
     file = peers_json.digest(listed)
     path = server_dir / place.STORE
     copy = await asyncio.to_thread(survivor.read_file, path) if _exists(path) else None
-    if copy is not None and copy.head.commit not in {"", _commit_of(file, copy.head.epoch)}:
-        head = _embedded_head(copy.head, file, clock)
-        row = only_server(copy, as_founder(me), head.index)
+    if copy is not None and copy.head.commit and not _is_made(copy.head, file):
+        head, changes = _embedded_founding(copy, as_founder(me), file, clock)
         store = await open_store(path, clock)
         try:
-            await store.commit(copy.head, head, {(RAFT.name, ONLY): row})
+            await store.commit(copy.head, head, changes)
         finally:
             await store.close()
         report("cluster_founded", cluster=copy.cluster_id, epoch=head.epoch, index=head.index)
@@ -258,23 +260,36 @@ def _exists(path: Path) -> bool:
     return path.exists()
 
 
-def _embedded_head(known: Head, file: str, clock: Clock) -> Head:
+def _embedded_founding(
+    copy: Survivor, founder: RaftServer, file: str, clock: Clock
+) -> tuple[Head, dict[Key, bytes | None]]:
+    """The one commit. Its id is that of the recovery: another one of the same state has another."""
+    known = copy.head
     index, epoch = known.index + INDEX_STEP, known.epoch + 1
-    return msgspec.structs.replace(
+    commit = f"{_mark(file, epoch)}{new_uuid(clock)}"
+    changes: dict[Key, bytes | None] = {(RAFT.name, ONLY): only_server(copy, founder, index)}
+    if copy.identity is not None:
+        identity = msgspec.structs.replace(copy.identity, founding=commit, modify_index=index)
+        changes[CLUSTER.name, ONLY] = to_msgpack(identity)
+    head = msgspec.structs.replace(
         known,
         index=index,
         floor=index,
-        commit=_commit_of(file, epoch),
+        commit=commit,
         prev=known.commit,
-        ops=1,
+        ops=len(changes),
         epoch=epoch,
         leader="",
         time_ns=clock.wall_ns(),
     )
+    return head, changes
 
 
-def _commit_of(file: str, epoch: int) -> str:
-    """The id of the founding commit tells by which file it was made, so that a start which finds
-    the file still there does not make it twice.
-    """
-    return f"{file[:32]}.{epoch}"
+def _is_made(head: Head, file: str) -> bool:
+    """Whether a start that finds the file still there has made the commit already."""
+    return head.commit.startswith(_mark(file, head.epoch))
+
+
+def _mark(file: str, epoch: int) -> str:
+    """How the id of the founding commit begins: it tells by which file it was made."""
+    return f"{file[:32]}.{epoch}."

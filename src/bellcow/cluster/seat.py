@@ -150,7 +150,9 @@ class EmbeddedSeat:
     @property
     def cluster(self) -> Cluster | None:
         row = self._tables.one(CLUSTER)
-        return None if row is None else Cluster(row.cluster_id, self._tables.head.epoch)
+        if row is None:
+            return None
+        return Cluster(row.cluster_id, self._tables.head.epoch, row.founding)
 
     has_member = True
 

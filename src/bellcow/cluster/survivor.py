@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bellcow.etcd.client import Client
     from bellcow.etcd.flags import Plan
     from bellcow.events import Report
+    from bellcow.model.agent import ClusterIdentity
     from bellcow.model.raft import RaftConfiguration
     from bellcow.state.tables import Table
 
@@ -46,8 +47,11 @@ class Survivor(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cluster_id(self) -> str:
-        identity = self._only(CLUSTER)
-        return identity.cluster_id if identity else ""
+        return self.identity.cluster_id if self.identity else ""
+
+    @property
+    def identity(self) -> ClusterIdentity | None:
+        return self._only(CLUSTER)
 
     @property
     def configuration(self) -> RaftConfiguration | None:

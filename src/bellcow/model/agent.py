@@ -34,10 +34,14 @@ class MembersReply(Wire, frozen=True, kw_only=True):
 
 
 class ClusterIdentity(Wire, frozen=True, kw_only=True):
-    """Which cluster this is; made by the first leader."""
+    """Which cluster this is; made by the first leader.
+
+    `founding` is of the last recovery on the embedded store, "" where there was none.
+    """
 
     cluster_id: str
     create_index: int = 0
     create_time: str
+    founding: str = ""
     modify_index: int = 0
     region: str
