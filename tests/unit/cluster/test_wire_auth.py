@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from tests.sim.clock import FixedClock
 
@@ -205,3 +207,13 @@ def test_while_a_key_is_changed_both_are_believed_and_the_first_signs():
     done.check("POST", PATH, b"", changed.sign("POST", PATH, b"", "c")[0].encode())
     with pytest.raises(Error, match="another key"):
         done.check("POST", PATH, b"", waiting.sign("POST", PATH, b"", "c")[0].encode())
+
+
+def test_large_answer_is_signed_without_a_copy_of_it():
+    secret, body = Secret(KEY, "me", FixedClock()), bytes(4 << 20)
+    tracemalloc.start()
+    try:
+        secret.sign_answer("n", 200, body)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 10
+    finally:
+        tracemalloc.stop()
