@@ -124,6 +124,7 @@ class CampServer:
             joins=bool(joins),
             clock=clock,
             report=report,
+            elsewhere=lambda: self.exchange.elsewhere,
         )
         joins += self.seat.known_addresses
         self.leadership = Leadership(

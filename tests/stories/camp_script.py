@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 HIDDEN = {"path", "address", "name", "kept"}
 QUIET = {
-    "claim_failed",
     "cluster_health_changed",
     "copy_follows",
     "copy_stalled",

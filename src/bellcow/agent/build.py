@@ -130,6 +130,7 @@ def build(
             ),
             recover=lambda: ground.recover(roster, exchange),
             twin=lambda: exchange.twin,
+            elsewhere=lambda: exchange.elsewhere,
             roster=roster,
             line=line,
             slot=store,

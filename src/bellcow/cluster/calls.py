@@ -57,9 +57,11 @@ def plan(
     """
     due, wake_s = [], FAR_S
     for target, every_s in _calls(table, joins, led_home, leads=leads):
-        if target.key in busy:
-            continue
         left = tried.get(target.key, now - every_s) + every_s - now
+        if target.key in busy:
+            # One that ends before its next turn does not ask for another round.
+            wake_s = min(wake_s, left) if left > EARLY_S else wake_s
+            continue
         if left <= EARLY_S:
             due.append(target)
             left = every_s

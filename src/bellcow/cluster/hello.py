@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
-from bellcow.cluster.calls import Target, plan
+from bellcow.cluster.calls import FAR_S, Target, plan
 from bellcow.cluster.members import (
     COPY,
+    MEMBERS_MAX,
     compose,
     force_leave,
     hear,
@@ -27,19 +28,20 @@ from bellcow.model.agent import ALIVE
 from bellcow.model.hello import decode_hello, encode_hello
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bellcow.clock import Clock
     from bellcow.cluster.members import Here, Note, Outcome
     from bellcow.cluster.roster import Roster
     from bellcow.events import Report
-    from bellcow.model.hello import Hello, Status
+    from bellcow.model.hello import Cluster, Hello, Status
 
 HELLO_PATH = "/v1/internal/hello"
 HELLO_BYTES = 1 << 20
 TIMEOUT_S = 1.0
 REMIND_S = 60.0  # between two events that say the same
 REMINDERS_MAX = 256
+ELSEWHERE_S = 2 * FAR_S + TIMEOUT_S  # who called us and was refused calls again within it
 
 
 class Line(Protocol):
@@ -94,6 +96,7 @@ class Exchange:
         self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
         self._busy: set[str] = set()
         self._twins: dict[str, str] = {}  # who says that our id speaks from elsewhere too
+        self._elsewhere: dict[str, tuple[float, Cluster]] = {}  # refused for it, and when
         self._clocks: dict[str, int] = {}  # what a server's clock showed when it last spoke to us
         self._changed = asyncio.Event()
 
@@ -111,6 +114,16 @@ class Exchange:
     def twin(self) -> str:
         """What a server says that hears another one with our id; "" when none says so."""
         return next(iter(self._twins.values()), "")
+
+    @property
+    def elsewhere(self) -> Mapping[str, Cluster]:
+        """Servers of our region that have shown another cluster than ours lately, by id."""
+        now = self._clock.monotonic()
+        return {
+            server_id: cluster
+            for server_id, (heard, cluster) in self._elsewhere.items()
+            if now - heard <= ELSEWHERE_S
+        }
 
     def nudge(self) -> None:
         """Something has changed that the next round should not wait for, such as leadership."""
@@ -222,8 +235,22 @@ class Exchange:
 
     def _hear(self, hello: Hello, *, answer: bool) -> None:
         table, here, now = self._roster.table, self._look(), self._clock.monotonic()
-        self._take(hear(table, hello, here, now, answer=answer))
-        self._clocks[hello.sender.server_id] = hello.at_ms
+        server_id = hello.sender.server_id
+        try:
+            outcome = hear(table, hello, here, now, answer=answer)
+        except Error:
+            self._note_elsewhere(hello, now)
+            raise
+        self._elsewhere.pop(server_id, None)
+        self._take(outcome)
+        self._clocks[server_id] = hello.at_ms
+
+    def _note_elsewhere(self, hello: Hello, now: float) -> None:
+        if hello.cluster is None or hello.region != self._roster.itself.region:
+            return
+        if len(self._elsewhere) >= MEMBERS_MAX:
+            self._elsewhere.clear()
+        self._elsewhere[hello.sender.server_id] = now, hello.cluster
 
     def _take(self, outcome: Outcome) -> None:
         before = self._roster.table

@@ -200,6 +200,9 @@ def _with_leader(table: Table, hello: Hello, here: Here, now: float, *, home: bo
     if here.leads and (here.epoch, here.raft.term) >= claim:
         return table
     old = table.leader
+    # For who is in no cluster, a leader that is gone may have been another cluster's.
+    if old is not None and here.cluster is None and now - old.heard >= FAILED_AFTER_S:
+        old = None
     if old is not None and old.server_id != sender.server_id and (old.epoch, old.term) >= claim:
         return table
     leader = Leader(

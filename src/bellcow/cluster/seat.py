@@ -55,7 +55,7 @@ from bellcow.state.tables import CLUSTER, RAFT
 from bellcow.store.protocol import Corrupt, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -217,7 +217,9 @@ class ClusterSeat:
         clock: Clock,
         report: Report,
         twin: Callable[[], str] = _nobody,
+        elsewhere: Callable[[], Mapping[str, Cluster]] = dict,
     ) -> None:
+        """`twin` tells of another server with our id, `elsewhere` of those in other clusters."""
         self._folder = folder
         self._engine = engine
         self._open_follower = follow
@@ -229,6 +231,7 @@ class ClusterSeat:
         self._tables = tables
         self._joins = joins
         self._twin = twin
+        self._elsewhere = elsewhere
         self._clock = clock
         self._report = report
         self._reminders = Reminders(clock, report)
@@ -629,7 +632,6 @@ class ClusterSeat:
     async def _vote(self, start: Start | None) -> _Step:
         try:
             async with self._engine.running(start) as running:
-                self._votes.put(running.peers)
                 self.has_member = True
                 try:
                     return await self._with_member(running)
@@ -685,6 +687,7 @@ class ClusterSeat:
             )
             await self._tidy_up()
         await self._slot.put(running.store)
+        self._votes.put(running.peers)
         return True
 
     async def _tidy_up(self) -> None:
@@ -702,10 +705,9 @@ class ClusterSeat:
     def _is_forsaken(self) -> bool:
         """Whether the others with whom we would found our cluster are all elsewhere by now."""
         promise = self._promise_of(self.cluster)
-        answering = {
-            server_id: contact.cluster
-            for server_id, (_, contact) in self._roster.contacts().items()
-        }
+        contacts = self._roster.contacts()
+        answering = {server_id: contact.cluster for server_id, (_, contact) in contacts.items()}
+        answering.update(self._elsewhere())
         me = self._roster.itself.server_id
         return promise is not None and is_forsaken(promise, me, answering)
 
