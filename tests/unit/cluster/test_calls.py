@@ -129,5 +129,8 @@ def test_target_is_called_at_its_gossip_address():
 def test_round_comes_in_time_for_who_is_being_called_at_the_moment():
     """Its call may end before its turn, and then nobody asks for another round."""
     busy = table(record("a"))
-    assert planned(busy, leads=True, tried={"id-a": 99.94}, busy={"id-a"}) == ([], pytest.approx(0.04))
+    assert planned(busy, leads=True, tried={"id-a": 99.94}, busy={"id-a"}) == (
+        [],
+        pytest.approx(0.04),
+    )
     assert planned(busy, leads=True, tried={"id-a": 99.8}, busy={"id-a"}) == ([], FAR_S)
