@@ -15,6 +15,7 @@ from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact
 from bellcow.cluster.bootstrap import Founder
 from bellcow.cluster.calls import Target, target_of
+from bellcow.cluster.embedded_seat import EmbeddedSeat
 from bellcow.cluster.engine import PeersSlot
 from bellcow.cluster.follow_source import Voters
 from bellcow.cluster.forward import Forwarder
@@ -26,7 +27,7 @@ from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.place import FOLLOW
 from bellcow.cluster.room import Room
 from bellcow.cluster.roster import Roster
-from bellcow.cluster.seat import ClusterSeat, EmbeddedSeat
+from bellcow.cluster.seat import ClusterSeat
 from bellcow.cluster.servers import RAFT_PROTOCOL
 from bellcow.cluster.sight import see
 from bellcow.config.addresses import join_host_port

@@ -38,8 +38,8 @@ from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
 from bellcow.api.pipeline import Pipeline
 from bellcow.clock import SystemClock, new_uuid
+from bellcow.cluster.embedded_seat import EmbeddedSeat
 from bellcow.cluster.farewell import leave
-from bellcow.cluster.seat import EmbeddedSeat
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load

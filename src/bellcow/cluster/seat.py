@@ -19,22 +19,17 @@ from bellcow.cluster import place as files
 from bellcow.cluster.agreement import (
     GIVEN_UP_S,
     ROUND_S,
-    binds,
-    check_request,
     clusters_here,
     founders,
-    is_forsaken,
-    may_found,
     pairs,
-    still_open,
-    with_promise,
 )
 from bellcow.cluster.bootstrap import Charter
 from bellcow.cluster.calls import target_of
 from bellcow.cluster.changes import REMOVE
 from bellcow.cluster.hello import Reminders
 from bellcow.cluster.members import leader_of_region
-from bellcow.cluster.place import MemberMark, Place, Promise, Promises
+from bellcow.cluster.place import MemberMark, Place
+from bellcow.cluster.promises import PromiseBook
 from bellcow.errors import Error, refused
 from bellcow.model.between import (
     BOOTSTRAP_PATH,
@@ -51,7 +46,7 @@ from bellcow.model.between import (
 )
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
-from bellcow.state.tables import CLUSTER, RAFT
+from bellcow.state.tables import RAFT
 from bellcow.store.protocol import Corrupt, StoreError
 
 if TYPE_CHECKING:
@@ -63,6 +58,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.calls import Target
     from bellcow.cluster.engine import Peers, PeersSlot
     from bellcow.cluster.hello import Line
+    from bellcow.cluster.place import Promise
     from bellcow.cluster.roster import Roster
     from bellcow.events import Report
     from bellcow.state.tables import Tables
@@ -141,42 +137,6 @@ class Seat(Protocol):
     async def rejoin(self) -> None: ...
 
 
-class EmbeddedSeat:
-    """A server that keeps its cluster's state alone. Others may follow it, none can vote."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
-    @property
-    def cluster(self) -> Cluster | None:
-        row = self._tables.one(CLUSTER)
-        if row is None:
-            return None
-        return Cluster(row.cluster_id, self._tables.head.epoch, row.founding)
-
-    has_member = True
-
-    def serves(self) -> Cluster | None:
-        return self.cluster
-
-    def charter(self) -> Charter | None:
-        return None
-
-    async def run(self) -> None:
-        """Nothing ever changes."""
-
-    async def promise(self, request: BootstrapRequest) -> Done:
-        del request
-        raise refused("this server has a cluster of its own")
-
-    async def obey(self, order: MemberOrder) -> Done:
-        del order
-        raise refused("the embedded store has one voter; others need engine = etcd")
-
-    async def rejoin(self) -> None:
-        """It is where it is."""
-
-
 class _Search(msgspec.Struct, frozen=True):
     """In no cluster: find one, or found one."""
 
@@ -245,9 +205,8 @@ class ClusterSeat:
         self._serves = False  # the store is that of our own member
         self.has_member = False
         self._unmarked: MemberMark | None = None  # whose files they are, not written down yet
-        self._promising = asyncio.Lock()  # of two who ask, the second is told of the first
+        self._promises = PromiseBook(folder, roster, clock)
         self._place: Place | None = None
-        self._promises: tuple[Promise, ...] = ()
         self._read_files()
 
     # What others ask
@@ -266,7 +225,7 @@ class ClusterSeat:
 
     def charter(self) -> Charter | None:
         """What the first leader writes into the cluster that it has founded with others."""
-        promise = self._promise_of(self.cluster)
+        promise = self._promises.of(self.cluster)
         if promise is None:
             return None
         names = self._roster.names()
@@ -278,14 +237,7 @@ class ClusterSeat:
 
     async def promise(self, request: BootstrapRequest) -> Done:
         """Promise to found this cluster with these servers. Raises Error(REFUSED)."""
-        async with self._promising:
-            table, held = self._roster.table, self._open_promises()
-            now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
-            check_request(request, table, self.cluster, held, now, now_ns)
-            try:
-                await self._keep_promise(request.cluster_id, request.proposer, request.members)
-            except OSError as error:
-                raise refused(f"the promise cannot be written down: {error}") from None
+        await self._promises.give(request, lambda: self.cluster)
         return Done()
 
     async def obey(self, order: MemberOrder) -> Done:
@@ -351,12 +303,9 @@ class ClusterSeat:
 
     async def _first(self) -> _Step:
         """By what is on the disk."""
-        place, me = self._place, self._roster.itself.server_id
+        place = self._place
         if place is None:
-            # What we asked of others ourselves has ended with the process that asked.
-            async with self._promising:
-                kept = (each for each in self._promises if each.proposer != me or each.given_up)
-                await self._write_promises(tuple(kept))
+            await self._promises.forget_own()
             return _Search()
         if place.role == "follower":
             await self._serve_copy(place.cluster)
@@ -366,7 +315,7 @@ class ClusterSeat:
             await self._hear_for(AROUND_S)
             await self._must_be_the_only_one()
             return _Vote()
-        promise = self._promise_of(place.cluster)
+        promise = self._promises.of(place.cluster)
         if promise is not None and promise.given_up:
             await self._leave_place()
             return _Search()
@@ -400,18 +349,11 @@ class ClusterSeat:
                 self._reminders.say("several_clusters", clusters=", ".join(ids))
             elif found:
                 (cluster,) = found
-                promise = self._promise_for(cluster)
+                promise = self._promises.to_found(cluster)
                 return await self._found(promise) if promise else _Join()
             elif promise := await self._propose():
                 return await self._found(promise)
             await self._pause(LOOK_S)
-
-    def _promise_for(self, cluster: Cluster) -> Promise | None:
-        """That we would found this cluster, if it still holds, now that its proposer shows it."""
-        held = self._open_promises()[-1:]
-        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
-        led = bool(leader_of_region(self._roster.table, now))
-        return next((each for each in held if may_found(each, cluster, now_ns, led=led)), None)
 
     async def _found(self, promise: Promise) -> _Vote:
         """Whatever an earlier member has left must not be taken up by the first start."""
@@ -427,33 +369,20 @@ class ClusterSeat:
         if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
             return None
         members, cluster_id = pairs(chosen), new_uuid(self._clock)
-        async with self._promising:
-            if holding := self._binding(members, self._open_promises()):
-                self._reminders.say("bootstrap_refused", reason=_waits_for(holding))
-                return None
-            promise = await self._keep_promise(cluster_id, me, members)
+        try:
+            promise = await self._promises.propose(cluster_id, members)
+        except Error as error:
+            self._reminders.say("bootstrap_refused", reason=str(error))
+            return None
         request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
         targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
         if problem := await self._ask_all(targets, request):
-            # Nobody will ever be shown this cluster, so this server is free for another one.
-            async with self._promising:
-                await self._write_promises(tuple(p for p in self._promises if p is not promise))
+            await self._promises.take_back(promise)
             self._reminders.say("bootstrap_refused", reason=problem)
             await self._pause(LOOK_S * 3)
             return None
         self._report("bootstrapped", cluster=cluster_id, servers=len(members))
         return promise
-
-    def _binding(
-        self, members: tuple[tuple[str, str], ...], held: tuple[Promise, ...]
-    ) -> Promise | None:
-        """What we have promised that keeps us from founding a cluster of these. Of what we asked
-        for ourselves only a cluster that was begun does.
-        """
-        me, table = self._roster.itself.server_id, self._roster.table
-        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
-        binding = (each for each in held if each.proposer != me or each.given_up)
-        return next((each for each in binding if binds(each, members, table, now, now_ns)), None)
 
     async def _ask_all(self, targets: list[Target], request: bytes) -> str:
         """Why not all of them have promised; "" when they have."""
@@ -538,7 +467,7 @@ class ClusterSeat:
     async def _leave_history(self, cluster: Cluster) -> None:
         """Files of another membership are set aside before the next one begins."""
         await self._set_aside(cluster)
-        await self._drop_promises()
+        await self._promises.drop()
 
     async def _set_aside(self, cluster: Cluster) -> None:
         stamp = f"{self._clock.wall_ns() // 1_000_000}"
@@ -662,7 +591,7 @@ class ClusterSeat:
             if self._serves:
                 began = self._clock.monotonic()
             elif self._clock.monotonic() - began >= GIVEN_UP_S:
-                if self._is_forsaken():
+                if self._promises.is_forsaken(self.cluster, self._elsewhere()):
                     return await self._give_up_founding()
                 if await self._is_left_behind():
                     return await self._after_end(None)
@@ -697,19 +626,10 @@ class ClusterSeat:
                 path = self._engine.directory / files.MEMBER
                 await asyncio.to_thread(files.write, path, self._unmarked)
                 self._unmarked = None
-            if self._promises and self._serves and self._tables.one(RAFT) is not None:
-                await self._drop_promises()
+            if self._serves and self._tables.one(RAFT) is not None:
+                await self._promises.drop()
         except OSError as error:
             self._reminders.say("place_unwritten", reason=str(error))
-
-    def _is_forsaken(self) -> bool:
-        """Whether the others with whom we would found our cluster are all elsewhere by now."""
-        promise = self._promise_of(self.cluster)
-        contacts = self._roster.contacts()
-        answering = {server_id: contact.cluster for server_id, (_, contact) in contacts.items()}
-        answering.update(self._elsewhere())
-        me = self._roster.itself.server_id
-        return promise is not None and is_forsaken(promise, me, answering)
 
     async def _give_up_founding(self) -> _Step:
         """The cluster that we began never was: look again for one. In this order, for a crash."""
@@ -717,12 +637,7 @@ class ClusterSeat:
         assert cluster is not None  # noqa: S101  it has a place in it
         self._report("founding_given_up", cluster=cluster.id)
         await self._set_aside(cluster)
-        # Some of the others may begin it yet, at this very moment. So the promise goes on binding:
-        # no other cluster without most of them.
-        promise = self._promise_of(cluster)
-        kept = (msgspec.structs.replace(promise, given_up=True),) if promise else ()
-        async with self._promising:
-            await self._write_promises(kept)
+        await self._promises.give_up(cluster)
         await self._leave_place()
         return _Search()
 
@@ -783,8 +698,7 @@ class ClusterSeat:
 
     def _read_files(self) -> None:
         self._place = files.read(self._folder / files.PLACE, Place)
-        promises = files.read(self._folder / files.PROMISE, Promises)
-        self._promises = promises.open if promises else ()
+        self._promises.read()
 
     async def _take_place(self, cluster: Cluster, role: str) -> None:
         before = self._place
@@ -816,42 +730,6 @@ class ClusterSeat:
             if server_id in alive and known.record.itself.region == region
         )
 
-    def _promise_of(self, cluster: Cluster | None) -> Promise | None:
-        """What we have promised about this cluster."""
-        found = (each for each in self._promises if cluster and each.cluster_id == cluster.id)
-        return next(found, None)
-
-    def _open_promises(self) -> tuple[Promise, ...]:
-        now, now_ns = self._clock.monotonic(), self._clock.wall_ns()
-        return still_open(self._promises, self._roster.table, now, now_ns)
-
-    async def _keep_promise(
-        self, cluster_id: str, proposer: str, members: tuple[tuple[str, str], ...]
-    ) -> Promise:
-        promise = Promise(
-            cluster_id=cluster_id,
-            proposer=proposer,
-            members=members,
-            time_ns=self._clock.wall_ns(),
-        )
-        await self._write_promises(with_promise(self._open_promises(), promise))
-        return promise
-
-    async def _write_promises(self, promises: tuple[Promise, ...]) -> None:
-        """For who holds the lock."""
-        path = self._folder / files.PROMISE
-        if promises == self._promises:
-            return
-        if promises:
-            await _to_the_end(files.write, path, Promises(promises))
-        else:
-            await _to_the_end(files.remove, path)
-        self._promises = promises
-
-    async def _drop_promises(self) -> None:
-        async with self._promising:
-            await self._write_promises(())
-
     def _mark(self) -> MemberMark | None:
         return files.read(self._engine.directory / files.MEMBER, MemberMark) or self._unmarked
 
@@ -861,23 +739,6 @@ class ClusterSeat:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         self._changed.clear()
-
-
-async def _to_the_end(work: Callable[..., None], *args: object) -> None:
-    """In a thread. Who is cancelled meanwhile goes only when it is done: the next one may begin."""
-    doing = asyncio.get_running_loop().run_in_executor(None, work, *args)
-    try:
-        await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        await asyncio.wait([doing])
-        raise
-
-
-def _waits_for(promise: Promise) -> str:
-    if promise.given_up:
-        servers = ", ".join(address for _, address in promise.members)
-        return f"a cluster was begun with {servers} and may still come to be, waiting for them"
-    return f"promised to server {promise.proposer} already, waiting for it"
 
 
 def _start_of(promise: Promise) -> Start:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,8 @@ from bellcow.cluster.engine import PeersSlot, Single, Status
 from bellcow.cluster.members import Contact, Known, Leader, Table
 from bellcow.cluster.place import MemberMark, Place, Promise, Promises
 from bellcow.cluster.roster import Roster
-from bellcow.cluster.seat import ClusterSeat, EmbeddedSeat
+from bellcow.cluster.seat import ClusterSeat
 from bellcow.errors import Code, Error
-from bellcow.model.agent import ClusterIdentity
 from bellcow.model.between import (
     BOOTSTRAP_PATH,
     JOIN_PATH,
@@ -40,7 +38,7 @@ from bellcow.model.between import (
 )
 from bellcow.model.hello import Cluster, RaftView, Record
 from bellcow.model.raft import RaftConfiguration, RaftServer
-from bellcow.state.tables import CLUSTER, ONLY, RAFT, Tables
+from bellcow.state.tables import ONLY, RAFT, Tables
 from bellcow.store.protocol import Corrupt, Head
 from bellcow.store.slot import StoreSlot
 from bellcow.wire import to_msgpack
@@ -287,110 +285,10 @@ def test_promise_is_on_the_disk_before_it_is_answered(tmp_path):
     assert scene.promised() == ("a",)
 
 
-def test_promise_is_refused_to_who_is_not_the_lowest_and_leaves_nothing(tmp_path):
-    scene = Scene(tmp_path, "a", "c")
-    assert "lower ids" in refusal(scene.seat.promise(request("b")))
-    assert scene.promised() == ()
-
-
 def test_server_of_a_cluster_promises_nothing(tmp_path):
     place.write(tmp_path / place.PLACE, HERE)
     scene = Scene(tmp_path, "a", "c")
     assert "belongs to cluster ours" in refusal(scene.seat.promise(request()))
-
-
-def test_promise_outlasts_the_process_and_binds_against_others(tmp_path):
-    scene = Scene(tmp_path, "aa", "c")
-    asked = BootstrapRequest(
-        cluster_id="new",
-        proposer="aa",
-        members=(("aa", "aa:4647"), ("b", "b:4647"), ("c", "c:4647")),
-    )
-    simulate(scene.seat.promise(asked))
-    scene.meet("a")  # lower than all
-    lower = BootstrapRequest(
-        cluster_id="other",
-        proposer="a",
-        members=(("a", "a:4647"), ("aa", "aa:4647"), ("b", "b:4647")),
-    )
-    assert refusal(scene.sit_down().promise(lower)) == "promised to server aa already"
-    assert scene.promised() == ("aa",)
-
-
-def test_who_asks_while_a_promise_is_written_is_told_of_it(tmp_path, monkeypatch):
-    scene = Scene(tmp_path, "aa", "c")
-    begun, go_on, write = threading.Event(), threading.Event(), place.write
-
-    def slow(path: Path, value: Any) -> None:
-        begun.set()
-        go_on.wait(5)
-        write(path, value)
-
-    monkeypatch.setattr(place, "write", slow)
-
-    async def both() -> None:
-        members = (("aa", "aa:4647"), ("b", "b:4647"), ("c", "c:4647"))
-        asked = BootstrapRequest(cluster_id="new", proposer="aa", members=members)
-        async with asyncio.TaskGroup() as group:
-            first = group.create_task(scene.seat.promise(asked))
-            await asyncio.to_thread(begun.wait, 5)
-            scene.meet("a")
-            members = (("a", "a:4647"), ("aa", "aa:4647"), ("b", "b:4647"))
-            asked = BootstrapRequest(cluster_id="other", proposer="a", members=members)
-            second = group.create_task(_outcome(scene.seat.promise(asked)))
-            await asyncio.sleep(0)
-            go_on.set()
-        assert first.result() == Done()
-        assert second.result() == "promised to server aa already"
-
-    asyncio.run(both())
-
-
-def test_who_gives_up_waiting_for_a_promise_does_not_let_two_be_written_at_once(
-    tmp_path, monkeypatch
-):
-    scene = Scene(tmp_path, "a", "c")
-    begun, go_on, write = threading.Event(), threading.Event(), place.write
-    under_way: list[int] = []
-
-    def slow(path: Path, value: Any) -> None:
-        under_way.append(1)
-        assert len(under_way) == 1, "two writes of one file"
-        begun.set()
-        go_on.wait(5)
-        write(path, value)
-        under_way.pop()
-
-    monkeypatch.setattr(place, "write", slow)
-
-    async def story() -> None:
-        async with asyncio.TaskGroup() as group:
-            first = group.create_task(_outcome(scene.seat.promise(request(cluster_id="one"))))
-            await asyncio.to_thread(begun.wait, 5)
-            first.cancel()
-            second = group.create_task(scene.seat.promise(request(cluster_id="two")))
-            await asyncio.sleep(0.01)
-            go_on.set()
-        assert first.cancelled()
-        assert second.result() == Done()
-
-    asyncio.run(story())
-    assert scene.promised() == ("a",)
-
-
-async def _outcome(call: Coroutine[Any, Any, object]) -> str:
-    try:
-        await call
-    except Error as error:
-        return error.message
-    return "done"
-
-
-def test_promise_that_cannot_be_written_is_refused_with_the_reason(tmp_path, monkeypatch):
-    scene, disk = Scene(tmp_path, "a", "c"), Full(monkeypatch, place.PROMISE)
-    assert "No space left" in refusal(scene.seat.promise(request()))
-    disk.free()
-    assert simulate(scene.seat.promise(request())) == Done()
 
 
 def test_one_that_does_not_promise_frees_the_server_that_asked(tmp_path):
@@ -773,34 +671,3 @@ def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, mo
     scene.plays((2.0, fill), (3.0, disk.free))
     assert scene.seat.known_addresses == (("a", 4648), ("d", 4648))
     assert "place_unwritten" not in scene.events
-
-
-# A server alone
-
-
-def embedded() -> EmbeddedSeat:
-    tables = Tables()
-    row = ClusterIdentity(cluster_id="mine", create_time="2027-01-15T08:00:00Z", region="global")
-    tables.apply(Head(index=1, epoch=4), {(CLUSTER.name, ONLY): to_msgpack(row)})
-    return EmbeddedSeat(tables)
-
-
-def test_server_alone_is_in_the_cluster_that_it_keeps_itself():
-    seat = embedded()
-    assert seat.cluster == seat.serves() == Cluster("mine", 4)
-    assert seat.has_member
-    assert seat.charter() is None
-    assert EmbeddedSeat(Tables()).cluster is None
-
-
-def test_server_alone_founds_and_obeys_nothing():
-    seat = embedded()
-    assert refusal(seat.promise(request())) == "this server has a cluster of its own"
-    assert "engine = etcd" in refusal(seat.obey(order()))
-
-
-def test_part_of_a_server_alone_never_changes():
-    seat = embedded()
-    simulate(seat.run())
-    simulate(seat.rejoin())
-    assert seat.cluster == Cluster("mine", 4)
