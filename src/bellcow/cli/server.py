@@ -108,7 +108,8 @@ def join(session: Session, *, words: tuple[str, ...]) -> None:
 
 @command(
     "Takes a failed server out of the cluster.\n\n"
-    "A server that runs is to be stopped first. The name may leave its region out when it is "
+    "Nothing happens to a server that is alive, which is said: stop it first, or take it out "
+    "of the consensus configuration with -force. The name may leave its region out when it is "
     "clear. Needs agent:write.",
     takes=Takes(1, 1, "This command takes one argument: <node>", "<node>"),
 )
@@ -125,6 +126,19 @@ def force_leave(session: Session, *, prune: bool, force: bool, words: tuple[str,
             query["force"] = "true"
         session.client.put("/v1/agent/force-leave", **query)
     say(f'Server "{name}" is now leaving')
+    # Nomad: it says so of a live server as well, which stays.
+    if not force and _is_alive(session, name):
+        complain(
+            f"{name} is alive: nothing was done; -force takes it out of the consensus configuration"
+        )
+
+
+def _is_alive(session: Session, name: str) -> bool:
+    try:
+        found: list[dict[str, Any]] = session.client.get(_MEMBERS)["Members"] or []
+    except RequestError:
+        return False  # only a remark depends on it
+    return any(member["Name"] == name and member["Status"] == "alive" for member in found)
 
 
 def _member_name(session: Session, given: str, prefix: str) -> str:

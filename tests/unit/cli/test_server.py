@@ -100,7 +100,29 @@ def test_force_leave_completes_the_region(cli: Callable[..., Any], server: Any) 
     assert server.requests[1].target == (
         "/v1/agent/force-leave?force=true&node=node-2.global&prune=true"
     )
-    assert cli("server", "force-leave", "node-1.global").out.startswith('Server "node-1.global"')
+    result = cli("server", "force-leave", "node-2.global")
+    assert (result.out, result.err) == ('Server "node-2.global" is now leaving\n', "")
+
+
+def test_force_leave_says_that_a_live_server_stays(cli: Callable[..., Any], server: Any) -> None:
+    server.on("GET /v1/agent/members", MEMBERS)
+    server.on("PUT /v1/agent/force-leave")
+    result = cli("server", "force-leave", "node-1")
+    assert (result.status, result.out) == (0, 'Server "node-1.global" is now leaving\n')
+    assert result.err == (
+        "node-1.global is alive: nothing was done; "
+        "-force takes it out of the consensus configuration\n"
+    )
+    assert cli("server", "force-leave", "-force", "node-1").err == ""
+
+
+def test_force_leave_says_nothing_of_who_may_not_be_seen(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on("GET /v1/agent/members", b"Permission denied", 403)
+    server.on("PUT /v1/agent/force-leave")
+    result = cli("server", "force-leave", "node-1.global")
+    assert (result.status, result.err) == (0, "")
 
 
 def test_force_leave_of_an_unknown_server_names_the_known_ones(
