@@ -67,6 +67,7 @@ def test_snapshot_is_restored_through_a(part, cluster):
         after = cluster.settle()
     (path,) = leader.kept() - kept
     assert answer.header("X-Bellcow-Kept") == path.name
+    assert answer.header("X-Bellcow-Kept-On") == f"{leader.name}.global"
     assert names_in(path.read_bytes()) == names
     assert after.index > before.index
     wanted = {"default", *(f"{part}{number}" for number in range(1_200))}

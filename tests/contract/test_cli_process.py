@@ -86,7 +86,8 @@ def test_a_state_goes_out_through_a_pipe_and_comes_back(
     first, kept = restored.stdout.splitlines()
     assert first == "Snapshot Restored"
     (file,) = agent.data_dir.rglob("before-restore-*.snap")
-    assert f" snapshots/{file.name} " in kept
+    member = agent.get("/v1/agent/self").json()["member"]["Name"]
+    assert f" kept on {member}, in server/snapshots/{file.name} " in kept
     assert "Description = kept" in agent.command("namespace", "status", "web").stdout
     shown = agent.command("operator", "snapshot", "state", str(tmp_path / "state.snap"))
     names = [one["Name"] for one in json.loads(shown.stdout)["namespaces"]]

@@ -290,9 +290,12 @@ async def save_snapshot(call: Call) -> Reply[bytes]:
 async def restore_snapshot(call: Call) -> Reply[None]:
     """Replace the whole state by that of the archive in the body; all of it or nothing.
 
-    The header `X-Bellcow-Kept` names the file in which the server keeps the state before it.
+    The header `X-Bellcow-Kept` names the file in which the state before it is kept, and
+    `X-Bellcow-Kept-On` the server that keeps it: the one that led.
     """
     content_type = (call.request.header(b"content-type") or b"").decode("latin-1")
     restored = await call.server.snapshots.restore(call.content.chunks(), content_type)
-    kept = (("X-Bellcow-Kept", PurePath(restored.kept).name),) if restored.kept else ()
-    return Reply(headers=kept)
+    if not restored.kept:
+        return Reply()
+    name, where = PurePath(restored.kept).name, call.server.roster.itself.member_name
+    return Reply(headers=(("X-Bellcow-Kept", name), ("X-Bellcow-Kept-On", where)))

@@ -156,9 +156,8 @@ def restore(session: Session, *, yes: bool, force: bool, words: tuple[str, ...])
             else f"The snapshot held no tokens: make one with '{session.program} acl bootstrap'."
         )
     if kept := answer.headers.get("X-Bellcow-Kept", ""):
-        say(
-            f"The state before it is kept on the server, in snapshots/{kept} of its state directory"
-        )
+        where = answer.headers.get("X-Bellcow-Kept-On", "the server")
+        say(f"The state before it is kept on {where}, in server/snapshots/{kept} of its data_dir")
 
 
 def _holds_tokens(info: Info) -> bool:

@@ -247,11 +247,12 @@ def test_where_the_state_before_a_restore_is_kept_is_told(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "b.snap").write_bytes(ARCHIVE)
-    server.on(f"PUT {PATH}", headers={"X-Bellcow-Kept": "before-restore-1-2.snap"})
+    headers = {"X-Bellcow-Kept": "before-restore-1-2.snap", "X-Bellcow-Kept-On": "s2.global"}
+    server.on(f"PUT {PATH}", headers=headers)
     assert cli("operator", "snapshot", "restore", "b.snap").out == (
         "Snapshot Restored\n"
-        "The state before it is kept on the server, in snapshots/before-restore-1-2.snap of its "
-        "state directory\n"
+        "The state before it is kept on s2.global, in server/snapshots/before-restore-1-2.snap of "
+        "its data_dir\n"
     )
 
 
