@@ -55,6 +55,7 @@ class Machines:
         text = re.sub(r'"10\.0\.0\.(\d)"(?=[,\]])', rf'"127.0.0.\1:{self.serf}"', text)
         text = re.sub(r"(-retry-join=)10\.0\.0\.(\d)", rf"\g<1>127.0.0.\2:{self.serf}", text)
         text = re.sub(r"(join) 10\.0\.0\.(\d)", rf"\1 127.0.0.\2:{self.serf}", text)
+        text = re.sub(r"(http://10\.0\.0\.\d):4646", rf"\1:{self.http}", text)
         return text.replace("10.0.0.", "127.0.0.")
 
     def furnish(self, name: str, file: str, **more: Any) -> None:

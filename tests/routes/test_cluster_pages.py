@@ -45,14 +45,14 @@ def begin(machines: Machines) -> None:
     """Three servers, as the first part of the page has it."""
     text = section(CLUSTER, "Three servers from nothing")
     (file,) = blocks(text)
-    validate, peers, members, health = commands(text)
+    validate, address, peers, members, health = commands(text)
     for name in FIRST:
         machines.furnish(name, file, **SOON)
         assert machines.must(validate, name) == "Configuration is valid!\n"
         machines.start(name)
     for name in FIRST:
         machines.until(lambda n=name: voters(machines, n) == {*FIRST}, "three voters")
-    assert "leader" in machines.must(peers)
+    assert "leader" in machines.must(f"{address}\n{peers}")
     machines.until(lambda: machines.must(members).count("alive") == len(FIRST), "three members")
     machines.until_it_ends_well(health)
     if machines.leader() != "s1":
@@ -65,15 +65,14 @@ def begin(machines: Machines) -> None:
 def test_the_start_of_three_servers_in_the_readme(machines: Machines) -> None:
     (text,) = re.findall(r"```\n(apt-get .*?)```", README, re.DOTALL)
     assert len(text.splitlines()) <= 5
-    _, start, peers = text.replace("\\\n", "").splitlines()
+    _, start, address, peers = text.replace("\\\n", "").splitlines()
     for name in FIRST:
         machines.furnish(name, "")
-        own = start.replace("-bind=10.0.0.1", f"-bind=10.0.0.{name[1:]}")
-        words = machines.here(own, name).split()
-        machines.start(name, *words[2:], f"-node={name}")
+        own = start.replace("-bind=10.0.0.1 -node=s1", f"-bind=10.0.0.{name[1:]} -node={name}")
+        machines.start(name, *machines.here(own, name).split()[2:])
     for name in FIRST:
         machines.until(lambda n=name: voters(machines, n) == {*FIRST}, "three voters")
-    assert machines.must(peers).count("true") == len(FIRST)
+    assert machines.must(f"{address}\n{peers}").count("true") == len(FIRST)
 
 
 @pytest.mark.slow
@@ -104,7 +103,7 @@ def test_three_servers_get_a_fourth_which_goes_again(machines: Machines) -> None
     (machines.root / "s4/etc/leave.hcl").write_text("leave_on_terminate = true\n")
     assert machines.stop("s4") == 0
     machines.start("s4")
-    machines.until(lambda: voters(machines) == {*FIRST, "s4"}, "s4 votes again")
+    machines.until(lambda: voters(machines, "s4") == {*FIRST, "s4"}, "s4 votes again")
     assert machines.stop("s4") == 0
     assert voters(machines) == {*FIRST}
 

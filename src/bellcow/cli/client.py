@@ -23,6 +23,7 @@ import urllib3.exceptions as urllib3_errors
 from urllib3.util import Retry, Timeout
 
 from bellcow.cli.failure import CommandError, RequestError, opening, os_text
+from bellcow.cli.settings import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -166,8 +167,14 @@ class Client:
                 decode_content=False,
             )
         except (urllib3_errors.HTTPError, OSError) as error:
-            raise RequestError(f"{shown}: {_reason(error, self.where())}") from error
+            reason = f"{_reason(error, self.where())}{self._hint(error)}"
+            raise RequestError(f"{shown}: {reason}") from error
         return Answer(response, self.address + target)
+
+    def _hint(self, error: BaseException) -> str:
+        """A server of several listens at its own address only, where nobody asks by default."""
+        refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+        return _ADDRESS_HINT if refused and self.address == DEFAULT_ADDRESS else ""
 
     def headers(self) -> dict[str, str]:
         headers = {"User-Agent": "bellcow"}
@@ -275,6 +282,9 @@ def _context(settings: Settings) -> ssl.SSLContext:
 
 # OpenSSL's numbers for a certificate whose authority is not trusted.
 _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 27})
+_ADDRESS_HINT = (
+    "\nNo server listens at the default address; -address or BELLCOW_ADDR says where one does"
+)
 _AUTHORITY_HINT = "; -ca-cert, or BELLCOW_CACERT, names the authority that signed the server"
 
 

@@ -95,6 +95,18 @@ def test_nobody_listening_is_told_as_go_does(method: str, word: str) -> None:
     )
 
 
+def test_where_nobody_listens_by_default_the_ways_to_name_an_address_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setattr(client_module, "DEFAULT_ADDRESS", address)
+    with pytest.raises(RequestError) as caught:
+        Client(Settings(address=address)).get(PATH)
+    assert caught.value.message.splitlines()[1:] == [
+        "No server listens at the default address; -address or BELLCOW_ADDR says where one does"
+    ]
+
+
 def test_an_unknown_host_is_told_as_go_does(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
