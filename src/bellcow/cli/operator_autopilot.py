@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CONFIGURATION = "/v1/operator/autopilot/configuration"
 HEALTH = "/v1/operator/autopilot/health"
 UNHEALTHY = 429
+_NEW = "the leader is new and has not looked at the servers yet"
 _SHOWN = (
     "CleanupDeadServers",
     "LastContactThreshold",
@@ -99,10 +100,12 @@ def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
 
 @command(
     "Shows the health of each server, how many may be lost, and what is wrong with the unhealthy "
-    "ones.\n\nEnds with 0 when all are healthy, else with 1. Needs operator:read."
+    "ones.\n\nEnds with 0 when all are healthy and, with -tolerates, as many as it says may fail; "
+    "else with 1. Needs operator:read."
 )
+@flag("tolerates", "n", "How many more servers must be able to fail.", kind=UINT, default=0)
 @as_data
-def health(session: Session, *, as_json: bool, template: str) -> None:
+def health(session: Session, *, tolerates: int, as_json: bool, template: str) -> None:
     with failing("Error querying Autopilot configuration: "):
         answer = session.client.request("GET", HEALTH, accept=frozenset({200, UNHEALTHY})).json()
     show(
@@ -112,8 +115,27 @@ def health(session: Session, *, as_json: bool, template: str) -> None:
         template=template,
         go_type="*api.OperatorHealthReply",
     )
+    if answer["FailureTolerance"] < tolerates:
+        raise CommandError(too_few(answer, tolerates))
     if not answer["Healthy"]:
         raise CommandError("")
+
+
+def too_few(answer: dict[str, Any], tolerates: int) -> str:
+    """Why not as many servers may fail as is asked for."""
+    servers: list[dict[str, Any]] = answer["Servers"] or []
+    voters = [one for one in servers if one["Voter"]]
+    why = [f"{len(voters)} {'voter' if len(voters) == 1 else 'voters'}" if servers else _NEW]
+    why += [f"{_name(one)} is not healthy" for one in voters if not one["Healthy"]]
+    why += [f"{_name(one)} has no vote yet" for one in servers if not one["Voter"]]
+    return (
+        f"FailureTolerance is {answer['FailureTolerance']}, {tolerates} is asked for: "
+        f"{'; '.join(why)}"
+    )
+
+
+def _name(server: dict[str, Any]) -> str:
+    return str(server["Name"] or server["ID"])
 
 
 def _health(client: Client, answer: dict[str, Any]) -> str:
@@ -146,16 +168,14 @@ def _health_rows(servers: list[dict[str, Any]]) -> list[list[str]]:
 
 def _reasons(client: Client, servers: list[dict[str, Any]]) -> list[str]:
     if not servers:
-        return [
-            "Unhealthy: the leader is new and has not looked at the servers yet; ask again in 2 s"
-        ]
+        return [f"Unhealthy: {_NEW}; ask again in 2 s"]
     try:
         settings: dict[str, Any] = client.get(CONFIGURATION)
     except RequestError:
         settings = {}  # the table was shown; only the wording of the reasons depends on it
     newest = next((one for one in servers if one["Leader"]), servers[0])
     return [
-        f"Unhealthy: {one['Name'] or one['ID']}: {reason(one, newest, settings)}"
+        f"Unhealthy: {_name(one)}: {reason(one, newest, settings)}"
         for one in servers
         if not one["Healthy"]
     ]

@@ -186,6 +186,62 @@ def test_an_unhealthy_cluster_is_shown_with_its_reasons(
     assert (shown.status, shown.out[:27]) == (1, '{\n    "FailureTolerance": 0')
 
 
+OTHERS = [server_health("c2"), server_health("c3")]
+
+
+def test_a_cluster_that_may_lose_as_many_as_asked_for_ends_with_zero(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    answer = {"Healthy": True, "FailureTolerance": 1, "Servers": [LEADER, *OTHERS]}
+    server.on(f"GET {HEALTH}", answer)
+    result = cli("operator", "autopilot", "health", "-tolerates=1")
+    assert (result.status, result.err) == (0, "")
+    assert cli("operator", "autopilot", "health", "-tolerates=2").status == 1
+
+
+@pytest.mark.parametrize(
+    ("servers", "healthy", "why"),
+    [
+        (
+            [LEADER, server_health("c3"), server_health("c2", Voter=False)],
+            True,
+            "2 voters; c2 has no vote yet",
+        ),
+        ([LEADER], True, "1 voter"),
+        ([], False, "the leader is new and has not looked at the servers yet"),
+        ([LEADER, server_health("c3")], True, "2 voters"),
+        (
+            [LEADER, server_health("c2", Healthy=False), server_health("c3")],
+            False,
+            "3 voters; c2 is not healthy",
+        ),
+    ],
+)
+def test_a_cluster_that_may_lose_fewer_says_why(
+    cli: Callable[..., Any],
+    server: Any,
+    servers: list[dict[str, Any]],
+    healthy: bool,
+    why: str,
+) -> None:
+    answer = {"Healthy": healthy, "FailureTolerance": 0, "Servers": servers}
+    server.on(f"GET {HEALTH}", answer, 200 if healthy else 429)
+    server.on(f"GET {PATH}", CONFIG)
+    result = cli("operator", "autopilot", "health", "-tolerates=1")
+    assert (result.status, result.err) == (1, f"FailureTolerance is 0, 1 is asked for: {why}\n")
+    assert result.out.startswith(f"Healthy: {str(healthy).lower()}\n")
+
+
+def test_an_unhealthy_cluster_that_may_lose_enough_is_still_unhealthy(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    sick = server_health("c2", Healthy=False, Voter=False)
+    answer = {"Healthy": False, "FailureTolerance": 1, "Servers": [LEADER, sick, *OTHERS]}
+    server.on(f"GET {HEALTH}", answer, 429)
+    server.on(f"GET {PATH}", CONFIG)
+    assert cli("operator", "autopilot", "health", "-tolerates=1").status == 1
+
+
 def test_a_new_leader_has_no_health_yet(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {HEALTH}", {"Healthy": False, "FailureTolerance": 0, "Servers": None}, 429)
     result = cli("operator", "autopilot", "health")
