@@ -54,7 +54,14 @@ _POINTLESS = (
     "failed to reach the peer URL",
     "peer became inactive",
     "prober detected unhealthy status",
+    # The address that clients should use, of which there are none but us. A member that is new, or
+    # goes, fails to tell it and tries again; that no majority answers is told by others.
+    "failed to publish local member to cluster through raft",
 )
+# The answer to who asks, which is us, and says so: a new leader compacts what the last one had.
+_ANSWERED = "error=mvcc: required revision has been compacted"
+# What Go says before it lists what every one of its threads was at.
+_LAST_CRY = (b"panic:", b"fatal error:")
 _KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
 
 
@@ -78,6 +85,7 @@ class Member:
         self._report = report
         self._end_when_hung = end_when_hung and sys.gettrace() is None  # not under a debugger
         self._last_lines: deque[str] = deque(maxlen=LINES_QUOTED)
+        self._cried = False  # what comes now, until the next line of its log, is a list of frames
         self._said: dict[str, float] = {}  # warnings by their first words, and when they were told
 
     async def run(self) -> None:
@@ -135,6 +143,7 @@ class Member:
             raise
         finally:
             os.close(writer)
+        self._cried = False
         self._report("etcd_started", directory=self._plan.directory)
         async with asyncio.TaskGroup() as group:
             words = group.create_task(self._relay(reader), name="etcd log")
@@ -185,8 +194,12 @@ class Member:
         if not raw.strip():
             return
         event, text = parse_line(raw)
+        if self._cried and not raw.startswith(b"{"):
+            self._report("etcd_note", text=text)
+            return
+        self._cried = raw.startswith(_LAST_CRY)
         self._last_lines.append(text)
-        if event == "etcd_warning" and (text.startswith(_POINTLESS) or self._was_told(text)):
+        if event == "etcd_warning" and (_is_pointless(text) or self._was_told(text)):
             event = "etcd_note"
         self._report(event, text=text)
 
@@ -200,6 +213,10 @@ class Member:
             self._said.clear()
         self._said[key] = now
         return False
+
+
+def _is_pointless(text: str) -> bool:
+    return text.startswith(_POINTLESS) or text.endswith(_ANSWERED)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -144,17 +144,57 @@ def test_member_that_ends_again_and_again_stays_down_and_its_last_words_are_quot
     assert events.count("etcd_error") == 5
 
 
+COMPACTED = "mvcc: required revision has been compacted"
+
+
 def test_warnings_that_warn_of_nothing_are_told_to_those_who_debug(directory, tmp_path):
     lines = (
         '{"level":"warn","msg":"simple token is not cryptographically signed"}',
         '{"level":"warn","msg":"established TCP streaming connection with remote peer","x":1}',
+        '{"level":"warn","msg":"failed to publish local member to cluster through raft"}',
+        f'{{"level":"warn","msg":"failed to apply request","error":"{COMPACTED}"}}',
+        '{"level":"warn","msg":"failed to apply request","error":"mvcc: database space exceeded"}',
         '{"level":"warn","msg":"the disk is slow"}',
     )
     script = "\n".join(f"echo '{line}' >&2" for line in lines)
     events = run(script_plan(directory, tmp_path, f"{script}\nexit 0"))
     told = [fields["text"] for name, fields in events.seen if name == "etcd_warning"]
-    assert told == ["the disk is slow"]
-    assert events.count("etcd_note") == 2
+    assert told == [
+        "failed to apply request error=mvcc: database space exceeded",
+        "the disk is slow",
+    ]
+    assert events.count("etcd_note") == 4
+
+
+PANIC = r"""
+panic: failed to find local ID
+
+goroutine 1 [running]:
+go.etcd.io/etcd/raft.(*raft).Step(0xc0, {0x1, 0x2})
+\t/build/raft.go:7 +0x1d
+created by main.main
+"""
+
+
+def test_panic_is_one_error_and_its_frames_are_told_to_those_who_debug(directory, tmp_path):
+    script = f"""cat >&2 <<'END'
+{{"level":"warn","msg":"before"}}
+{PANIC}
+{{"level":"error","msg":"after"}}
+END"""
+    events = run(script_plan(directory, tmp_path, f"{script}\nexit 0"))
+    errors = [fields["text"] for name, fields in events.seen if name == "etcd_error"]
+    assert errors == ["panic: failed to find local ID", "after"]
+    assert events.count("etcd_note") == 4
+
+
+def test_last_words_of_a_member_that_panics_are_not_its_frames(directory, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE_S_MAX", 0.01)
+    script = f"cat >&2 <<'END'\nhere we go\n{PANIC}\nEND\nexit 2"
+    with pytest.raises(CannotRun) as caught:
+        etcd.run(Member(script_plan(directory, tmp_path, script), SystemClock(), Events()).run())
+    assert str(caught.value).endswith("here we go; panic: failed to find local ID")
+    assert "goroutine" not in str(caught.value)
 
 
 def test_long_lines_and_what_has_no_end_are_told_in_pieces(directory, tmp_path):
