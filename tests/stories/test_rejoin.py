@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
 from tests.sim.camp import Camp
 from tests.sim.loop import simulate
 
@@ -109,7 +110,8 @@ def test_leader_that_is_taken_out_the_moment_it_leads_stays_out(tmp_path: Path):
     async def story() -> None:
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")
-            leader.seat._away = True  # it has not looked since it leads
+            # It has not looked since it leads.
+            leader.seat._absence = msgspec.structs.replace(leader.seat._absence, away=True)
             await leader.membership.remove(leader.name)
             await asyncio.sleep(30.0)
             assert leader.name not in configured(await camp.led())

@@ -14,36 +14,25 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from bellcow.clock import new_uuid
 from bellcow.cluster import place as files
-from bellcow.cluster.agreement import (
-    GIVEN_UP_S,
-    ROUND_S,
-    clusters_here,
-    founders,
-    pairs,
+from bellcow.cluster.absence import (
+    Absence,
+    is_configured,
+    is_going,
+    is_led_ahead,
+    is_taken_out,
+    look,
+    seen,
 )
+from bellcow.cluster.agreement import GIVEN_UP_S, clusters_here
 from bellcow.cluster.bootstrap import Charter
-from bellcow.cluster.calls import target_of
-from bellcow.cluster.changes import REMOVE
 from bellcow.cluster.hello import Reminders
-from bellcow.cluster.members import leader_of_region
+from bellcow.cluster.leader_line import LeaderLine
 from bellcow.cluster.place import MemberMark, Place
 from bellcow.cluster.promises import PromiseBook
-from bellcow.errors import Error, refused
-from bellcow.model.between import (
-    BOOTSTRAP_PATH,
-    JOIN_PATH,
-    STANDING_PATH,
-    BootstrapRequest,
-    Done,
-    JoinRequest,
-    MemberOrder,
-    Standing,
-    StandingRequest,
-    decode,
-    encode,
-)
+from bellcow.cluster.proposal import Proposer
+from bellcow.errors import refused
+from bellcow.model.between import BootstrapRequest, Done, MemberOrder, Standing
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import RAFT
@@ -55,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.clock import Clock
-    from bellcow.cluster.calls import Target
+    from bellcow.cluster.absence import View
     from bellcow.cluster.engine import Peers, PeersSlot
     from bellcow.cluster.hello import Line
     from bellcow.cluster.place import Promise
@@ -66,14 +55,10 @@ if TYPE_CHECKING:
     from bellcow.store.slot import StoreSlot
 
 LOOK_S = 0.1  # between two looks at what may end a step
-CALL_S = 2.0  # for an answer of another server
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
 TWIN_S = 10.0  # after which another server with our id is not our own past
-TAKE_OVER_S = 3.0  # within which another leads, after this server did
 AGAIN_S = 1.0  # between two tries to be admitted
 DOWN_S = 5.0  # between two questions whether a member that does not run is still wanted
-CALM_S = 0.5  # without another server showing up, before a cluster is founded
-GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone
 
 
 def _nobody() -> str:
@@ -185,27 +170,32 @@ class ClusterSeat:
         self._open_follower = follow
         self._recover = recover
         self._roster = roster
-        self._line = line
         self._slot = slot
         self._votes = votes
         self._tables = tables
-        self._joins = joins
         self._twin = twin
         self._elsewhere = elsewhere
         self._clock = clock
         self._report = report
         self._reminders = Reminders(clock, report)
         self._changed = asyncio.Event()
-        self._began = clock.monotonic()
-        self._known = (0, self._began)  # how many servers, and since when
         self._order: MemberOrder | None = None
         self._rejoin = False
-        self._away = True  # the leader may have gone on without us
-        self._led: float | None = None  # when this server led last
+        self._absence = Absence()
         self._serves = False  # the store is that of our own member
         self.has_member = False
         self._unmarked: MemberMark | None = None  # whose files they are, not written down yet
+        self._leader = LeaderLine(roster, line, clock, self._reminders)
         self._promises = PromiseBook(folder, roster, clock)
+        self._proposer = Proposer(
+            promises=self._promises,
+            roster=roster,
+            line=line,
+            joins=joins,
+            clock=clock,
+            reminders=self._reminders,
+            report=report,
+        )
         self._place: Place | None = None
         self._read_files()
 
@@ -260,8 +250,8 @@ class ClusterSeat:
         """Ask to be admitted again if we were taken out, which the leader knows before we do."""
         if self._place is None:
             return  # it looks for a cluster anyway
-        standing = await self._ask_standing(self._member_id())
-        if self._is_configured() if standing is None else standing.configured:
+        standing = await self._leader.standing(self._member_id())
+        if is_configured(self._look()) if standing is None else standing.configured:
             return
         self._rejoin = True
         self._changed.set()
@@ -351,7 +341,7 @@ class ClusterSeat:
                 (cluster,) = found
                 promise = self._promises.to_found(cluster)
                 return await self._found(promise) if promise else _Join()
-            elif promise := await self._propose():
+            elif promise := await self._proposer.propose():
                 return await self._found(promise)
             await self._pause(LOOK_S)
 
@@ -362,67 +352,20 @@ class ClusterSeat:
         await self._take_place(cluster, "voter")
         return _Vote(_start_of(promise))
 
-    async def _propose(self) -> Promise | None:
-        """Ask the other first servers, if we are the lowest; None unless all have said yes."""
-        chosen = founders(self._roster.table)
-        me = self._roster.itself.server_id
-        if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
-            return None
-        members, cluster_id = pairs(chosen), new_uuid(self._clock)
-        try:
-            promise = await self._promises.propose(cluster_id, members)
-        except Error as error:
-            self._reminders.say("bootstrap_refused", reason=str(error))
-            return None
-        request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
-        targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
-        if problem := await self._ask_all(targets, request):
-            await self._promises.take_back(promise)
-            self._reminders.say("bootstrap_refused", reason=problem)
-            await self._pause(LOOK_S * 3)
-            return None
-        self._report("bootstrapped", cluster=cluster_id, servers=len(members))
-        return promise
-
-    async def _ask_all(self, targets: list[Target], request: bytes) -> str:
-        """Why not all of them have promised; "" when they have."""
-        try:
-            async with asyncio.timeout(ROUND_S), asyncio.TaskGroup() as group:
-                for target in targets:
-                    group.create_task(self._line.post(target, BOOTSTRAP_PATH, request))
-        except* Error as refusals:
-            problem = str(refusals.exceptions[0])
-        except* TimeoutError:
-            problem = "no answer in time"
-        else:
-            problem = ""
-        return problem
-
-    def _may_hear_of_others(self, count: int) -> bool:
-        """Servers that start together see each other one by one: wait till no more come.
-
-        One that could found a cluster alone first asks those it shall join.
-        """
-        now, known = self._clock.monotonic(), len(self._roster.table.known)
-        if known != self._known[0]:
-            self._known = known, now
-        alone = count == 1 and self._joins and now - self._began < GRACE_S
-        return alone or (count > 1 and now - self._known[1] < CALM_S)
-
     async def _join(self) -> _Step:
         """Until the leader has admitted us, or the cluster that we have seen is gone."""
         self._rejoin = self.has_member = False
         while self._place is not None or len(clusters_here(self._roster.table)) == 1:
-            standing = await self._ask_to_join()
+            standing = await self._leader.join(self._cluster_id())
             # Admitted is who is there without a vote: with one, it still stands for a member lost.
             if standing is not None and not standing.voter and self._is_no_step_back(standing):
                 cluster = Cluster(standing.cluster_id, standing.epoch, standing.founding)
                 await self._leave_history(cluster)
                 await self._take_place(cluster, "follower")
                 self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
-                self._away = False
+                self._absence = self._absence.over()
                 return _Follow()
-            await self._pause(AGAIN_S if self._leader() else LOOK_S)
+            await self._pause(AGAIN_S if self._leader.target() else LOOK_S)
         return _Search()
 
     def _is_no_step_back(self, standing: Standing) -> bool:
@@ -432,37 +375,6 @@ class ClusterSeat:
             or cluster.id != standing.cluster_id
             or (standing.epoch >= cluster.epoch)
         )
-
-    async def _ask_to_join(self) -> Standing | None:
-        itself = self._roster.itself
-        request = JoinRequest(
-            server_id=itself.server_id,
-            address=itself.rpc_address,
-            name=itself.member_name,
-            version=itself.version,
-            cluster_id=self._place.cluster_id if self._place else "",
-            non_voting=itself.non_voting,
-            zone=itself.zone,
-            upgrade_version=itself.upgrade_version,
-        )
-        return await self._ask(JOIN_PATH, request, "join_refused")
-
-    async def _ask(self, path: str, request: msgspec.Struct, event: str) -> Standing | None:
-        """The leader's answer; None, and why, when there is none."""
-        leader = self._leader()
-        if leader is None:
-            return None
-        try:
-            async with asyncio.timeout(CALL_S):
-                return decode(await self._line.post(leader, path, encode(request)), Standing)
-        except (Error, TimeoutError) as error:
-            self._reminders.say(event, reason=str(error) or "no answer in time")
-            return None
-
-    def _leader(self) -> Target | None:
-        table = self._roster.table
-        known = table.known.get(leader_of_region(table, self._clock.monotonic()))
-        return None if known is None else target_of(known.record)
 
     async def _leave_history(self, cluster: Cluster) -> None:
         """Files of another membership are set aside before the next one begins."""
@@ -484,9 +396,10 @@ class ClusterSeat:
             order, self._order = self._order, None
             if order is not None and await self._is_in_force(order):
                 return await self._prepare(order)
-            self._note_absence()
+            view = self._note_absence()
             # Who was away was taken out as dead. Who was taken out alive stays out.
-            if self._is_led_ahead() or self._rejoin or (self._away and self._is_taken_out()):
+            taken_for_dead = self._absence.away and is_taken_out(view)
+            if is_led_ahead(view) or self._rejoin or taken_for_dead:
                 return _Join()
             await self._remember_addresses()
             await self._pause(LOOK_S)
@@ -498,49 +411,16 @@ class ClusterSeat:
 
     async def _is_in_force(self, order: MemberOrder) -> bool:
         """Whether the leader still wants it: one that was held up on its way may be given up."""
-        standing = await self._ask_standing(order.member_id)
+        standing = await self._leader.standing(order.member_id)
         return standing is not None and standing.is_member
 
-    def _is_led_ahead(self) -> bool:
-        """Whether our cluster has a leader of a later epoch, which can admit us."""
-        leader, cluster = self._roster.table.leader, self.cluster
-        if leader is None or cluster is None or self._leader() is None:
-            return False
-        return leader.epoch > cluster.epoch
+    def _note_absence(self) -> View:
+        view = self._look()
+        self._absence = seen(self._absence, view)
+        return view
 
-    def _note_absence(self) -> None:
-        """Away is who does not hear the leader, until memory has caught up with it again.
-
-        Who has led is not away while another takes over.
-        """
-        me, now = self._roster.itself.server_id, self._clock.monotonic()
-        leader = leader_of_region(self._roster.table, now)
-        if leader == me:
-            self._away, self._led = False, now
-        elif not leader:
-            self._away = self._away or self._led is None or now - self._led > TAKE_OVER_S
-        elif leader in (contacts := self._roster.contacts()):
-            raft = contacts[leader][1].raft
-            caught_up = raft is not None and self._tables.index >= raft.index
-            self._away = self._away and not (caught_up and not self._is_taken_out())
-
-    def _is_going(self) -> bool:
-        """Whether we know ourselves that we are being taken out."""
-        change = (self._tables.one(RAFT) or RaftConfiguration()).change
-        me = self._roster.itself.server_id
-        return change is not None and (change.kind, change.server_id) == (REMOVE, me)
-
-    def _is_taken_out(self) -> bool:
-        """Whether the leader, who speaks to us, has us no more in the configuration."""
-        if self._tables.one(RAFT) is None or self._leader() is None:
-            return False
-        return not self._is_configured()
-
-    def _is_configured(self) -> bool:
-        """By our memory, which may be late."""
-        configuration = self._tables.one(RAFT) or RaftConfiguration()
-        me = self._roster.itself.server_id
-        return any(server.id == me for server in configuration.servers)
+    def _look(self) -> View:
+        return look(self._roster, self._tables, self.cluster, self._clock.monotonic())
 
     async def _prepare(self, order: MemberOrder) -> _Vote:
         """Make room for a member, and write down whose it is before it starts."""
@@ -575,17 +455,17 @@ class ClusterSeat:
         began, self._unmarked = self._clock.monotonic(), None
         while True:
             if running.ended.done():
-                self._away = self._away and not (self._serves and self._is_going())
+                if self._serves and is_going(self._look()):
+                    self._absence = self._absence.over()
                 self.has_member = self._serves = False
                 return await self._after_end(running.ended.exception())
             if not self._serves:
                 self._serves = await self._begin_to_vote(running)
             else:
                 await self._tidy_up()
-            self._note_absence()
-            if self._is_led_ahead():
+            if is_led_ahead(self._note_absence()):
                 # Its files are given up only for an admission, never for a mere hello.
-                if await self._ask_to_join() is not None:
+                if await self._leader.join(self._cluster_id()) is not None:
                     return _Join()
                 await self._pause(AGAIN_S)
             if self._serves:
@@ -654,9 +534,9 @@ class ClusterSeat:
         if failure is not None:
             self._report("etcd_down", reason=str(failure))
         while True:
-            if self._is_led_ahead():
+            if is_led_ahead(self._look()):
                 return _Join()
-            standing = await self._ask_standing(self._member_id())
+            standing = await self._leader.standing(self._member_id())
             if standing is None:
                 await self._pause(AGAIN_S)
                 continue
@@ -669,29 +549,27 @@ class ClusterSeat:
         await self._leave_history(cluster)
         await self._take_place(cluster, "follower")
         # Who was taken out while it was away asks to be let in again; who was there stays out.
-        return _Join() if self._away else _Follow()
+        return _Join() if self._absence.away else _Follow()
 
     async def _is_left_behind(self) -> bool:
         """Whether the leader has our member no more, though nobody could tell the member so."""
-        standing = await self._ask_standing(self._member_id())
+        standing = await self._leader.standing(self._member_id())
         return standing is not None and not standing.is_member
+
+    def _cluster_id(self) -> str:
+        return self._place.cluster_id if self._place else ""
 
     def _member_id(self) -> int:
         mark = self._mark()
         return mark.member_id if mark else 0
 
-    async def _ask_standing(self, member_id: int) -> Standing | None:
-        me = self._roster.itself.server_id
-        request = StandingRequest(server_id=me, member_id=member_id)
-        return await self._ask(STANDING_PATH, request, "standing_unknown")
-
     async def _correct_address(self) -> None:
         """Tell the leader that we have moved."""
         configuration, itself = self._tables.one(RAFT) or RaftConfiguration(), self._roster.itself
         entry = next((each for each in configuration.servers if each.id == itself.server_id), None)
-        if entry is None or entry.address == itself.rpc_address or self._leader() is None:
+        if entry is None or entry.address == itself.rpc_address or self._leader.target() is None:
             return
-        await self._ask_to_join()
+        await self._leader.join(self._cluster_id())
         await self._pause(AGAIN_S)
 
     # Files
