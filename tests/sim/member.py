@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.sim.store import Call
 
-    from bellcow.cluster.seat import Start
+    from bellcow.cluster.engine import Start
     from bellcow.store.protocol import Change, Head, Reload
 
 DATA = "data"  # beside the mark in a member's directory

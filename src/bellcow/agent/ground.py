@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
     from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.clock import Clock
-    from bellcow.cluster.engine import Peers
+    from bellcow.cluster.engine import Engine, Peers
     from bellcow.cluster.hello import Exchange
     from bellcow.cluster.roster import Roster
-    from bellcow.cluster.seat import Engine
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
     from bellcow.etcd.flags import Plan

@@ -1,12 +1,22 @@
-"""Who takes part in consensus: one protocol, and its answer for a server that is alone."""
+"""Who takes part in consensus, and the member that does so beside a server: protocols.
+
+With the answer for a server that is alone. It must know neither etcd nor when a member is to run.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from bellcow.store.protocol import Unavailable
+
+if TYPE_CHECKING:
+    import asyncio
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from bellcow.store.protocol import Store
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +56,38 @@ class Peers(Protocol):
     async def remove(self, member_id: int) -> None: ...
 
     async def transfer(self, member_id: int) -> None: ...
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first start of a member is told."""
+
+    existing: bool
+    members: tuple[tuple[str, str], ...]  # server id and peer address
+    token: str
+
+
+class Running(Protocol):
+    """A member that runs. `ended` has a result once it is no member, StoreError when it fails."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def peers(self) -> Peers: ...
+
+    @property
+    def ended(self) -> asyncio.Future[None]: ...
+
+
+class Engine(Protocol):
+    """The member beside a server with a vote; `etcd_member.EtcdMember` is the real one."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    def has_data(self) -> bool: ...
+
+    def running(self, start: Start | None) -> AbstractAsyncContextManager[Running]: ...
 
 
 class Single:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.clock import Clock
-    from bellcow.cluster.seat import Start
+    from bellcow.cluster.engine import Start
     from bellcow.etcd.client import Client
     from bellcow.events import Report
 

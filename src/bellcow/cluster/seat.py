@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from bellcow.cluster import place as files
 from bellcow.cluster.absence import (
     Absence,
     is_configured,
@@ -26,9 +24,10 @@ from bellcow.cluster.absence import (
 )
 from bellcow.cluster.agreement import GIVEN_UP_S, clusters_here
 from bellcow.cluster.bootstrap import Charter
+from bellcow.cluster.engine import Start
 from bellcow.cluster.hello import Reminders
 from bellcow.cluster.leader_line import LeaderLine
-from bellcow.cluster.place import MemberMark, Place
+from bellcow.cluster.papers import Papers
 from bellcow.cluster.promises import PromiseBook
 from bellcow.cluster.proposal import Proposer
 from bellcow.errors import refused
@@ -40,12 +39,11 @@ from bellcow.store.protocol import Corrupt, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from bellcow.clock import Clock
     from bellcow.cluster.absence import View
-    from bellcow.cluster.engine import Peers, PeersSlot
+    from bellcow.cluster.engine import Engine, PeersSlot, Running
     from bellcow.cluster.hello import Line
     from bellcow.cluster.place import Promise
     from bellcow.cluster.roster import Roster
@@ -64,38 +62,6 @@ DOWN_S = 5.0  # between two questions whether a member that does not run is stil
 def _nobody() -> str:
     """A server whose id nobody else has."""
     return ""
-
-
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What the first start of a member is told."""
-
-    existing: bool
-    members: tuple[tuple[str, str], ...]  # server id and peer address
-    token: str
-
-
-class Running(Protocol):
-    """A member that runs. `ended` has a result once it is no member, StoreError when it fails."""
-
-    @property
-    def store(self) -> Store: ...
-
-    @property
-    def peers(self) -> Peers: ...
-
-    @property
-    def ended(self) -> asyncio.Future[None]: ...
-
-
-class Engine(Protocol):
-    """The member beside a server with a vote; `etcd_member.EtcdMember` is the real one."""
-
-    @property
-    def directory(self) -> Path: ...
-
-    def has_data(self) -> bool: ...
-
-    def running(self, start: Start | None) -> AbstractAsyncContextManager[Running]: ...
 
 
 class Seat(Protocol):
@@ -165,7 +131,6 @@ class ClusterSeat:
         elsewhere: Callable[[], Mapping[str, Cluster]] = dict,
     ) -> None:
         """`twin` tells of another server with our id, `elsewhere` of those in other clusters."""
-        self._folder = folder
         self._engine = engine
         self._open_follower = follow
         self._recover = recover
@@ -184,7 +149,6 @@ class ClusterSeat:
         self._absence = Absence()
         self._serves = False  # the store is that of our own member
         self.has_member = False
-        self._unmarked: MemberMark | None = None  # whose files they are, not written down yet
         self._leader = LeaderLine(roster, line, clock, self._reminders)
         self._promises = PromiseBook(folder, roster, clock)
         self._proposer = Proposer(
@@ -196,19 +160,20 @@ class ClusterSeat:
             reminders=self._reminders,
             report=report,
         )
-        self._place: Place | None = None
+        self._papers = Papers(folder, engine.directory, roster, clock, report)
         self._read_files()
 
     # What others ask
 
     @property
     def cluster(self) -> Cluster | None:
-        return self._place.cluster if self._place else None
+        return self._papers.cluster
 
     @property
     def known_addresses(self) -> tuple[tuple[str, int], ...]:
         """Where servers of the cluster were when they were last seen."""
-        return self._place.servers if self._place else ()
+        place = self._papers.place
+        return place.servers if place else ()
 
     def serves(self) -> Cluster | None:
         return self.cluster if self._serves else None
@@ -237,9 +202,9 @@ class ClusterSeat:
             raise refused(f"this is server {me}")
         if self.cluster != Cluster(order.cluster_id, order.epoch, order.founding):
             raise refused("this server is in another cluster, or in another epoch of it")
-        if self._place and self._place.role == "voter":
-            mark = self._mark()
-            if mark is None or mark.member_id != order.member_id:
+        place = self._papers.place
+        if place and place.role == "voter":
+            if self._papers.member_id != order.member_id:
                 raise refused("this server still has the member it had before")
             return Done()
         self._order = order
@@ -248,9 +213,9 @@ class ClusterSeat:
 
     async def rejoin(self) -> None:
         """Ask to be admitted again if we were taken out, which the leader knows before we do."""
-        if self._place is None:
+        if self._papers.place is None:
             return  # it looks for a cluster anyway
-        standing = await self._leader.standing(self._member_id())
+        standing = await self._own_standing()
         if is_configured(self._look()) if standing is None else standing.configured:
             return
         self._rejoin = True
@@ -293,7 +258,7 @@ class ClusterSeat:
 
     async def _first(self) -> _Step:
         """By what is on the disk."""
-        place = self._place
+        place = self._papers.place
         if place is None:
             await self._promises.forget_own()
             return _Search()
@@ -307,7 +272,7 @@ class ClusterSeat:
             return _Vote()
         promise = self._promises.of(place.cluster)
         if promise is not None and promise.given_up:
-            await self._leave_place()
+            await self._papers.leave_place()
             return _Search()
         return _Vote(_start_of(promise)) if promise else _Join()
 
@@ -348,20 +313,20 @@ class ClusterSeat:
     async def _found(self, promise: Promise) -> _Vote:
         """Whatever an earlier member has left must not be taken up by the first start."""
         cluster = Cluster(promise.cluster_id, 0)
-        await self._set_aside(cluster)
-        await self._take_place(cluster, "voter")
+        await self._papers.set_aside(cluster)
+        await self._papers.take_place(cluster, "voter")
         return _Vote(_start_of(promise))
 
     async def _join(self) -> _Step:
         """Until the leader has admitted us, or the cluster that we have seen is gone."""
         self._rejoin = self.has_member = False
-        while self._place is not None or len(clusters_here(self._roster.table)) == 1:
+        while self._papers.place is not None or len(clusters_here(self._roster.table)) == 1:
             standing = await self._leader.join(self._cluster_id())
             # Admitted is who is there without a vote: with one, it still stands for a member lost.
             if standing is not None and not standing.voter and self._is_no_step_back(standing):
                 cluster = Cluster(standing.cluster_id, standing.epoch, standing.founding)
                 await self._leave_history(cluster)
-                await self._take_place(cluster, "follower")
+                await self._papers.take_place(cluster, "follower")
                 self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
                 self._absence = self._absence.over()
                 return _Follow()
@@ -378,17 +343,11 @@ class ClusterSeat:
 
     async def _leave_history(self, cluster: Cluster) -> None:
         """Files of another membership are set aside before the next one begins."""
-        await self._set_aside(cluster)
+        await self._papers.set_aside(cluster)
         await self._promises.drop()
 
-    async def _set_aside(self, cluster: Cluster) -> None:
-        stamp = f"{self._clock.wall_ns() // 1_000_000}"
-        aside = await asyncio.to_thread(files.set_aside, self._engine.directory, stamp)
-        if aside is not None:
-            self._report("raft_set_aside", path=aside, cluster=cluster.id, epoch=cluster.epoch)
-
     async def _follow(self) -> _Step:
-        place = self._place
+        place = self._papers.place
         assert place is not None  # noqa: S101  it was taken before
         await self._serve_copy(place.cluster)
         self._order = None
@@ -401,7 +360,7 @@ class ClusterSeat:
             taken_for_dead = self._absence.away and is_taken_out(view)
             if is_led_ahead(view) or self._rejoin or taken_for_dead:
                 return _Join()
-            await self._remember_addresses()
+            await self._papers.remember_addresses()
             await self._pause(LOOK_S)
 
     async def _serve_copy(self, cluster: Cluster) -> None:
@@ -426,16 +385,7 @@ class ClusterSeat:
         """Make room for a member, and write down whose it is before it starts."""
         cluster = Cluster(order.cluster_id, order.epoch, order.founding)
         await self._leave_history(cluster)
-        directory = self._engine.directory
-        mark = MemberMark(cluster_id=cluster.id, epoch=cluster.epoch, member_id=order.member_id)
-        try:
-            directory.mkdir(mode=0o700)
-            await asyncio.to_thread(files.write, directory / files.MEMBER, mark)
-            await self._take_place(cluster, "voter")
-        except OSError:
-            # With nothing in it, it must not be set aside in the place of one that has something.
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-            raise
+        await self._papers.make_room(cluster, order.member_id)
         return _Vote(Start(existing=True, members=order.members, token=order.token))
 
     async def _vote(self, start: Start | None) -> _Step:
@@ -452,7 +402,8 @@ class ClusterSeat:
 
     async def _with_member(self, running: Running) -> _Step:
         """Until it is no member, or its cluster has gone on without it."""
-        began, self._unmarked = self._clock.monotonic(), None
+        began = self._clock.monotonic()
+        self._papers.forget_member()
         while True:
             if running.ended.done():
                 if self._serves and is_going(self._look()):
@@ -477,7 +428,7 @@ class ClusterSeat:
                     return await self._after_end(None)
                 began = self._clock.monotonic()
             await self._correct_address()
-            await self._remember_addresses()
+            await self._papers.remember_addresses()
             await self._pause(LOOK_S if self._serves else LOOK_S / 5)
 
     async def _begin_to_vote(self, running: Running) -> bool:
@@ -486,15 +437,10 @@ class ClusterSeat:
             status = await running.peers.status()
         except StoreError:
             return False
-        place = self._place
-        assert place is not None  # noqa: S101  it was taken before
         if status.is_learner or not status.leader_id:
             return False
-        if self._mark() is None:
-            self._unmarked = MemberMark(
-                cluster_id=place.cluster_id, epoch=place.epoch, member_id=status.member_id
-            )
-            await self._tidy_up()
+        self._papers.note_member(status.member_id)
+        await self._tidy_up()
         await self._slot.put(running.store)
         self._votes.put(running.peers)
         return True
@@ -502,10 +448,7 @@ class ClusterSeat:
     async def _tidy_up(self) -> None:
         """Files that a vote does not wait for: on a full disk they are tried again."""
         try:
-            if self._unmarked is not None:
-                path = self._engine.directory / files.MEMBER
-                await asyncio.to_thread(files.write, path, self._unmarked)
-                self._unmarked = None
+            await self._papers.write_mark()
             if self._serves and self._tables.one(RAFT) is not None:
                 await self._promises.drop()
         except OSError as error:
@@ -516,14 +459,10 @@ class ClusterSeat:
         cluster = self.cluster
         assert cluster is not None  # noqa: S101  it has a place in it
         self._report("founding_given_up", cluster=cluster.id)
-        await self._set_aside(cluster)
+        await self._papers.set_aside(cluster)
         await self._promises.give_up(cluster)
-        await self._leave_place()
+        await self._papers.leave_place()
         return _Search()
-
-    async def _leave_place(self) -> None:
-        await asyncio.to_thread(files.remove, self._folder / files.PLACE)
-        self._place = None
 
     async def _after_end(self, failure: BaseException | None) -> _Step:
         """The member says it is none, or does not run. Only the leader is believed.
@@ -536,7 +475,7 @@ class ClusterSeat:
         while True:
             if is_led_ahead(self._look()):
                 return _Join()
-            standing = await self._leader.standing(self._member_id())
+            standing = await self._own_standing()
             if standing is None:
                 await self._pause(AGAIN_S)
                 continue
@@ -547,21 +486,20 @@ class ClusterSeat:
                 return _Vote()
             await self._pause(DOWN_S)
         await self._leave_history(cluster)
-        await self._take_place(cluster, "follower")
+        await self._papers.take_place(cluster, "follower")
         # Who was taken out while it was away asks to be let in again; who was there stays out.
         return _Join() if self._absence.away else _Follow()
 
+    async def _own_standing(self) -> Standing | None:
+        return await self._leader.standing(self._papers.member_id or 0)
+
     async def _is_left_behind(self) -> bool:
         """Whether the leader has our member no more, though nobody could tell the member so."""
-        standing = await self._leader.standing(self._member_id())
+        standing = await self._own_standing()
         return standing is not None and not standing.is_member
 
     def _cluster_id(self) -> str:
-        return self._place.cluster_id if self._place else ""
-
-    def _member_id(self) -> int:
-        mark = self._mark()
-        return mark.member_id if mark else 0
+        return self.cluster.id if self.cluster else ""
 
     async def _correct_address(self) -> None:
         """Tell the leader that we have moved."""
@@ -575,41 +513,8 @@ class ClusterSeat:
     # Files
 
     def _read_files(self) -> None:
-        self._place = files.read(self._folder / files.PLACE, Place)
+        self._papers.read()
         self._promises.read()
-
-    async def _take_place(self, cluster: Cluster, role: str) -> None:
-        before = self._place
-        place = Place(
-            cluster_id=cluster.id,
-            epoch=cluster.epoch,
-            role="voter" if role == "voter" else "follower",
-            servers=self._addresses(),
-            founding=cluster.founding,
-            epoch_seen=before.epoch_seen if before and before.cluster_id == cluster.id else 0,
-        )
-        await asyncio.to_thread(files.write, self._folder / files.PLACE, place)
-        self._place = place
-
-    async def _remember_addresses(self) -> None:
-        place, addresses = self._place, self._addresses()
-        if place is not None and addresses and set(addresses) != set(place.servers):
-            fresh = msgspec.structs.replace(place, servers=addresses)
-            with contextlib.suppress(OSError):  # on a full disk: it is tried again
-                await asyncio.to_thread(files.write, self._folder / files.PLACE, fresh)
-                self._place = fresh
-
-    def _addresses(self) -> tuple[tuple[str, int], ...]:
-        region = self._roster.itself.region
-        alive = self._roster.alive()
-        return tuple(
-            known.record.itself.serf
-            for server_id, known in self._roster.table.known.items()
-            if server_id in alive and known.record.itself.region == region
-        )
-
-    def _mark(self) -> MemberMark | None:
-        return files.read(self._engine.directory / files.MEMBER, MemberMark) or self._unmarked
 
     async def _pause(self, seconds: float) -> None:
         """Until the time is over, or somebody asks for something."""

@@ -9,8 +9,8 @@ import pytest
 from tests.sim.clock import FixedClock
 from tests.sim.etcd import Events, run, short_directory
 
+from bellcow.cluster.engine import Start
 from bellcow.cluster.etcd_member import EtcdMember
-from bellcow.cluster.seat import Start
 from bellcow.etcd import process
 from bellcow.etcd.flags import Plan
 from bellcow.store.protocol import Corrupt, Fenced

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.cluster.calls import Target
-    from bellcow.cluster.seat import Start
+    from bellcow.cluster.engine import Start
 
 ALWAYS = 1e12  # seconds: who has answered then answers now
 OURS = Cluster("ours", 2)
