@@ -60,6 +60,8 @@ _POINTLESS = (
 )
 # The answer to who asks, which is us, and says so: a new leader compacts what the last one had.
 _ANSWERED = "error=mvcc: required revision has been compacted"
+# How a member ends that is asked for its status while it is being removed, in place of code 0.
+_GONE = "failed to find local ID in cluster members"
 # What Go says before it lists what every one of its threads was at.
 _LAST_CRY = (b"panic:", b"fatal error:")
 _KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
@@ -86,12 +88,13 @@ class Member:
         self._end_when_hung = end_when_hung and sys.gettrace() is None  # not under a debugger
         self._last_lines: deque[str] = deque(maxlen=LINES_QUOTED)
         self._cried = False  # what comes now, until the next line of its log, is a list of frames
+        self._gone = False  # it has said that it is no member, in the words of a panic
         self._said: dict[str, float] = {}  # warnings by their first words, and when they were told
 
     async def run(self) -> None:
         """Keep the member running; cancel to stop it.
 
-        Returns when it says that it is no member any more: exit code 0 means nothing else. Raises
+        Returns when it says that it is no member any more, mostly by the exit code 0. Raises
         CannotRun when it cannot start, or ends again and again.
         """
         directory = self._plan.directory
@@ -101,7 +104,7 @@ class Member:
         while True:
             began = self._clock.monotonic()
             code = await self._run_once()
-            if code == 0:
+            if code == 0 or self._gone:
                 self._report("etcd_not_a_member", directory=directory)
                 return
             now = self._clock.monotonic()
@@ -199,6 +202,9 @@ class Member:
             return
         self._cried = raw.startswith(_LAST_CRY)
         self._last_lines.append(text)
+        if _GONE in text:
+            self._gone = True
+            event = "etcd_note"  # that it is no member is told by an event of its own
         if event == "etcd_warning" and (_is_pointless(text) or self._was_told(text)):
             event = "etcd_note"
         self._report(event, text=text)

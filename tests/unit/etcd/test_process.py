@@ -188,6 +188,20 @@ END"""
     assert events.count("etcd_note") == 4
 
 
+def test_member_that_is_removed_and_panics_over_it_is_no_member_any_more(directory, tmp_path):
+    gone = "failed to find local ID in cluster members"
+    script = f"""cat >&2 <<'END'
+{{"level":"panic","msg":"{gone}","local-member-id":"1"}}
+panic: {gone}
+
+goroutine 1 [running]:
+END
+exit 2"""
+    events = run(script_plan(directory, tmp_path, script))
+    assert (events.count("etcd_not_a_member"), events.count("etcd_started")) == (1, 1)
+    assert (events.count("etcd_error"), events.count("etcd_exited")) == (0, 0)
+
+
 def test_last_words_of_a_member_that_panics_are_not_its_frames(directory, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S_MAX", 0.01)
     script = f"cat >&2 <<'END'\nhere we go\n{PANIC}\nEND\nexit 2"
