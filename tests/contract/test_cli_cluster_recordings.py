@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 EVERYTHING = r"(?s)\A.*\Z"
-HINT = "the page for that case is named, and what the server knew last is shown"
+HINT = "the command for that case is named, and what the server knew last is shown"
 SIZES = "size, index and term are printed"
 NO_JOBS = "there are no jobs yet"
 SAYS_SO = "what is done is said, and a short name is completed"
@@ -61,7 +61,7 @@ PEERS = "Node  ID  Address  State  Voter  RaftProtocol\n" + "".join(
 NO_LEADER = """\
 Failed to retrieve raft configuration: Unexpected response code: 500 (No cluster leader)
 No server leads. What http://<address> knew last follows. If most of the voters are lost for \
-good, the page on that is docs/operations/outage-recovery.md
+good, 'operator raft recover -h' says what helps
 """
 LEAVES = Difference(SAYS_SO, out=(EVERYTHING, 'Server "node-2.global" is now leaving\n'))
 HAS_LEFT = Difference(LEFT_AT_ONCE, out=(r"(node-2.*)(alive|leaving)", r"\1left"))

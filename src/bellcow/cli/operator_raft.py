@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bellcow.cli.client import Client
 
 CONFIGURATION = "/v1/operator/raft/configuration"
+_MEMBERS = "/v1/agent/members"
 _PEER = "/v1/operator/raft/peer"
 _TRANSFER = "/v1/operator/raft/transfer-leadership"
 
@@ -68,12 +69,53 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
 def _explain_no_leader(session: Session, refusal: RequestError) -> None:
     """Show what this server knew last, marked as such, and end."""
     complain(f"Failed to retrieve raft configuration: {refusal.message}")
-    complain(
-        f"No server leads. What {session.client.address} knew last follows. If most of the voters "
-        "are lost for good, the page on that is docs/operations/outage-recovery.md"
-    )
-    say(_peers(_configuration(session.client, stale=True)))
+    known = _configuration(session.client, stale=True)
+    if known["Servers"]:
+        complain(
+            f"No server leads. What {session.client.address} knew last follows. If most of the "
+            "voters are lost for good, 'operator raft recover -h' says what helps"
+        )
+        say(_peers(known))
+    else:
+        complain(f"No server leads, and {session.client.address} has no list of servers")
+        for line in _why_no_list(session.client):
+            complain(line)
     raise CommandError("")
+
+
+def _why_no_list(client: Client) -> list[str]:
+    """What a server waits for that knows of no configuration: in no cluster, or just started."""
+    try:
+        answer: dict[str, Any] = client.get(_MEMBERS)
+    except RequestError:
+        return []  # the list of members may need a right of its own
+    expects, sees = awaited(answer)
+    new = (
+        f"it waits for {expects} servers with this bootstrap_expect and sees {sees}, itself "
+        "included"
+        if expects
+        else "it waits to be admitted, for bootstrap_expect is not set"
+    )
+    return [
+        f"If it is in no cluster yet: {new}. Its log says whom it cannot reach",
+        "If it was in one: it has started again, and more than half of the voters must be there",
+    ]
+
+
+def awaited(answer: dict[str, Any]) -> tuple[int, int]:
+    """How many first servers the server that is asked expects, and how many of them it sees."""
+    region, own_name = answer["ServerRegion"], f"{answer['ServerName']}.{answer['ServerRegion']}"
+    members: list[dict[str, Any]] = answer["Members"] or []
+    expected = {member["Name"]: member["Tags"].get("expect", "0") for member in members}
+    mine = expected.get(own_name, "0")
+    sees = sum(
+        member["Status"] == "alive"
+        and member["Tags"].get("region") == region
+        and "nonvoter" not in member["Tags"]
+        and expected[member["Name"]] == mine
+        for member in members
+    )
+    return int(mine), sees
 
 
 def _peers(answer: dict[str, Any]) -> str:
@@ -229,7 +271,7 @@ def _described(peer: dict[str, Any]) -> str:
 
 def _is_alive(client: Client, node: str) -> bool:
     try:
-        members = client.get("/v1/agent/members")["Members"]
+        members = client.get(_MEMBERS)["Members"]
     except RequestError:
         return False  # only a remark depends on it
     return any(member["Name"] == node and member["Status"] == "alive" for member in members)

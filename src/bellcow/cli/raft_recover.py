@@ -37,7 +37,8 @@ _NEXT = (
     "role, epoch and index and the time of its last commit. With -servers it also writes the file "
     "peers.json, after asking. Every server named in it goes by it at its next start: when all of "
     "them answer, the one with the newest copy founds the cluster anew, and the others join it. "
-    "What no survivor had is lost. See docs/operations/outage-recovery.md.",
+    "What no survivor had is lost. The page 'When most servers are gone' of the documentation has "
+    "it step by step.",
     takes=one("path"),
 )
 @flag("servers", "list", "The servers that are left: addresses, names or IDs, with commas.")

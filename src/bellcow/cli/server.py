@@ -14,7 +14,10 @@ _HEADER = ["Name", "Address", "Port", "Status", "Leader", "Protocol", "Build", "
 _FORBIDDEN = 403
 
 
-@command("Lists the servers of all regions and their status.\n\nNeeds node:read.")
+@command(
+    "Lists the servers of all regions and their status.\n\n"
+    "Ends with 1 when the region of the server that is asked has no leader. Needs node:read."
+)
 @switch("detailed", "Show the tags of each server in place of its status.")
 @switch("verbose", "Show status and tags.")
 @as_data
@@ -22,7 +25,8 @@ def members(
     session: Session, *, detailed: bool, verbose: bool, as_json: bool, template: str
 ) -> None:
     with failing("Error querying servers: "):
-        found: list[dict[str, Any]] = session.client.get(_MEMBERS)["Members"] or []
+        answer: dict[str, Any] = session.client.get(_MEMBERS)
+    found: list[dict[str, Any]] = answer["Members"] or []
     found.sort(key=lambda member: member["Name"])
     leaders, problems = _leaders(session, found)
     for member in found:
@@ -34,12 +38,16 @@ def members(
         template=template,
         go_type="[]*api.AgentMember",
     )
-    if problems:
-        say()
-        lines = "".join(f"\n\t* {problem}" for problem in problems)
-        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''} occurred:"
-        complain(f"Error determining leaders: {count}{lines}\n\n")
-        raise CommandError("")
+    if not problems:
+        return
+    if answer.get("ServerRegion") not in {None, *problems}:
+        complain("; ".join(f'Region "{name}" has no leader' for name in problems))
+        return
+    say()
+    lines = "".join(f'\n\t* Region "{name}": {why}' for name, why in problems.items())
+    count = f"{len(problems)} error{'s' if len(problems) > 1 else ''} occurred:"
+    complain(f"Error determining leaders: {count}{lines}\n\n")
+    raise CommandError("")
 
 
 def _address(member: dict[str, Any]) -> str:
@@ -47,15 +55,15 @@ def _address(member: dict[str, Any]) -> str:
     return f"{tags.get('region', '')}/{tags.get('rpc_addr') or member['Addr']}:{tags.get('port')}"
 
 
-def _leaders(session: Session, found: list[dict[str, Any]]) -> tuple[set[str], list[str]]:
-    """The leaders as region and address, and a sentence for each region that has none."""
+def _leaders(session: Session, found: list[dict[str, Any]]) -> tuple[set[str], dict[str, str]]:
+    """The leaders as region and address, and of each region that names none, why."""
     leaders: set[str] = set()
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for region in sorted({member["Tags"].get("region", "") for member in found}):
         try:
             leader = session.client.get("/v1/status/leader", region=region)
         except RequestError as error:
-            problems.append(f'Region "{region}": {error.message}')
+            problems[region] = error.message
         else:
             leaders.add(f"{region}/{leader}")
     return leaders, problems

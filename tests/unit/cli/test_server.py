@@ -75,6 +75,31 @@ def test_each_region_without_a_leader_is_named(cli: Callable[..., Any], server: 
     assert '\t* Region "west": ' in result.err
 
 
+def test_another_region_without_a_leader_is_a_remark(cli: Callable[..., Any], server: Any) -> None:
+    there = member("node-3.glbal", 22032)
+    server.on(
+        "GET /v1/agent/members",
+        {"Members": [*MEMBERS["Members"], there], "ServerRegion": "global"},
+    )
+    server.on("GET /v1/status/leader?region=global", "127.0.0.1:22011")
+    server.on("GET /v1/status/leader?region=glbal", b"No cluster leader", 500)
+    result = cli("server", "members")
+    assert (result.status, result.err) == (0, 'Region "glbal" has no leader\n')
+    assert result.out.startswith(TABLE)
+
+
+def test_own_region_without_a_leader_is_an_error_beside_another_that_has_one(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    there = [member("node-1.glbal", 2), member("node-2.global", 22022)]
+    server.on("GET /v1/agent/members", {"Members": there, "ServerRegion": "glbal"})
+    server.on("GET /v1/status/leader?region=global", "127.0.0.1:22021")
+    server.on("GET /v1/status/leader?region=glbal", b"No cluster leader", 500)
+    result = cli("server", "members")
+    assert result.status == 1
+    assert result.err.startswith("Error determining leaders: 1 error occurred:\n")
+
+
 def test_joining_sends_every_address(cli: Callable[..., Any], server: Any) -> None:
     server.on("PUT /v1/agent/join", {"error": "", "num_joined": 2})
     result = cli("server", "join", "127.0.0.1:1", "[::1]:2")
