@@ -1,8 +1,9 @@
 """The part a server takes in its cluster: outside, without a vote, with one; and how it changes.
 
-A loop of steps, each of which ends with the next one. The rules are elsewhere: who may found a
-cluster in `agreement.py`, who is admitted and promoted on the leader. Here files are written before
+A loop of steps, each of which ends with the next one. It owns their order: files are written before
 what they stand for is done, and store and votes are put where the rest of the server finds them.
+By which rules a server promises, proposes or counts as away, and how a file is written, it must not
+know; whom to admit and promote is decided on the leader.
 """
 
 from __future__ import annotations
