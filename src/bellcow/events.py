@@ -83,6 +83,10 @@ EVENTS: dict[str, Event] = {
     "expect_differs": Event(Level.WARN, "nomad.member", "servers differ in bootstrap_expect"),
     "cluster_ahead": Event(Level.WARN, "nomad.member", "our cluster was recovered without us"),
     "hello_refused": Event(Level.WARN, "nomad.member", "our hello was not taken, or not answered"),
+    "join_unanswered": Event(Level.WARN, "nomad.member", "no answer at an address to join"),
+    "joined_other_region": Event(
+        Level.WARN, "nomad.member", "the server at an address to join is of another region"
+    ),
     "peer_refused": Event(Level.WARN, "nomad.member", "refused who came to the servers' port"),
     "peers_unprotected": Event(
         Level.WARN, "nomad.member", "whoever reaches the servers' port may pass for a server"
@@ -104,6 +108,7 @@ EVENTS: dict[str, Event] = {
     "several_clusters": Event(
         Level.ERROR, "nomad.member", "servers of this region belong to different clusters"
     ),
+    "bootstrap_waits": Event(Level.INFO, "nomad", "waiting for the first servers"),
     "bootstrap_refused": Event(Level.INFO, "nomad", "cluster not founded yet"),
     "founding_given_up": Event(
         Level.WARN, "nomad", "the cluster that was begun never came to be, looking for another"

@@ -44,10 +44,18 @@ def founders(table: Table) -> tuple[Itself, ...]:
 
     All must have answered, be without a cluster, and expect the same number of servers as we do.
     """
-    me = table.me.itself
-    count = me.bootstrap_expect
+    count = table.me.itself.bootstrap_expect
     if not count or conflicting_expectations(table) or clusters_here(table):
         return ()
+    first = willing(table)
+    if len(first) < count:
+        return ()
+    return tuple(sorted(first, key=lambda itself: itself.server_id)[:count])
+
+
+def willing(table: Table) -> list[Itself]:
+    """The servers that expect as many as we do and would vote, this one among them."""
+    me = table.me.itself
     others = (
         known.record.itself
         for server_id, known in table.known.items()
@@ -55,14 +63,11 @@ def founders(table: Table) -> tuple[Itself, ...]:
         and table.contacts[server_id].raft is not None
         and known.record.itself.region == me.region
     )
-    willing = [
+    return [
         itself
         for itself in (me, *others)
-        if itself.bootstrap_expect == count and not itself.non_voting
+        if itself.bootstrap_expect == me.bootstrap_expect and not itself.non_voting
     ]
-    if len(willing) < count:
-        return ()
-    return tuple(sorted(willing, key=lambda itself: itself.server_id)[:count])
 
 
 def pairs(servers: tuple[Itself, ...]) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,7 @@ from bellcow.cluster.members import (
     next_verdict,
     with_own_status,
 )
+from bellcow.cluster.outside import HEARD_S, is_wanted, reasons
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE
 from bellcow.model.hello import decode_hello, encode_hello
@@ -94,14 +95,17 @@ class Exchange:
         self._joins = joins
         self._tried: dict[str, float] = {}
         self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
+        self._regions: dict[str, str] = {}  # of those who answered there
         self._busy: set[str] = set()
         self._twins: dict[str, str] = {}  # who says that our id speaks from elsewhere too
         self._elsewhere: dict[str, tuple[float, Cluster]] = {}  # refused for it, and when
         self._clocks: dict[str, int] = {}  # what a server's clock showed when it last spoke to us
         self._changed = asyncio.Event()
+        self._began = clock.monotonic()
 
     async def run(self) -> None:
         """Say hello whenever it is due, for as long as the server lives."""
+        self._began = self._clock.monotonic()
         async with asyncio.TaskGroup() as group:
             while True:
                 wake_s = self._round(group)
@@ -176,7 +180,11 @@ class Exchange:
             group.create_task(self._visit(target), name="hello")
         if len(self._tried) > 2 * len(table.known) + len(self._joins):
             self._forget_tries()
-        return min(due.wake_s, next_verdict(table, now))
+        waited_s = now - self._began
+        for note in reasons(table, here, self._regions, waited_s, now):
+            self._tell(note)
+        wake_s = min(due.wake_s, next_verdict(table, now))
+        return min(wake_s, HEARD_S - waited_s) if waited_s < HEARD_S else wake_s
 
     def _forget_tries(self) -> None:
         kept = {*self._roster.table.known, *(f"{host}:{port}" for host, port in self._joins)}
@@ -198,16 +206,25 @@ class Exchange:
         except Error as error:
             if COPY in error.message:
                 self._twins[target.key] = error.message
-            self._missed(target, "" if error.code is Code.UNAVAILABLE else error.message)
+            self._missed(target, error.message, silent=error.code is Code.UNAVAILABLE)
         except Exception as error:  # noqa: BLE001  what one server says must not end the exchange
-            self._missed(target, f"{type(error).__name__}: {error}")
+            self._missed(target, f"{type(error).__name__}: {error}", silent=False)
 
-    def _missed(self, target: Target, reason: str) -> None:
+    def _missed(self, target: Target, reason: str, *, silent: bool) -> None:
+        """Nobody has answered, or not as a server should. A known server that is silent fails."""
         if target.server_id:
             self._roster.table = missed(self._roster.table, target.server_id)
-        if reason:
-            host, port = target.address
-            self._reminders.say("hello_refused", address=f"{host}:{port}", reason=reason)
+        host, port = target.address
+        address = f"{host}:{port}"
+        if not silent:
+            self._reminders.say("hello_refused", address=address, reason=reason)
+        elif not target.server_id and self._is_wanted(target):
+            self._reminders.say("join_unanswered", address=address, reason=reason)
+
+    def _is_wanted(self, target: Target) -> bool:
+        now = self._clock.monotonic()
+        table, here, waited_s = self._roster.table, self._look(), now - self._began
+        return is_wanted(target.address, table, here, waited_s, now)
 
     async def _call(self, target: Target) -> None:
         body = self._hello(target.server_id, target.region)
@@ -222,6 +239,7 @@ class Exchange:
             itself = self._roster.itself
             another = hello.sender.server_id != itself.server_id
             self._led_home[target.key] = another and hello.region == itself.region
+            self._regions[target.key] = hello.region
         if target.server_id and hello.sender.server_id != target.server_id:
             raise Error(Code.UNAVAILABLE, "another server answers at its address")
 

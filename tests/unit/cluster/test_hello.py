@@ -457,3 +457,78 @@ def test_server_whose_answer_trips_us_up_is_told_of_and_the_others_are_called():
         )
 
     assert run(story) == (1, "alive", {"a": "alive", "b": "alive"})
+
+
+def test_server_that_reaches_nobody_says_whom_at_once_and_then_each_minute():
+    async def story(net):
+        a = net.start("a", join="b c", bootstrap_expect=3)
+        await asyncio.sleep(130)
+        return [a.saw("join_unanswered", address=f"{name}:4648") for name in "bc"], a.events
+
+    times, events = run(story)
+    assert times == [[0.0, pytest.approx(60, abs=2), pytest.approx(120, abs=3)]] * 2
+    said = [fields for event, fields in events if event == "join_unanswered"]
+    assert said[0]["reason"] == "connection refused"
+
+
+def test_server_that_waits_for_others_says_how_many_it_sees_when_that_changes():
+    async def story(net):
+        a = net.start("a", join="b c", bootstrap_expect=3)
+        await asyncio.sleep(10)
+        net.start("b", join="a", bootstrap_expect=3)
+        await asyncio.sleep(65)
+        net.start("d", "glbal", join="a", bootstrap_expect=3)
+        before = a.saw("bootstrap_waits", sees=1, expects=3), a.saw("bootstrap_waits", sees=2)
+        net.start("c", join="a", bootstrap_expect=3)
+        await asyncio.sleep(130)
+        return before, len(a.saw("bootstrap_waits"))
+
+    before, in_all = run(story)
+    assert before == ([2.0], [pytest.approx(11, abs=1), pytest.approx(71, abs=2)])
+    assert in_all == 3
+
+
+def test_server_that_is_led_says_nothing_of_addresses_without_an_answer():
+    async def story(net):
+        a = net.start("a", join="x", bootstrap_expect=1)
+        b = net.start("b", join="a x y", bootstrap_expect=3)
+        a.cluster = Cluster("x", 0)
+        a.lead(1)
+        await asyncio.sleep(1)
+        b.cluster = a.cluster
+        b.events.clear()
+        await asyncio.sleep(300)
+        quiet = [*a.events, *b.events]
+        return {event for event, _ in quiet}
+
+    assert not run(story) & {"join_unanswered", "bootstrap_waits", "joined_other_region"}
+
+
+def test_member_that_starts_again_gives_the_leader_a_moment():
+    async def story(net):
+        a = net.start("a", join="b c")
+        a.cluster = Cluster("x", 0)
+        await asyncio.sleep(20)
+        return a.saw("join_unanswered", address="b:4648"), a.saw("bootstrap_waits")
+
+    assert run(story) == ([5.0], [])
+
+
+def test_server_whose_region_is_misspelled_is_told_of_both_regions():
+    async def story(net):
+        a, *_ = await three(net)
+        d = net.start("d", "glbal", join="a b", bootstrap_expect=3)
+        await asyncio.sleep(70)
+        one = [d.saw("joined_other_region", address=f"{n}:4648") for n in "ab"]
+        said = dict(d.events)["joined_other_region"]
+        d.cluster = Cluster("y", 0)
+        d.lead(1)
+        d.events.clear()
+        await asyncio.sleep(130)
+        return one, (said["theirs"], said["ours"]), d.events, a.saw("joined_other_region")
+
+    one, regions, later, other_side = run(story)
+    assert one == [[5.0, pytest.approx(70, abs=6)]] * 2  # it began at 3
+    assert regions == ("global", "glbal")
+    assert later == []
+    assert other_side == []
