@@ -187,7 +187,8 @@ class Herd(World):
             for each in seen.answering
         }
         addresses = {each: self.addresses[each] for each in seen.alive}
-        return msgspec.structs.replace(seen, roles=roles, addresses=addresses)
+        clusters = dict.fromkeys(set(self.names) - self.wiped, CLUSTER_ID)
+        return msgspec.structs.replace(seen, roles=roles, addresses=addresses, clusters=clusters)
 
     def _member(self, name: str) -> int:
         return self.votes.member_of(name) if self.is_up(name) else 0

@@ -93,6 +93,23 @@ Step: TypeAlias = (
 )
 
 
+def departed(scene: Scene, cluster_id: str) -> list[str]:
+    """Who is dead and was taken out before: nobody waits for these servers.
+
+    Who was of no cluster or of another one stays, for it has to be told of ours when it is back.
+    Members are known by their names, so one whose name a configured server has stays as well.
+    """
+    servers, sight = scene.configuration.servers, scene.sight
+    kept = {server.id for server in servers}
+    names = {name for server in servers for name in (server.name, sight.names.get(server.id))}
+    dead = sight.targets.keys() - sight.alive - kept
+    return sorted(
+        each
+        for each in dead
+        if sight.clusters.get(each) == cluster_id and sight.names.get(each) not in names
+    )
+
+
 def next_step(scene: Scene, age_s: float) -> Step | None:
     """What comes next: of the change under way, which this leader has tried for `age_s`, or to
     make the configuration say what is so. None when nothing is to be done.

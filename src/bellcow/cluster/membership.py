@@ -24,6 +24,7 @@ from bellcow.cluster.changes import (
     Wait,
     Write,
     admission,
+    departed,
     next_step,
     pause_s,
     with_demotion,
@@ -157,6 +158,7 @@ class Membership:
         """One step; returns in how many seconds the next is due."""
         try:
             scene = await self._gather()
+            self._forget_departed(scene)
             step = next_step(scene, self._age_s(scene.configuration.change))
             if step is None:
                 return CALM_S
@@ -390,6 +392,11 @@ class Membership:
         name = self._look().names.get(server_id)
         if name is not None:
             self._greeter.force_leave(name)
+
+    def _forget_departed(self, scene: Scene) -> None:
+        identity = self._tables.one(CLUSTER)
+        for server_id in departed(scene, identity.cluster_id) if identity else ():
+            self.forget(server_id)
 
     # Parts of them
 

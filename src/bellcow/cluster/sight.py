@@ -29,6 +29,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     addresses: Mapping[str, str] = {}  # of the peer port, of those alive
     roles: Mapping[str, str] = {}  # part in consensus, of those answering
     idle: frozenset[str] = frozenset()  # whose part in consensus is down at the moment
+    clusters: Mapping[str, str] = {}  # which each said last that it is of, the dead as well
     targets: Mapping[str, Target] = {}  # where they are reached, this server not among them
 
     @property
@@ -63,5 +64,10 @@ def see(roster: Roster) -> Sight:
             for server_id, (_, contact) in contacts.items()
             if contact.raft is not None and not contact.raft.works
         ),
+        clusters={
+            server_id: contact.cluster.id
+            for server_id, contact in roster.table.contacts.items()
+            if contact.cluster is not None
+        },
         targets={server_id: target_of(record) for server_id, record in records.items()},
     )

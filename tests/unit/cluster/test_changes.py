@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bellcow.cluster.calls import Target
 from bellcow.cluster.changes import (
     DEMOTE,
     DOUBT_S,
@@ -26,6 +27,7 @@ from bellcow.cluster.changes import (
     Wait,
     Write,
     admission,
+    departed,
     next_step,
     pause_s,
     with_demotion,
@@ -99,6 +101,20 @@ def written(given: Scene, age_s: float = 0.0) -> Write:
 def shown(configuration: RaftConfiguration) -> str:
     """Voters in capitals."""
     return "".join(s.id.upper() if s.voter else s.id for s in configuration.servers)
+
+
+# Who is gone for good
+
+
+def test_dead_server_that_is_out_of_the_configuration_has_departed():
+    targets = {
+        name: Target(server_id=name, address=(name, 1), region="global") for name in "bcdxyz"
+    }
+    names = {name: f"{name}.global" for name in "abcdxz"} | {"y": "b.global"}
+    clusters = {**dict.fromkeys("bcdxy", CLUSTER), "z": "another"}
+    seen = scene("abc", alive="abx", names=names, targets=targets, clusters=clusters)
+    # c is configured, x is alive, y is a dead one of b's name, z was never one of ours.
+    assert departed(seen, CLUSTER) == ["d"]
 
 
 # Promotion, step by step

@@ -13,6 +13,7 @@ from tests.sim.store import Fault
 
 from bellcow.cluster.membership import ANSWER_S
 from bellcow.errors import Code, Error
+from bellcow.model.agent import ALIVE, LEFT
 from bellcow.model.between import (
     LEAVE_PATH,
     MEMBER_PATH,
@@ -318,3 +319,17 @@ def test_live_server_is_taken_out_by_force_only():
         return kept, herd.votes.voters()
 
     assert run(story) == (["a", "b", "c"], ["a", "b"])
+
+
+def test_server_that_is_stopped_after_its_removal_counts_as_one_that_left():
+    async def story(herd):
+        asked = herd.servers["a"].membership
+        await asked.remove("c")
+        before = herd.status("c")
+        await herd.stop("c")
+        await asyncio.sleep(4.0)
+        at_once = herd.status("c")
+        await asyncio.sleep(8.0)
+        return before, at_once, herd.status("c")
+
+    assert run(story) == (ALIVE, ALIVE, LEFT)
