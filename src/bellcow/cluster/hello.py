@@ -184,7 +184,7 @@ class Exchange:
         for note in reasons(table, here, self._regions, waited_s, now):
             self._tell(note)
         wake_s = min(due.wake_s, next_verdict(table, now))
-        return min(wake_s, HEARD_S - waited_s) if waited_s < HEARD_S else wake_s
+        return min(wake_s, max(0.001, HEARD_S - waited_s)) if waited_s < HEARD_S else wake_s
 
     def _forget_tries(self) -> None:
         kept = {*self._roster.table.known, *(f"{host}:{port}" for host, port in self._joins)}
