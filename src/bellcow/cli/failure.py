@@ -56,6 +56,16 @@ def failing(prefix: str) -> Iterator[None]:
         raise CommandError(f"{prefix}{error.message}") from error
 
 
+@contextlib.contextmanager
+def in_flags() -> Iterator[None]:
+    """Let a refusal inside name the flag where the server names the parameter of its URL."""
+    try:
+        yield
+    except RequestError as error:
+        error.message = error.message.replace("add ?force=true to", "add -force to")
+        raise
+
+
 def os_text(error: OSError) -> str:
     """The operating system's reason in Go's words: lower case."""
     return (error.strerror or str(error)).lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bellcow.cli.failure import CommandError, RequestError, failing
+from bellcow.cli.failure import CommandError, RequestError, failing, in_flags
 from bellcow.cli.goflags import flag, switch
 from bellcow.cli.operator_autopilot import HEALTH, UNHEALTHY
 from bellcow.cli.output import complain, go_bool, say, show, table
@@ -51,7 +51,7 @@ def _configuration(client: Client, *, stale: bool) -> dict[str, Any]:
 
 
 def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: str) -> None:
-    """Say what a removal would do. Whether the quorum bears it is known when it is done."""
+    """Say what a removal would do, and whether the quorum bears it by what is known now."""
     if peer is None:
         raise CommandError(f"{prefix}no peer has {wanted}")
     servers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
@@ -62,8 +62,19 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
             "with -force as well"
         )
     say(f"Would remove {_described(peer)}")
-    if peer["Voter"]:
-        say(f"Voters left: {voters - 1}. The removal is refused if it costs the quorum.")
+    if not peer["Voter"]:
+        return
+    alive = _alive(client)
+    left = [each["Node"] for each in servers if each["Voter"] and each["ID"] != peer["ID"]]
+    if alive is None:
+        say(f"Voters left: {len(left)}. The removal is refused if it costs the quorum.")
+        return
+    living, needed = sum(each in alive for each in left), len(left) // 2 + 1
+    numbers = f"of {len(left)} voters left {living} are alive and {needed} are needed"
+    # The server refuses to take out a live voter only: one that is dead is of no use to the quorum.
+    if living < needed and peer["Node"] in alive:
+        raise CommandError(f"{prefix}would be refused without -force: {numbers}")
+    say(f"Voters left: {len(left)}, of which {living} are alive and {needed} are needed.")
 
 
 def _explain_no_leader(session: Session, refusal: RequestError) -> None:
@@ -170,9 +181,10 @@ def remove_peer(session: Session, *, force: bool, dry_run: bool, **named: str | 
         query = {"id": peer["ID"]} if peer else {key: value}
         if force:
             query["force"] = "true"
-        session.client.delete(_PEER, **query)
+        with in_flags():
+            session.client.delete(_PEER, **query)
     say(f'Removed peer with {key} "{value}"')
-    if peer and _is_alive(session.client, peer["Node"]):
+    if peer and peer["Node"] in (_alive(session.client) or ()):
         say("It is still running, and stays out until it is told to join or started again.")
 
 
@@ -269,9 +281,10 @@ def _described(peer: dict[str, Any]) -> str:
     return f"{peer['Node']} ({role}{leads}, ID {peer['ID']}, address {peer['Address']})"
 
 
-def _is_alive(client: Client, node: str) -> bool:
+def _alive(client: Client) -> set[str] | None:
+    """The names of the servers that are alive; None where the token may not list them."""
     try:
-        members = client.get(_MEMBERS)["Members"]
+        members = client.get(_MEMBERS)["Members"] or ()
     except RequestError:
-        return False  # only a remark depends on it
-    return any(member["Name"] == node and member["Status"] == "alive" for member in members)
+        return None  # only a remark depends on it
+    return {member["Name"] for member in members if member["Status"] == "alive"}

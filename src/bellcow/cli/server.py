@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bellcow.cli.failure import CommandError, RequestError, failing
+from bellcow.cli.failure import CommandError, RequestError, failing, in_flags
 from bellcow.cli.goflags import Takes, switch
 from bellcow.cli.output import complain, go_bool, say, show, table
 from bellcow.cli.session import Session, as_data, command
@@ -132,7 +132,8 @@ def force_leave(session: Session, *, prune: bool, force: bool, words: tuple[str,
             query["prune"] = "true"
         if force:
             query["force"] = "true"
-        session.client.put("/v1/agent/force-leave", **query)
+        with in_flags():
+            session.client.put("/v1/agent/force-leave", **query)
     say(f'Server "{name}" is now leaving')
     # Nomad: it says so of a live server as well, which stays.
     if not force and _is_alive(session, name):

@@ -222,6 +222,42 @@ def test_a_dry_run_says_when_the_removal_would_be_refused(
     assert (nobody.status, nobody.err) == (1, "Error removing peer: no peer has id x\n")
 
 
+def members(*alive: str) -> dict[str, Any]:
+    return {
+        "Members": [
+            {"Name": each["Node"], "Status": "alive" if each["Node"] in alive else "failed"}
+            for each in PEERS["Servers"]
+        ]
+    }
+
+
+def test_a_dry_run_looks_who_is_alive(cli: Callable[..., Any], server: Any) -> None:
+    words = "operator", "raft", "remove-peer", "-dry-run", "-peer-name=c1"
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("GET /v1/agent/members", members("c1.global", "c2.global"))
+    server.on("GET /v1/agent/members", members("c1.global"))
+    server.on("GET /v1/agent/members", members("c2.global"))
+    bearable, costly, dead = cli(*words), cli(*words), cli(*words)
+    assert bearable.out.endswith("Voters left: 1, of which 1 are alive and 1 are needed.\n")
+    assert (costly.status, costly.err) == (
+        1,
+        (
+            "Error removing peer: would be refused without -force: "
+            "of 1 voters left 0 are alive and 1 are needed\n"
+        ),
+    )
+    assert dead.status == 0
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_a_refusal_names_the_flag_that_overrules_it(cli: Callable[..., Any], server: Any) -> None:
+    refusal = b"removing c2.global would cost the quorum; add ?force=true to do it all the same"
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("DELETE /v1/operator/raft/peer", refusal, 409)
+    result = cli("operator", "raft", "remove-peer", "-peer-name=c2")
+    assert result.err.endswith("; add -force to do it all the same)\n")
+
+
 def test_a_removal_that_costs_the_quorum_shows_the_numbers(
     cli: Callable[..., Any], server: Any
 ) -> None:
