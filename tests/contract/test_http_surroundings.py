@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -496,6 +497,33 @@ def test_force_leave_and_join_check_their_parameters(shared):
     assert (answer.status, answer.text) == (400, "invalid prune value")
     answer = shared.put("/v1/agent/join")
     assert (answer.status, answer.text) == (400, "missing address to join")
+
+
+def test_join_at_the_port_of_http_says_which_port_is_meant(shared):
+    address = shared.url.removeprefix("http://")
+    host = address.partition(":")[0]
+    answer = shared.put(f"/v1/agent/join?address={address}").json()
+    assert answer["error"] == (
+        f"1 error occurred:\n\t* Failed to join {host}: {address}: no server port answers there "
+        "(404); it is 4648 unless ports say otherwise\n\n"
+    )
+
+
+def test_join_where_something_else_answers_says_which_port_is_meant(shared):
+    def hang_up(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            # What TLS says to who does not speak it.
+            connection.sendall(b"\x15\x03\x01\x00\x02\x02\x46")
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        other = threading.Thread(target=hang_up, args=(listener,), daemon=True)
+        other.start()
+        error = shared.put(f"/v1/agent/join?address=127.0.0.1:{port}").json()["error"]
+        other.join(10)
+    assert f"Failed to join 127.0.0.1: 127.0.0.1:{port}: no server port answers there (" in error
 
 
 def test_join_tells_of_each_address_that_failed(shared):

@@ -78,9 +78,22 @@ async def _join(call: Call, host: str, port: int) -> str:
     except (OSError, TimeoutError) as error:
         return _dial(host, port, error)
     except Error as error:
-        return error.message
+        return _unmet(host, port, error)
     await server.seat.rejoin()
     return ""
+
+
+def _unmet(host: str, port: int, error: Error) -> str:
+    """Why who is at an address is no server that lets us in; often it is the port of HTTP."""
+    if error.code is Code.DENIED:
+        return f"{host}:{port}: {error.message}"
+    # Servers know the path, and say a word with each refusal.
+    if error.code is not Code.UNAVAILABLE and not error.message.startswith("404:"):
+        return error.message
+    return (
+        f"{host}:{port}: no server port answers there ({error.message.rstrip(': ')}); "
+        f"it is {SERF_PORT} unless ports say otherwise"
+    )
 
 
 def _split(address: str) -> tuple[str, int]:
