@@ -493,7 +493,7 @@ def _disagreements(table: Table, sender: Record, here: Here) -> tuple[Note, ...]
     fields: dict[str, object] = {"name": itself.member_name, "server": sender.server_id}
     twins = _namesakes(table, itself)
     if twins and sender.status == ALIVE:
-        notes.append(Note("name_taken", {**fields, "by": twins[0]}, lasting=True))
+        notes.append(Note("name_taken", {**_named(itself), **_by(twins[0])}, lasting=True))
     if here.cluster is None and sender in conflicting_expectations(table):
         mine = table.me.itself.bootstrap_expect
         expected = {**fields, "theirs": itself.bootstrap_expect, "ours": mine}
@@ -501,11 +501,16 @@ def _disagreements(table: Table, sender: Record, here: Here) -> tuple[Note, ...]
     return tuple(notes)
 
 
-def _namesakes(table: Table, itself: Itself) -> list[str]:
-    """Ids of other live servers of the same name."""
+def _by(twin: Itself) -> dict[str, object]:
+    hint = "give one of them another name, by -node or in its file, and restart it"
+    return {"by": twin.server_id, "by_address": _named(twin)["address"], "hint": hint}
+
+
+def _namesakes(table: Table, itself: Itself) -> list[Itself]:
+    """Other live servers of the same name."""
     records = [table.me, *(known.record for known in table.known.values())]
     return [
-        record.server_id
+        record.itself
         for record in records
         if record.itself.name == itself.name
         and record.itself.region == itself.region

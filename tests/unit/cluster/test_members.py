@@ -498,7 +498,9 @@ def test_two_live_servers_of_one_name_are_said_each_time():
         table = outcome.table
         (note,) = (note for note in outcome.notes if note.event == "name_taken")
         assert note.lasting
-        assert note.fields["by"] == "id-a"
+        assert (note.fields["by"], note.fields["by_address"]) == ("id-a", "a:4648")
+        assert note.fields["address"] == "b:1"
+        assert "another name" in str(note.fields["hint"])
     assert len(table.known) == 2
 
 
