@@ -214,9 +214,8 @@ def _ask(path: Path, listed: Sequence[Listed], known: Sequence[RaftServer], *, y
 def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
     """Write the file, as the server's own user; one that was there stays under another name."""
     from bellcow.clock import SystemClock
-    from bellcow.cluster.found import stamp_of
     from bellcow.cluster.peers_json import written
-    from bellcow.cluster.place import sync_directory
+    from bellcow.cluster.place import stamp_of, sync_directory
 
     owner = path.parent.parent.stat()
     partial = path.with_name(f"{path.name}.partial")

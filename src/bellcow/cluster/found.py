@@ -25,7 +25,7 @@ from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, with_indexes
 from bellcow.store.chunks import chunks
 from bellcow.store.protocol import NO_HEAD, Head, Key
-from bellcow.wire import rfc3339, to_msgpack
+from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,7 +187,7 @@ def _switch(server_dir: Path, founded: Founded) -> None:
 
     Done again from its beginning until the file that says "complete" is gone.
     """
-    stamp = stamp_of(founded.time_ns)
+    stamp = place.stamp_of(founded.time_ns)
     raft = server_dir / place.RAFT
     if (server_dir / NEW).exists():
         place.set_aside(raft, stamp)
@@ -224,8 +224,3 @@ def set_file_aside(path: Path, why: str) -> None:
         if before.exists():
             before.rename(path.with_name(f"{aside}{suffix}"))
     place.sync_directory(path.parent)
-
-
-def stamp_of(time_ns: int) -> str:
-    """A time as part of a name; the same at each start that finishes the switch."""
-    return rfc3339(time_ns).replace("-", "").replace(":", "")

@@ -127,7 +127,7 @@ class Papers:
 
     async def set_aside(self, cluster: Cluster) -> None:
         """What the member has had, before one of `cluster` begins."""
-        stamp = f"{self._clock.wall_ns() // 1_000_000}"
+        stamp = files.stamp_of(self._clock.wall_ns())
         aside = await asyncio.to_thread(files.set_aside, self._directory, stamp)
         if aside is not None:
             self._report("raft_set_aside", path=aside, cluster=cluster.id, epoch=cluster.epoch)

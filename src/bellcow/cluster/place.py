@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from bellcow.model.hello import Cluster
+from bellcow.wire import rfc3339
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +137,11 @@ def sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def stamp_of(time_ns: int) -> str:
+    """A time as part of a name; the same at each start that finishes the switch."""
+    return rfc3339(time_ns).replace("-", "").replace(":", "")
 
 
 def set_aside(directory: Path, stamp: str) -> Path | None:

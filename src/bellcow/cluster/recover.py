@@ -16,7 +16,7 @@ import msgspec
 from bellcow.clock import new_uuid
 from bellcow.cluster import peers_json, place, survivor
 from bellcow.cluster.convert import as_founder
-from bellcow.cluster.found import found, only_server, set_file_aside, stamp_of
+from bellcow.cluster.found import found, only_server, set_file_aside
 from bellcow.cluster.hello import Reminders
 from bellcow.cluster.members import FAILED_AFTER_S
 from bellcow.cluster.negotiation import INDEX_STEP, Found, Join, Seen, decide
@@ -220,7 +220,7 @@ async def _make_room(
     server_dir: Path, decision: Join, roster: Roster, clock: Clock, report: Report
 ) -> Outcome:
     """Set the old member's files aside, and the file that was gone by with them."""
-    stamp = stamp_of(clock.wall_ns())
+    stamp = place.stamp_of(clock.wall_ns())
     cluster = roster.table.contacts[decision.leader].cluster
     assert cluster is not None  # noqa: S101  a leader has one
     await asyncio.to_thread(set_file_aside, server_dir / place.STORE, f"old-{stamp}")

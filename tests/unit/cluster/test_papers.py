@@ -208,5 +208,7 @@ def test_what_a_member_has_had_is_set_aside_and_said_once(tmp_path):
     scene = founder(tmp_path)
     asyncio.run(scene.papers.set_aside(OURS))
     asyncio.run(scene.papers.set_aside(OURS))
-    assert [path.name for path in tmp_path.glob("raft*")] == [f"raft.old-{BEGIN_NS // 1_000_000}"]
+    assert [path.name for path in tmp_path.glob("raft*")] == [
+        f"raft.old-{place.stamp_of(BEGIN_NS)}"
+    ]
     assert scene.events == ["raft_set_aside"]
