@@ -168,14 +168,22 @@ def _check_encrypt(given: _Given) -> Iterator[Problem]:
         yield _problem(Phase.AGENT, message, "server.encrypt", allowed=allowed)
 
 
+def _is_key(settings: Settings, key: bytes) -> bool:
+    try:
+        return encrypt_key(settings) == key
+    except ValueError:
+        return True  # the key that is given is refused already
+
+
 def _check_keyring(given: _Given) -> Iterator[Problem]:
     path = keyring.path_of(given.settings)
     try:
         if path is None or not path.exists():
             return
-        if given.settings.server.encrypt:
+        first, *_ = keyring.read_keys(given.settings)
+        # Nomad: it warns as well where both are the same, which is so at every start but the first.
+        if given.settings.server.encrypt and not _is_key(given.settings, first):
             yield _warning("keyring exists but -encrypt given, using keyring", "server.encrypt")
-        keyring.read_keys(given.settings)
     except PermissionError:
         return  # `config validate` by another user than the agent's
     except (OSError, ValueError) as error:

@@ -378,6 +378,13 @@ def test_a_kept_keyring_wins_over_the_key_with_a_warning(tmp_path):
     assert check(changes) == []
 
 
+def test_a_kept_keyring_with_the_key_that_is_given_is_no_news(tmp_path):
+    key = "jSF4ErO9rzUPknSRCFUirjUfnu5WCus8kh3cLafNR90="
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "serf.keyring").write_text(f'["{key}"]')
+    assert check({"server.encrypt": key, "data_dir": str(tmp_path)}) == []
+
+
 def test_a_keyring_without_keys_stops_the_start(tmp_path):
     path = tmp_path / "server" / "serf.keyring"
     path.parent.mkdir()
