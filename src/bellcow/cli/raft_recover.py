@@ -41,7 +41,11 @@ _NEXT = (
     "it step by step.",
     takes=one("path"),
 )
-@flag("servers", "list", "The servers that are left: addresses, names or IDs, with commas.")
+@flag(
+    "servers",
+    "list",
+    "The servers that are left: addresses, names, IDs, or ID@ADDRESS after a move, with commas.",
+)
 @flag("etcd", "file", "The program etcd, where it is not in PATH.", default="")
 @switch("yes", "Do not ask.")
 def recover(*, servers: str | None, etcd: str, yes: bool, words: tuple[str, ...]) -> None:
@@ -171,16 +175,21 @@ def _chosen(servers: str, known: Sequence[RaftServer], own_id: str) -> list[List
     for word in filter(None, (part.strip() for part in servers.split(","))):
         found = [each for each in known if word in _names(each)]
         try:
-            listed.append(Listed(normal(found[0].address), found[0].id) if found else _bare(word))
+            listed.append(Listed(normal(found[0].address), found[0].id) if found else _new(word))
         except ValueError as error:
             raise CommandError(f"{prefix}{error}; the names are those listed above") from error
     try:
         parse(written(listed), "-servers")
     except Error as error:
         raise CommandError(f"{prefix}{error.message.rpartition('-servers: ')[2]}") from error
-    # An address that is not known here may be the new one of this server.
-    if all(each.id for each in listed) and own_id not in {each.id for each in listed}:
-        raise CommandError(f"{prefix}this server, {own_id}, is not among them")
+    ids = {each.id for each in listed}
+    # Of a server whose disk was replaced nobody knows the ID: its address alone has to do.
+    knows_itself = own_id in {each.id for each in known}
+    if own_id not in ids and (knows_itself or "" not in ids):
+        raise CommandError(
+            f"{prefix}this server, {own_id}, is not among them; if it has a new address since, "
+            f"write {own_id}@HOST:PORT, on all servers"
+        )
     return listed
 
 
@@ -188,10 +197,12 @@ def _names(server: RaftServer) -> set[str]:
     return {server.id, server.address, server.name, server.name.partition(".")[0]}
 
 
-def _bare(address: str) -> Listed:
+def _new(word: str) -> Listed:
+    """A server at an address that is not known here, with its ID before it or without."""
     from bellcow.cluster.peers_json import Listed, normal
 
-    return Listed(normal(address))
+    server_id, _, address = word.rpartition("@")
+    return Listed(normal(address), server_id.strip().lower())
 
 
 def _ask(path: Path, listed: Sequence[Listed], known: Sequence[RaftServer], *, yes: bool) -> None:

@@ -115,6 +115,18 @@ def test_address_that_is_not_known_makes_it_the_form_of_addresses(
     assert msgspec.json.decode(file_of(data_dir).read_bytes()) == ["10.0.0.2:4647", "new:1"]
 
 
+def test_server_that_moved_is_named_by_its_id_and_its_new_address(
+    cli: Callable[..., Any], data_dir: Path
+) -> None:
+    words = f"-servers=s1,{IDS[2]}@10.9.9.9:4647"
+    result = cli("operator", "raft", "recover", "-yes", words, str(data_dir))
+    assert (result.status, result.err) == (0, "")
+    assert parse(file_of(data_dir).read_bytes()) == (
+        Listed("10.0.0.1:4647", IDS[1]),
+        Listed("10.9.9.9:4647", IDS[2]),
+    )
+
+
 def test_file_that_was_there_is_kept(cli: Callable[..., Any], data_dir: Path) -> None:
     file_of(data_dir).parent.mkdir()
     file_of(data_dir).write_text("by hand")
@@ -129,6 +141,7 @@ def test_file_that_was_there_is_kept(cli: Callable[..., Any], data_dir: Path) ->
     ("named", "said"),
     [
         ("s1", f"this server, {IDS[2]}, is not among them"),
+        ("10.9.9.9:4647", f"this server, {IDS[2]}, is not among them; if it has a new address "),
         ("", "no servers in configuration"),
         ("s2,s9", '"s9" is not an address: it must be host:port; the names are those listed above'),
         ("s2,10.0.0.2:4647", "entry 2: found duplicate address in configuration: 10.0.0.2:4647"),
