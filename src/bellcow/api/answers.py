@@ -20,25 +20,33 @@ TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 HTML = (b"Content-Type", b"text/html; charset=utf-8")
 GZIP = (b"Content-Encoding", b"gzip")
 
+SKEW_NS = NS_PER_S // 10  # that clocks set by the network may differ
+ANY_AGE_NS = 86_400 * NS_PER_S
+
 
 def contact(server: Server) -> tuple[bool, int]:
-    """Whether a leader is known, and in nanoseconds how old an answer from memory is at most.
-
-    Before a leader was heard, that is the age of the last commit in memory: by wall clocks.
-    """
+    """Whether a leader is known, and in nanoseconds how old an answer from memory is at most."""
     if server.leadership.is_leader:
         return True, 0
-    table, wall_ns = server.roster.table, server.clock.wall_ns()
-    if table.leader is None or table.leader.server_id == table.me.server_id:
-        return False, max(0, wall_ns - table.me.start_ns, _age_of_memory_ns(server, wall_ns))
+    leader = server.roster.table.leader
+    if leader is None or leader.server_id == server.roster.itself.server_id:
+        return False, _age_unheard_ns(server)
     age_s = server.roster.age_s(server.tables.index)
-    age_ns = _age_of_memory_ns(server, wall_ns) if age_s is None else int(age_s * NS_PER_S)
+    age_ns = _age_unheard_ns(server) if age_s is None else int(age_s * NS_PER_S)
     return bool(server.leadership.leader_id), age_ns
 
 
-def _age_of_memory_ns(server: Server, wall_ns: int) -> int:
+def _age_unheard_ns(server: Server) -> int:
+    """The age of memory that has not caught up with a leader since our start.
+
+    It counts as no younger than this process. What it is beyond that only wall clocks tell, and of
+    a commit from the future they tell nothing: it may be of any age.
+    """
     committed_ns = server.tables.head.time_ns
-    return max(0, wall_ns - committed_ns) if committed_ns else 0
+    age_ns = server.clock.wall_ns() - committed_ns if committed_ns else 0
+    if age_ns < -SKEW_NS:
+        return ANY_AGE_NS
+    return max(age_ns, int(server.roster.since_start_s() * NS_PER_S))
 
 
 def as_reply(value: Any) -> Reply[Any]:

@@ -160,8 +160,9 @@ def _why_not(scene: Scene, change: MembershipChange, age_s: float) -> str:
 
 
 def _removal(scene: Scene, change: MembershipChange, age_s: float) -> Step:
-    """A demotion or a removal. It was safe when it was written down, and who leads only since then
-    may not have heard of all the others yet.
+    """A demotion or a removal, also of the dead: while there is a leader, the voters that are left
+    are enough without one that is really dead. Where they are not, who leads may not have heard of
+    all the others yet.
     """
     peer = _member_of(scene, change)
     if peer is None:
@@ -172,7 +173,7 @@ def _removal(scene: Scene, change: MembershipChange, age_s: float) -> Step:
     if not voters:
         return _given_up(scene, "it is the last voter")
     safe = keeps_quorum(voters, scene.sight.taking_part)
-    if not safe and change.kind != FORCED and change.server_id in scene.sight.alive:
+    if not safe and change.kind != FORCED:
         problem = "it would cost the quorum"
         return Wait(problem) if age_s < DOUBT_S else _given_up(scene, problem)
     if peer.server_id == scene.me:

@@ -28,6 +28,7 @@ class Roster:
 
     def __init__(self, itself: Itself, clock: Clock) -> None:
         self._clock = clock
+        self._began = clock.monotonic()
         me = Record(itself=itself, start_ns=max(0, clock.wall_ns()), status="alive", status_seq=0)
         self._table = Table(me=me)
         self._words: deque[tuple[float, int]] = deque()  # of the leader: as of when, and its index
@@ -91,6 +92,10 @@ class Roster:
         """Regions with at least one live server, sorted."""
         live = {record.itself.region for record in self._records() if record.status == ALIVE}
         return tuple(sorted(live | {self.itself.region}))
+
+    def since_start_s(self) -> float:
+        """Seconds since this process began."""
+        return self._clock.monotonic() - self._began
 
     def since_leader_s(self) -> float | None:
         """Seconds since the leader last spoke to us; 0 for the leader, None when there is none."""

@@ -402,9 +402,8 @@ class Seen:
         self.tables = self
         self.index = 7
         self.table = self
-        self.me = self
+        self.itself = self
         self.server_id = "me"
-        self.start_ns = self.clock.wall_ns() - 3_000_000_000
         self.heard = heard
         self.head = msgspec.structs.replace(NO_HEAD, time_ns=committed_ns)
         self.leader = None
@@ -415,6 +414,9 @@ class Seen:
         assert index == self.index
         return self.heard
 
+    def since_start_s(self) -> float:
+        return 3.0
+
 
 def test_contact_is_none_at_the_leader_and_the_time_since_it_spoke_elsewhere():
     assert contact(Seen(leads=True)) == (True, 0)  # type: ignore[arg-type]
@@ -424,8 +426,7 @@ def test_contact_is_none_at_the_leader_and_the_time_since_it_spoke_elsewhere():
 
 def test_contact_of_who_never_heard_a_leader_is_as_old_as_the_server():
     known, age_ns = contact(Seen())  # type: ignore[arg-type]
-    assert not known
-    assert 3_000_000_000 <= age_ns < 4_000_000_000
+    assert (known, age_ns) == (False, 3_000_000_000)
     known, age_ns = contact(Seen(leader="me", heard=0.0))  # type: ignore[arg-type]
     assert not known
     assert age_ns >= 3_000_000_000
@@ -439,6 +440,14 @@ def test_contact_of_who_has_yet_to_hear_how_old_memory_is_goes_by_its_last_commi
     known, age_ns = contact(Seen(committed_ns=committed_ns))  # type: ignore[arg-type]
     assert not known
     assert 9_000_000_000 <= age_ns < 10_000_000_000
+
+
+def test_age_of_a_commit_from_the_future_may_be_any():
+    """The clock of who committed it, or ours, is wrong, and nobody knows by how much."""
+    for ahead_s, expected_s in ((0.05, 3), (40, 86_400)):
+        committed_ns = SystemClock().wall_ns() + int(ahead_s * 1_000_000_000)
+        seen = Seen(leader="other", committed_ns=committed_ns)
+        assert contact(seen) == (True, expected_s * 1_000_000_000)  # type: ignore[arg-type]
 
 
 def test_stale_answer_tells_how_old_it_may_be():

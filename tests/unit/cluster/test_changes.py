@@ -262,6 +262,13 @@ def test_dead_voter_is_removed_whoever_else_is_dead():
     assert step(scene("abcde", under_way=change(REMOVE, "e"), alive="abc")) == RemoveMember(5)
 
 
+def test_dead_voter_stays_while_one_of_those_left_takes_no_part():
+    """It looks dead: without it there would be no leader."""
+    given = scene("abc", under_way=change(REMOVE, "c"), alive="a")
+    assert step(given) == Wait("it would cost the quorum")
+    assert written(given, DOUBT_S).given_up == "it would cost the quorum"
+
+
 def test_force_removes_what_the_quorum_needs():
     assert step(scene("abc", under_way=change(FORCED, "b"), alive="ab")) == RemoveMember(2)
 
