@@ -342,6 +342,7 @@ def _connect(name: str) -> sqlite3.Connection:
     )
     connection.text_factory = bytes
     if name.endswith("?mode=ro"):
+        connection.execute("PRAGMA cache_size = -64")  # pages are read once, so none are kept
         return connection
     try:
         connection.execute("PRAGMA journal_mode = WAL")
