@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from tests.sim.clock import VirtualClock
 
 from bellcow.cluster.hello import Exchange
-from bellcow.cluster.members import Here
+from bellcow.cluster.members import Contact, Here, Known, Table
 from bellcow.cluster.roster import Roster
 from bellcow.errors import Code, Error
-from bellcow.model.hello import Cluster, Itself, RaftView, decode_hello
+from bellcow.model.hello import Cluster, Itself, RaftView, Record, decode_hello
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,23 @@ def itself(name: str, region: str = "global", **fields: object) -> Itself:
         "upgrade_version": "",
     }
     return Itself(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def meet(
+    roster: Roster, name: str, cluster: Cluster | None = None, *, answered: float, expect: int = 3
+) -> None:
+    """Let another server, whose id is its name, have answered at that time."""
+    other = itself(name, server_id=name, bootstrap_expect=expect)
+    record = Record(itself=other, start_ns=1, status="alive", status_seq=0)
+    raft = RaftView(role="follower", term=1, index=0, commit="")
+    contact = Contact(answered=answered, raft=raft, cluster=cluster)
+    table = roster.table
+    roster.table = Table(
+        me=table.me,
+        known={**table.known, name: Known(record, 0.0)},
+        contacts={**table.contacts, name: contact},
+        leader=table.leader,
+    )
 
 
 class Host:

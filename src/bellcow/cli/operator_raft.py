@@ -8,6 +8,7 @@ from bellcow.cli.failure import CommandError, RequestError, failing, in_flags
 from bellcow.cli.goflags import flag, switch
 from bellcow.cli.operator_autopilot import HEALTH, UNHEALTHY
 from bellcow.cli.output import complain, go_bool, say, show, table
+from bellcow.cli.server import MEMBERS, alive
 from bellcow.cli.session import Session, as_data, command
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from bellcow.cli.client import Client
 
 CONFIGURATION = "/v1/operator/raft/configuration"
-_MEMBERS = "/v1/agent/members"
 _PEER = "/v1/operator/raft/peer"
 _TRANSFER = "/v1/operator/raft/transfer-leadership"
 
@@ -64,15 +64,15 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
     say(f"Would remove {_described(peer)}")
     if not peer["Voter"]:
         return
-    alive = _alive(client)
+    names = alive(client)
     left = [each["Node"] for each in servers if each["Voter"] and each["ID"] != peer["ID"]]
-    if alive is None:
+    if names is None:
         say(f"Voters left: {len(left)}. The removal is refused if it costs the quorum.")
         return
-    living, needed = sum(each in alive for each in left), len(left) // 2 + 1
+    living, needed = sum(each in names for each in left), len(left) // 2 + 1
     numbers = f"of {len(left)} voters left {living} are alive and {needed} are needed"
     # The server refuses to take out a live voter only: one that is dead is of no use to the quorum.
-    if living < needed and peer["Node"] in alive:
+    if living < needed and peer["Node"] in names:
         raise CommandError(f"{prefix}would be refused without -force: {numbers}")
     say(f"Voters left: {len(left)}, of which {living} are alive and {needed} are needed.")
 
@@ -97,7 +97,7 @@ def _explain_no_leader(session: Session, refusal: RequestError) -> None:
 def _why_no_list(client: Client) -> list[str]:
     """What a server waits for that knows of no configuration: in no cluster, or just started."""
     try:
-        answer: dict[str, Any] = client.get(_MEMBERS)
+        answer: dict[str, Any] = client.get(MEMBERS)
     except RequestError:
         return []  # the list of members may need a right of its own
     expects, sees = awaited(answer)
@@ -184,7 +184,7 @@ def remove_peer(session: Session, *, force: bool, dry_run: bool, **named: str | 
         with in_flags():
             session.client.delete(_PEER, **query)
     say(f'Removed peer with {key} "{value}"')
-    if peer and peer["Node"] in (_alive(session.client) or ()):
+    if peer and peer["Node"] in (alive(session.client) or ()):
         say("It is still running, and stays out until it is told to join or started again.")
 
 
@@ -279,12 +279,3 @@ def _described(peer: dict[str, Any]) -> str:
     role = "voter" if peer["Voter"] else "non-voter"
     leads = ", the leader" if peer["Leader"] else ""
     return f"{peer['Node']} ({role}{leads}, ID {peer['ID']}, address {peer['Address']})"
-
-
-def _alive(client: Client) -> set[str] | None:
-    """The names of the servers that are alive; None where the token may not list them."""
-    try:
-        members = client.get(_MEMBERS)["Members"] or ()
-    except RequestError:
-        return None  # only a remark depends on it
-    return {member["Name"] for member in members if member["Status"] == "alive"}

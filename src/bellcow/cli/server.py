@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bellcow.cli.failure import CommandError, RequestError, failing, in_flags
 from bellcow.cli.goflags import Takes, switch
 from bellcow.cli.output import complain, go_bool, say, show, table
 from bellcow.cli.session import Session, as_data, command
 
-_MEMBERS = "/v1/agent/members"
+if TYPE_CHECKING:
+    from bellcow.cli.client import Client
+
+MEMBERS = "/v1/agent/members"
 _HEADER = ["Name", "Address", "Port", "Status", "Leader", "Protocol", "Build", "Datacenter"]
 _FORBIDDEN = 403
 
@@ -25,7 +28,7 @@ def members(
     session: Session, *, detailed: bool, verbose: bool, as_json: bool, template: str
 ) -> None:
     with failing("Error querying servers: "):
-        answer: dict[str, Any] = session.client.get(_MEMBERS)
+        answer: dict[str, Any] = session.client.get(MEMBERS)
     found: list[dict[str, Any]] = answer["Members"] or []
     found.sort(key=lambda member: member["Name"])
     leaders, problems = _leaders(session, found)
@@ -136,24 +139,25 @@ def force_leave(session: Session, *, prune: bool, force: bool, words: tuple[str,
             session.client.put("/v1/agent/force-leave", **query)
     say(f'Server "{name}" is now leaving')
     # Nomad: it says so of a live server as well, which stays.
-    if not force and _is_alive(session, name):
+    if not force and name in (alive(session.client) or ()):
         complain(
             f"{name} is alive: nothing was done; -force takes it out of the consensus configuration"
         )
 
 
-def _is_alive(session: Session, name: str) -> bool:
+def alive(client: Client) -> set[str] | None:
+    """The names of the servers that are alive; None where the token may not list them."""
     try:
-        found: list[dict[str, Any]] = session.client.get(_MEMBERS)["Members"] or []
+        members = client.get(MEMBERS)["Members"] or ()
     except RequestError:
-        return False  # only a remark depends on it
-    return any(member["Name"] == name and member["Status"] == "alive" for member in found)
+        return None  # only a remark depends on it
+    return {member["Name"] for member in members if member["Status"] == "alive"}
 
 
 def _member_name(session: Session, given: str, prefix: str) -> str:
     """The full name of the member that is meant."""
     try:
-        found: list[dict[str, Any]] = session.client.get(_MEMBERS)["Members"] or []
+        found: list[dict[str, Any]] = session.client.get(MEMBERS)["Members"] or []
     except RequestError as error:
         if error.status != _FORBIDDEN:
             raise

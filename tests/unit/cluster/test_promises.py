@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.sim.clock import BEGIN_NS, FixedClock
-from tests.sim.net import itself
+from tests.sim.net import itself, meet
 
 from bellcow.cluster import place
-from bellcow.cluster.members import Contact, Known, Leader, Table
+from bellcow.cluster.members import Leader, Table
 from bellcow.cluster.place import Promise, Promises
 from bellcow.cluster.promises import PromiseBook
 from bellcow.cluster.roster import Roster
 from bellcow.errors import Code, Error
 from bellcow.model.between import BootstrapRequest
-from bellcow.model.hello import Cluster, RaftView, Record
+from bellcow.model.hello import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -52,17 +52,7 @@ class Scene:
 
     def meet(self, name: str, cluster: Cluster | None = None) -> None:
         """Another server answers, from now on for ever."""
-        other = itself(name, server_id=name, bootstrap_expect=3)
-        record = Record(itself=other, start_ns=1, status="alive", status_seq=0)
-        raft = RaftView(role="follower", term=1, index=0, commit="")
-        contact = Contact(answered=ALWAYS, raft=raft, cluster=cluster)
-        table = self.roster.table
-        self.roster.table = Table(
-            me=table.me,
-            known={**table.known, name: Known(record, 0.0)},
-            contacts={**table.contacts, name: contact},
-            leader=table.leader,
-        )
+        meet(self.roster, name, cluster, answered=ALWAYS)
 
     def led_by(self, name: str) -> None:
         table = self.roster.table

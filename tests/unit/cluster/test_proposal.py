@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.sim.clock import VirtualClock
 from tests.sim.loop import simulate
-from tests.sim.net import itself
+from tests.sim.net import itself, meet
 
 from bellcow.cluster import place
 from bellcow.cluster.agreement import ROUND_S
 from bellcow.cluster.hello import Reminders
-from bellcow.cluster.members import Contact, Known, Table
 from bellcow.cluster.place import Promise, Promises
 from bellcow.cluster.promises import PromiseBook
 from bellcow.cluster.proposal import CALM_S, GRACE_S, Proposer
 from bellcow.cluster.roster import Roster
 from bellcow.errors import refused
 from bellcow.model.between import BOOTSTRAP_PATH, BootstrapRequest, Done, decode, encode
-from bellcow.model.hello import RaftView, Record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,17 +56,7 @@ class Scene:
         )
 
     def meet(self, name: str) -> None:
-        other = itself(name, server_id=name, bootstrap_expect=self.count)
-        record = Record(itself=other, start_ns=1, status="alive", status_seq=0)
-        raft = RaftView(role="follower", term=1, index=0, commit="")
-        contact = Contact(answered=ALWAYS, raft=raft, cluster=None)
-        table = self.roster.table
-        self.roster.table = Table(
-            me=table.me,
-            known={**table.known, name: Known(record, 0.0)},
-            contacts={**table.contacts, name: contact},
-            leader=table.leader,
-        )
+        meet(self.roster, name, answered=ALWAYS, expect=self.count)
 
     def report(self, event: str, /, **fields: object) -> None:
         self.events.append((event, fields.get("reason")))

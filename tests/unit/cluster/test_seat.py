@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.sim.clock import BEGIN_NS, VirtualClock
 from tests.sim.loop import simulate
-from tests.sim.net import itself
+from tests.sim.net import itself, meet
 from tests.sim.store import Disk, MemoryStore
 
 from bellcow.cluster import place
 from bellcow.cluster.engine import PeersSlot, Single, Status
-from bellcow.cluster.members import Contact, Known, Leader, Table
+from bellcow.cluster.members import Leader, Table
 from bellcow.cluster.place import MemberMark, Place, Promise, Promises
 from bellcow.cluster.roster import Roster
 from bellcow.cluster.seat import ClusterSeat
@@ -36,7 +36,7 @@ from bellcow.model.between import (
     decode,
     encode,
 )
-from bellcow.model.hello import Cluster, RaftView, Record
+from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, Tables
 from bellcow.store.protocol import Corrupt, Head
@@ -151,17 +151,7 @@ class Scene:
 
     def meet(self, name: str, cluster: Cluster | None = None) -> None:
         """Another server answers, from now on for ever."""
-        other = itself(name, server_id=name, bootstrap_expect=3)
-        record = Record(itself=other, start_ns=1, status="alive", status_seq=0)
-        raft = RaftView(role="follower", term=1, index=0, commit="")
-        contact = Contact(answered=ALWAYS, raft=raft, cluster=cluster)
-        table = self.roster.table
-        self.roster.table = Table(
-            me=table.me,
-            known={**table.known, name: Known(record, 0.0)},
-            contacts={**table.contacts, name: contact},
-            leader=table.leader,
-        )
+        meet(self.roster, name, cluster, answered=ALWAYS)
 
     def led_by(self, name: str, cluster: Cluster = OURS) -> None:
         self.meet(name, cluster)
