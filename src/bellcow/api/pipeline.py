@@ -20,7 +20,7 @@ from bellcow.api.decode import Decoded, DecodeError, decode
 from bellcow.api.errors import STATUS
 from bellcow.api.guard import Guards, secret_of
 from bellcow.api.message import Request, Response, Wait, body_length
-from bellcow.api.relay import NO_BODY, Away, Rest, Sent, ask_of, response_of
+from bellcow.api.relay import NO_BODY, Rest, Sent, ask_of, away, response_of
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
 from bellcow.model.forwarded import LAST_HOP
@@ -117,7 +117,7 @@ class Pipeline:
         # Kept answers are whole ones, with the headers that were added then.
         self._cache: dict[str, _Cached] = {}
         self._shared = _Shared()
-        self._away = Away()
+        self._away = away()
 
     # The two doors
 
@@ -420,12 +420,12 @@ class Pipeline:
 
     def stop(self) -> None:
         """Answer at once the blocking queries that wait at another server."""
-        self._away.stop()
+        self._away.end()
 
     async def _sent_on(self, route: Route, call: Call, sent: Sent) -> Response:
         """The answer of the server that must give it."""
         if call.request.method == "GET" and call.request.param("index"):
-            async with self._away.until_stopped():
+            async with self._away.until_ended():
                 return await self._sent_away(route, call, sent)
         return await self._sent_away(route, call, sent)
 

@@ -5,11 +5,10 @@ Who is asked, and when, is the pipeline's business.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from bellcow.api.message import Response
+from bellcow.ending import Waits
 from bellcow.errors import Code, Error
 from bellcow.model.forwarded import LAST_HOP, Ask
 
@@ -20,38 +19,9 @@ if TYPE_CHECKING:
     from bellcow.cluster.forward import Relayed
 
 
-class Away:
+def away() -> Waits:
     """Blocking queries that wait at another server. They end when this one stops."""
-
-    def __init__(self) -> None:
-        self._waits: set[asyncio.Timeout] = set()
-        self._stopped = False
-
-    def stop(self) -> None:
-        self._stopped = True
-        for wait in self._waits:
-            wait.reschedule(asyncio.get_running_loop().time())
-
-    @contextlib.asynccontextmanager
-    async def until_stopped(self) -> AsyncIterator[None]:
-        """Do what is inside; Error(UNAVAILABLE) once this server stops."""
-        if self._stopped:
-            raise _stopping()
-        wait = asyncio.timeout(None)
-        self._waits.add(wait)
-        try:
-            async with wait:
-                yield
-        except TimeoutError:
-            if not wait.expired():
-                raise
-            raise _stopping() from None
-        finally:
-            self._waits.discard(wait)
-
-
-def _stopping() -> Error:
-    return Error(Code.UNAVAILABLE, "this server stops; ask another one")
+    return Waits(lambda: Error(Code.UNAVAILABLE, "this server stops; ask another one"))
 
 
 class Rest:

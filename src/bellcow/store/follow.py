@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from bellcow.ending import Waits
 from bellcow.store.follow_copy import open_copy
 from bellcow.store.protocol import (
     NO_HEAD,
@@ -81,11 +81,10 @@ class FollowStore:
         self._copy: Copy | None = None
         self._damage = ""  # why the copy cannot be used any more
         self._stalled = ""  # why nothing comes in
-        self._waits: set[asyncio.Timeout] = set()
-        self._closed = False
+        self._waits = Waits(_is_closed)  # they end when the store is closed
 
     async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
-        async with self._until_closed():
+        async with self._waits.until_ended():
             try:
                 copy = await self._opened()
                 if copy.head == NO_HEAD:
@@ -107,9 +106,9 @@ class FollowStore:
             raise Unavailable(str(error)) from error
 
     async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
-        while not self._closed:
+        while not self._waits.ended:
             try:
-                async with self._until_closed():
+                async with self._waits.until_ended():
                     step = await self._advance(after)
             except Unavailable:
                 return  # closed: all else is waited for
@@ -134,7 +133,7 @@ class FollowStore:
             try:
                 changes = await self._next(copy)
             except Unavailable as error:
-                if self._closed:
+                if self._waits.ended:
                     raise
                 self._stall(error)
                 await asyncio.sleep(PAUSE_S)
@@ -201,8 +200,8 @@ class FollowStore:
 
     async def _work(self, work: Callable[[], T]) -> T:
         """Do something with the file. Whatever fails, the copy is as it was, or marked as lost."""
-        if self._closed:
-            raise Unavailable("the store is closed")
+        if self._waits.ended:
+            raise _is_closed()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
         except Corrupt as error:
@@ -214,7 +213,7 @@ class FollowStore:
     def _stall(self, error: Unavailable) -> None:
         """Say that nothing comes in and why, once for each reason."""
         reason = str(error)
-        if not self._closed and reason != self._stalled:
+        if not self._waits.ended and reason != self._stalled:
             self._stalled = reason
             self._report("copy_stalled", reason=reason)
 
@@ -244,31 +243,15 @@ class FollowStore:
         raise _no_vote()
 
     async def close(self) -> None:
-        if self._closed:
+        if self._waits.ended:
             return
-        self._closed = True
-        loop = asyncio.get_running_loop()
-        for wait in self._waits:
-            wait.reschedule(loop.time())
-        await loop.run_in_executor(self._worker, self._shut)
+        self._waits.end()
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._shut)
         self._worker.shutdown(wait=False)
 
-    @asynccontextmanager
-    async def _until_closed(self) -> AsyncIterator[None]:
-        """Whatever is waited for within ends when the store is closed, with Unavailable."""
-        if self._closed:
-            raise Unavailable("the store is closed")
-        wait = asyncio.timeout(None)
-        self._waits.add(wait)
-        try:
-            async with wait:
-                yield
-        except TimeoutError:
-            if not wait.expired():
-                raise
-            raise Unavailable("the store is closed") from None
-        finally:
-            self._waits.discard(wait)
+
+def _is_closed() -> Unavailable:
+    return Unavailable("the store is closed")
 
 
 def _chained(head: Head, changes: Sequence[Change]) -> list[Change]:

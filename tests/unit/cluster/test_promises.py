@@ -131,8 +131,8 @@ def test_promise_outlasts_the_process_and_binds_against_others(tmp_path):
     assert scene.proposers() == ("aa",)
 
 
-def test_who_asks_while_a_promise_is_written_is_told_of_it(tmp_path, monkeypatch):
-    scene = Scene(tmp_path, "aa", "c")
+def slow_writes(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """From now on a write says that it has begun, and waits until it may go on."""
     begun, go_on, write = threading.Event(), threading.Event(), place.write
 
     def slow(path: Path, value: Any) -> None:
@@ -141,6 +141,12 @@ def test_who_asks_while_a_promise_is_written_is_told_of_it(tmp_path, monkeypatch
         write(path, value)
 
     monkeypatch.setattr(place, "write", slow)
+    return begun, go_on
+
+
+def test_who_asks_while_a_promise_is_written_is_told_of_it(tmp_path, monkeypatch):
+    scene = Scene(tmp_path, "aa", "c")
+    begun, go_on = slow_writes(monkeypatch)
 
     async def both() -> None:
         async with asyncio.TaskGroup() as group:
@@ -160,14 +166,7 @@ def test_who_asks_while_a_promise_is_written_is_told_of_the_cluster_that_it_led_
     tmp_path, monkeypatch
 ):
     scene = Scene(tmp_path, "a", "c")
-    begun, go_on, write = threading.Event(), threading.Event(), place.write
-
-    def slow(path: Path, value: Any) -> None:
-        begun.set()
-        go_on.wait(5)
-        write(path, value)
-
-    monkeypatch.setattr(place, "write", slow)
+    begun, go_on = slow_writes(monkeypatch)
 
     async def both() -> None:
         async with asyncio.TaskGroup() as group:
