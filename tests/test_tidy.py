@@ -268,3 +268,15 @@ def test_every_test_that_the_architecture_names_is_there() -> None:
     gone = [n for n in written if f"def {n}(" not in tests and n not in stories]
     assert len(written) > 40
     assert gone == []
+
+
+def test_each_test_named_beside_a_finding_exists() -> None:
+    named = re.findall(
+        r"`(tests/[\w/.-]+)(?:::(\w+))?`", page("docs/design/0012-outside-findings.md")
+    )
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if not (ROOT / file).exists() or (test and f"def {test}(" not in page(file))
+    ]
+    assert missing == []
