@@ -3,14 +3,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.made-from-$(shell cksum pyproject.toml | cut -d' ' -f1)
+LOCKS := requirements.txt requirements-dev.txt
+STAMP := $(VENV)/.made-from-$(shell cat pyproject.toml $(LOCKS) scripts/setup.sh | cksum | cut -d' ' -f1)-$(shell $(PYTHON) --version 2>&1 | tr ' ' '-')
 WORKERS ?= 2
 # Tests of real servers wait more than they compute: 3 is quicker where nothing else runs.
 WAITERS ?= 2
 SECONDS ?= 180
 SEED ?= 1
 
-.PHONY: help setup run demo need-etcd check fix test bench chaos etcd-versions docs clean
+.PHONY: help setup lock run demo need-etcd check fix test bench chaos etcd-versions docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -28,12 +29,11 @@ run: setup ## start a server on http://127.0.0.1:4646, state kept in .run; ARGS=
 demo: setup need-etcd ## three servers on this machine: they lose their leader, and go on
 	@$(BIN)/python scripts/demo.py
 
+lock: setup ## take the newest versions into requirements.txt and requirements-dev.txt
+	@bash scripts/lock.sh $(BIN)/uv
+
 check: setup ## format, lint, types, import contracts, unit and route tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n $(WORKERS) -m "not slow" tests/unit tests/routes tests/stories tests/test_tidy.py
+	@bash scripts/stages.sh check $(BIN) $(WORKERS) $(WAITERS)
 
 fix: setup ## let the tools repair what they can
 	$(BIN)/ruff format .
@@ -42,9 +42,8 @@ fix: setup ## let the tools repair what they can
 need-etcd:
 	@bash scripts/etcd.sh || true
 
-test: need-etcd check ## everything CI runs
-	$(BIN)/pytest -n $(WAITERS) -m slow tests/unit tests/routes tests/stories
-	$(BIN)/pytest -n $(WAITERS) --dist loadfile tests/contract tests/abuse tests/cluster
+test: setup need-etcd ## everything CI runs: all stages, whatever fails, and one line a stage
+	@bash scripts/stages.sh test $(BIN) $(WORKERS) $(WAITERS)
 
 bench: setup ## speed and memory, as ratios within one run; table and JSON into bench/results
 	$(BIN)/python -m bench

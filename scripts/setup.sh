@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the virtual environment that every other target works in. Called by `make setup`.
+# Makes the virtual environment that every other target works in: exactly what requirements.txt (runtime)
+# and requirements-dev.txt (tools) name, each file checked by its hash. Called by `make setup`.
 set -euo pipefail
 python="$1"
 venv="$2"
@@ -16,7 +17,11 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 1
   fi
 fi
-echo "making $venv (a minute or two; again only when pyproject.toml changes)"
-"$venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --editable . --group dev
+wanted="$("$python" -c 'import sys; print(sys.version)')"
+if [ "$("$venv/bin/python" -c 'import sys; print(sys.version)' 2>/dev/null)" != "$wanted" ]; then
+  "$python" -m venv --clear "$venv"
+fi
+echo "making $venv (a minute or two; again only when the locked versions change)"
+pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install)
+"${pip[@]}" --require-hashes --only-binary :all: -r requirements.txt -r requirements-dev.txt
+"${pip[@]}" --no-deps --no-build-isolation --editable .
