@@ -15,7 +15,7 @@ from tests.sim.certificates import Authority
 from tests.sim.raw_http import FIXED, get, request, run, running, until
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from bellcow.api.tls import make_context
+from bellcow.config.tls import make_context
 
 if TYPE_CHECKING:
     from pathlib import Path

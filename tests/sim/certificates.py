@@ -46,6 +46,15 @@ class Authority:
         """One that this one vouches for."""
         return Authority(self._folder, name, above=self)
 
+    def cross_signed(self, other: Authority) -> str:
+        """The file of this authority's certificate for the name and the key of another one."""
+        builder = self._builder(other._name, other._key)
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        cert = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
+        file = str(self._folder / "crossed.pem")
+        _write(file, cert.public_bytes(serialization.Encoding.PEM))
+        return file
+
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: float = 1
     ) -> x509.CertificateBuilder:
@@ -102,6 +111,22 @@ class Authority:
         if pair is not None:
             context.load_cert_chain(pair.cert, pair.key)
         return context
+
+
+def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
+    """A handshake in memory; the client's side of it."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+    there = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(6):
+        for side in (here, there):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    there.write(b"x")
+    assert here.read(1) == b"x"
+    return here
 
 
 def _write(path: str, data: bytes) -> None:

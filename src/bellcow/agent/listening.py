@@ -8,7 +8,7 @@ import msgspec
 
 from bellcow.api import internal
 from bellcow.api.limits import HttpLimits
-from bellcow.api.tls import make_context
+from bellcow.config.tls import make_context
 
 if TYPE_CHECKING:
     import ssl

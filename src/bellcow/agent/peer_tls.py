@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.api.internal import Gate
-from bellcow.api.tls import make_context
-from bellcow.api.tls import reload as reload_context
 from bellcow.cluster.wire_auth import Secret
 from bellcow.config import keyring
+from bellcow.config.tls import make_client_context, make_context
+from bellcow.config.tls import reload as reload_context
 from bellcow.errors import invalid
 from bellcow.etcd.flags import PeerTls
 
@@ -58,7 +58,9 @@ def peer_security(settings: model.Settings, server_id: str, clock: Clock) -> Pee
         gate=gate,
         verify_names=names,
         serve_with=serve_with,
-        call_with=_client_side(tls, serve_with.minimum_version),
+        call_with=make_client_context(
+            tls.cert_file, tls.key_file, tls.ca_file, min_version=tls.tls_min_version
+        ),
         etcd=_etcd_side(tls, f"server.{settings.region}.nomad" if names else ""),
     )
 
@@ -109,14 +111,6 @@ def _secret(settings: model.Settings, server_id: str, clock: Clock) -> Secret:
     except (OSError, ValueError) as error:
         raise invalid(f"failed to configure keyring: {error}") from None
     return Secret(first, server_id, clock, others)
-
-
-def _client_side(tls: model.Tls, least: ssl.TLSVersion) -> ssl.SSLContext:
-    """Shows our certificate, and believes a server whose name or address is in its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = least
-    reload_context(context, tls.cert_file, tls.key_file, tls.ca_file)
-    return context
 
 
 def _etcd_side(tls: model.Tls, name: str) -> PeerTls:

@@ -24,6 +24,7 @@ from urllib3.util import Retry, Timeout
 
 from bellcow.cli.failure import CommandError, RequestError, opening, os_text
 from bellcow.cli.settings import DEFAULT_ADDRESS
+from bellcow.config.tls import trust_as_go_does
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -266,6 +267,7 @@ def _context(settings: Settings) -> ssl.SSLContext:
             cafile=settings.ca_cert or None,
             capath=settings.ca_path or None if not settings.ca_cert else None,
         )
+        trust_as_go_does(context)
         if settings.client_cert:
             context.load_cert_chain(settings.client_cert, settings.client_key)
     except (OSError, ValueError) as error:

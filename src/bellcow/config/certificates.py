@@ -123,13 +123,13 @@ def _chain_flaws(
 
 
 def _leads_to(chain: Sequence[Certificate], authorities: Sequence[Certificate]) -> bool:
-    """Whether signatures lead from the first certificate to an authority."""
+    """Whether signatures lead from the first certificate to an authority, or it is one itself."""
     at: Certificate | None = chain[0]
     for _ in range(_LINKS):
         if at is None:
             return False
         here = at
-        if any(_is_signed(here, by) for by in authorities):
+        if any(here == by or _is_signed(here, by) for by in authorities):
             return True
         at = next((by for by in chain[1:] if by != here and _is_signed(here, by)), None)
     return False

@@ -16,7 +16,7 @@ from tests.sim.raw_http import Client, connected, get, request, run, running, un
 
 from bellcow.api.http_server import bind
 from bellcow.api.limits import HttpLimits
-from bellcow.api.tls import make_context, reload
+from bellcow.config.tls import make_context, reload
 
 
 def test_a_port_that_is_taken_is_named():

@@ -15,13 +15,13 @@ from tests.sim.raw_http import connected, request, run, until
 from tests.sim.wires import KEY, host, with_clock_ahead
 
 from bellcow.api.internal import LIMITS, Gate, warn_if_open
-from bellcow.api.tls import make_context
 from bellcow.clock import SystemClock
 from bellcow.cluster.calls import Target
 from bellcow.cluster.hello import HELLO_PATH
 from bellcow.cluster.members import compose
 from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.wire_auth import HEADER, Secret
+from bellcow.config.tls import make_context
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, encode_hello
 

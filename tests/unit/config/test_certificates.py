@@ -11,8 +11,8 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from tests.sim.certificates import Authority, Pair
 
-from bellcow.api.tls import make_context
 from bellcow.config.certificates import Pem, Wanted, command_for, find_flaws
+from bellcow.config.tls import make_client_context, make_context
 
 NAME = "server.eu.nomad"
 BOTH = (Usage.SERVER_AUTH, Usage.CLIENT_AUTH)
@@ -36,9 +36,7 @@ def good(authority: Authority, **changes) -> Pair:
 def shaken(pair: Pair, ca: str, host: str) -> bool:
     """Whether two servers with these files come to terms, one called under this name."""
     server = make_context(pair.cert, pair.key, ca, verify_client=True)
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_cert_chain(pair.cert, pair.key)
-    client.load_verify_locations(ca)
+    client = make_client_context(pair.cert, pair.key, ca)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = client.wrap_bio(to_client, to_server, server_hostname=host)
     there = server.wrap_bio(to_server, to_client, server_side=True)
@@ -115,6 +113,20 @@ def test_a_certificate_in_between_leads_to_the_authority(tmp_path):
         file.write(Path(between.file).read_bytes())
     assert flaws(pair, root.file) == []
     assert shaken(pair, root.file, NAME)
+
+
+@pytest.mark.parametrize("how", ["issuing alone", "cross-signed", "its own certificate"])
+def test_any_certificate_of_the_file_ends_a_chain_as_in_go(tmp_path, how):
+    root = Authority(tmp_path, "root")
+    issuing = root.authority("issuing")
+    pair = good(issuing)
+    ca = {
+        "issuing alone": issuing.file,
+        "cross-signed": Authority(tmp_path, "elder").cross_signed(issuing),
+        "its own certificate": pair.cert,
+    }[how]
+    assert flaws(pair, ca) == []
+    assert shaken(pair, ca, NAME)
 
 
 @pytest.mark.parametrize(

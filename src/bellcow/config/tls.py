@@ -1,4 +1,4 @@
-"""TLS for the HTTP listener: contexts from PEM files, and new files for a context in use.
+"""TLS contexts from PEM files, for both sides of a connection, and new files for one in use.
 
 Every refusal is an `Error` that names the file or the setting. It knows nothing of sockets.
 """
@@ -56,6 +56,7 @@ def make_context(
     # A resumed session would outlive the certificates and authorities that a reload takes away.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
+    trust_as_go_does(context)
     if ciphers.strip():
         context.set_ciphers(":".join(_cipher(name.strip()) for name in ciphers.split(",")))
     _load_pair(context, cert, key)
@@ -66,6 +67,31 @@ def make_context(
             raise invalid("verifying clients needs ca_file: whose certificates are to be believed?")
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def make_client_context(
+    cert: str, key: str, ca: str, *, min_version: str = "tls12"
+) -> ssl.SSLContext:
+    """A client's context, which shows a certificate and checks the server's and its name.
+
+    Raises Error(INVALID) that names the file or the setting.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _version(min_version)
+    trust_as_go_does(context)
+    _load_pair(context, cert, key)
+    _load_authorities(context, ca)
+    return context
+
+
+def trust_as_go_does(context: ssl.SSLContext) -> None:
+    """Let every certificate of the authorities' file end a chain, be it a root or not.
+
+    Nomad: Go takes an issuing authority without its root, and a certificate that is its own
+    authority. Python sets other flags in each release, some of which refuse what Go accepts.
+    """
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
 def reload(context: ssl.SSLContext, cert: str, key: str, ca: str = "") -> int:

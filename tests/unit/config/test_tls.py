@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.sim.certificates import Authority, Pair
+from tests.sim.certificates import Authority, Pair, shake_hands
 
-from bellcow.api.tls import make_context, reload
+from bellcow.config.tls import make_context, reload
 from bellcow.errors import Code, Error
 
 
@@ -21,22 +21,6 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def pair(authority: Authority) -> Pair:
     return authority.sign()
-
-
-def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
-    """A handshake in memory; the client's side of it."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    here = client.wrap_bio(to_client, to_server, server_hostname="localhost")
-    there = server.wrap_bio(to_server, to_client, server_side=True)
-    for _ in range(6):
-        for side in (here, there):
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-    there.write(b"x")
-    assert here.read(1) == b"x"
-    return here
 
 
 def names(side: ssl.SSLObject) -> str:
