@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from re import _parser
 
 import pytest
 
@@ -178,6 +179,33 @@ def test_every_exemption_from_a_rule_has_a_reason() -> None:
             if re.search(r"#\s*noqa", line) and not re.search(reasoned, line):
                 bare.append(f"{name}:{number}")
     assert not bare, "\n".join(bare)
+
+
+def patterns_in(source: str) -> list[str | bytes]:
+    """The regular expressions that a module compiles."""
+    return [
+        node.args[0].value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "re.compile"
+        and isinstance(node.args[0], ast.Constant)
+    ]
+
+
+def is_possessive(pattern: str | bytes) -> bool:
+    return any(word in repr(_parser.parse(pattern)) for word in ("POSSESSIVE", "ATOMIC"))
+
+
+def test_no_expression_is_possessive() -> None:
+    """Python 3.11.2, which Debian 12 has, matches too much with a possessive group."""
+    (found,) = patterns_in("re.compile('(?:a|b.*?c)*+')")
+    assert is_possessive(found)
+    assert [
+        (path.name, pattern)
+        for path in SRC.rglob("*.py")
+        for pattern in patterns_in(path.read_text())
+        if is_possessive(pattern)
+    ] == []
 
 
 def test_only_the_command_line_prints() -> None:

@@ -12,20 +12,21 @@ from typing import NamedTuple
 import msgspec
 
 _INT64 = 1 << 63
-_SKIP = re.compile(r"(?:[ \t\r\n]+|#[^\n]*|//[^\n]*|/\*.*?\*/)*+", re.DOTALL)
+# One piece of what is skipped.
+_SKIP = re.compile(r"[ \t\r\n]+|#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _TOKEN = re.compile(
-    r"(?P<IDENT>[^\W\d][\w.\-]*+)"
+    r"(?P<IDENT>[^\W\d][\w.\-]*)"
     r"|(?P<NUMBER>-?(?:0[xX][0-9a-fA-F]*|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?)|\.[0-9]+)"
     r'|(?P<STRING>")|(?P<HEREDOC><)'
     r"|(?P<LBRACE>\{)|(?P<RBRACE>\})|(?P<LBRACK>\[)|(?P<RBRACK>\])"
     r"|(?P<COMMA>,)|(?P<ASSIGN>=)|(?P<PERIOD>\.)|(?P<ADD>\+)|(?P<SUB>-)|(?P<COLON>:)"
 )
-_PLAIN = re.compile(r'[^"\\$\n]*+')
-_IN_BRACES = re.compile(r"[^{}]*+")
+_PLAIN = re.compile(r'[^"\\$\n]*')
+_IN_BRACES = re.compile(r"[^{}]*")
 _ESCAPE = re.compile(r'\\(?:[abfnrtv\\"]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})')
 _ANCHOR = re.compile(r"<<(-?)(\w+)\n")
-_JSON_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*+"')
-_NO_NEWLINE = re.compile(r"[^\n]*+")
+_JSON_STRING = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"')
+_NO_NEWLINE = re.compile(r"[^\n]*")
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -84,8 +85,9 @@ class Tokens:
         return HCLError(*self.place(offset), problem)
 
     def _scan(self) -> Token:
-        skipped = _SKIP.match(self.text, self.pos)
-        start = skipped.end() if skipped else self.pos
+        start = self.pos
+        while skipped := _SKIP.match(self.text, start):
+            start = skipped.end()
         if start >= len(self.text):
             return self._end(self.text[self.pos :])
         self.pos = start
