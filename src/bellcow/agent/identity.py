@@ -10,7 +10,9 @@ import os
 import re
 from typing import TYPE_CHECKING, TextIO
 
+from bellcow import files
 from bellcow.clock import new_uuid
+from bellcow.cluster.place import RAFT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 NODE_ID = "node-id"
 LOCK = "lock"
 SNAPSHOTS = "snapshots"
-PARTIAL = ".partial"  # ends the name of a file that is not complete
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -71,8 +72,8 @@ class DataDirectory:
 
     def _sweep(self) -> None:
         """Take away what a killed process left half-written."""
-        for folder in (self.path, self.path / SNAPSHOTS):
-            for each in folder.glob(f"*{PARTIAL}"):
+        for folder in (self.path, self.path / SNAPSHOTS, self.path / RAFT):
+            for each in folder.glob(f"*{files.PARTIAL}"):
                 each.unlink()
 
     def _read_node_id(self) -> str:
@@ -88,13 +89,7 @@ class DataDirectory:
     def _make_node_id(self, clock: Clock) -> str:
         """Make an id for good: the file is complete or not there, whenever the machine stops."""
         node_id = new_uuid(clock)
-        partial = self.path / f"{NODE_ID}{PARTIAL}"
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(node_id)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(self.path / NODE_ID)
+        files.write(self.path / NODE_ID, node_id.encode("ascii"))
         return node_id
 
     def close(self) -> None:

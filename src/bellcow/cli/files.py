@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from bellcow import files
 from bellcow.cli.failure import CommandError, opening
 
 if TYPE_CHECKING:
@@ -47,32 +48,13 @@ def _write_new(path: Path, text: str, mode: int) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A private file that takes the name `path` when all of it is on disk; else nothing stays."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    handle = _create(temporary)
-    try:
-        with os.fdopen(handle, "w+b") as file:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(files.replacing(path))
+        except OSError as error:
+            raise CommandError(f"Failed to create file: {opening(error, path)}") from error
+        try:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise CommandError(f"Failed to write snapshot file: {opening(error, path)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _create(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise CommandError(f"Failed to create file: {opening(error, path)}") from error
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the new name last through a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            stack.close()
+        except OSError as error:
+            raise CommandError(f"Failed to write snapshot file: {opening(error, path)}") from error

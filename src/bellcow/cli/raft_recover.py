@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bellcow import files
 from bellcow.cli import goflags
 from bellcow.cli.failure import CommandError, opening
 from bellcow.cli.goflags import flag, one, switch
@@ -226,34 +227,26 @@ def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
     """Write the file, as the server's own user; one that was there stays under another name."""
     from bellcow.clock import SystemClock
     from bellcow.cluster.peers_json import written
-    from bellcow.cluster.place import stamp_of, sync_directory
+    from bellcow.cluster.place import stamp_of
 
     owner = path.parent.parent.stat()
-    partial = path.with_name(f"{path.name}.partial")
     kept = None
     try:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700)
             _give(path.parent, owner)
-        with os.fdopen(os.open(partial, _NEW_FILE, 0o600), "wb") as file:
+        with files.replacing(path) as file:
             file.write(written(listed))
-            file.flush()
-            os.fsync(file.fileno())
-        _give(partial, owner)
-        if path.exists():
-            kept = path.with_name(f"{path.name}.old-{stamp_of(SystemClock().wall_ns())}")
-            path.rename(kept)
-        partial.replace(path)
-        sync_directory(path.parent)
+            _give(file.fileno(), owner)
+            if path.exists():
+                kept = path.with_name(f"{path.name}.old-{stamp_of(SystemClock().wall_ns())}")
+                path.rename(kept)
     except OSError as error:
-        raise CommandError(f"Failed to write file: {opening(error, error.filename)}") from error
+        raise CommandError(f"Failed to write file: {opening(error, path)}") from error
     return kept
 
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-
-
-def _give(path: Path, owner: os.stat_result) -> None:
+def _give(path: Path | int, owner: os.stat_result) -> None:
     """An administrator runs this, and the server, that must read it, is often somebody else."""
     if os.geteuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid)

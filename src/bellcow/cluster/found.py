@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow import failpoint
+from bellcow import failpoint, files
 from bellcow.clock import new_uuid
 from bellcow.cluster import place
 from bellcow.cluster.brief import stopped, with_member
@@ -151,8 +151,8 @@ def _complete(new: Path, founded: Founded) -> None:
     )
     place.write(new / place.MEMBER, mark)
     for folder, _, _ in os.walk(new):
-        place.sync_directory(new / folder)
-    place.sync_directory(new.parent)
+        files.sync_directory(new / folder)
+    files.sync_directory(new.parent)
     place.write(new / COMPLETE, founded)
 
 
@@ -193,7 +193,7 @@ def _switch(server_dir: Path, founded: Founded) -> None:
         place.set_aside(raft, stamp)
         failpoint.reach("found-old-aside")
         (server_dir / NEW).rename(raft)
-        place.sync_directory(server_dir)
+        files.sync_directory(server_dir)
         failpoint.reach("found-renamed")
     if founded.replaces:
         set_file_aside(server_dir / founded.replaces, f"before-etcd-{stamp}")
@@ -223,4 +223,4 @@ def set_file_aside(path: Path, why: str) -> None:
         before = path.with_name(f"{path.name}{suffix}")
         if before.exists():
             before.rename(path.with_name(f"{aside}{suffix}"))
-    place.sync_directory(path.parent)
+    files.sync_directory(path.parent)

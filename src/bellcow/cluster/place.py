@@ -7,12 +7,12 @@ vote has no directory of etcd and must never wake up as a cluster of one. Promis
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from bellcow import files
 from bellcow.model.hello import Cluster
 from bellcow.wire import rfc3339
 
@@ -25,7 +25,6 @@ PROMISE = "bootstrap.json"
 MEMBER = "member.json"  # in etcd's directory
 STORE = "store.db"  # the embedded store
 FOLLOW = "follow.db"  # the copy of a server without a vote
-PARTIAL = ".partial"
 ASIDE_KEPT = 2
 
 T = TypeVar("T")
@@ -115,28 +114,12 @@ def read(path: Path, kind: type[T]) -> T | None:
 
 def write(path: Path, value: msgspec.Struct) -> None:
     """All of it or nothing, whenever the machine stops."""
-    partial = path.with_name(path.name + PARTIAL)
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    sync_directory(path.parent)
+    files.write(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
 
 
 def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames in it outlast a loss of power."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    files.sync_directory(path.parent)
 
 
 def stamp_of(time_ns: int) -> str:
@@ -150,7 +133,7 @@ def set_aside(directory: Path, stamp: str) -> Path | None:
         return None
     aside = directory.with_name(f"{directory.name}.old-{stamp}")
     directory.rename(aside)
-    sync_directory(directory.parent)
+    files.sync_directory(directory.parent)
     before = sorted(directory.parent.glob(f"{directory.name}.old-*"))
     for old in before[:-ASIDE_KEPT]:
         shutil.rmtree(old, ignore_errors=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
-import os
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from bellcow import failpoint
+from bellcow import failpoint, files
 from bellcow.model.raft import RaftConfiguration
 from bellcow.snapshot import archive
 from bellcow.state.tables import CLUSTER, RAFT, REGISTRY
@@ -121,20 +120,7 @@ def write_where_room_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO, 
 
 def keep_file(moment: Moment, folder: Path, name: str) -> Path:
     """Write an archive that stays, complete or not at all. For a worker thread."""
-    path, partial = folder / name, folder / f"{name}.partial"
-    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "w+b") as out, tempfile.TemporaryFile(dir=folder) as spool:
-            archive.write(out, moment.origin, moment.records(), spool)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    path = folder / name
+    with files.replacing(path) as out, tempfile.TemporaryFile(dir=folder) as spool:
+        archive.write(out, moment.origin, moment.records(), spool)
     return path

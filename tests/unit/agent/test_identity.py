@@ -79,7 +79,13 @@ def test_id_may_be_written_in_capitals_and_with_a_newline(tmp_path):
 
 def test_what_a_killed_process_left_half_written_is_taken_away(tmp_path):
     (tmp_path / "snapshots").mkdir()
-    for name in ("node-id.partial", "snapshots/x.snap.partial", "snapshots/x.snap"):
+    (tmp_path / "raft").mkdir()
+    for name in (
+        "node-id.partial",
+        "snapshots/x.snap.partial",
+        "raft/peers.json.1.partial",
+        "snapshots/x.snap",
+    ):
         (tmp_path / name).write_text("half")
     opened(tmp_path).close()
     assert not list(tmp_path.rglob("*.partial"))

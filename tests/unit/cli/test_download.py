@@ -28,14 +28,6 @@ def test_what_is_saved_is_what_the_server_sent(server: Any, tmp_path: Path) -> N
     assert path.read_bytes() == ARCHIVE
 
 
-def test_an_older_temporary_file_is_replaced(server: Any, tmp_path: Path) -> None:
-    (tmp_path / "x.snap.tmp").write_text("left by a crash" * 1000)
-    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
-    download.save(Client(Settings(address=server.address)), tmp_path / "x.snap", stale=False)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["x.snap"]
-    assert (tmp_path / "x.snap").read_bytes() == ARCHIVE
-
-
 def test_an_interrupt_leaves_nothing_behind(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,17 +125,23 @@ def test_where_a_snapshot_cannot_go(cli: Callable[..., Any], server: Any, tmp_pa
         f"This command takes either no arguments or one: <filename>\n{hint}"
     )
     assert cli("operator", "snapshot", "save", "nodir/b.snap").err == (
-        "Failed to create file: open nodir/b.snap.tmp: no such file or directory\n"
+        "Failed to create file: open nodir/b.snap: no such file or directory\n"
     )
     assert server.requests == []
 
 
-def test_a_symbolic_link_in_place_of_the_temporary_file_is_not_followed(
+def test_a_saved_snapshot_is_private_whatever_others_have_put_beside_it(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "x.snap.tmp").symlink_to(tmp_path / "elsewhere")
-    assert cli("operator", "snapshot", "save", "x.snap").status == 1
-    assert not (tmp_path / "elsewhere").exists()
+    server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
+    planted = [tmp_path / f"x.snap{end}" for end in (".tmp", ".partial")]
+    for each in planted:
+        each.touch()
+        each.chmod(0o666)
+    assert cli("operator", "snapshot", "save", "x.snap").status == 0
+    assert (tmp_path / "x.snap").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "x.snap").read_bytes() == ARCHIVE
+    assert [each.read_bytes() for each in planted] == [b"", b""]
 
 
 def test_what_a_snapshot_holds(cli: Callable[..., Any], tmp_path: Path) -> None:

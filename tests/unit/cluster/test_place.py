@@ -96,12 +96,6 @@ def test_write_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert seen == [False, True]  # its content, then the directory that names it
 
 
-def test_what_a_stopped_write_has_left_does_not_hinder_the_next(tmp_path):
-    (tmp_path / "file.partial").write_text("{" * 10_000)
-    write(tmp_path / "file", HERE)
-    assert read(tmp_path / "file", Place) == HERE
-
-
 def test_file_is_removed_whether_it_is_there_or_not(tmp_path):
     write(tmp_path / "file", HERE)
     remove(tmp_path / "file")
