@@ -294,6 +294,59 @@ def test_index_never_falls_below_that_of_a_restore():
     run(test)
 
 
+# Lists that nothing changes yet
+
+EMPTY_LISTS = (
+    "/v1/allocations",
+    "/v1/deployments",
+    "/v1/evaluations",
+    "/v1/jobs",
+    "/v1/nodes",
+    "/v1/plugins",
+    "/v1/scaling/policies",
+    "/v1/volumes",
+)
+
+
+def test_an_empty_list_of_the_job_side_waits_as_long_as_it_is_told_to():
+    async def test(server: Blocking) -> None:
+        async def waited(path: str) -> float:
+            began = time.monotonic()
+            answer = await server.ask("GET", f"{path}?index=1&wait=400ms")
+            assert (answer.status, answer.text) == (200, "[]"), path
+            assert answer.header("X-Nomad-KnownLeader") == "true"
+            return seconds(began)
+
+        times = await asyncio.gather(*map(waited, EMPTY_LISTS))
+        assert min(times) >= 0.4
+
+    run(test)
+
+
+def test_an_empty_list_does_not_wait_for_an_index_that_it_has():
+    async def test(server: Blocking) -> None:
+        for path in EMPTY_LISTS:
+            began = time.monotonic()
+            assert (await server.ask("GET", f"{path}?index=0&wait=30s")).text == "[]"
+            assert seconds(began) < 5, path
+
+    run(test)
+
+
+def test_a_restore_ends_the_wait_for_an_empty_list():
+    async def test(server: Blocking) -> None:
+        archive = (await server.ask("GET", SNAPSHOT)).body
+        paths = ("/v1/jobs", "/v1/nodes", "/v1/plugins")
+        queries = [await server.start(path, above=1) for path in paths]
+        await server.ask("PUT", SNAPSHOT, archive)
+        for query in queries:
+            answer = await query
+            assert (answer.status, answer.text) == (200, "[]")
+            assert int(answer.header("X-Nomad-Index") or 0) > 1
+
+    run(test)
+
+
 # Rights while waiting
 
 
@@ -414,6 +467,15 @@ def test_routes_that_watch_a_table_are_those_that_the_documents_list():
         "/v1/acl/token/{accessor}",
         "/v1/namespaces",
         "/v1/namespace/{name}",
+        *EMPTY_LISTS,
+        "/v1/allocation/{id}",
+        "/v1/deployment/{id}",
+        "/v1/evaluation/{id}",
+        "/v1/job/{id}",
+        "/v1/node/{id}",
+        "/v1/plugin/csi/{id}",
+        "/v1/scaling/policy/{id}",
+        "/v1/volume/csi/{id}",
     }
 
 

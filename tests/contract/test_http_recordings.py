@@ -72,6 +72,7 @@ SERVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
             "http_api_response_headers": {"Access-Control-Allow-Origin": "*"},
         },
     ),
+    "no-jobs": ("jobs", 31400, {}),
 }
 RECORDED = {name: recorded(name) for name in SERVERS}
 
@@ -102,6 +103,7 @@ JOIN = "`agent/join` without a token"
 RESET_ONCE = "the reset file of the bootstrap"
 PROTOCOL_3 = "raft protocol 1 and 2"
 NO_CLIENT = "the client agent"
+VOLUMES = "`/v1/volumes` and `/v1/plugins` without `type`"
 # No client could tell these: the end of a text that quotes a JSON reader, and an accident (a race
 # of the real server) that was recorded once.
 OWN_WORDS = "the words of a JSON reader about a broken meta.json"
@@ -144,6 +146,9 @@ COMMUNITY = {
 }
 A_LICENSE = Instead(why=LICENSE, status=200, value=COMMUNITY, headers={"Content-Type": JSON})
 NO_ISSUER = Instead(why=LICENSE, status=400, text="no license issuer is configured on this cluster")
+NOT_YET = refused(
+    NO_JOBS, "jobs are not supported yet: this cluster has no scheduler and no client nodes", 501
+)
 WARNED = {"Warning": "unknown keys ignored: Bogus"}
 TOO_SHORT = Instead(
     why=NOT_POSITIVE,
@@ -221,13 +226,7 @@ def of_single_v3() -> dict[int, Instead]:
         330: Instead(why=PADDING, status=200, text="", headers={"Content-Type": None}),
         336: Instead(why=FLOOR, patch={"Index": 89}, index=89),
         337: Instead(why=AT_ONCE, like=353),
-        343: Instead(
-            why=NO_JOBS,
-            status=405,
-            text="Invalid method",
-            index=-1,
-            headers={"Content-Type": TEXT},
-        ),
+        343: NOT_YET,
         344: Instead(
             why=SURVIVES,
             status=400,
@@ -315,6 +314,17 @@ def of_dev() -> dict[int, Instead]:
     }
 
 
+def of_no_jobs() -> dict[int, Instead]:
+    """A cluster without jobs: reads are as recorded, every write is refused."""
+    unread = {"Content-Type": None, "Vary": "Accept-Encoding"}
+    return {
+        **at((6, 7), Instead(why=VOLUMES, like=0)),
+        **at(range(28, 33), Instead(why=NO_CLIENT, status=404, text="", headers=unread)),
+        **at((*range(38, 50), 53, *range(56, 61)), NOT_YET),
+        51: Instead(why=NO_JOBS, patch={"Matches": {"evals": None}, "Index": 1}, index=1),
+    }
+
+
 DIFFERENT: dict[tuple[str, int], Instead] = {
     (name, number): instead
     for name, table in {
@@ -322,6 +332,7 @@ DIFFERENT: dict[tuple[str, int], Instead] = {
         "acl": of_acl(),
         "single-v2": of_single_v2(),
         "dev-client-server": of_dev(),
+        "no-jobs": of_no_jobs(),
     }.items()
     for number, instead in table.items()
 }
@@ -442,8 +453,14 @@ def test_answer_is_as_recorded_or_differs_as_decided(replayed, name, number):
 
 def test_every_recorded_exchange_is_a_case():
     counts = {name: len(exchanges) for name, exchanges in RECORDED.items()}
-    assert counts == {"single-v3": 355, "single-v2": 29, "dev-client-server": 22, "acl": 510}
-    assert len(CASES) == 916
+    assert counts == {
+        "single-v3": 355,
+        "single-v2": 29,
+        "dev-client-server": 22,
+        "acl": 510,
+        "no-jobs": 66,
+    }
+    assert len(CASES) == 982
 
 
 def test_no_difference_is_listed_that_is_none(replayed):
@@ -470,8 +487,8 @@ def test_the_differences_are_counted():
         LICENSE: 32,
         NOT_LOST: 3,
         NOT_POSITIVE: 6,
-        NO_CLIENT: 12,
-        NO_JOBS: 1,
+        NO_CLIENT: 17,
+        NO_JOBS: 20,
         NULL: 10,
         ONCE: 1,
         OWN_WORDS: 1,
@@ -483,6 +500,7 @@ def test_the_differences_are_counted():
         TOO_LARGE: 1,
         TRUE_INDEX: 25,
         UNKNOWN: 2,
+        VOLUMES: 2,
         WRAPPED: 1,
     }
-    assert len(DIFFERENT) == 168
+    assert len(DIFFERENT) == 194

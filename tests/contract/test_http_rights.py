@@ -70,6 +70,59 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/evaluations"): ("namespace", None),
     ("GET", "/v1/jobs"): ("namespace", None),
     ("GET", "/v1/nodes"): ("node:read", None),
+    ("GET", "/v1/scaling/policies"): ("namespace", None),
+    ("GET", "/v1/volumes"): ("namespace", None),
+    ("GET", "/v1/plugins"): ("plugin:list", None),
+    ("GET", "/v1/job/{id}"): ("namespace", None),
+    ("GET", "/v1/node/{id}"): ("node:read", None),
+    ("GET", "/v1/allocation/{id}"): (VALID, None),
+    ("GET", "/v1/evaluation/{id}"): ("namespace", None),
+    ("GET", "/v1/deployment/{id}"): ("namespace", None),
+    ("GET", "/v1/scaling/policy/{id}"): ("namespace", None),
+    ("GET", "/v1/volume/csi/{id}"): ("namespace", None),
+    ("GET", "/v1/plugin/csi/{id}"): ("plugin:read", None),
+    ("GET", "/v1/event/stream"): (OPEN, None),
+    ("PUT", "/v1/search"): ("search", {"Context": "all"}),
+    ("POST", "/v1/search"): ("search", {"Context": "all"}),
+    **dict.fromkeys(
+        (
+            (method, path)
+            for path in (
+                "/v1/allocation/{id}",
+                "/v1/deployment/{id}",
+                "/v1/job/{id}",
+                "/v1/jobs",
+                "/v1/jobs/parse",
+                "/v1/node/{id}",
+                "/v1/validate/job",
+                "/v1/volumes",
+            )
+            for method in ("PUT", "POST")
+        ),
+        (OPEN, None),
+    ),
+    ("DELETE", "/v1/job/{id}"): (OPEN, None),
+    ("PUT", "/v1/volume/csi/{id}"): (OPEN, None),
+    ("DELETE", "/v1/volume/csi/{id}"): (OPEN, None),
+    **dict.fromkeys(
+        (
+            (method, path)
+            for path in (
+                "/v1/quota",
+                "/v1/quota-usages",
+                "/v1/quota/{name}",
+                "/v1/quotas",
+                "/v1/recommendation",
+                "/v1/recommendation/{id}",
+                "/v1/recommendations",
+                "/v1/recommendations/apply",
+                "/v1/sentinel/policies",
+                "/v1/sentinel/policy/{name}",
+            )
+            for method in ("GET", "PUT", "POST", "DELETE")
+        ),
+        (OPEN, None),
+    ),
     ("GET", "/v1/namespaces"): (VALID, None),
     ("GET", "/v1/namespace/{name}"): ("namespace", None),
     ("PUT", "/v1/namespace"): ("management", {"Name": "a b"}),
@@ -104,6 +157,7 @@ TAILS = {
     "{name}": "default",
     "{accessor}": "11111111-1111-1111-1111-111111111111",
     "{action}": "install",
+    "{id}": "12345678-abcd-efab-cdef-123456789abc",
     "{rest}": "zzz",
     "*": "",
 }
@@ -122,12 +176,12 @@ POLICIES: dict[str, tuple[str, set[str]]] = {
     "license-read": ('operator { capabilities = ["license-read"] }', {"license-read"}),
     "agent-read": ('agent { policy = "read" }', {"agent:read"}),
     "agent-write": ('agent { policy = "write" }', {"agent:read", "agent:write"}),
-    "node-read": ('node { policy = "read" }', {"node:read"}),
-    "node-write": ('node { policy = "write" }', {"node:read"}),
-    "namespace-read": ('namespace "default" { policy = "read" }', {"namespace"}),
-    "namespace-write": ('namespace "default" { policy = "write" }', {"namespace"}),
+    "node-read": ('node { policy = "read" }', {"node:read", "search"}),
+    "node-write": ('node { policy = "write" }', {"node:read", "search"}),
+    "namespace-read": ('namespace "default" { policy = "read" }', {"namespace", "search"}),
+    "namespace-write": ('namespace "default" { policy = "write" }', {"namespace", "search"}),
     "other-namespace": ('namespace "other" { policy = "write" }', set()),
-    "quota-plugin": ('quota { policy = "write" } plugin { policy = "list" }', set()),
+    "quota-plugin": ('quota { policy = "write" } plugin { policy = "list" }', {"plugin:list"}),
     "empty": ("", set()),
 }
 EVERYTHING = {right for right, _ in ROUTES.values()} - {OPEN}

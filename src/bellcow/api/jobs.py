@@ -1,48 +1,337 @@
-"""The lists of the job side: empty, with rights and headers, until there is a scheduler."""
+"""The job side: reads find nothing, writes are refused, until there is a scheduler.
+
+Rights, headers, refusals and blocking are as they will be, so that monitors, scripts and the
+command line that ask go on working.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bellcow.acl.policy import Need
-from bellcow.api.call import Call, Reply
-from bellcow.api.route import Serve, route
-from bellcow.errors import denied
+from bellcow.api.call import UUID_CHARS, Call, Reply
+from bellcow.api.route import INVALID_METHOD, Serve, route
+from bellcow.errors import Code, Error, denied, refused
 from bellcow.model.namespace import DEFAULT
+from bellcow.state.tables import CLUSTER
 
-CAPABILITY = {
-    "/v1/allocations": "read-job",
-    "/v1/deployments": "read-job",
-    "/v1/evaluations": "read-job",
-    "/v1/jobs": "list-jobs",
-}
 ALL_NAMESPACES = "*"
+NO_JOBS = "jobs are not supported yet: this cluster has no scheduler and no client nodes"
+MAX_HYPHENS = 4  # of a UUID
+
+# No table holds jobs. Only a restore changes what is read here, and it replaces this table too.
+RESTORED = (CLUSTER,)
+# Capabilities by which something may be read: all of one of the groups.
+Ways = tuple[tuple[str, ...], ...]
+READ_JOB: Ways = (("read-job",),)
+LISTS: dict[str, Ways] = {
+    "/v1/allocations": READ_JOB,
+    "/v1/deployments": READ_JOB,
+    "/v1/evaluations": READ_JOB,
+    "/v1/jobs": (("list-jobs",),),
+    "/v1/scaling/policies": (("list-scaling-policies",), ("list-jobs", "read-job")),
+    "/v1/volumes": (
+        ("csi-list-volume",),
+        ("csi-read-volume",),
+        ("csi-mount-volume",),
+        ("list-jobs",),
+    ),
+}
+# Lists whose `prefix` is that of a UUID, and the word for their things in a refusal.
+BY_UUID = {
+    "/v1/allocations": "alloc",
+    "/v1/deployments": "deployment",
+    "/v1/evaluations": "eval",
+    "/v1/nodes": "node",
+}
+# Nomad: these lists never have the index 0.
+FROM_ONE = frozenset({"/v1/scaling/policies"})
+JOB_LISTS = frozenset({"allocations", "deployments", "evaluations"})
+JOB_WRITES = frozenset({"dispatch", "evaluate", "plan", "revert", "stable"})
+NODE_WRITES = frozenset({"drain", "eligibility", "evaluate", "purge"})
+WRITES = {
+    "/v1/allocation/{id}": "PUT, POST",
+    "/v1/deployment/{id}": "PUT, POST",
+    "/v1/job/{id}": "PUT, POST, DELETE",
+    "/v1/jobs": "PUT, POST",
+    "/v1/jobs/parse": "PUT, POST",
+    "/v1/node/{id}": "PUT, POST",
+    "/v1/validate/job": "PUT, POST",
+    "/v1/volume/csi/{id}": "PUT, DELETE",
+    "/v1/volumes": "PUT, POST",
+}
+
+
+def _words(ways: Ways) -> str:
+    groups = " or ".join(" and ".join(group) for group in ways)
+    return f"{groups} in the namespace"
+
+
+# Lists
 
 
 def list_namespaced(call: Call) -> Reply[list[Any]]:
     """The objects of one namespace, or of all the token may see; none yet."""
     name = call.request.param("namespace") or DEFAULT
-    capability = CAPABILITY[call.request.path]
-    if name != ALL_NAMESPACES and not call.rights.namespace_allows(name, capability):
-        raise denied()
-    return _nothing(call)
+    if name != ALL_NAMESPACES:
+        _must_allow(call, LISTS[call.request.path])
+    return _listed(call)
 
 
-for _path, _capability in CAPABILITY.items():
+for _path, _ways in LISTS.items():
     route(
         "GET",
         _path,
         need=Need.ANONYMOUS,
-        right=f"{_capability} in the namespace",
+        right=_words(_ways),
         serve=Serve.LEADER_OR_STALE,
+        watch=RESTORED,
     )(list_namespaced)
 
 
-@route("GET", "/v1/nodes", need=Need.NODE_READ, serve=Serve.LEADER_OR_STALE)
+@route("GET", "/v1/nodes", need=Need.NODE_READ, serve=Serve.LEADER_OR_STALE, watch=RESTORED)
 def list_nodes(call: Call) -> Reply[list[Any]]:
     """The client nodes; none yet."""
-    return _nothing(call)
+    return _listed(call)
 
 
-def _nothing(call: Call) -> Reply[list[Any]]:
-    return Reply([], index=call.server.tables.head.floor, read=True)
+@route(
+    "GET",
+    "/v1/plugins",
+    need=Need.ANONYMOUS,
+    right="plugin:list",
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def list_plugins(call: Call) -> Reply[list[Any]]:
+    """The storage plugins; none yet."""
+    if not call.rights.plugin_list:
+        raise denied()
+    return _listed(call)
+
+
+# One thing
+
+
+@route(
+    "GET",
+    "/v1/job/{id}",
+    need=Need.ANONYMOUS,
+    right=_words(READ_JOB),
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_job(call: Call) -> Reply[Any]:
+    """A job, or what belongs to it; there is none yet."""
+    # An ID may hold slashes, so only the last word can say what is asked of the job.
+    name, _, part = call.tail.rpartition("/")
+    if name and (part in JOB_WRITES or call.tail.endswith("/periodic/force")):
+        raise _wrong_method()
+    by_scaling = (("read-job-scaling",),) if name and part == "scale" else ()
+    _must_allow(call, (*READ_JOB, *by_scaling))
+    if name and part in JOB_LISTS:
+        return _nothing(call)
+    if name and part == "deployment":
+        return Reply(encoded=b"null", index=_index(call), read=True)
+    return _missing(call, "job versions" if name and part == "versions" else "job")
+
+
+@route(
+    "GET",
+    "/v1/node/{id}",
+    need=Need.NODE_READ,
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_node(call: Call) -> Reply[Any]:
+    """A client node, or its allocations; there is none yet."""
+    node, _, part = call.tail.partition("/")
+    if part in NODE_WRITES:
+        raise _wrong_method()
+    if part == "allocations":
+        return _nothing(call, least=1)
+    _must_be_uuid("node", node)
+    return _missing(call, "node")
+
+
+@route(
+    "GET",
+    "/v1/allocation/{id}",
+    need=Need.ANONYMOUS,
+    right="any token",
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_allocation(call: Call) -> Reply[Any]:
+    """An allocation; there is none yet."""
+    if call.tail.endswith("/stop"):
+        raise _wrong_method()
+    _must_be_uuid("alloc", call.tail)
+    return _missing(call, "alloc")
+
+
+@route(
+    "GET",
+    "/v1/evaluation/{id}",
+    need=Need.ANONYMOUS,
+    right=_words(READ_JOB),
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_evaluation(call: Call) -> Reply[Any]:
+    """An evaluation, or its allocations; there is none yet."""
+    _must_allow(call, READ_JOB)
+    evaluation, _, part = call.tail.partition("/")
+    _must_be_uuid("eval", evaluation)
+    return _nothing(call) if part == "allocations" else _missing(call, "eval")
+
+
+@route(
+    "GET",
+    "/v1/deployment/{id}",
+    need=Need.ANONYMOUS,
+    right=_words(READ_JOB),
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_deployment(call: Call) -> Reply[Any]:
+    """A deployment, or its allocations; there is none yet."""
+    _must_allow(call, READ_JOB)
+    part, slash, name = call.tail.partition("/")
+    if slash and part != "allocations":
+        raise _wrong_method()
+    _must_be_uuid("deployment", name if slash else part)
+    return _nothing(call) if slash else _missing(call, "deployment")
+
+
+SCALING_POLICY: Ways = (("read-scaling-policy",), ("list-jobs", "read-job"))
+
+
+@route(
+    "GET",
+    "/v1/scaling/policy/{id}",
+    need=Need.ANONYMOUS,
+    right=_words(SCALING_POLICY),
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_scaling_policy(call: Call) -> Reply[Any]:
+    """A scaling policy; there is none yet."""
+    _must_allow(call, SCALING_POLICY)
+    return _missing(call, "policy", least=1)
+
+
+VOLUME: Ways = (("csi-read-volume",), ("csi-mount-volume",), ("read-job",))
+
+
+@route(
+    "GET",
+    "/v1/volume/csi/{id}",
+    need=Need.ANONYMOUS,
+    right=_words(VOLUME),
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_volume(call: Call) -> Reply[Any]:
+    """A volume; there is none yet."""
+    _must_allow(call, VOLUME)
+    return _missing(call, "volume")
+
+
+@route(
+    "GET",
+    "/v1/plugin/csi/{id}",
+    need=Need.ANONYMOUS,
+    right="plugin:read",
+    serve=Serve.LEADER_OR_STALE,
+    watch=RESTORED,
+)
+def read_plugin(call: Call) -> Reply[Any]:
+    """A storage plugin; there is none yet."""
+    if not call.rights.plugin_read:
+        raise denied()
+    return _missing(call, "plugin")
+
+
+# Writes
+
+
+def refuse_job_write(call: Call) -> None:
+    """Say that there are no jobs yet."""
+    del call
+    raise Error(Code.NOT_IMPLEMENTED, NO_JOBS)
+
+
+for _path, _methods in WRITES.items():
+    route(
+        _methods,
+        _path,
+        need=Need.ANONYMOUS,
+        serve=Serve.LOCAL,
+        token=False,
+        documented=False,
+    )(refuse_job_write)
+
+
+# What they share
+
+
+def _must_allow(call: Call, ways: Ways) -> None:
+    """Raises Error(DENIED) unless all capabilities of one group are granted."""
+    name = call.request.param("namespace") or DEFAULT
+    allows = call.rights.namespace_allows
+    if not any(all(allows(name, capability) for capability in group) for group in ways):
+        raise denied()
+
+
+def _listed(call: Call) -> Reply[list[Any]]:
+    path = call.request.path
+    prefix = call.request.param("prefix")
+    if prefix and path in BY_UUID and (problem := uuid_problem(prefix)):
+        raise _failed_lookup(BY_UUID[path], problem)
+    return _nothing(call, least=1 if path in FROM_ONE else 0)
+
+
+def _must_be_uuid(word: str, text: str) -> None:
+    whole = len(text.encode()) == UUID_CHARS
+    problem = uuid_problem(text) if whole else "UUID must be 36 characters"
+    if problem:
+        raise _failed_lookup(word, problem)
+
+
+def _failed_lookup(word: str, problem: str) -> Error:
+    # Nomad: the text speaks of the index of its store, and the status is 500.
+    return refused(f"{word} lookup failed: index error: {problem}")
+
+
+def uuid_problem(text: str) -> str:
+    """Why `text` is not how a UUID begins, "" when it may be. Source: go-memdb's UUIDFieldIndex."""
+    size, hyphens = len(text.encode()), text.count("-")
+    if size > UUID_CHARS:
+        return f"Invalid UUID length. UUID have 36 characters; got {size}"
+    if hyphens > MAX_HYPHENS:
+        return f'UUID should have maximum of 4 "-"; got {hyphens}'
+    digits = text.replace("-", "").encode()
+    if len(digits) % 2:
+        return "Input (without hyphens) must be even length"
+    for byte in digits:
+        if chr(byte) not in "0123456789abcdefABCDEF":
+            shown = f" '{chr(byte)}'" if chr(byte).isprintable() else ""
+            return f"Invalid UUID: encoding/hex: invalid byte: U+{byte:04X}{shown}"
+    return ""
+
+
+def _wrong_method() -> Error:
+    return Error(Code.WRONG_METHOD, INVALID_METHOD)
+
+
+def _index(call: Call, least: int = 0) -> int:
+    return max(least, call.server.tables.head.floor)
+
+
+def _nothing(call: Call, least: int = 0) -> Reply[list[Any]]:
+    return Reply([], index=_index(call, least), read=True)
+
+
+def _missing(call: Call, what: str, least: int = 0) -> Reply[Any]:
+    return Reply(status=404, text=f"{what} not found", index=_index(call, least), read=True)

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from bellcow.api import acl, agent, jobs, namespaces, operator, status, system, ui
+from bellcow.api import (
+    acl,
+    agent,
+    enterprise,
+    events,
+    jobs,
+    namespaces,
+    operator,
+    search,
+    status,
+    system,
+    ui,
+)
 from bellcow.api.route import ROUTES, Route
 
-NOUNS = (acl, agent, jobs, namespaces, operator, status, system, ui)
+NOUNS = (
+    acl,
+    agent,
+    enterprise,
+    events,
+    jobs,
+    namespaces,
+    operator,
+    search,
+    status,
+    system,
+    ui,
+)
 
 
 def routes() -> list[Route]:
