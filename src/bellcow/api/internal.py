@@ -14,7 +14,7 @@ from bellcow.api.errors import STATUS
 from bellcow.api.limits import HttpLimits
 from bellcow.api.message import Response
 from bellcow.api.render import plain
-from bellcow.cluster.frames import ANSWER, QUESTION, Sealed, opened
+from bellcow.cluster.frames import ANSWER, QUESTION, QUESTION_BYTES, Sealed, opened
 from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH, Reminders
 from bellcow.cluster.wire_auth import HEADER, Secret, check_is_server, check_names
 from bellcow.errors import Code, Error, not_found
@@ -72,6 +72,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     secret: Secret
     verify_names: bool
     region: str
+
+    @property
+    def proves(self) -> bool:
+        """Whether a caller who has come through is a server of ours, and not just anybody."""
+        return bool(self.secret) or self.verify_names
 
 
 def routes(exchange: Exchange, gate: Gate) -> dict[tuple[str, str], AnyRoute]:
@@ -141,7 +146,7 @@ class Internal:
         secret = self._gate.secret
         nonce = self._check_secret(request, b"")
         chunks = _at_most(route.body_bytes, body.chunks())
-        frames = opened(chunks, secret.stream_keys(nonce, QUESTION))
+        frames = opened(chunks, secret.stream_keys(nonce, QUESTION), QUESTION_BYTES)
         answer = await route.handle(request, frames)
         key = next(iter(secret.stream_keys(nonce, ANSWER)), b"")
         return Response(200, [_FRAMED], stream=Sealed(key, (), answer), packed=True)

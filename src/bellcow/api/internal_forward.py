@@ -32,7 +32,9 @@ def routes(app: App, gate: Gate) -> dict[tuple[str, str], StreamRoute]:
         ask = decode(await _first(frames), Ask)
         if gate.verify_names and ask.hops == LAST_HOP:
             check_names(request.peer_names, gate.region)
-        return _Answered(await app.answer(_asked(ask), _Content(ask, frames)))
+        # Limits count by the client's address, which is believed only of a server of ours.
+        asked = _asked(ask, ask.client if gate.proves else request.client)
+        return _Answered(await app.answer(asked, _Content(ask, frames)))
 
     return {("POST", FORWARD_PATH): StreamRoute(answer, ANY_SIZE, any_region=True)}
 
@@ -43,10 +45,10 @@ async def _first(frames: AsyncIterator[bytes]) -> bytes:
     raise invalid("an empty stream")
 
 
-def _asked(ask: Ask) -> Request:
+def _asked(ask: Ask, client: str) -> Request:
     raw_path, _, raw_query = ask.target.partition(b"?")
     path = decoded_path(raw_path)
-    request = Request(ask.method, path, raw_path, raw_query, list(ask.headers), ask.client)
+    request = Request(ask.method, path, raw_path, raw_query, list(ask.headers), client)
     request.hops = ask.hops
     return request
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Protocol, Self
 import msgspec
 
 from bellcow.cluster.calls import target_of
+from bellcow.cluster.frames import pieces
 from bellcow.errors import Code, Error, no_leader, refused
 from bellcow.model.agent import ALIVE
 from bellcow.model.between import FORWARD_PATH, decode, encode
-from bellcow.model.forwarded import FIRST_HOP, LAST_HOP, Answer, Ask
+from bellcow.model.forwarded import FIRST_HOP, INLINE_BYTES, LAST_HOP, Answer, Ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -213,8 +214,7 @@ class Forwarder:
         may_answer: Callable[[], bool] = _always,
     ) -> Relayed:
         """`may_answer` counts until the answer has begun, which is then taken to its end."""
-        first = encode(msgspec.structs.replace(ask, hops=hops))
-        frames = [first] if content is None else _chained(first, content)
+        frames = _framed(msgspec.structs.replace(ask, hops=hops), content)
 
         def is_there() -> bool:
             known = self._known(record.server_id)
@@ -256,6 +256,15 @@ async def _begun(frames: Frames, ask: Ask) -> Relayed:
     if answer.undone is not None:
         raise Error(Code(answer.undone.code), answer.undone.message)
     return Relayed(answer, frames)
+
+
+def _framed(ask: Ask, content: Chunks | None) -> list[bytes] | Chunks:
+    """The frames of a request. A long body follows in pieces, for the first frame is bounded."""
+    if content is not None:
+        return _chained(encode(ask), content)
+    if ask.body is None or len(ask.body) <= INLINE_BYTES:
+        return [encode(ask)]
+    return [encode(msgspec.structs.replace(ask, body=None, streams=True)), *pieces(ask.body)]
 
 
 async def _chained(first: bytes, content: Chunks) -> AsyncIterator[bytes]:

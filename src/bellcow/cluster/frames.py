@@ -15,7 +15,8 @@ from bellcow.errors import Code, Error, denied
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-FRAME_BYTES = 16 << 20  # the largest payload
+FRAME_BYTES = 16 << 20  # the largest payload of an answer
+QUESTION_BYTES = 1 << 20  # the largest payload from a caller, who may not be known yet
 PIECE_BYTES = 64 << 10  # what a longer run of bytes is cut into
 QUESTION, ANSWER = "question", "answer"  # the two directions of one request
 _LENGTH = 4
@@ -47,10 +48,12 @@ class Encoder:
 class Decoder:
     """The other side. Give it all keys that the sender may hold; the first frame tells which.
 
-    Bytes go in as they come, payloads come out whole and in order, or Error(DENIED) is raised.
+    Bytes go in as they come, payloads come out whole and in order, or Error(DENIED) is raised, also
+    for a payload of more than `frame_bytes`.
     """
 
-    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+    def __init__(self, keys: Sequence[bytes] = (), frame_bytes: int = FRAME_BYTES) -> None:
+        self._frame_bytes = frame_bytes
         self._macs = [_begun(key) for key in keys or (b"",)]
         self._seal_bytes = _SEAL if self._macs[0] is not None else 0
         self._held = bytearray()
@@ -79,8 +82,8 @@ class Decoder:
         if len(held) < _LENGTH:
             return None
         length = int.from_bytes(held[:_LENGTH], "big")
-        if length > FRAME_BYTES:
-            raise denied(f"a frame holds at most {FRAME_BYTES} bytes, not {length}")
+        if length > self._frame_bytes:
+            raise denied(f"a frame holds at most {self._frame_bytes} bytes, not {length}")
         end = _LENGTH + length + self._seal_bytes
         if len(held) < end:
             return None
@@ -152,12 +155,15 @@ class Sealed:
             await aclose()
 
 
-async def opened(chunks: AsyncIterator[bytes], keys: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """The payloads of a stream. Raises Error: DENIED when forged, UNKNOWN_OUTCOME when cut.
+async def opened(
+    chunks: AsyncIterator[bytes], keys: Sequence[bytes], frame_bytes: int = FRAME_BYTES
+) -> AsyncIterator[bytes]:
+    """The payloads of a stream. Raises Error: DENIED when forged or too large, UNKNOWN_OUTCOME
+    when cut.
 
     What carries it is read to its own end, so that the connection can be used again.
     """
-    decoder = Decoder(keys)
+    decoder = Decoder(keys, frame_bytes)
     async for chunk in chunks:
         for payload in decoder.feed(chunk):
             yield payload

@@ -23,7 +23,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     target: bytes  # path and query, as they stood on the wire
     headers: Lines
-    client: str  # the address of the client, not of the server that forwards
+    client: str  # the client's address, as the server that forwards says
     hops: _Hops
     body: bytes | None = None
     streams: bool = False

@@ -21,8 +21,14 @@ _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 # Far beyond what is ever counted, and well below what MessagePack can hold.
 COUNT_MAX = 2**62
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
-_Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-_Address: TypeAlias = tuple[_Name, _Port]
+# Any index is heard: one too high must not silence the server that has it. See `INDEX_MAX`.
+_Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+# An IP address or a host name, which end up in a URL.
+_Host: TypeAlias = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[0-9A-Za-z_.:%-]+\Z")
+]
+_Port: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+_Address: TypeAlias = tuple[_Host, _Port]
 
 
 class Itself(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +116,7 @@ class RaftView(msgspec.Struct, frozen=True, kw_only=True):
 
     role: Role
     term: _Count
-    index: _Count
+    index: _Index
     commit: _Text
     works: bool = True
 
@@ -121,7 +127,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     file: _Name
     role: Literal["voter", "non-voter", "none"]
     epoch: _Count
-    index: _Count
+    index: _Index
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,4 +168,6 @@ def decode_hello(data: bytes) -> Hello:
         raise invalid(f"this is not a hello between servers: {type(error).__name__}") from None
     if hello.region != hello.sender.itself.region:
         raise invalid("this hello names two regions for its sender")
+    if hello.sender.status == "failed":
+        raise invalid("this hello says that its own sender has failed")
     return hello

@@ -27,11 +27,15 @@ from bellcow.api.pipeline import Pipeline
 from bellcow.api.route import Route, Serve
 from bellcow.clock import SystemClock
 from bellcow.cluster.forward import Forwarder
+from bellcow.cluster.frames import QUESTION, Decoder, whole
 from bellcow.cluster.members import Known
 from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.roster import Roster
-from bellcow.cluster.wire_auth import Secret
+from bellcow.cluster.wire_auth import HEADER, Secret
 from bellcow.errors import Code, Error, no_leader, refused
+from bellcow.model.between import FORWARD_PATH, decode, encode
+from bellcow.model.forwarded import LAST_HOP, Ask
+from bellcow.model.forwarded import Answer as Carried
 from bellcow.model.hello import Record
 from bellcow.state.waiting import Waiting
 
@@ -145,6 +149,7 @@ class Pair(NamedTuple):
     client: Client  # asks the one that follows
     direct: Client  # asks the leader
     stop_leader: Callable[[], Coroutine[Any, Any, None]]
+    between: int  # the leader's port between servers
 
 
 @contextlib.asynccontextmanager
@@ -178,6 +183,7 @@ async def pair(*, key: bytes = b"", acl: bool = False) -> AsyncIterator[Pair]:
             await stack.enter_async_context(connected(front.port)),
             await stack.enter_async_context(connected(web_port)),
             between.aclose,
+            port,
         )
 
 
@@ -256,6 +262,49 @@ def test_write_through_a_follower_carries_body_and_client_and_brings_the_index()
         ]
 
     run(test)
+
+
+async def forwarded(servers: Pair, key: bytes, method: str, target: str, *lines: str) -> Answer:
+    """What the leader's port between servers answers to a request said to come from 9.9.9.9."""
+    told = [line.split(": ") for line in lines]
+    ask = Ask(
+        method=method,
+        target=target.encode(),
+        headers=tuple((name.lower().encode(), value.encode()) for name, value in told),
+        client="9.9.9.9",
+        hops=LAST_HOP,
+    )
+    secret = Secret(key, "id-front", SystemClock())
+    proof, nonce = secret.sign("POST", FORWARD_PATH, b"", LEADER)
+    seal = next(iter(secret.stream_keys(nonce, QUESTION)), b"")
+    async with connected(servers.between) as client:
+        lines = (f"{HEADER}: {proof}",) if key else ()
+        await client.send(request("POST", FORWARD_PATH, *lines, body=whole(seal, [encode(ask)])))
+        return await client.answer()
+
+
+@pytest.mark.parametrize(("key", "client"), [(b"", "127.0.0.1"), (KEY, "9.9.9.9")])
+def test_address_of_the_client_is_taken_from_a_proven_server_alone(key: bytes, client: str):
+    async def test(servers: Pair) -> None:
+        await forwarded(servers, key, "PUT", "/v1/test/write")
+        assert servers.handled.seen == [f"{client} "]
+
+    run(test, key=key)
+
+
+def test_guessed_tokens_that_are_forwarded_are_limited_too():
+    async def test(servers: Pair) -> None:
+        servers.leader.server.bad_tokens.limit = 3
+        guess = ("GET", "/v1/namespaces", f"X-Nomad-Token: {LEADER}")
+        answers = [await forwarded(servers, b"", *guess) for _ in range(5)]
+        assert [status_of(answer) for answer in answers] == [403] * 3 + [429] * 2
+
+    run(test, acl=True)
+
+
+def status_of(answer: Answer) -> int:
+    """Of the answer that travels in the first frame."""
+    return decode(next(Decoder().feed(answer.body)), Carried).status
 
 
 def test_real_write_through_a_follower_is_in_the_leader_s_tables():
@@ -383,13 +432,16 @@ def test_request_without_a_leader_ends_after_five_seconds():
 
 def test_request_sent_on_does_not_go_further_than_the_server_it_was_sent_to():
     async def test(servers: Pair) -> None:
-        lost = with_changed(servers.leader.server, leadership=Elsewhere())
+        # It knows who leads, and could reach it: the one that asked must ask there itself.
+        forwarder = servers.front.pipeline._server.forwarder
+        lost = with_changed(servers.leader.server, leadership=Elsewhere(), forwarder=forwarder)
         pipeline = Pipeline(lost, servers.front.pipeline._guards, servers.handled.routes())
         asked = Request("PUT", "/v1/test/write", b"/v1/test/write", b"", [], "1.2.3.4")
         asked.hops = 2
         response = await pipeline.answer(asked, Nothing())
         assert response.undone is not None
         assert (response.status, response.undone.code) == (500, Code.NO_LEADER)
+        assert servers.handled.seen == []
 
     run(test)
 

@@ -12,6 +12,7 @@ from tests.sim.loop import simulate
 from tests.sim.net import itself
 
 from bellcow.cluster.forward import Forwarder
+from bellcow.cluster.frames import QUESTION_BYTES
 from bellcow.cluster.members import Known
 from bellcow.cluster.roster import Roster
 from bellcow.errors import Code, Error
@@ -124,6 +125,16 @@ def test_body_that_is_still_to_come_follows_the_request():
     line = Line(b=Frames(encode(YES)))
     asyncio.run(forwarder(line).to_leader(ask("PUT"), content()))
     assert line.sent[0][3] == [b"one", b"two"]
+
+
+def test_long_body_follows_its_request_in_pieces_that_any_server_takes():
+    line = Line(b=Frames(encode(YES)))
+    body = bytes(range(256)) * 4_000
+    asyncio.run(forwarder(line).to_leader(msgspec.structs.replace(ask("PUT"), body=body)))
+    ((_, _, first, rest),) = line.sent
+    assert (first.body, first.streams) == (None, True)
+    assert b"".join(rest) == body
+    assert max(map(len, rest)) < QUESTION_BYTES
 
 
 async def rest(relayed) -> list[bytes]:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bellcow.cluster.frames import FRAME_BYTES, Decoder, Encoder, Sealed, opened, pieces, whole
+from bellcow.cluster.frames import (
+    FRAME_BYTES,
+    QUESTION_BYTES,
+    Decoder,
+    Encoder,
+    Sealed,
+    opened,
+    pieces,
+    whole,
+)
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:
@@ -110,6 +119,17 @@ def test_bytes_after_the_end_are_refused():
 def test_length_above_the_limit_is_refused_before_its_payload_comes():
     with pytest.raises(Error, match="at most"):
         read((FRAME_BYTES + 1).to_bytes(4, "big"))
+
+
+def test_frame_of_a_caller_is_bounded_more_narrowly():
+    async def test() -> None:
+        async def chunks():
+            yield (QUESTION_BYTES + 1).to_bytes(4, "big")
+
+        with pytest.raises(Error, match="a frame holds at most 1048576 bytes"):
+            [_ async for _ in opened(chunks(), (), QUESTION_BYTES)]
+
+    asyncio.run(test())
 
 
 def test_payload_that_no_frame_holds_is_an_error_of_ours():

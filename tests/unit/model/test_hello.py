@@ -17,6 +17,7 @@ from bellcow.model.hello import (
     decode_hello,
     encode_hello,
 )
+from bellcow.model.raft import INDEX_MAX
 
 ME = Record(itself=itself("a"), start_ns=1, status="alive", status_seq=0)
 HELLO = Hello(
@@ -71,6 +72,45 @@ def test_count_that_could_not_be_raised_and_sent_is_refused():
     assert decode_hello(msgspec.msgpack.encode(message)).sender.status_seq == COUNT_MAX
     message["sender"]["status_seq"] += 1
     assert "sender.status_seq" in refusal(message)
+
+
+@pytest.mark.parametrize("index", [INDEX_MAX + 1, COUNT_MAX + 1, 2**64 - 1])
+def test_server_whose_index_is_far_too_high_is_heard_all_the_same(index: int):
+    message = plain()
+    message["raft"]["index"] = index
+    assert decode_hello(msgspec.msgpack.encode(message)).raft.index == index
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        ("evil/v1/agent/leave?", 80),
+        ("a@b", 1),
+        ("a b", 1),
+        ("a\n", 1),
+        ("", 1),
+        ("a", 0),
+        ("a#", 1),
+    ],
+)
+@pytest.mark.parametrize("field", ["rpc", "serf"])
+def test_address_that_is_no_host_and_port_is_refused(field: str, address: tuple[str, int]):
+    message = plain()
+    message["others"][0]["itself"][field] = address
+    assert f"itself.{field}" in refusal(message)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "fe80::1%eth0", "s1.example-2.org", "under_score"])
+def test_address_of_a_host_is_taken(host: str):
+    message = plain()
+    message["sender"]["itself"]["serf"] = (host, 65_535)
+    assert decode_hello(msgspec.msgpack.encode(message)).sender.itself.serf == (host, 65_535)
+
+
+def test_nobody_says_of_itself_that_it_has_failed():
+    message = plain()
+    message["sender"]["status"] = "failed"
+    assert refusal(message) == "this hello says that its own sender has failed"
 
 
 def test_next_version_is_later_until_there_is_none():
