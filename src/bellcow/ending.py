@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from bellcow.deadline import Timeout, timeout
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -15,7 +17,7 @@ class Waits:
 
     def __init__(self, reason: Callable[[], Exception]) -> None:
         self._reason = reason
-        self._open: set[asyncio.Timeout] = set()
+        self._open: set[Timeout] = set()
         self.ended = False
 
     def end(self) -> None:
@@ -29,7 +31,7 @@ class Waits:
         """Do what is inside; raise the reason once `end` was called."""
         if self.ended:
             raise self._reason()
-        wait = asyncio.timeout(None)
+        wait = timeout(None)
         self._open.add(wait)
         try:
             async with wait:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import structlog
 
+from bellcow.deadline import timeout
 from bellcow.events import EVENTS, Event, Level
 from bellcow.wire import NS_PER_S, rfc3339, to_json
 
@@ -112,7 +113,7 @@ class Log:
             while True:
                 line: bytes | None = b""
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(heartbeat_s):
+                    async with timeout(heartbeat_s):
                         line = await watcher.lines.get()
                 if line is None:
                     return

@@ -44,6 +44,7 @@ from bellcow.config.addresses import Addresses, join_host_port, resolve_addresse
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load
 from bellcow.config.report import report as check
+from bellcow.deadline import timeout
 from bellcow.errors import Error
 from bellcow.events import Level
 from bellcow.license.watch import LicenseWatch
@@ -181,6 +182,7 @@ class _Agent:
             context=context,
         )
         self._watch_signals(reloader)
+        failure = ""
         try:
             async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as ports:
                 tasks = [group.create_task(server.mirror.run(), name="mirror")]
@@ -233,7 +235,9 @@ class _Agent:
                 for task in tasks:
                     task.cancel()
         except* (StartError, StoreError, UnknownTableError) as group_error:
-            raise StartError(_first_text(group_error)) from None
+            failure = _first_text(group_error)
+        if failure:  # raised within `except*`, Python 3.11.2 wraps it in another group
+            raise StartError(failure)
 
     def _between(
         self, server: Server, pipeline: Pipeline, security: PeerSecurity, listener: socket.socket
@@ -285,7 +289,7 @@ class _Agent:
         if not server.leadership.is_leader:
             return
         with contextlib.suppress(Error, StoreError, TimeoutError):
-            async with asyncio.timeout(min(HAND_OVER_S, self._left_s() - ANSWER_S)):
+            async with timeout(min(HAND_OVER_S, self._left_s() - ANSWER_S)):
                 await server.membership.hand_on()
 
     # Steps of the start

@@ -14,6 +14,7 @@ from bellcow.api import self_view
 from bellcow.api.call import Call, Reply
 from bellcow.api.protocol import closing
 from bellcow.api.route import Serve, route
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, denied, invalid, refused
 from bellcow.events import Level
 from bellcow.model.agent import MembersReply
@@ -71,7 +72,7 @@ async def _join(call: Call, host: str, port: int) -> str:
     """Why it failed, "" when it did not. A server that was taken out asks to be let in again."""
     server = call.server
     try:
-        async with asyncio.timeout(JOIN_TIMEOUT_S):
+        async with timeout(JOIN_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
             await server.exchange.join((host, port))

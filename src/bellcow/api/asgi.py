@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.api.limits import HttpLimits
 from bellcow.api.message import Request, body_length
 from bellcow.api.protocol import SCOPE_KEY, closing
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class AsgiBody:
         if self._cycle is not None and not self._cycle.more_body:
             return await self._read(limit)  # all of it is here: a deadline would cost more than it
         try:
-            async with asyncio.timeout(self._limits.body_s):
+            async with timeout(self._limits.body_s):
                 return await self._read(limit)
         except TimeoutError:
             raise _too_slow() from None
@@ -119,7 +120,7 @@ class _Pace:
         while True:
             began = now()
             try:
-                async with asyncio.timeout(max(0.0, self._left_s)):
+                async with timeout(max(0.0, self._left_s)):
                     piece, more = await receive()
             except TimeoutError:
                 if self._got < self._least:

@@ -20,6 +20,7 @@ from uvicorn import Config, Server
 from bellcow.api.asgi import asgi
 from bellcow.api.limits import HttpLimits
 from bellcow.api.protocol import Connection, Site
+from bellcow.deadline import timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -171,7 +172,7 @@ class Listener(Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         try:
-            async with asyncio.timeout(self.graceful_s):
+            async with timeout(self.graceful_s):
                 await self._drained()
         except TimeoutError:
             await self._cut()

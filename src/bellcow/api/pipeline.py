@@ -22,6 +22,7 @@ from bellcow.api.guard import Guards, secret_of
 from bellcow.api.message import Request, Response, Wait, body_length
 from bellcow.api.relay import NO_BODY, Rest, Sent, ask_of, away, response_of
 from bellcow.api.route import ROUTES, Paths, Route, Serve
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
 from bellcow.model.forwarded import LAST_HOP
 from bellcow.state.reads import PATIENCE_S
@@ -265,7 +266,7 @@ class Pipeline:
     async def _loaded(self, until: float) -> None:
         """Wait for memory to hold something. Raises Error(NO_LEADER) when the time is over."""
         try:
-            async with asyncio.timeout(max(0.0, until - self._server.clock.monotonic())):
+            async with timeout(max(0.0, until - self._server.clock.monotonic())):
                 await self._server.mirror.loaded.wait()
         except TimeoutError:
             raise no_leader() from None
@@ -273,7 +274,7 @@ class Pipeline:
     async def _leader_known(self, until: float) -> None:
         """Wait for any server to lead. Raises Error(NO_LEADER) when the time is over."""
         try:
-            async with asyncio.timeout(max(0.0, until - self._server.clock.monotonic())):
+            async with timeout(max(0.0, until - self._server.clock.monotonic())):
                 await self._server.leadership.wait_for_leader()
         except TimeoutError:
             raise no_leader() from None
@@ -474,7 +475,7 @@ class Pipeline:
         waiter = _Event()
         self._server.waiting.add(wait.tables, waiter)
         try:
-            async with asyncio.timeout(wait.seconds):
+            async with timeout(wait.seconds):
                 await waiter.event.wait()
         except TimeoutError:
             return False

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from bellcow.api.limits import Clients, HttpLimits
 from bellcow.api.message import Request, Response, Wait, body_length, decoded_path
 from bellcow.api.render import plain, render
+from bellcow.deadline import timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -860,7 +861,7 @@ class Cycle(RequestResponseCycle):
         if not self.flow.write_paused:
             return
         try:
-            async with asyncio.timeout(self.connection.limits.stall_s):
+            async with timeout(self.connection.limits.stall_s):
                 await self.flow.drain()
         except TimeoutError:
             self.connection.stalled()

@@ -20,6 +20,7 @@ from bellcow.autopilot.rules import (
     observe,
     promotions,
 )
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
 from bellcow.model.agent import LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
@@ -102,7 +103,7 @@ class Autopilot:
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ROUND_S):
+            async with timeout(ROUND_S):
                 await self._again.wait()
 
     def begin_anew(self) -> None:

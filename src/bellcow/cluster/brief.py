@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from bellcow.deadline import timeout
 from bellcow.store.protocol import StoreError, Unavailable
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ async def _led(client: Client, plan: Plan, words: _Words) -> int:
     from bellcow.etcd.client import CallFailed
 
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(START_S):
+        async with timeout(START_S):
             while not words.ended:
                 with contextlib.suppress(CallFailed):
                     status = await client.status(pb.StatusRequest())

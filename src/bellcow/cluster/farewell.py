@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from bellcow.cluster.calls import target_of
+from bellcow.deadline import timeout, timeout_at
 from bellcow.errors import Code, Error, no_leader
 from bellcow.model.between import LEAVE_PATH, LeaveRequest, encode
 from bellcow.store.protocol import StoreError
@@ -58,7 +59,7 @@ async def leave(
     until = asyncio.get_running_loop().time() + within_s - ANNOUNCE_S
     await _announce(exchange, "leaving")
     try:
-        async with asyncio.timeout_at(until):
+        async with timeout_at(until):
             await _be_taken_out(roster, lead, membership, line)
     except (Error, StoreError, TimeoutError) as error:
         # It stops all the same, and shall be missed as any other that stops.
@@ -70,7 +71,7 @@ async def leave(
 
 async def _announce(exchange: Announcer, status: Status) -> None:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(ANNOUNCE_S):
+        async with timeout(ANNOUNCE_S):
             await exchange.announce(status)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bellcow.cluster.forward import StreamLine
 from bellcow.cluster.hello import Line
+from bellcow.deadline import timeout
 from bellcow.errors import Error
 from bellcow.model.between import COMMITS_PATH, STATE_PATH, encode
 from bellcow.store.follow import State
@@ -89,7 +90,7 @@ class Voters:
     async def _ask(self, target: Target, cluster: Cluster, after: Head) -> Told:
         asked = CommitsRequest(cluster, after.commit, after.index)
         try:
-            async with asyncio.timeout(CALL_S):
+            async with timeout(CALL_S):
                 answer = await self._line.post(target, COMMITS_PATH, encode(asked))
             told = await _told(answer)
         except (Error, TimeoutError) as error:
@@ -113,7 +114,7 @@ class Voters:
 
     async def _state_of(self, target: Target, cluster: Cluster) -> Frames:
         try:
-            async with asyncio.timeout(CALL_S):
+            async with timeout(CALL_S):
                 return await self._line.stream(target, STATE_PATH, [encode(StateRequest(cluster))])
         except (Error, TimeoutError) as error:
             raise _unavailable(target, error) from None
@@ -159,7 +160,7 @@ async def _chunks(target: Target, frames: Frames) -> AsyncGenerator[list[tuple[K
 async def _next(target: Target, frames: Frames) -> bytes | None:
     """The next piece, None after the last one. A stream that is cut off raises."""
     try:
-        async with asyncio.timeout(PIECE_S):
+        async with timeout(PIECE_S):
             return await anext(frames, None)
     except (Error, TimeoutError) as error:
         raise _unavailable(target, error) from None

@@ -15,6 +15,7 @@ import msgspec
 
 from bellcow.cluster.calls import target_of
 from bellcow.cluster.frames import pieces
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader, refused
 from bellcow.model.agent import ALIVE
 from bellcow.model.between import FORWARD_PATH, decode, encode
@@ -99,7 +100,7 @@ async def while_there(is_there: Callable[[], bool]) -> AsyncIterator[None]:
 
     timer = loop.call_later(LOOK_S, look)
     try:
-        async with asyncio.timeout(None) as limit:
+        async with timeout(None) as limit:
             yield
     except TimeoutError:
         raise Error(Code.UNKNOWN_OUTCOME, "it does not answer any more") from None

@@ -24,6 +24,7 @@ from bellcow.cluster.members import (
     with_own_status,
 )
 from bellcow.cluster.outside import HEARD_S, is_wanted, reasons
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE
 from bellcow.model.hello import decode_hello, encode_hello
@@ -110,7 +111,7 @@ class Exchange:
             while True:
                 wake_s = self._round(group)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wake_s):
+                    async with timeout(wake_s):
                         await self._changed.wait()
                 self._changed.clear()
 
@@ -229,7 +230,7 @@ class Exchange:
     async def _call(self, target: Target) -> None:
         body = self._hello(target.server_id, target.region)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with timeout(TIMEOUT_S):
                 answer = await self._line.post(target, HELLO_PATH, body)
         except TimeoutError:
             raise Error(Code.UNAVAILABLE, "no answer within a second") from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.cluster.bootstrap import first_state, with_own_entry
+from bellcow.deadline import timeout
 from bellcow.errors import no_leader
 from bellcow.state.tables import ONLY, RAFT, with_indexes
 from bellcow.store.protocol import (
@@ -104,10 +105,10 @@ class Leadership:
     async def wait_for_leader(self) -> None:
         """Return when a server is known to lead; raise Error(NO_LEADER) after five seconds."""
         try:
-            async with asyncio.timeout(HOLD_S):
+            async with timeout(HOLD_S):
                 while not self.leader_id:
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_S):
+                        async with timeout(LOOK_S):
                             await self._leads.wait()
         except TimeoutError:
             raise no_leader() from None

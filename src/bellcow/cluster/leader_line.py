@@ -6,11 +6,11 @@ leads to it must not know.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from bellcow.cluster.calls import target_of
 from bellcow.cluster.members import leader_of_region
+from bellcow.deadline import timeout
 from bellcow.errors import Error
 from bellcow.model.between import (
     JOIN_PATH,
@@ -72,7 +72,7 @@ class LeaderLine:
         if leader is None:
             return None
         try:
-            async with asyncio.timeout(CALL_S):
+            async with timeout(CALL_S):
                 return decode(await self._line.post(leader, path, request), Standing)
         except (Error, TimeoutError) as error:
             self._reminders.say(event, reason=str(error) or "no answer in time")

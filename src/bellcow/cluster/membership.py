@@ -33,6 +33,7 @@ from bellcow.cluster.changes import (
 )
 from bellcow.cluster.hello import Reminders
 from bellcow.cluster.servers import check_removal, find_server
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
 from bellcow.model.between import (
     MEMBER_PATH,
@@ -147,7 +148,7 @@ class Membership:
             self._nudged.clear()
             wait_s = await self._turn()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with timeout(wait_s):
                     await self._nudged.wait()
 
     def nudge(self) -> None:
@@ -491,7 +492,7 @@ class Membership:
 
     async def _post(self, target: Target, path: str, body: bytes, limit_s: float) -> bytes:
         try:
-            async with asyncio.timeout(limit_s):
+            async with timeout(limit_s):
                 return await self._line.post(target, path, body)
         except TimeoutError:
             raise Error(Code.UNAVAILABLE, f"no answer within {limit_s:g} s") from None
@@ -502,7 +503,7 @@ class Membership:
             alarm = _Alarm()
             self._waiting.add((RAFT.name,), alarm)
             try:
-                async with asyncio.timeout(limit_s):
+                async with timeout(limit_s):
                     await alarm.rung.wait()
             except TimeoutError:
                 return holds()
@@ -527,7 +528,7 @@ async def _deadline(
 ) -> AsyncIterator[None]:
     """Raise Error with this text when what is inside takes longer."""
     try:
-        async with asyncio.timeout(limit_s):
+        async with timeout(limit_s):
             yield
     except TimeoutError:
         raise Error(code, text) from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bellcow.clock import new_uuid
 from bellcow.cluster.agreement import ROUND_S, founders, pairs
 from bellcow.cluster.calls import target_of
+from bellcow.deadline import timeout
 from bellcow.errors import Error
 from bellcow.model.between import BOOTSTRAP_PATH, BootstrapRequest, encode
 
@@ -77,18 +78,30 @@ class Proposer:
         return promise
 
     async def _ask_all(self, targets: list[Target], request: bytes) -> str:
-        """Why not all of them have promised; "" when they have."""
+        """Why not all of them have promised; "" when they have. The first refusal ends it.
+
+        No task of the group raises: the cancellation by which a failed task ends its group is still
+        counted when the error was caught.
+        """
         try:
-            async with asyncio.timeout(ROUND_S), asyncio.TaskGroup() as group:
-                for target in targets:
-                    group.create_task(self._line.post(target, BOOTSTRAP_PATH, request))
-        except* Error as refusals:
-            problem = str(refusals.exceptions[0])
-        except* TimeoutError:
-            problem = "no answer in time"
-        else:
-            problem = ""
-        return problem
+            async with timeout(ROUND_S), asyncio.TaskGroup() as group:
+                asking = [group.create_task(self._ask(target, request)) for target in targets]
+                for answer in asyncio.as_completed(asking):
+                    if problem := await answer:
+                        for each in asking:
+                            each.cancel()
+                        return problem
+        except TimeoutError:
+            return "no answer in time"
+        return ""
+
+    async def _ask(self, target: Target, request: bytes) -> str:
+        """Why this server has not promised; "" when it has."""
+        try:
+            await self._line.post(target, BOOTSTRAP_PATH, request)
+        except Error as refusal:
+            return str(refusal)
+        return ""
 
     def _may_hear_of_others(self, count: int) -> bool:
         """Servers that start together see each other one by one: wait till no more come.

@@ -31,6 +31,7 @@ from bellcow.cluster.leader_line import LeaderLine
 from bellcow.cluster.papers import Papers
 from bellcow.cluster.promises import PromiseBook
 from bellcow.cluster.proposal import Proposer
+from bellcow.deadline import timeout
 from bellcow.errors import refused
 from bellcow.model.between import BootstrapRequest, Done, MemberOrder, Standing
 from bellcow.model.hello import Cluster
@@ -520,7 +521,7 @@ class ClusterSeat:
     async def _pause(self, seconds: float) -> None:
         """Until the time is over, or somebody asks for something."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self._changed.wait()
         self._changed.clear()
 

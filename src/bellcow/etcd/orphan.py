@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from bellcow.deadline import timeout
 from bellcow.etcd.flags import SOCKET
 from bellcow.etcd.guard import PATIENCE_S, PID_FILE
 from bellcow.etcd.version import CannotRun
@@ -66,7 +67,7 @@ async def _ends(process: psutil.Process) -> bool:
 
 async def _answers(path: Path) -> bool:
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with timeout(ANSWER_S):
             _, writer = await asyncio.open_unix_connection(str(path))
     except (OSError, TimeoutError):
         return False

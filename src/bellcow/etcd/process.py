@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bellcow.deadline import timeout
 from bellcow.etcd import guard
 from bellcow.etcd.flags import command_line
 from bellcow.etcd.orphan import end_orphan
@@ -232,7 +233,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None  # noqa: S101  asked for when it was started
     process.stdin.close()
     try:
-        async with asyncio.timeout(STOP_S):
+        async with timeout(STOP_S):
             await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):

@@ -10,6 +10,8 @@ import re
 import shutil
 from typing import TypeAlias
 
+from bellcow.deadline import timeout
+
 Version: TypeAlias = tuple[int, int, int]
 
 ANSWER_S = 10.0
@@ -48,7 +50,7 @@ async def read_version(program: str) -> Version:
     except OSError as error:
         raise CannotRun(f"{program} cannot be started: {error.strerror}") from error
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with timeout(ANSWER_S):
             output, _ = await process.communicate()
     except TimeoutError:
         process.kill()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
 from bellcow.state.draft import Draft
 from bellcow.store.protocol import Fenced, NoSpace, TooLarge, Unavailable, Unknown
@@ -108,7 +109,7 @@ class Committer:
 
     async def _wait_for_restore(self) -> None:
         try:
-            async with asyncio.timeout(HELD_WAIT_S):
+            async with timeout(HELD_WAIT_S):
                 await self._open.wait()
         except TimeoutError:
             raise Error(Code.UNAVAILABLE, "snapshot restore in progress") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bellcow.deadline import timeout
 from bellcow.state.ring import Ring
 from bellcow.state.tables import REGISTRY, fill
 from bellcow.store.protocol import NO_HEAD, Change, Corrupt, StoreError, Unavailable, Unknown
@@ -60,7 +61,7 @@ class Mirror:
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
         self._followers: list[tuple[str, asyncio.Future[Head | None]]] = []
         self._heads: deque[Head] = deque(maxlen=HEADS_KEPT)  # seen last, the newest at the end
-        self._patience = asyncio.timeout(None)
+        self._patience = timeout(None)
         self.loaded = asyncio.Event()
         self.ring = Ring()  # the commits taken in last, for servers that copy them
 
@@ -103,7 +104,7 @@ class Mirror:
         """Apply commits until the chain breaks, another generation is the truth, or one is lost."""
         head = self._tables.head
         with suppress(TimeoutError), self._compared():
-            async with asyncio.timeout(None) as self._patience:
+            async with timeout(None) as self._patience:
                 async for change in self._store.changes(head):
                     if not isinstance(change, Change) or not _follows(change, head):
                         return

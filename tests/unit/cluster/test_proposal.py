@@ -144,6 +144,17 @@ def test_server_that_founds_alone_first_asks_whom_it_shall_join(tmp_path, joins,
     assert plays(tmp_path, "", story, count=1, joins=joins).asked == []
 
 
+def test_refusal_leaves_no_cancellation_counted_against_the_task_that_asked(tmp_path):
+    async def story(scene: Scene) -> None:
+        scene.refusals["d"] = "not now"
+        await calm(scene)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    assert plays(tmp_path, "cd", story).events == [("bootstrap_refused", "not now")]
+
+
 def test_refusal_of_one_frees_this_server_and_is_said(tmp_path):
     async def story(scene: Scene) -> None:
         scene.refusals["d"] = "not now"

@@ -1,0 +1,95 @@
+"""Time limits, also in a task that was cancelled before."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.sim.loop import simulate
+
+from bellcow.deadline import timeout, timeout_at
+
+
+async def cancelled_once() -> None:
+    """The running task has been cancelled, and goes on with its clean-up."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(1)
+    assert task.cancelling() == 1
+
+
+def test_limit_ends_what_takes_longer():
+    async def test():
+        with pytest.raises(TimeoutError):
+            async with timeout(2) as limit:
+                await asyncio.sleep(5)
+        assert limit.expired()
+        assert asyncio.get_running_loop().time() == 2
+
+    simulate(test())
+
+
+def test_limit_ends_a_wait_in_the_clean_up_of_a_cancelled_task():
+    async def test():
+        await cancelled_once()
+        with pytest.raises(TimeoutError):
+            async with timeout(2):
+                await asyncio.sleep(5)
+        assert asyncio.current_task().cancelling() == 1, "that it was cancelled is still known"
+
+    simulate(test())
+
+
+def test_cancellation_from_elsewhere_stays_one_even_when_the_time_is_over_too():
+    async def wait() -> None:
+        async with timeout_at(2):
+            await asyncio.sleep(5)
+
+    async def test():
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(wait())
+            loop = asyncio.get_running_loop()
+            loop.call_at(2, waiting.cancel)
+            await asyncio.wait([waiting])
+        assert waiting.cancelled()
+
+    simulate(test())
+
+
+def test_inner_limit_leaves_the_outer_one_alone():
+    async def test():
+        async with timeout(9) as outer:
+            with pytest.raises(TimeoutError):
+                async with timeout(2):
+                    await asyncio.sleep(5)
+            await asyncio.sleep(3)
+        assert not outer.expired()
+
+    simulate(test())
+
+
+def test_time_can_be_set_while_it_is_in_force_and_only_then():
+    async def test():
+        limit = timeout(None)
+        with pytest.raises(RuntimeError):
+            limit.reschedule(1)
+        with pytest.raises(TimeoutError):
+            async with limit:
+                limit.reschedule(0)
+                await asyncio.sleep(5)
+        with pytest.raises(RuntimeError):
+            limit.reschedule(None)
+
+    simulate(test())
+
+
+def test_what_is_quicker_than_its_limit_is_not_disturbed_by_it():
+    async def test():
+        async with timeout(2) as limit:
+            await asyncio.sleep(1)
+        await asyncio.sleep(5)
+        assert not limit.expired()
+
+    simulate(test())
