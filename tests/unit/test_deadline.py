@@ -73,12 +73,16 @@ def test_inner_limit_leaves_the_outer_one_alone():
 def test_time_can_be_set_while_it_is_in_force_and_only_then():
     async def test():
         limit = timeout(None)
-        with pytest.raises(RuntimeError):
-            limit.reschedule(1)
-        with pytest.raises(TimeoutError):
+
+        async def end_at_once() -> None:
             async with limit:
                 limit.reschedule(0)
                 await asyncio.sleep(5)
+
+        with pytest.raises(RuntimeError):
+            limit.reschedule(1)
+        with pytest.raises(TimeoutError):
+            await end_at_once()
         with pytest.raises(RuntimeError):
             limit.reschedule(None)
 
