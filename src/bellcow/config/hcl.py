@@ -24,11 +24,12 @@ _MAX_SHOWN = 200
 
 
 class Scalar(msgspec.Struct, frozen=True):
-    """A string, a number or a boolean, as written."""
+    """A string, a number or a boolean; `text` is how a number or a boolean was written."""
 
     value: str | int | float | bool
     line: int
     column: int
+    text: str = ""
 
 
 class ListNode(msgspec.Struct, frozen=True):
@@ -158,7 +159,7 @@ def _cut(text: str) -> str:
 
 def _value(tokens: Tokens, token: Token, depth: int) -> Value:
     if token.kind in {"NUMBER", "FLOAT", "BOOL", "STRING", "HEREDOC"}:
-        return Scalar(token.value, token.line, token.column)
+        return _scalar(token)
     if token.kind == "LBRACE":
         return _body(tokens, token, depth)
     if token.kind == "LBRACK":
@@ -166,6 +167,11 @@ def _value(tokens: Tokens, token: Token, depth: int) -> Value:
     raise _at(
         token, f"Unknown token: {token.line}:{token.column} {kind_name(token)} {_cut(token.text)}"
     )
+
+
+def _scalar(token: Token) -> Scalar:
+    text = "" if isinstance(token.value, str) else token.text
+    return Scalar(token.value, token.line, token.column, text)
 
 
 def _body(tokens: Tokens, opening: Token, depth: int) -> Body:
@@ -215,7 +221,7 @@ def _json_body(tokens: Tokens, opening: Token, depth: int) -> Body:
             items.append(Item(str(key.value), (), value, key.line, key.column))
         if _expect(tokens, "COMMA", "RBRACE").kind == "RBRACE":
             break
-        key = _expect(tokens, "STRING")
+        key = _expect(tokens, "STRING", "RBRACE")  # Nomad: the last comma may be one too many
     return Body(tuple(items), opening.line, opening.column)
 
 
@@ -223,7 +229,7 @@ def _json_value(tokens: Tokens, depth: int) -> Value | None:
     """The next value; None for `null`, which counts as not written."""
     token = tokens.next()
     if token.kind in {"NUMBER", "FLOAT", "BOOL", "STRING"}:
-        return Scalar(token.value, token.line, token.column)
+        return _scalar(token)
     if token.kind == "LBRACE":
         return _json_body(tokens, token, depth)
     if token.kind == "LBRACK":
@@ -236,15 +242,15 @@ def _json_value(tokens: Tokens, depth: int) -> Value | None:
 def _json_list(tokens: Tokens, opening: Token, depth: int) -> ListNode:
     depth = _deeper(depth, opening)
     items = []
-    if tokens.peek().kind == "RBRACK":
-        tokens.next()
-        return ListNode((), opening.line, opening.column)
-    while True:
+    while tokens.peek().kind != "RBRACK":
         value = _json_value(tokens, depth)
         if value is not None:
             items.append(value)
         if _expect(tokens, "COMMA", "RBRACK").kind == "RBRACK":
-            return ListNode(tuple(items), opening.line, opening.column)
+            break
+    else:
+        tokens.next()  # Nomad: the last comma may be one too many
+    return ListNode(tuple(items), opening.line, opening.column)
 
 
 def _expect(tokens: Tokens, *kinds: str) -> Token:

@@ -133,7 +133,9 @@ def test_repeated_keys_are_all_kept_in_order():
             'At 1:5: strconv.ParseInt: parsing "9223372036854775808": value out of range',
         ),
         ("a = 1e999", 'At 1:5: strconv.ParseFloat: parsing "1e999": value out of range'),
-        ('{"a": 1,}', "At 1:9: expected: STRING got: RBRACE"),
+        ('{"a": 1,,}', "At 1:9: expected: STRING | RBRACE got: COMMA"),
+        ('{"a": [1,,2]}', "At 1:10: expected a JSON value, got: COMMA"),
+        ("{,}", "At 1:2: expected: STRING | RBRACE got: COMMA"),
         ('{"a" 1}', "At 1:6: expected: COLON got: NUMBER"),
         ('{"a": nope}', "At 1:7: expected a JSON value, got: IDENT"),
         ('{"a": "\\x41"}', "At 1:7: illegal char escape"),
@@ -164,6 +166,11 @@ def test_json_is_the_same_tree_with_nested_keys_for_labels():
         )
     assert seen[0] == seen[1]
     assert seen[0][1] == [(("web",), {"": [("policy", (), "read")]})]
+
+
+def test_json_may_have_one_comma_too_many_as_in_nomad():
+    spare = parse('{"a": {"b": [1, 2,], "c": [],},}')
+    assert plain(spare) == plain(parse('{"a": {"b": [1, 2], "c": []}}'))
 
 
 def test_json_null_counts_as_not_written():
