@@ -9,7 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bellcow.acl.policy import several_errors
-from bellcow.config.derive import server_join, split_join_address
+from bellcow.config.derive import server_join
+from bellcow.config.joins import split_join_address
 from bellcow.errors import Error
 
 if TYPE_CHECKING:

@@ -8,11 +8,8 @@ import msgspec
 
 from bellcow.api import internal
 from bellcow.api.limits import HttpLimits
-from bellcow.config.tls import make_context
 
 if TYPE_CHECKING:
-    import ssl
-
     from bellcow.config import model
 
 
@@ -33,18 +30,4 @@ def peer_limits(limits: model.Limits) -> HttpLimits:
         internal.LIMITS,
         handshake_s=limits.rpc_handshake_timeout.s,
         connections_per_client=limits.rpc_max_conns_per_client * REQUESTS_PER_CONNECTION,
-    )
-
-
-def http_context(tls: model.Tls) -> ssl.SSLContext | None:
-    """None without TLS. Error(INVALID) names the file or the setting that is wrong."""
-    if not tls.http:
-        return None
-    return make_context(
-        tls.cert_file,
-        tls.key_file,
-        tls.ca_file,
-        verify_client=tls.verify_https_client,
-        min_version=tls.tls_min_version,
-        ciphers=tls.tls_cipher_suites,
     )

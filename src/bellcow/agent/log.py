@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import traceback
 from collections.abc import MutableMapping
@@ -18,8 +17,8 @@ from bellcow.wire import NS_PER_S, rfc3339, to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
+    from bellcow.agent.log_outputs import LogFile, Syslog
     from bellcow.clock import Clock
 
 Fields: TypeAlias = MutableMapping[str, Any]
@@ -53,7 +52,9 @@ class Log:
     ) -> None:
         self._clock = clock
         self._as_json = as_json
-        self._outs: list[TextIO] = [out or sys.stdout]
+        self._out: TextIO = out or sys.stdout
+        self._file: LogFile | None = None
+        self._syslog: Syslog | None = None
         self._watchers: set[Watcher] = set()
         self.level = level
         self._logger = structlog.wrap_logger(
@@ -81,17 +82,20 @@ class Log:
         as_json = _json_line(kind, time, shown, trace)
         if kind.level >= self.level:
             text = as_json if self._as_json else line
-            for out in self._outs:
-                _write(out, f"{text}\n")
+            _write(self._out, f"{text}\n")
+            if self._file is not None:
+                self._file.write(f"{text}\n")
+            if self._syslog is not None:
+                self._syslog.write(kind.level, as_json if self._as_json else _untimed(line))
         for watcher in self._watchers:
             if kind.level >= watcher.level:
                 seen = as_json if watcher.as_json else line.lstrip()
                 watcher.put(seen.encode("utf-8", "replace") + b"\n")
 
-    def add_file(self, path: Path) -> None:
-        """Write into a file as well, made for its owner alone."""
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._outs.append(os.fdopen(handle, "a", buffering=1, encoding="utf-8"))
+    def write_to(self, *, file: LogFile | None = None, syslog: Syslog | None = None) -> None:
+        """Write there as well, from now on."""
+        self._file = file
+        self._syslog = syslog
 
     def end_following(self) -> None:
         """Let those who follow go: the agent stops."""
@@ -99,9 +103,10 @@ class Log:
             watcher.put(None)
 
     def close(self) -> None:
-        for out in self._outs[1:]:
-            out.close()
-        del self._outs[1:]
+        for output in (self._file, self._syslog):
+            if output is not None:
+                output.close()
+        self._file = self._syslog = None
 
     async def follow(
         self, level: Level, *, as_json: bool, heartbeat_s: float
@@ -152,6 +157,11 @@ def _write(out: TextIO, text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         out.write(text)
         out.flush()
+
+
+def _untimed(line: str) -> str:
+    """A line without its time and its level."""
+    return line.partition("]")[2].lstrip()
 
 
 def _line(kind: Event, time: int, fields: dict[str, str], trace: str) -> str:

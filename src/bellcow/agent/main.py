@@ -11,7 +11,6 @@ import errno
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bellcow
@@ -20,8 +19,9 @@ from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.ground import Ground, GroundError, open_ground
 from bellcow.agent.identity import DataDirectory, DataDirectoryError
 from bellcow.agent.joining import JoinError, join_at_start
-from bellcow.agent.listening import http_context, http_limits, peer_limits
+from bellcow.agent.listening import http_limits, peer_limits
 from bellcow.agent.log import Log
+from bellcow.agent.log_outputs import SYSLOG_SOCKET, LogFile, Syslog, log_path
 from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
@@ -44,6 +44,7 @@ from bellcow.config.addresses import Addresses, join_host_port, resolve_addresse
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load
 from bellcow.config.report import report as check
+from bellcow.config.tls import http_context
 from bellcow.deadline import timeout
 from bellcow.errors import Error
 from bellcow.events import Level
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bellcow.api.http_server import Listener
     from bellcow.model.hello import Itself
@@ -128,7 +130,7 @@ class _Agent:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         settings = self._settings
         addresses = resolve_addresses(settings, self._loaded.dev)
-        self._open_log_file()
+        self._open_log()
         async with contextlib.AsyncExitStack() as stack:
             listener = self._bind(stack, "http", addresses.http_bind)
             between = self._bind(stack, "serf", addresses.serf_bind)
@@ -294,16 +296,34 @@ class _Agent:
 
     # Steps of the start
 
-    def _open_log_file(self) -> None:
-        if not self._settings.log_file:
-            return
-        path = Path(self._settings.log_file)
+    def _open_log(self) -> None:
+        self._log.write_to(file=self._log_file(), syslog=self._open_syslog())
+
+    def _log_file(self) -> LogFile | None:
+        settings = self._settings
+        if not settings.log_file:
+            return None
         try:
-            self._log.add_file(
-                path / "nomad.log" if str(path).endswith("/") or path.is_dir() else path
+            return LogFile(
+                log_path(settings.log_file),
+                self._clock,
+                age_s=settings.log_rotate_duration.s,
+                size=settings.log_rotate_bytes,
+                kept=settings.log_rotate_max_files,
             )
         except OSError as error:
-            raise StartError(f"Error opening log file {path}: {error.strerror}") from None
+            reason = f"Error opening log file {settings.log_file}: {error.strerror}"
+            raise StartError(reason) from None
+
+    def _open_syslog(self) -> Syslog | None:
+        if not self._settings.enable_syslog:
+            return None
+        try:
+            return Syslog(self._settings.syslog_facility)
+        except OSError as error:
+            reason = f"Syslog setup failed: {SYSLOG_SOCKET}: {error.strerror}"
+            advice = "start a syslog service, or set enable_syslog = false"
+            raise StartError(f"{reason}; {advice}") from None
 
     def _bind(
         self, stack: contextlib.AsyncExitStack, name: str, address: tuple[str, int]

@@ -16,7 +16,7 @@ import msgspec
 from bellcow.api.internal import Gate
 from bellcow.cluster.wire_auth import Secret
 from bellcow.config import keyring
-from bellcow.config.tls import make_client_context, make_context
+from bellcow.config.tls import peer_contexts
 from bellcow.config.tls import reload as reload_context
 from bellcow.errors import invalid
 from bellcow.etcd.flags import PeerTls
@@ -45,22 +45,13 @@ def peer_security(settings: model.Settings, server_id: str, clock: Clock) -> Pee
     gate = Gate(secret=secret, verify_names=names, region=settings.region)
     if not tls.rpc:
         return PeerSecurity(secret=secret, gate=gate, verify_names=False)
-    serve_with = make_context(
-        tls.cert_file,
-        tls.key_file,
-        tls.ca_file,
-        verify_client=True,
-        min_version=tls.tls_min_version,
-        ciphers=tls.tls_cipher_suites,
-    )
+    serve_with, call_with = peer_contexts(tls)
     return PeerSecurity(
         secret=secret,
         gate=gate,
         verify_names=names,
         serve_with=serve_with,
-        call_with=make_client_context(
-            tls.cert_file, tls.key_file, tls.ca_file, min_version=tls.tls_min_version
-        ),
+        call_with=call_with,
         etcd=_etcd_side(tls, f"server.{settings.region}.nomad" if names else ""),
     )
 

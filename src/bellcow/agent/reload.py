@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bellcow.agent.banner import say
-from bellcow.agent.listening import http_context, http_limits, peer_limits
+from bellcow.agent.listening import http_limits, peer_limits
 from bellcow.agent.peer_tls import reload_peer_tls
 from bellcow.config import model
 from bellcow.config.load import Loaded, load
 from bellcow.config.report import report as check
+from bellcow.config.tls import http_context
 from bellcow.errors import Error
 from bellcow.events import Level
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bellcow.config.joins import split_join_address
 from bellcow.config.model import ServerJoin
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import PreemptionConfig, SchedulerConfiguration
@@ -14,7 +15,12 @@ from bellcow.model.scheduler import PreemptionConfig, SchedulerConfiguration
 if TYPE_CHECKING:
     from bellcow.config.model import Settings
 
-SERF_PORT = 4648
+# Source: RFC 5424, 6.2.1, under the names of syslog(3).
+_LOW_FACILITIES = "KERN USER MAIL DAEMON AUTH SYSLOG LPR NEWS UUCP CRON AUTHPRIV FTP"
+SYSLOG_FACILITIES = {
+    **{name: number for number, name in enumerate(_LOW_FACILITIES.split())},
+    **{f"LOCAL{number}": 16 + number for number in range(8)},
+}
 _DIGITS = re.compile(r"[A-Za-z0-9+/]*")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
@@ -45,14 +51,6 @@ def join_addresses(settings: Settings) -> tuple[tuple[str, int], ...]:
     join = server_join(settings)
     written = dict.fromkeys((*join.start_join, *join.retry_join))
     return tuple(split_join_address(text) for text in written)
-
-
-def split_join_address(text: str) -> tuple[str, int]:
-    """Host and port of `host`, `host:port`, `[v6]:port` or a bare IPv6 address."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or (":" in host and not host.endswith("]")):
-        return text.strip("[]"), SERF_PORT
-    return host.strip("[]"), min(int(port[:6]), 65_535)
 
 
 def first_scheduler_configuration(settings: Settings) -> SchedulerConfiguration:

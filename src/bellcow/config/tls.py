@@ -5,6 +5,7 @@ Every refusal is an `Error` that names the file or the setting. It knows nothing
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,8 @@ from bellcow.errors import Error, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from bellcow.config.model import Tls
 
 # Nomad: the older names are accepted. Nothing below 1.2 is ever spoken here.
 _VERSIONS: Final = {
@@ -82,6 +85,59 @@ def make_client_context(
     _load_pair(context, cert, key)
     _load_authorities(context, ca)
     return context
+
+
+def http_context(tls: Tls) -> ssl.SSLContext | None:
+    """Of the HTTP API; None without TLS. Error(INVALID) names the file or the setting."""
+    if not tls.http:
+        return None
+    return make_context(
+        tls.cert_file,
+        tls.key_file,
+        tls.ca_file,
+        verify_client=tls.verify_https_client,
+        min_version=tls.tls_min_version,
+        ciphers=tls.tls_cipher_suites,
+    )
+
+
+def peer_contexts(tls: Tls) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """To answer and to call other servers with the operator's certificates.
+
+    Raises Error(INVALID) that names the file or the setting.
+    """
+    answering = make_context(
+        tls.cert_file,
+        tls.key_file,
+        tls.ca_file,
+        verify_client=True,
+        min_version=tls.tls_min_version,
+        ciphers=tls.tls_cipher_suites,
+    )
+    calling = make_client_context(
+        tls.cert_file, tls.key_file, tls.ca_file, min_version=tls.tls_min_version
+    )
+    return answering, calling
+
+
+def try_handshake(answering: ssl.SSLContext, calling: ssl.SSLContext) -> str:
+    """Why the two do not come to terms, "" when they do. Names are not compared.
+
+    The contexts are changed: use fresh ones.
+    """
+    calling.check_hostname = False
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = calling.wrap_bio(to_client, to_server)
+    there = answering.wrap_bio(to_server, to_client, server_side=True)
+    try:
+        for side in (here, there, here, there):  # as many messages as TLS 1.2 has
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        there.write(b"x")
+        here.read(1)
+    except ssl.SSLError as fault:
+        return getattr(fault, "verify_message", "") or (fault.reason or str(fault)).lower()
+    return ""
 
 
 def trust_as_go_does(context: ssl.SSLContext) -> None:

@@ -13,6 +13,7 @@ from tests.sim.clock import FixedClock
 from tests.sim.loop import simulate
 
 from bellcow.agent.log import FIELD_CHARS, WATCHER_LINES, Log
+from bellcow.agent.log_outputs import LogFile
 from bellcow.events import Level
 
 TIME = 1_800_000_000_915_400_000
@@ -148,7 +149,7 @@ def test_log_file_is_for_its_owner_alone_and_is_continued(tmp_path):
     path = tmp_path / "nomad.log"
     for _ in range(2):
         log = Log(FixedClock(TIME), Level.INFO, out=io.StringIO())
-        log.add_file(path)
+        log.write_to(file=LogFile(path, FixedClock(TIME)))
         log.report("stopped")
         log.close()
     assert path.stat().st_mode & 0o777 == 0o600

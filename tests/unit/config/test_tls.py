@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.sim.certificates import Authority, Pair, shake_hands
 
-from bellcow.config.tls import make_context, reload
+from bellcow.config.model import Tls
+from bellcow.config.tls import http_context, make_context, reload
 from bellcow.errors import Code, Error
 
 
@@ -146,3 +147,34 @@ def test_a_reload_trusts_a_new_authority_and_counts_the_ones_it_can_not_forget(
         shake_hands(context, client)
     assert reload(context, pair.cert, pair.key, other.file) == 1
     shake_hands(context, client)
+
+
+def test_without_tls_there_is_no_context():
+    assert http_context(Tls(cert_file="c", key_file="k")) is None
+
+
+def test_clients_are_asked_for_a_certificate_when_the_settings_say_so(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.sign()
+    tls = Tls(http=True, cert_file=pair.cert, key_file=pair.key, ca_file=authority.file)
+    made = http_context(tls)
+    assert made is not None
+    assert made.verify_mode is ssl.CERT_NONE
+    strict = Tls(
+        http=True,
+        cert_file=pair.cert,
+        key_file=pair.key,
+        ca_file=authority.file,
+        verify_https_client=True,
+        tls_min_version="tls13",
+    )
+    made = http_context(strict)
+    assert made is not None
+    assert made.verify_mode is ssl.CERT_REQUIRED
+    assert made.minimum_version is ssl.TLSVersion.TLSv1_3
+
+
+def test_a_bad_file_of_the_http_api_is_named(tmp_path):
+    missing = str(tmp_path / "missing.pem")
+    with pytest.raises(Error, match=r"missing\.pem"):
+        http_context(Tls(http=True, cert_file=missing, key_file=missing))
