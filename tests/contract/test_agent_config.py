@@ -21,7 +21,12 @@ RUNS = msgspec.json.decode(
 
 # The recorded lines come first and whole; more lines follow, for the reason given.
 _PLACE = "says file, line, key, value and what is allowed"
+_TRY = "says what to type"
 LONGER = {
+    "no options": _TRY,
+    "empty config dir": _TRY,
+    "neither server nor client": _TRY,
+    "json file": _TRY,
     "server without data dir": "all problems are told, the missing data directory too",
     "unknown top key": _PLACE,
     "unknown server key": _PLACE,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import ipaddress
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -104,6 +105,17 @@ class Authority:
             ),
         )
         return pair
+
+    def sign_as(self, forger: Pair, name: str, **asked: Any) -> Pair:
+        """What a certificate of this authority signs, that is none itself."""
+        with open(forger.cert, "rb") as file:  # noqa: PTH123  a path as the settings give it
+            cert = x509.load_pem_x509_certificate(file.read())
+        with open(forger.key, "rb") as file:  # noqa: PTH123  a path as the settings give it
+            key = serialization.load_pem_private_key(file.read(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        false = copy.copy(self)
+        false._name, false._key = cert.subject, key
+        return false.sign(name, **asked)
 
     def client_context(self, pair: Pair | None = None) -> ssl.SSLContext:
         """What a client trusts, and shows when asked."""

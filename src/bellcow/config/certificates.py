@@ -70,6 +70,13 @@ def find_flaws(cert: Pem, key: Pem, ca: Pem, wanted: Wanted, now: datetime) -> I
         yield Flaw("unfit", f"{cert.file} is not made for use as a TLS {role}{mend}")
 
 
+def find_date_flaws(cert: Pem, wanted: Wanted, now: datetime) -> Iterator[Flaw]:
+    """What the dates of a certificate alone say against it."""
+    for leaf in read_certificates(cert.text)[:1]:
+        mend = f"; make another: {command_for(wanted)}"
+        yield from _date_flaws(leaf, cert.file, mend, now)
+
+
 def command_for(wanted: Wanted) -> str:
     """The command that makes a certificate as it is wanted."""
     words = ["bellcow tls cert create -server"]

@@ -46,6 +46,7 @@ _LATE_DURATIONS = {
     "limits.https_handshake_timeout": (Phase.HTTP, "error parsing https_handshake_timeout: "),
     "log_rotate_duration": (Phase.CHECK, "Failed to parse log rotation duration: "),
 }
+_WITHOUT_EFFECT = "client"  # the block of a part that bellcow has not: its keys refuse no start
 _DURATION_HELP = "a duration is a number with a unit, such as 200ms, 30s, 5m or 1h30m"
 _FEW = 12  # as many keys as can be read in a message
 _MOST = 20  # unexpected keys of one block that are told one by one
@@ -73,15 +74,19 @@ class Fault(NamedTuple):
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """What one file says. Maps hold their entries, lists of repeated blocks are joined."""
+    """What one file says. Maps hold their entries, lists of repeated blocks are joined.
+
+    `unknown` are the paths of keys that nobody knows, in blocks without effect, with their places.
+    """
 
     values: dict[str, Written]
     problems: list[Problem]
+    unknown: dict[str, str] = {}
 
 
 def decode(body: hcl.Body, file: str, before: str = "") -> Decoded:
     """Read a whole file's nodes; `before` is what stands before Nomad's text of a refusal."""
-    out = Decoded({}, [])
+    out = Decoded({}, [], {})
     _Reader(file, before, out).block(model.Settings, body, ())
     return out
 
@@ -98,7 +103,9 @@ class _Reader(NamedTuple):
         for item in body.items:
             name = item.key.lower()
             key = keys.get(name)
-            if key is None or (name in seen and key.kind not in {"block", "map", "any"}):
+            if key is None and path[:1] == (_WITHOUT_EFFECT,):
+                self.out.unknown[".".join((*path, name))] = f"{self.file}:{item.line}"
+            elif key is None or (name in seen and key.kind not in {"block", "map", "any"}):
                 unexpected.append(item)
             else:
                 seen.setdefault(name, item.line)
@@ -239,8 +246,9 @@ def _unknown_type(node: hcl.Value, path: str, wanted: str) -> Fault:
 
 
 def _string(node: hcl.Value, path: str) -> str | Fault:
-    if isinstance(node, hcl.Scalar) and not isinstance(node.value, bool):
-        return node.value if isinstance(node.value, str) else str(node.value)
+    """Nomad: a number or a boolean is taken as it was written."""
+    if isinstance(node, hcl.Scalar):
+        return node.value if isinstance(node.value, str) else node.text or str(node.value)
     return _unknown_type(node, path, "a string")
 
 

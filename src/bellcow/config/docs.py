@@ -13,7 +13,7 @@ from bellcow.config.decode import shown
 
 BEGIN = "<!-- settings: begin, written by python -m bellcow.config.docs -->"
 END = "<!-- settings: end -->"
-_EFFECT = {"A": "yes", "B": "not fully", "C": "no"}
+_EFFECT = {"A": "yes", "B": "not fully", "L": "not yet", "C": "no"}
 
 
 def tables() -> str:
@@ -32,7 +32,7 @@ def _tables(block: type[model.Block], path: str, inherited: str) -> list[str]:
         out += [f"Accepted without effect: {ignored}.", ""]
     for key in keys:
         if key.block is not None:
-            out += _tables(key.block, key.path, inherited or key.priority.strip("AB"))
+            out += _tables(key.block, key.path, inherited or key.priority.strip("ABL"))
     return out
 
 

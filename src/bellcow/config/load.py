@@ -48,8 +48,9 @@ _OLD_JOIN = ("start_join", "retry_join", "retry_max", "retry_interval")
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """What the files and flags say together.
 
-    `origins` gives for each setting that was written its `file:line`, or the flag. `notes` and
-    `changes` are lines for the log, at info and at debug level.
+    `origins` gives for each setting that was written its `file:line`, or the flag, and `unknown`
+    the same for keys that nobody knows in blocks without effect. `notes` and `changes` are lines
+    for the log, at info and at debug level.
     """
 
     settings: Settings
@@ -58,6 +59,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     empty: tuple[str, ...] = ()  # paths in which nothing was found
     problems: tuple[Problem, ...] = ()
     origins: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
@@ -79,12 +81,14 @@ def load(
     changes: list[str] = []
     files: list[str] = []
     empty: list[str] = []
+    unknown: dict[str, str] = {}
     for path in paths:
         found = list(_read(path, problems))
         for _, decoded in found:
             _merge(merged, decoded.values, changes)
             problems.extend(decoded.problems)
-        if any(decoded.values for _, decoded in found):
+            unknown.update(decoded.unknown)
+        if any(decoded.values or decoded.unknown for _, decoded in found):
             files.extend(file for file, _ in found)
         elif not _names(problems, path):
             empty.append(path)
@@ -98,6 +102,7 @@ def load(
         empty=tuple(empty),
         problems=tuple(problems),
         origins={path: written.place for path, written in merged.items()},
+        unknown=unknown,
         notes=_notes(merged, dev),
         changes=tuple(changes),
     )
@@ -132,6 +137,8 @@ def _read(path: str, problems: list[Problem]) -> Iterable[tuple[str, Decoded]]:
     for name in names:
         inside = f"{before}Error loading {name}: "
         try:
+            if directory:
+                _check_is_file(name)
             text = _text_of(name)
             yield name, decode(hcl.parse(text), name, inside)
         except OSError as error:
@@ -158,15 +165,28 @@ def _is_directory(path: str) -> bool:
 
 
 def _files_in(path: str) -> list[str]:
-    """Regular files directly in it that end in `.hcl` or `.json`, in byte order of the path."""
-    found = [
-        os.path.normpath(entry)
-        for entry in Path(path).iterdir()
-        if entry.name.endswith((".hcl", ".json"))
-        and not entry.name.startswith(".#")  # what an editor leaves behind
-        and entry.is_file()
-    ]
+    """What ends in `.hcl` or `.json` directly in it, in byte order of the path; no directories.
+
+    A link counts whatever it leads to: one that leads nowhere must not hide the settings behind it.
+    """
+    with os.scandir(path) as entries:
+        found = [
+            os.path.normpath(entry.path)
+            for entry in entries
+            if entry.name.endswith((".hcl", ".json"))
+            and not entry.name.startswith(".#")  # what an editor leaves behind
+            and not entry.is_dir(follow_symlinks=False)
+        ]
     return sorted(found, key=os.fsencode)
+
+
+def _check_is_file(name: str) -> None:
+    """Raises OSError where reading would find no file, or wait for a writer for ever."""
+    mode = Path(name).stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file")
 
 
 def _text_of(name: str) -> str:

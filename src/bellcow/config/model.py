@@ -21,9 +21,14 @@ def acts(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text, extra={"priority": "A"})
 
 
-def later(text: str) -> msgspec.Meta:
-    """Help of a key that is checked and kept, and acted on in part or not yet."""
+def partly(text: str) -> msgspec.Meta:
+    """Help of a key that bellcow obeys in part, such as by storing it."""
     return msgspec.Meta(description=text, extra={"priority": "B"})
+
+
+def later(text: str) -> msgspec.Meta:
+    """Help of a key that is checked and kept, and has no effect yet: one warning at start."""
+    return msgspec.Meta(description=text, extra={"priority": "L"})
 
 
 def ignored(text: str) -> msgspec.Meta:
@@ -84,26 +89,26 @@ class ServerJoin(Block, frozen=True, kw_only=True):
 class Preemption(Block, frozen=True, kw_only=True):
     """Which kinds of job may push others aside."""
 
-    system_scheduler_enabled: Annotated[bool, later("System jobs may preempt.")] = True
-    sysbatch_scheduler_enabled: Annotated[bool, later("Sysbatch jobs may preempt.")] = False
-    batch_scheduler_enabled: Annotated[bool, later("Batch jobs may preempt.")] = False
-    service_scheduler_enabled: Annotated[bool, later("Service jobs may preempt.")] = False
+    system_scheduler_enabled: Annotated[bool, partly("System jobs may preempt.")] = True
+    sysbatch_scheduler_enabled: Annotated[bool, partly("Sysbatch jobs may preempt.")] = False
+    batch_scheduler_enabled: Annotated[bool, partly("Batch jobs may preempt.")] = False
+    service_scheduler_enabled: Annotated[bool, partly("Service jobs may preempt.")] = False
 
 
 class DefaultScheduler(Block, frozen=True, kw_only=True):
     """The scheduler configuration a new cluster begins with; keys left out keep their defaults."""
 
-    scheduler_algorithm: Annotated[str, later("`binpack` or `spread`.")] = "binpack"
+    scheduler_algorithm: Annotated[str, partly("`binpack` or `spread`.")] = "binpack"
     preemption_config: Annotated[Preemption, acts("Which kinds of job may preempt.")] = Preemption()
     memory_oversubscription_enabled: Annotated[
-        bool, later("Tasks may use more memory than they reserve.")
+        bool, partly("Tasks may use more memory than they reserve.")
     ] = False
     reject_job_registration: Annotated[
-        bool, later("Refuse jobs from all but management tokens.")
+        bool, partly("Refuse jobs from all but management tokens.")
     ] = False
-    pause_eval_broker: Annotated[bool, later("Hold evaluations back.")] = False
+    pause_eval_broker: Annotated[bool, partly("Hold evaluations back.")] = False
     node_limit_for_feasibility_checks: Annotated[
-        int, later("Most nodes to check for one placement; 0 has no limit.")
+        int, partly("Most nodes to check for one placement; 0 has no limit.")
     ] = 0
 
 
@@ -132,19 +137,21 @@ class Server(Block, frozen=True, kw_only=True):
         str, acts("Key between servers: base64 of 16, 24 or 32 bytes; a kept keyring wins over it.")
     ] = ""
     server_join: Annotated[ServerJoin, acts("Which servers to join.")] = ServerJoin()
-    start_join: Annotated[Strings, later("Old spelling of `server_join.start_join`.")] = ()
+    start_join: Annotated[Strings, acts("Old spelling of `server_join.start_join`.")] = ()
     retry_join: Annotated[Strings, acts("Old spelling of `server_join.retry_join`.")] = ()
-    retry_max: Annotated[int, later("Old spelling of `server_join.retry_max`.")] = 0
-    retry_interval: Annotated[Duration, later("Old spelling of `server_join.retry_interval`.")] = (
-        _s(30)
+    retry_max: Annotated[int, acts("Old spelling of `server_join.retry_max`.")] = 0
+    retry_interval: Annotated[Duration, acts("Old spelling of `server_join.retry_interval`.")] = _s(
+        30
     )
     rejoin_after_leave: Annotated[bool, later("Join again at start after having left.")] = False
     non_voting_server: Annotated[bool, acts("Stand by without a vote, for ever.")] = False
-    redundancy_zone: Annotated[str, later("Zone of which autopilot lets one server vote.")] = ""
+    redundancy_zone: Annotated[str, partly("Zone of which autopilot lets one server vote.")] = ""
     upgrade_version: Annotated[
-        str, later("Version used for migrations instead of the program's own, as 1.2.3.")
+        str, partly("Version used for migrations instead of the program's own, as 1.2.3.")
     ] = ""
-    raft_protocol: Annotated[int, later("Accepted for old files; bellcow has one, shown as 3.")] = 3
+    raft_protocol: Annotated[
+        int, partly("Accepted for old files; bellcow has one, shown as 3.")
+    ] = 3
     raft_multiplier: Annotated[int, acts("Scales the timers of consensus, 1 to 10.")] = 1
     protocol_version: Annotated[int, ignored("Protocol of old releases.")] = 1
     num_schedulers: Annotated[
@@ -204,16 +211,21 @@ class Server(Block, frozen=True, kw_only=True):
     root_key_rotation_threshold: Annotated[Anything, ignored("Later releases.")] = Anything()
     client_introduction: Annotated[Anything, ignored("Later releases.")] = Anything()
     start_timeout: Annotated[Anything, ignored("Later releases.")] = Anything()
-    deployment_query_rate_limit: Annotated[Anything, ignored("Later releases.")] = Anything()
+    deploy_query_rate_limit: Annotated[Anything, ignored("Later releases.")] = Anything()
+    log_file: Annotated[Anything, ignored("Later releases.")] = Anything()
+    non_production: Annotated[Anything, ignored("Later releases.")] = Anything()
+    plan_apply_pipeline: Annotated[Anything, ignored("Later releases.")] = Anything()
 
 
 class Acl(Block, frozen=True, kw_only=True):
     """Access control."""
 
     enabled: Annotated[bool, acts("Ask for tokens.")] = False
-    token_ttl: Annotated[Duration, later("How long a token may be remembered; none is.")] = _s(30)
-    policy_ttl: Annotated[Duration, later("How long a policy may be remembered; none is.")] = _s(30)
-    role_ttl: Annotated[Duration, later("How long a role may be remembered; none is.")] = _s(30)
+    token_ttl: Annotated[Duration, partly("How long a token may be remembered; none is.")] = _s(30)
+    policy_ttl: Annotated[Duration, partly("How long a policy may be remembered; none is.")] = _s(
+        30
+    )
+    role_ttl: Annotated[Duration, partly("How long a role may be remembered; none is.")] = _s(30)
     replication_token: Annotated[str, later("Token for copying ACLs between regions.")] = ""
     token_min_expiration_ttl: Annotated[Duration, later("Shortest life of a token.")] = _s(60)
     token_max_expiration_ttl: Annotated[Duration, later("Longest life of a token.")] = _s(24 * 3600)
@@ -256,7 +268,7 @@ class Tls(Block, frozen=True, kw_only=True):
     ] = False
     verify_https_client: Annotated[bool, acts("HTTP clients must show a certificate.")] = False
     rpc_upgrade_mode: Annotated[bool, ignored("Both kinds of connection at once.")] = False
-    tls_cipher_suites: Annotated[str, later("Allowed cipher suites, with commas.")] = ""
+    tls_cipher_suites: Annotated[str, acts("Allowed cipher suites, with commas.")] = ""
     tls_min_version: Annotated[str, acts("`tls10`, `tls11`, `tls12` or `tls13`.")] = "tls12"
     tls_prefer_server_cipher_suites: Annotated[bool, later("Our order of suites wins.")] = False
 
@@ -273,9 +285,9 @@ class Autopilot(Block, frozen=True, kw_only=True):
     server_stabilization_time: Annotated[
         Duration, acts("Time a server must be healthy before it votes.")
     ] = _s(10)
-    enable_redundancy_zones: Annotated[bool, later("One voter a `redundancy_zone`.")] = False
-    disable_upgrade_migration: Annotated[bool, later("No migration to newer versions.")] = False
-    enable_custom_upgrades: Annotated[bool, later("Migrate by `upgrade_version`.")] = False
+    enable_redundancy_zones: Annotated[bool, partly("One voter a `redundancy_zone`.")] = False
+    disable_upgrade_migration: Annotated[bool, partly("No migration to newer versions.")] = False
+    enable_custom_upgrades: Annotated[bool, partly("Migrate by `upgrade_version`.")] = False
 
 
 class Telemetry(Block, frozen=True, kw_only=True):
@@ -302,6 +314,7 @@ class Telemetry(Block, frozen=True, kw_only=True):
     in_memory_retention_period: Annotated[Duration, later("How long intervals are kept.")] = _s(60)
     disable_dispatched_job_summary_metrics: Annotated[Anything, ignored("Jobs.")] = Anything()
     disable_allocation_hook_metrics: Annotated[Anything, ignored("Allocations.")] = Anything()
+    disable_quota_utilization_metrics: Annotated[Anything, ignored("Quotas.")] = Anything()
     disable_rpc_rate_metrics_labels: Annotated[Anything, ignored("Labels.")] = Anything()
     include_alloc_metadata_in_metrics: Annotated[Anything, ignored("Allocations.")] = Anything()
     allowed_metadata_keys_in_metrics: Annotated[Anything, ignored("Allocations.")] = Anything()
@@ -379,6 +392,10 @@ class Client(Block, frozen=True, kw_only=True):
     reserved: Annotated[Anything, ignored("Node agent.")] = Anything()
     template: Annotated[Anything, ignored("Node agent.")] = Anything()
     users: Annotated[Anything, ignored("Node agent.")] = Anything()
+    stats: Annotated[Anything, ignored("Node agent.")] = Anything()
+    bind_wildcard_default_host_network: Annotated[Anything, ignored("Node agent.")] = Anything()
+    default_ineligible: Annotated[Anything, ignored("Node agent.")] = Anything()
+    log_file: Annotated[Anything, ignored("Node agent.")] = Anything()
 
 
 class License(Block, frozen=True, kw_only=True):
@@ -409,14 +426,14 @@ class Settings(Block, frozen=True, kw_only=True):
     log_level: Annotated[str, acts("`TRACE`, `DEBUG`, `INFO`, `WARN` or `ERROR`.")] = "INFO"
     log_json: Annotated[bool, acts("Log as lines of JSON.")] = False
     log_file: Annotated[str, acts("Log into a file too; a directory gets `nomad.log`.")] = ""
-    log_rotate_duration: Annotated[Duration, later("Age at which a new file begins.")] = _s(
+    log_rotate_duration: Annotated[Duration, acts("Age at which a new file begins.")] = _s(
         24 * 3600
     )
-    log_rotate_bytes: Annotated[int, later("Size at which a new file begins; 0 is any.")] = 0
-    log_rotate_max_files: Annotated[int, later("Old files kept; 0 keeps all.")] = 0
+    log_rotate_bytes: Annotated[int, acts("Size at which a new file begins; 0 is any.")] = 0
+    log_rotate_max_files: Annotated[int, acts("Old files kept; 0 keeps all.")] = 0
     log_include_location: Annotated[bool, ignored("Source lines in the log.")] = False
-    enable_syslog: Annotated[bool, later("Log to syslog too.")] = False
-    syslog_facility: Annotated[str, later("Facility at syslog.")] = "LOCAL0"
+    enable_syslog: Annotated[bool, acts("Log to syslog too.")] = False
+    syslog_facility: Annotated[str, acts("Facility at syslog.")] = "LOCAL0"
     leave_on_interrupt: Annotated[bool, acts("Leave the cluster on SIGINT.")] = False
     leave_on_terminate: Annotated[bool, acts("Leave the cluster on SIGTERM.")] = False
     enable_debug: Annotated[bool, later("Debug endpoints without `agent:write`.")] = False

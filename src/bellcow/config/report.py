@@ -51,7 +51,13 @@ def report(loaded: Loaded, machine: Machine | None = None) -> Report:
 def find_problems(loaded: Loaded, machine: Machine | None = None) -> list[Problem]:
     """Everything that is wrong with what was loaded, in the order of the start."""
     broken = {key for problem in loaded.problems for key in problem.keys}
-    checked = validate(loaded.settings, origins=loaded.origins, dev=loaded.dev, machine=machine)
+    checked = validate(
+        loaded.settings,
+        origins=loaded.origins,
+        unknown=tuple(loaded.unknown),
+        dev=loaded.dev,
+        machine=machine,
+    )
     if any(problem.phase is Phase.LOAD for problem in loaded.problems):
         # What could not be read would make others look missing: tell only of what was written.
         checked = [

@@ -18,8 +18,9 @@ import msgspec
 from bellcow.clock import SystemClock
 from bellcow.config import keyring, model
 from bellcow.config.addresses import AddressError, Machine, resolve_addresses
-from bellcow.config.certificates import Pem, Wanted, find_flaws
-from bellcow.config.derive import encrypt_key, server_join
+from bellcow.config.certificates import Pem, Wanted, find_date_flaws, find_flaws
+from bellcow.config.derive import SYSLOG_FACILITIES, encrypt_key, server_join
+from bellcow.config.joins import join_fault
 from bellcow.config.problem import Phase, Problem, quoted
 from bellcow.errors import Error
 from bellcow.model.license import issuer_key
@@ -78,6 +79,12 @@ _NOT_NEGATIVE = (
     "log_rotate_bytes",
     "log_rotate_max_files",
 )
+_JOINS = (
+    "server.server_join.retry_join",
+    "server.server_join.start_join",
+    "server.retry_join",
+    "server.start_join",
+)
 _OWN_DURATION_CHECKS = {
     "server.job_gc_interval",
     "limits.rpc_handshake_timeout",
@@ -91,6 +98,7 @@ class _Given(NamedTuple):
 
     settings: Settings
     origins: Mapping[str, str]
+    unknown: tuple[str, ...]
     dev: bool
     machine: Machine | None
 
@@ -99,18 +107,20 @@ def validate(
     settings: Settings,
     *,
     origins: Mapping[str, str] | None = None,
+    unknown: tuple[str, ...] = (),
     dev: bool = False,
     machine: Machine | None = None,
 ) -> list[Problem]:
     """All problems and warnings, in the order of the start; empty when all is well.
 
-    `origins` tells which settings were written and where, since a few checks are about that.
+    `origins` tells which settings were written and where, since a few checks are about that;
+    `unknown` are keys that nobody knows in blocks without effect.
     """
-    given = _Given(settings, origins or {}, dev, machine)
-    return sorted(
-        (problem for check in _CHECKS for problem in check(given)),
-        key=lambda problem: problem.phase,
-    )
+    given = _Given(settings, origins or {}, unknown, dev, machine)
+    found = [problem for check in _CHECKS for problem in check(given)]
+    refused = {key for problem in found if not problem.warning for key in problem.keys}
+    found += _without_effect(given, refused)
+    return sorted(found, key=lambda problem: problem.phase)
 
 
 def _problem(phase: Phase, message: str, *keys: str, allowed: str = "") -> Problem:
@@ -136,9 +146,11 @@ def _check_role(given: _Given) -> Iterator[Problem]:
     settings = given.settings
     if not (settings.server.enabled or settings.client.enabled):
         message = "Must specify either server, client or dev mode for the agent."
-        yield _wrong(
-            message, "server.enabled", "client.enabled", allowed="server { enabled = true }"
+        missing = _wrong(message, "server.enabled", "client.enabled")
+        place = (
+            "try: bellcow agent -dev; or write server { enabled = true } and data_dir into a file"
         )
+        yield msgspec.structs.replace(missing, places=(place,))
 
 
 def _check_names(given: _Given) -> Iterator[Problem]:
@@ -232,25 +244,71 @@ def _missing_tls_files(tls: model.Tls) -> Iterator[Problem]:
                 yield _problem(Phase.AGENT, message, f"tls.{switch}", f"tls.{name}")
 
 
-def _check_peer_certificate(given: _Given) -> Iterator[Problem]:
+def _check_certificates(given: _Given) -> Iterator[Problem]:
+    """Whether the agent can use its certificate, and the other servers and clients with it."""
+    tls = given.settings.tls
+    between = tls.rpc and given.settings.server.enabled
+    needed = [tls.cert_file, tls.key_file]
+    needed += [tls.ca_file] if between or tls.ca_file or tls.verify_https_client else []
+    if not (tls.http or between) or any(map(_unreadable, needed)):
+        return
+    found = list(_peer_flaws(given) if between else _date_warnings(given))
+    yield from found
+    if all(problem.warning for problem in found):
+        yield from _refused_files(tls, between=between)
+
+
+def _peer_flaws(given: _Given) -> Iterator[Problem]:
     """Whether the other servers will take this one's certificate."""
     settings, tls = given.settings, given.settings.tls
-    files = (tls.cert_file, tls.key_file, tls.ca_file)
-    if not (tls.rpc and settings.server.enabled) or any(map(_unreadable, files)):
-        return
-    cert, key, ca = (Pem(name, Path(name).read_bytes()) for name in files)
-    wanted = Wanted(
-        hosts=_told_hosts(given),
-        name=f"server.{settings.region}.nomad" if tls.verify_server_hostname else "",
-        region=settings.region,
+    cert, key, ca = (
+        Pem(name, Path(name).read_bytes()) for name in (tls.cert_file, tls.key_file, tls.ca_file)
     )
-    now = datetime.fromtimestamp(SystemClock().wall_ns() / 1e9, UTC)
-    for flaw in find_flaws(cert, key, ca, wanted, now):
+    for flaw in find_flaws(cert, key, ca, _wanted(given), _now()):
         # A server that is alone works with a certificate that only others would refuse.
         if flaw.grade == "broken" or (flaw.grade == "unfit" and _has_company(settings)):
             yield _problem(Phase.AGENT, flaw.text)
         else:
             yield _warning(flaw.text)
+
+
+def _date_warnings(given: _Given) -> Iterator[Problem]:
+    """Nomad: the HTTP API starts with a certificate that has expired. Clients refuse it."""
+    name = given.settings.tls.cert_file
+    for flaw in find_date_flaws(Pem(name, Path(name).read_bytes()), _wanted(given), _now()):
+        yield _warning(flaw.text)
+
+
+def _refused_files(tls: model.Tls, *, between: bool) -> Iterator[Problem]:
+    """What the agent itself says of the files, and of a handshake of two servers with them."""
+    if tls.tls_min_version not in TLS_VERSIONS or _unknown_ciphers(tls):
+        return  # said by the check of the words
+    from bellcow.config.tls import http_context, peer_contexts, try_handshake
+
+    try:
+        http_context(tls)
+    except Error as error:
+        yield _problem(Phase.HTTP, error.message)
+        return
+    try:
+        if between and (reason := try_handshake(*peer_contexts(tls))):
+            message = f"servers with {tls.cert_file} and {tls.ca_file} refuse each other: {reason}"
+            yield _problem(Phase.AGENT, message)
+    except Error as error:
+        yield _problem(Phase.AGENT, error.message)
+
+
+def _wanted(given: _Given) -> Wanted:
+    settings = given.settings
+    return Wanted(
+        hosts=_told_hosts(given),
+        name=f"server.{settings.region}.nomad" if settings.tls.verify_server_hostname else "",
+        region=settings.region,
+    )
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(SystemClock().wall_ns() / 1e9, UTC)
 
 
 def _told_hosts(given: _Given) -> tuple[str, ...]:
@@ -397,9 +455,33 @@ def _check_bootstrap(given: _Given) -> Iterator[Problem]:
 
 
 def _check_client(given: _Given) -> Iterator[Problem]:
-    if given.settings.client.enabled and not given.dev:
+    settings = given.settings
+    if not settings.client.enabled or given.dev:
+        return
+    if settings.server.enabled:
+        message = "client.enabled: bellcow has no client part yet; this agent is a server only"
+        yield _warning(message, "client.enabled")
+    else:
         message = "client.enabled is not supported: bellcow runs servers, and has no node agent yet"
         yield _wrong(message, "client.enabled", allowed="run the client with Nomad's own agent")
+
+
+def _check_discovery(given: _Given) -> Iterator[Problem]:
+    """Nomad: servers find each other through Consul. Here each would found its own cluster."""
+    server, join = given.settings.server, server_join(given.settings)
+    if not server.enabled or given.dev or join.start_join or join.retry_join:
+        return
+    if "consul" in given.origins and server.bootstrap_expect != 1:
+        fate = (
+            f"this one waits for {server.bootstrap_expect} servers that it cannot find"
+            if server.bootstrap_expect
+            else "this one founds a cluster of its own"
+        )
+        message = (
+            f"consul is written, and bellcow looks up no servers there: {fate}; name the others in "
+            "server { server_join { retry_join = [...] } }, with bootstrap_expect"
+        )
+        yield _warning(message, "consul")
 
 
 def _check_raft_protocol(given: _Given) -> Iterator[Problem]:
@@ -412,22 +494,23 @@ def _check_raft_protocol(given: _Given) -> Iterator[Problem]:
         yield _warning(f"raft_protocol {protocol} is taken as 3, the only one there is", key)
 
 
-def _check_ignored(given: _Given) -> Iterator[Problem]:
+def _without_effect(given: _Given, refused: set[str]) -> Iterator[Problem]:
     """One warning for all settings without effect, by their blocks."""
     keys = {key.path: key for key in model.all_keys()}
     written = [
         path
         for path, origin in given.origins.items()
-        if not origin.startswith("-") and _has_no_effect(keys, path)
+        if not origin.startswith("-") and path not in refused and _has_no_effect(keys, path)
     ]
-    if written:
-        yield _warning("these settings have no effect: " + ", ".join(sorted(written)), *written)
+    named = sorted({*written, *given.unknown})
+    if named:
+        yield _warning("these settings have no effect: " + ", ".join(named), *written)
 
 
 def _has_no_effect(keys: Mapping[str, model.Key], path: str) -> bool:
     if path == "client.enabled":
         return False
-    return path.startswith("client.") or keys[path].priority == "C"
+    return path.startswith("client.") or keys[path].priority in {"L", "C"}
 
 
 def _check_log_level(given: _Given) -> Iterator[Problem]:
@@ -436,6 +519,13 @@ def _check_log_level(given: _Given) -> Iterator[Problem]:
         valid = " ".join(LOG_LEVELS)
         message = f"Invalid log level: {level}. Valid log levels are: [{valid}]"
         yield _wrong(message, "log_level")
+
+
+def _check_syslog(given: _Given) -> Iterator[Problem]:
+    facility = given.settings.syslog_facility
+    if given.settings.enable_syslog and facility.upper() not in SYSLOG_FACILITIES:
+        message = f"Syslog setup failed: invalid syslog facility: {facility}"
+        yield _wrong(message, "syslog_facility", allowed="such as DAEMON or LOCAL0 to LOCAL7")
 
 
 def _check_response_headers(given: _Given) -> Iterator[Problem]:
@@ -492,9 +582,13 @@ def _check_tls_words(given: _Given) -> Iterator[Problem]:
     if tls.tls_min_version not in TLS_VERSIONS:
         what = f"{start}version {quoted(tls.tls_min_version)}"
         yield _problem(Phase.AGENT, what, "tls.tls_min_version", allowed=_one_of(TLS_VERSIONS))
-    for cipher in filter(None, map(str.strip, tls.tls_cipher_suites.split(","))):
-        if cipher not in TLS_CIPHERS:
-            yield _problem(Phase.AGENT, f"{start}cipher {quoted(cipher)}", "tls.tls_cipher_suites")
+    for cipher in _unknown_ciphers(tls):
+        yield _problem(Phase.AGENT, f"{start}cipher {quoted(cipher)}", "tls.tls_cipher_suites")
+
+
+def _unknown_ciphers(tls: model.Tls) -> list[str]:
+    written = filter(None, map(str.strip, tls.tls_cipher_suites.split(",")))
+    return [cipher for cipher in written if cipher not in TLS_CIPHERS]
 
 
 def _check_http_limits(given: _Given) -> Iterator[Problem]:
@@ -527,6 +621,18 @@ def _check_join(given: _Given) -> Iterator[Problem]:
         yield _problem(Phase.JOIN, message, "client.server_join.start_join")
 
 
+def _check_join_addresses(given: _Given) -> Iterator[Problem]:
+    for key in _JOINS:
+        faults = [join_fault(text) for text in model.get(given.settings, key)]
+        fault = next(filter(None, faults), "")
+        if fault:
+            problem = _wrong(f"{key} cannot be joined: {fault}", key)
+            # Without the value: cloud auto-join may carry secrets.
+            origin = given.origins.get(key, key)
+            place = f"{origin}: element {faults.index(fault) + 1} of {key}"
+            yield msgspec.structs.replace(problem, places=(place,))
+
+
 _CHECKS: tuple[Callable[[_Given], Iterator[Problem]], ...] = (
     _check_addresses,
     _check_role,
@@ -535,7 +641,7 @@ _CHECKS: tuple[Callable[[_Given], Iterator[Problem]], ...] = (
     _check_keyring,
     _check_tls_words,
     _check_tls_files,
-    _check_peer_certificate,
+    _check_certificates,
     _check_paths,
     _check_scheduler,
     _check_data_dir,
@@ -543,9 +649,11 @@ _CHECKS: tuple[Callable[[_Given], Iterator[Problem]], ...] = (
     _check_ports,
     _check_bootstrap,
     _check_client,
+    _check_discovery,
+    _check_join_addresses,
     _check_raft_protocol,
-    _check_ignored,
     _check_log_level,
+    _check_syslog,
     _check_response_headers,
     _check_license,
     _check_telemetry,

@@ -171,11 +171,48 @@ def test_a_directory_gives_its_regular_files_by_name(write, tmp_path):
     assert value(loaded, "region") == "b.hcl"
 
 
+def test_a_link_in_a_directory_counts_as_the_file_it_leads_to(write, tmp_path):
+    write("kept/acl", "acl { enabled = true }")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "acl.hcl").symlink_to(tmp_path / "kept" / "acl")
+    assert value(load([str(tmp_path / "d")]), "acl.enabled") is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("a link to nothing", "no such file or directory"),
+        ("a link to a directory", "is a directory"),
+        ("a pipe", "not a regular file"),
+        ("a link to itself", "too many levels of symbolic links"),
+    ],
+)
+def test_what_cannot_be_read_in_a_directory_stops_the_start(write, tmp_path, kind, reason):
+    folder, name = tmp_path / "d", tmp_path / "d" / "z.hcl"
+    write("d/a.hcl", "server { enabled = true }")
+    if kind == "a pipe":
+        os.mkfifo(name)
+    else:
+        goals = {"a link to nothing": "/nowhere/acl.hcl", "a link to a directory": tmp_path}
+        name.symlink_to(goals.get(kind, name))
+    (problem,) = load([str(folder)]).problems
+    assert problem.message == (
+        f"Error loading configuration from {folder}: Error loading {name}: open {name}: {reason}"
+    )
+
+
 def test_files_of_a_directory_are_sorted_by_bytes(write, tmp_path):
     for name in ("b.hcl", "B.hcl", "10.hcl", "9.hcl", "é.hcl"):
         write(f"dir/{name}", "leave_on_terminate = true")
     names = [os.path.basename(name) for name in load([str(tmp_path / "dir")]).files]  # noqa: PTH119  plain strings
     assert names == ["10.hcl", "9.hcl", "B.hcl", "b.hcl", "é.hcl"]
+
+
+def test_a_file_with_unknown_keys_of_the_client_alone_is_not_empty(write):
+    path = write("a.hcl", "client { zzz = true }")
+    loaded = load([path])
+    assert (loaded.empty, loaded.problems) == ((), ())
+    assert loaded.unknown == {"client.zzz": f"{path}:1"}
 
 
 def test_an_empty_file_and_an_empty_directory_are_remembered(write, tmp_path):

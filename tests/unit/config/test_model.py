@@ -12,7 +12,7 @@ from bellcow.wire import Duration
 def test_every_key_has_help_a_type_and_a_priority():
     for key in model.all_keys():
         assert key.help.endswith("."), key.path
-        assert key.priority in {"A", "B", "C"}
+        assert key.priority in {"A", "B", "L", "C"}
         assert (key.kind == "block") == (key.block is not None)
 
 

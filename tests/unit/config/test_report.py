@@ -37,6 +37,10 @@ def test_an_empty_file_is_told_without_an_arrow(tmp_path):
     assert stderr == [
         "No configuration loaded from F",
         "==> Must specify either server, client or dev mode for the agent.",
+        (
+            "    try: bellcow agent -dev; or write server { enabled = true } and data_dir "
+            "into a file"
+        ),
     ]
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from tests.sim.certificates import Authority
 
 from bellcow.config import model
 from bellcow.config.addresses import Machine
 from bellcow.config.model import Settings
 from bellcow.config.problem import Phase
+from bellcow.config.tls import http_context, peer_contexts, try_handshake
 from bellcow.config.validate import LOG_LEVELS, TLS_CIPHERS, TLS_VERSIONS, validate
+from bellcow.errors import Error
 from bellcow.wire import Duration
 
 MACHINE = Machine({"eth0": ("10.0.0.5",)}, lambda host: (host,))
@@ -74,6 +77,10 @@ _CHECK = [
         "Invalid log level: WARNING. Valid log levels are: [TRACE DEBUG INFO WARN ERROR]",
     ),
     (
+        {"enable_syslog": True, "syslog_facility": "LOCAL9"},
+        "Syslog setup failed: invalid syslog facility: LOCAL9",
+    ),
+    (
         {"http_api_response_headers": {"X House": "1"}},
         'http_api_response_headers has a name that no header can have: "X House"',
     ),
@@ -130,7 +137,7 @@ _CHECK = [
     ({"ports.http": 65536}, "ports.http is out of range: 65536"),
     ({"ports.http": -1}, "ports.http is out of range: -1"),
     (
-        {"client.enabled": True},
+        {"client.enabled": True, "server.enabled": False},
         "client.enabled is not supported: bellcow runs servers, and has no node agent yet",
     ),
     (
@@ -335,6 +342,60 @@ def test_dev_with_a_client_in_a_shared_file_starts():
     assert errors({"client.enabled": True}, dev=True) == []
 
 
+def test_a_server_that_shall_be_a_client_too_is_started_with_one_warning():
+    assert errors({"client.enabled": True}) == []
+    assert warnings({"client.enabled": True}) == [
+        "WARNING: client.enabled: bellcow has no client part yet; this agent is a server only"
+    ]
+
+
+def test_an_agent_without_a_role_is_told_how_to_begin():
+    (problem,) = check({"server.enabled": False})
+    assert problem.places[0].startswith("try: bellcow agent -dev; ")
+
+
+def test_servers_that_nomad_would_find_in_consul_are_warned():
+    origins = {"consul": "a.hcl:1"}
+    alone = {"server.bootstrap_expect": 0}
+    (warning,) = [text for text in warnings(alone, origins=origins) if "no effect" not in text]
+    assert "this one founds a cluster of its own; name the others in" in warning
+    (warning,) = [text for text in warnings(origins=origins) if "no effect" not in text]
+    assert "this one waits for 3 servers that it cannot find" in warning
+    for named in ({"server.retry_join": ("a",)}, {"server.bootstrap_expect": 1}):
+        assert "looks up no servers" not in str(warnings(alone | named, origins=origins))
+
+
+@pytest.mark.parametrize("key", ["retry_join", "start_join", "server_join.retry_join"])
+def test_a_name_that_cannot_be_joined_is_refused_without_its_secrets(key):
+    text = "provider=aws secret_access_key=hush tag_key=nomad"
+    changes = {f"server.{key}": ("10.0.0.1", text)}
+    (problem,) = check(changes, origins={f"server.{key}": "a.hcl:3"})
+    assert problem.message == (
+        f"server.{key} cannot be joined: asking a cloud for servers (provider=...) "
+        "is not supported; name hosts or addresses"
+    )
+    assert problem.places == (f"a.hcl:3: element 2 of server.{key}",)
+
+
+def test_unknown_keys_of_the_client_are_named_with_what_has_no_effect():
+    found = validate(model.put(Settings(), "client.enabled", True), unknown=("client.zzz",))
+    assert "WARNING: these settings have no effect: client.zzz" in [p.message for p in found]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "telemetry.statsd_address",
+        "telemetry.datadog_address",
+        "tls.tls_prefer_server_cipher_suites",
+        "server.heartbeat_grace",
+    ],
+)
+def test_what_has_no_effect_yet_is_named_as_well(path):
+    (warning,) = warnings(origins={path: "a.hcl:1"})
+    assert warning == f"WARNING: these settings have no effect: {path}"
+
+
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_an_old_raft_protocol_is_a_warning(protocol):
     (message,) = warnings({"server.raft_protocol": protocol})
@@ -394,12 +455,14 @@ def test_a_keyring_without_keys_stops_the_start(tmp_path):
 
 
 def tls(tmp_path, *names, **more):
-    out = {}
-    for name in names:
-        path = tmp_path / f"{name}.pem"
-        path.write_text("x")
-        path.chmod(0o600)
-        out[f"tls.{name}_file"] = str(path)
+    """Settings with real files of these kinds, and none of the others."""
+    authority = Authority(tmp_path, days=99)
+    pair = authority.sign("cert", days=99)
+    files = {"cert": pair.cert, "key": pair.key, "ca": authority.file}
+    Path(pair.key).rename(tmp_path / "key.pem")
+    files["key"] = str(tmp_path / "key.pem")
+    Path(files["key"]).chmod(0o600)
+    out = {f"tls.{name}_file": files[name] for name in names}
     return out | {f"tls.{name}": value for name, value in more.items()}
 
 
@@ -520,3 +583,64 @@ def test_a_certificate_at_its_end_is_warned_of(tmp_path):
     (warning,) = warnings(changes)
     assert "server.pem expires in 12 days, on 20" in warning
     assert check(changes | {"tls.rpc": False}) == []
+
+
+def test_a_certificate_that_has_expired_is_only_warned_of_where_http_alone_uses_it(tmp_path):
+    changes = with_certificate(tmp_path, ip="10.0.0.5", expired=True)
+    assert "expired on 20" in str(errors(changes))
+    http = changes | {"tls.rpc": False, "tls.http": True}
+    assert errors(http) == []
+    (warning,) = warnings(http)
+    assert "server.pem expired on 20" in warning
+
+
+def locked(path):
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+
+
+BAD_FILES = {
+    "garbage for a certificate": ("cert", lambda _: b"garbage"),
+    "the key of another one": ("key", lambda path: Path(Authority(path.parent).sign("x").key)),
+    "a locked key": ("key", locked),
+    "garbage for the authorities": ("ca", lambda _: b"garbage"),
+    "no authorities": ("ca", lambda _: b""),
+    "an indented first line": ("cert", lambda path: b"  " + path.read_bytes()),
+    "indented authorities": ("ca", lambda path: path.read_bytes().replace(b"\n", b"\n  ")),
+    "two glued together": ("cert", lambda path: path.read_bytes().rstrip() + path.read_bytes()),
+}
+
+
+@pytest.mark.parametrize("switches", [{"http": True, "verify_https_client": True}, {"rpc": True}])
+@pytest.mark.parametrize(("kind", "make"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_file_is_refused_exactly_where_the_agent_cannot_use_it(tmp_path, kind, make, switches):
+    changes = tls(tmp_path, "cert", "key", "ca", **switches) | {"server.bootstrap_expect": 0}
+    assert errors(changes) == []
+    path = Path(changes[f"tls.{kind}_file"])
+    made = make(path)
+    path.write_bytes(made.read_bytes() if isinstance(made, Path) else made)
+    settings = Settings()
+    for name, value in changes.items():
+        settings = model.put(settings, name, value)
+    try:
+        http_context(settings.tls)
+        usable = not settings.tls.rpc or not try_handshake(*peer_contexts(settings.tls))
+    except Error:
+        usable = False
+    assert (errors(changes) == []) is usable
+
+
+def test_an_authority_that_may_not_sign_is_refused_in_the_words_of_the_handshake(tmp_path):
+    authority = Authority(tmp_path, days=99)
+    forger = authority.sign("forger", days=99)
+    leaf = authority.sign_as(forger, "leaf", ip="10.0.0.5", days=99)
+    Path(leaf.key).chmod(0o600)
+    with Path(leaf.cert).open("ab") as file:
+        file.write(Path(forger.cert).read_bytes())
+    files = {"tls.ca_file": authority.file, "tls.cert_file": leaf.cert, "tls.key_file": leaf.key}
+    ((_, message),) = errors({"tls.rpc": True} | files)
+    assert "refuse each other: invalid CA certificate" in message
