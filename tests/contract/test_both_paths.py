@@ -118,6 +118,7 @@ def test_every_read_that_does_not_await_is_answered_from_memory():
         "/ui/{name}",
         "/v1/agent/health",
         "/v1/agent/host",
+        "/v1/agent/pprof/{profile}",
         "/v1/operator/snapshot",
     }
 

@@ -43,7 +43,10 @@ SERVERS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "dev-client-server": (
         "dev",
         21090,
-        {"telemetry": {"prometheus_metrics": True, "disable_hostname": True}},
+        {
+            "enable_debug": True,
+            "telemetry": {"prometheus_metrics": True, "disable_hostname": True},
+        },
     ),
     "acl": (
         "acl",

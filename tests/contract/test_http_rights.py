@@ -65,6 +65,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("PUT", "/v1/agent/keyring/{action}"): ("agent:write", {"Key": "x"}),
     ("POST", "/v1/agent/keyring/{action}"): ("agent:write", {"Key": "x"}),
     ("GET", "/v1/agent/host"): ("agent:read", None),
+    ("GET", "/v1/agent/pprof/{profile}"): ("agent:write", None),
     ("GET", "/v1/allocations"): ("namespace", None),
     ("GET", "/v1/deployments"): ("namespace", None),
     ("GET", "/v1/evaluations"): ("namespace", None),
@@ -158,6 +159,7 @@ TAILS = {
     "{accessor}": "11111111-1111-1111-1111-111111111111",
     "{action}": "install",
     "{id}": "12345678-abcd-efab-cdef-123456789abc",
+    "{profile}": "cmdline",
     "{rest}": "zzz",
     "*": "",
 }

@@ -227,9 +227,9 @@ def test_statistics_are_real(shared):
 
 def test_environment_of_the_host_is_shown_without_its_secrets(tmp_path):
     environment = {"MY_API_TOKEN": "hidden-token", "DB_PASSWORD": "hidden-word", "PLAIN": "shown"}
-    with Agent(tmp_path, environment=environment) as agent:
+    with Agent(tmp_path, {"enable_debug": True}, environment=environment) as agent:
         answer = agent.get("/v1/agent/host")
-        shown = answer.json()["HostData"]["Environment"]
+        shown = answer.json()["Environment"]
         assert shown["PLAIN"] == "shown"
         assert shown["MY_API_TOKEN"] == shown["DB_PASSWORD"] == "<redacted>"
         assert "hidden" not in answer.text

@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -142,6 +143,7 @@ def test_monitor_takes_any_method_and_this_server_by_name(shared, method):
             'Unknown option for log json: strconv.ParseBool: parsing "maybe": invalid syntax',
         ),
         ("server_id=nope", "unknown Nomad server nope"),
+        ("server_id=single", "unknown Nomad server single"),
         ("server_id=a&node_id=b", "Cannot target node and server simultaneously"),
     ],
 )
@@ -151,6 +153,78 @@ def test_monitor_refuses_bad_parameters(guarded, query, said):
     assert (answer.status, answer.text) == (400, said)
     # Stricter than the real one, which tells the parameters to anybody.
     assert agent.get(f"{MONITOR}?{query}").status == 403
+
+
+# Debugging
+
+HOST = "/v1/agent/host"
+PPROF = "/v1/agent/pprof"
+
+
+@pytest.fixture(scope="module")
+def debugged(tmp_path_factory) -> Iterator[Agent]:
+    """A server without ACLs that `enable_debug` opens, its node name `single`."""
+    with Agent(tmp_path_factory.mktemp("debugged"), {"enable_debug": True}) as agent:
+        yield agent
+
+
+@pytest.mark.parametrize("path", [HOST, f"{PPROF}/cmdline"])
+def test_debug_routes_without_acls_are_opened_by_enable_debug_alone(shared, debugged, path):
+    answer = shared.get(path)
+    assert (answer.status, answer.text) == (403, "Permission denied")
+    assert debugged.get(path).status == 200
+
+
+@pytest.mark.parametrize("path", [HOST, f"{PPROF}/cmdline"])
+def test_debug_routes_answer_for_the_server_that_is_named(debugged, path):
+    assert debugged.get(f"{path}?server_id=single.global").status == 200
+    assert debugged.get(f"{path}?server_id=leader").status == 200
+    for name in ("nope", "single"):
+        answer = debugged.get(f"{path}?server_id={name}")
+        assert (answer.status, answer.text) == (500, f"unknown Nomad server {name}")
+    node = "12345678-abcd-efab-cdef-123456789abc"
+    answer = debugged.get(f"{path}?node_id={node}")
+    assert (answer.status, answer.text) == (404, f'Unknown node "{node}"')
+
+
+def test_host_data_stand_alone_unless_a_server_is_named(debugged):
+    alone = debugged.get(HOST).json()
+    named = debugged.get(f"{HOST}?server_id=single.global").json()
+    assert named["AgentID"] == "single.global"
+    assert set(named) == {"AgentID", "HostData"}
+    assert set(alone) == set(named["HostData"])
+    assert alone["Hosts"] == Path("/etc/hosts").read_text("utf-8", "replace")
+    assert alone["ResolvConf"] == Path("/etc/resolv.conf").read_text("utf-8", "replace")
+
+
+def test_command_line_of_the_process_is_shown(debugged):
+    words = debugged.get(f"{PPROF}/cmdline").text.split("\0")
+    assert words[1:] == ["agent", f"-config={debugged.config_path}"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "status", "said"),
+    [
+        ("", 404, "Invalid method"),
+        ("heap?debug=1", 501, '"heap" is a profile of the Go runtime'),
+        ("profile?seconds=1", 501, '"profile" is a profile of the Go runtime'),
+        ("nope", 404, "Pprof profile not found profile: nope"),
+    ],
+)
+def test_profiles_of_another_runtime_are_refused_in_words(debugged, profile, status, said):
+    answer = debugged.get(f"{PPROF}/{profile}")
+    assert answer.status == status
+    assert answer.text.startswith(said)
+
+
+def test_agent_shows_where_consul_and_vault_would_be(shared):
+    """The newest `nomad operator debug` stops with a panic without these."""
+    config = shared.get("/v1/agent/self").json()["config"]
+    for part in ("Consul", "Vault"):
+        assert isinstance(config[part]["Addr"], str)
+        assert config[part]["Token"] == ""
+    assert config["Consul"]["EnableSSL"] is False
+    assert config["Consul"]["Auth"] == ""
 
 
 def test_monitor_ends_within_a_second_when_its_token_is_deleted(guarded):

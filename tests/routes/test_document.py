@@ -50,6 +50,7 @@ def named(server: Running, path: str) -> str:
     names = {
         "accessor": token["AccessorID"],
         "id": token["AccessorID"],
+        "profile": "cmdline",
         "policy": "agent-read",
         "namespace": "default",
     }

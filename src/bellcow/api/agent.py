@@ -7,6 +7,7 @@ import base64
 import os
 import platform
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bellcow.acl.policy import Need, several_errors
@@ -14,11 +15,12 @@ from bellcow.api import self_view
 from bellcow.api.call import Call, Reply
 from bellcow.api.protocol import closing
 from bellcow.api.route import Serve, route
+from bellcow.cluster.forward import LEADER
 from bellcow.deadline import timeout
-from bellcow.errors import Code, Error, denied, invalid, refused
+from bellcow.errors import Code, Error, denied, invalid, no_leader, not_found, refused
 from bellcow.events import Level
 from bellcow.model.agent import MembersReply
-from bellcow.wire import to_json
+from bellcow.wire import go_quote, to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +30,8 @@ SERF_PORT = 4648
 JOIN_TIMEOUT_S = 5.0
 HEARTBEAT_S = 10.0
 RECHECK_S = 0.5  # how soon a stream ends whose token has lost its right
+SHOWN_CHARS = 128  # of what a client named
+UNAME = ("machine", "node", "release", "system", "version")
 PARSED_BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
@@ -226,9 +230,7 @@ def _monitor_parameters(call: Call) -> tuple[Level, bool, bool]:
     node, server = call.request.param("node_id"), call.request.param("server_id")
     if node and server:
         raise invalid("Cannot target node and server simultaneously")
-    me = call.server.roster.itself
-    if server and server not in {me.server_id, me.name, me.member_name, "leader"}:
-        raise invalid(f"unknown Nomad server {server[:128]}")
+    _must_be_meant(call, Code.INVALID)
     if node:
         raise invalid(f"Unknown node {node[:128]}")
     return Level[name.upper()], as_json, plain
@@ -303,12 +305,47 @@ def _refuse_keyring(call: Call) -> None:
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|LICENSE", re.IGNORECASE)
 
 
-@route("GET", f"{BASE}/host", need=Need.AGENT_READ, serve=Serve.LOCAL)
+@route(
+    "GET",
+    f"{BASE}/host",
+    need=Need.AGENT_READ,
+    right="agent:read; without ACLs enable_debug",
+    serve=Serve.NAMED,
+)
 async def read_host(call: Call) -> dict[str, Any]:
     """The machine: system, disks, addresses, and the environment without secrets."""
-    itself = call.server.roster.itself
+    must_allow_debugging(call)
+    node, server = call.request.param("node_id"), call.request.param("server_id")
+    if node and server:
+        raise invalid("Can only forward to either client node or server")
+    must_be_meant(call)
     data = await asyncio.to_thread(_host_data)
-    return {"AgentID": itself.server_id, "HostData": data}
+    # Nomad: the data stand alone when no server was named.
+    return {"AgentID": call.server.roster.itself.member_name, "HostData": data} if server else data
+
+
+def must_allow_debugging(call: Call) -> None:
+    """Raises Error(DENIED) where no token can be asked for one and the file does not allow it."""
+    if not call.server.resolver.enabled and not call.server.settings.enable_debug:
+        raise denied()
+
+
+def must_be_meant(call: Call) -> None:
+    """Raises Error when the request names a client node, or a server that is not this one.
+
+    One that names another live server of this region has been sent on before it comes here.
+    """
+    _must_be_meant(call, Code.REFUSED)
+    if node := call.request.param("node_id"):
+        raise not_found(f"Unknown node {go_quote(node, SHOWN_CHARS)}")
+
+
+def _must_be_meant(call: Call, code: Code) -> None:
+    server, me = call.request.param("server_id"), call.server.roster.itself
+    if server == LEADER and not call.server.leadership.is_leader:
+        raise no_leader()
+    if server not in {"", LEADER, me.server_id, me.member_name}:
+        raise Error(code, f"unknown Nomad server {server[:SHOWN_CHARS]}")
 
 
 def _host_data() -> dict[str, Any]:
@@ -330,8 +367,16 @@ def _host_data() -> dict[str, Any]:
     return {
         "Disk": disks,
         "Environment": environment,
-        "Hosts": "",
+        "Hosts": _text_of("/etc/hosts"),
         "Network": addresses,
-        "OS": platform.platform(),
-        "ResolvConf": "",
+        "OS": " ".join(getattr(platform.uname(), part) for part in UNAME),
+        "ResolvConf": _text_of("/etc/resolv.conf"),
     }
+
+
+def _text_of(path: str) -> str:
+    """A file of the system, the reason in its place when it cannot be read."""
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError as error:
+        return f"open {path}: {(error.strerror or '').lower()}"

@@ -63,7 +63,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "pretty": ("Indent the answer.", FLAG),
     "prune": ("Take the server off the member list as well.", {"type": "boolean"}),
     "region": ("The region; another than the server's own is refused.", {"type": "string"}),
-    "server_id": ("Whose log: an ID, a name, or `leader`.", {"type": "string"}),
+    "server_id": ("A server: its ID, its name with the region, or `leader`.", {"type": "string"}),
     "stale": ("Let the server asked answer, leader or not. `false` alone does not.", FLAG),
     "type": ("What is asked about.", {"type": "string", "enum": ["server", "client"]}),
     "wait": ("How long to wait for `index`, at most 300s.", DURATION),
@@ -82,8 +82,10 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "read_deployment": ("namespace",),
     "read_evaluation": ("namespace",),
     "read_health": ("type",),
+    "read_host": ("node_id", "server_id"),
     "read_job": ("namespace",),
     "read_metrics": ("format",),
+    "read_profile": ("node_id", "server_id"),
     "read_scaling_policy": ("namespace",),
     "read_volume": ("namespace",),
     "remove_raft_peer": ("id", "address", "force"),
@@ -94,7 +96,11 @@ READ_BY: dict[str, tuple[str, ...]] = {
 }
 # What the annotations of a handler do not say.
 UPLOADS = {"restore_snapshot": "application/octet-stream", "update_license": "text/plain"}
-DOWNLOADS = {"save_snapshot": "application/x-gzip", "monitor": "application/json"}
+DOWNLOADS = {
+    "monitor": "application/json",
+    "read_profile": "text/plain; charset=utf-8",
+    "save_snapshot": "application/x-gzip",
+}
 ALSO_ANSWERS = {
     "read_autopilot_health": (429, "The cluster is not healthy; the body says which server."),
     "read_health": (500, "There is no leader; the body says so."),

@@ -14,13 +14,58 @@ from bellcow import METADATA, NOMAD_VERSION
 from bellcow.cluster.servers import RAFT_PROTOCOL
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import CLUSTER, RAFT
-from bellcow.wire import Duration, format_duration
+from bellcow.wire import NS_PER_S, Duration, format_duration
 
 if TYPE_CHECKING:
     from bellcow.config import model
     from bellcow.server import Server
 
 REDACTED = "<redacted>"
+
+# The parts that bellcow has not, as Nomad 1.0.18 shows them when nothing is set. `nomad operator
+# debug` stops with a panic where `Addr` or `Token` is missing.
+CONSUL: dict[str, Any] = {
+    "Addr": "127.0.0.1:8500",
+    "AllowUnauthenticated": True,
+    "Auth": "",
+    "AutoAdvertise": True,
+    "CAFile": "",
+    "CertFile": "",
+    "ChecksUseAdvertise": False,
+    "ClientAutoJoin": True,
+    "ClientHTTPCheckName": "Nomad Client HTTP Check",
+    "ClientServiceName": "nomad-client",
+    "EnableSSL": False,
+    "GRPCAddr": "",
+    "KeyFile": "",
+    "Namespace": "",
+    "ServerAutoJoin": True,
+    "ServerHTTPCheckName": "Nomad Server HTTP Check",
+    "ServerRPCCheckName": "Nomad Server RPC Check",
+    "ServerSerfCheckName": "Nomad Server Serf Check",
+    "ServerServiceName": "nomad",
+    "ShareSSL": None,
+    "Tags": None,
+    "Timeout": 5 * NS_PER_S,
+    "Token": "",
+    "VerifySSL": True,
+}
+VAULT: dict[str, Any] = {
+    "Addr": "https://vault.service.consul:8200",
+    "AllowUnauthenticated": True,
+    "ConnectionRetryIntv": 30 * NS_PER_S,
+    "Enabled": None,
+    "Namespace": "",
+    "Role": "",
+    "TLSCaFile": "",
+    "TLSCaPath": "",
+    "TLSCertFile": "",
+    "TLSKeyFile": "",
+    "TLSServerName": "",
+    "TLSSkipVerify": None,
+    "TaskTokenTTL": "",
+    "Token": "",
+}
 
 
 def describe(server: Server) -> dict[str, Any]:
@@ -57,7 +102,7 @@ def _config(server: Server) -> dict[str, Any]:
         "Autopilot": _autopilot(settings.autopilot),
         "BindAddr": bind,
         "Client": {"Enabled": False},
-        "Consul": {"Token": "", "VerifySSL": True},
+        "Consul": CONSUL,
         "DataDir": settings.data_dir,
         "Datacenter": settings.datacenter,
         "DevMode": facts.dev,
@@ -91,7 +136,7 @@ def _config(server: Server) -> dict[str, Any]:
         "SyslogFacility": settings.syslog_facility,
         "TLSConfig": _tls(settings.tls),
         "Telemetry": _telemetry(settings.telemetry),
-        "Vault": {"Enabled": None, "Token": ""},
+        "Vault": VAULT,
         "Version": {
             "Revision": "",
             "Version": NOMAD_VERSION,

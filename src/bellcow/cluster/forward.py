@@ -179,8 +179,7 @@ class Forwarder:
         region = self._roster.itself.region
         for record in self._alive():
             itself = record.itself
-            names = {itself.server_id, itself.name, itself.member_name}
-            if itself.region == region and name in names:
+            if itself.region == region and name in {itself.server_id, itself.member_name}:
                 return record
         return None
 

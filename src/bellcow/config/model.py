@@ -436,7 +436,7 @@ class Settings(Block, frozen=True, kw_only=True):
     syslog_facility: Annotated[str, acts("Facility at syslog.")] = "LOCAL0"
     leave_on_interrupt: Annotated[bool, acts("Leave the cluster on SIGINT.")] = False
     leave_on_terminate: Annotated[bool, acts("Leave the cluster on SIGTERM.")] = False
-    enable_debug: Annotated[bool, later("Debug endpoints without `agent:write`.")] = False
+    enable_debug: Annotated[bool, acts("`agent/host` and `agent/pprof` also without ACLs.")] = False
     disable_update_check: Annotated[bool, ignored("Bellcow never calls home.")] = False
     disable_anonymous_signature: Annotated[bool, ignored("Bellcow never calls home.")] = False
     http_api_response_headers: Annotated[

@@ -241,8 +241,8 @@ def test_write_that_was_lost_on_its_way_to_a_region_is_not_tried_elsewhere():
     assert len(line.sent) == 1
 
 
-@pytest.mark.parametrize("name", ["id-c", "c", "c.global"])
-def test_server_is_found_by_id_by_name_and_by_member_name(name: str):
+@pytest.mark.parametrize("name", ["id-c", "c.global"])
+def test_server_is_found_by_id_and_by_its_name_with_the_region(name: str):
     line = Line(c=Frames(encode(YES)))
     here = forwarder(line)
     assert here.finds(name)
@@ -255,9 +255,13 @@ def test_leader_is_a_name_that_follows_the_leader():
     assert not forwarder(Line(), "id-a").finds("leader")
 
 
-@pytest.mark.parametrize("name", ["", "a", "id-a", "x", "d", "d.west", "c"])
+@pytest.mark.parametrize("name", ["", "a", "id-a", "x", "d", "d.west", "c.global"])
 def test_server_that_is_this_one_or_away_or_of_another_region_is_not_found(name: str):
     assert not forwarder(Line(), c="failed").finds(name)
+
+
+def test_server_is_not_found_by_its_name_without_the_region():
+    assert not forwarder(Line()).finds("c")
 
 
 def test_named_server_that_cannot_be_reached_is_named():
