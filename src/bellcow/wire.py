@@ -233,6 +233,16 @@ def rfc3339_seconds(wall_ns: int) -> str:
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
 
 
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+UUID_CHARS = 36
+
+
+def visible(text: str, limit: int) -> str:
+    """A text from elsewhere within a sentence of ours: cut, and what is not printable escaped."""
+    cut = text if len(text) <= limit else f"{text[:limit]}..."
+    return "".join(char if char.isprintable() else _escaped(char) for char in cut)
+
+
 def enc_hook(value: object) -> object:
     """What msgspec cannot write by itself."""
     if isinstance(value, Duration):
@@ -243,8 +253,17 @@ def enc_hook(value: object) -> object:
 def dec_hook(kind: type, value: Any) -> object:
     """What msgspec cannot read by itself."""
     if kind is Duration:
-        return Duration.parse(value) if isinstance(value, str) else Duration(value)
+        return _duration(value)
     raise NotImplementedError(f"cannot decode {kind.__name__}")
+
+
+def _duration(value: Any) -> Duration:
+    """Go's text, or whole nanoseconds that fit 64 bits. Raises ValueError for anything else."""
+    if isinstance(value, str):
+        return Duration.parse(value)
+    if type(value) is not int or not -_MAX_NS <= value <= _MAX_NS:
+        raise ValueError("a duration is a text like 1m30s, or whole nanoseconds")
+    return Duration(value)
 
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ import msgspec
 
 from bellcow.config import hcl
 from bellcow.errors import Error, invalid, not_found, refused
-from bellcow.wire import Wire, go_quote
+from bellcow.wire import UUID, Wire, go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -491,6 +491,14 @@ def validate_token(token: ACLToken) -> list[str]:
     else:
         reasons.append("token type must be client or management")
     return reasons
+
+
+def validate_token_ids(token: ACLToken) -> list[str]:
+    """Why the accessor or the secret, where it is given, is no id of a token."""
+    given = [text for text in (token.accessor_id, token.secret_id) if text]
+    if all(map(UUID.fullmatch, given)):
+        return []
+    return ["AccessorID and SecretID must be UUIDs when given"]
 
 
 def validate_namespace(namespace: Namespace) -> list[str]:

@@ -40,16 +40,16 @@ class Resolver:
         self.enabled = enabled
         self._cache: dict[str, Rights] = {}
         self._rules: dict[str, tuple[ACLPolicy, Rules]] = {}
-        self._index = -1
+        self._version = -1
 
     def resolve(self, secret: str) -> Rights:
         """What the bearer of `secret` ("" for none) may do; Error(DENIED) when nobody has it."""
         if not self.enabled:
             return MANAGEMENT
-        index = self._tables.table_index(ACL_TOKENS, ACL_POLICIES)
-        if index != self._index or len(self._cache) > CACHE_LIMIT:
+        version = self._tables.version(ACL_TOKENS, ACL_POLICIES)
+        if version != self._version or len(self._cache) > CACHE_LIMIT:
             self._cache.clear()
-            self._index = index
+            self._version = version
         rights = self._cache.get(secret)
         if rights is None:
             rights = self._compile(secret)

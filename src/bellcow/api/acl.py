@@ -14,15 +14,16 @@ from bellcow.acl.policy import (
     invalid_policy,
     rules_json,
     validate_policy,
+    validate_token_ids,
 )
 from bellcow.acl.tokens import ANONYMOUS_POLICY
-from bellcow.api.call import UUID, UUID_CHARS, Call, Reply
+from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.clock import new_uuid
 from bellcow.errors import Code, denied, invalid, refused
 from bellcow.model.acl import ACLPolicy, ACLPolicyStub, ACLToken, ACLTokenStub
 from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS
-from bellcow.wire import Wire, rfc3339
+from bellcow.wire import UUID, UUID_CHARS, Wire, rfc3339
 
 if TYPE_CHECKING:
     from bellcow.state.tables import Tables
@@ -296,9 +297,8 @@ async def delete_token(call: Call) -> Reply[None]:
 
 async def _create(call: Call, body: ACLToken) -> Reply[ACLToken]:
     clock = call.server.clock
-    for given in (body.accessor_id, body.secret_id):
-        if given and not UUID.fullmatch(given):
-            raise invalid("AccessorID and SecretID must be UUIDs when given")
+    if reasons := validate_token_ids(body):
+        raise invalid(reasons[0])
     token = msgspec.structs.replace(
         body,
         accessor_id=body.accessor_id.lower() or new_uuid(clock),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bellcow.api.guard import secret_of
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-UUID_CHARS = 36
 UINT64_DIGITS = 20
 UINT64_MAX = (1 << 64) - 1
 

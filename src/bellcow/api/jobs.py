@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from bellcow.acl.policy import Need
-from bellcow.api.call import UUID_CHARS, Call, Reply
+from bellcow.api.call import Call, Reply
 from bellcow.api.route import INVALID_METHOD, Serve, route
 from bellcow.errors import Code, Error, denied, refused
 from bellcow.model.namespace import DEFAULT
 from bellcow.state.tables import CLUSTER
+from bellcow.wire import UUID_CHARS
 
 ALL_NAMESPACES = "*"
 NO_JOBS = "jobs are not supported yet: this cluster has no scheduler and no client nodes"

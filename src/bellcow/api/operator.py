@@ -7,7 +7,7 @@ from typing import Any
 
 from bellcow.acl.policy import Need
 from bellcow.api.answers import contact
-from bellcow.api.call import UUID, UUID_CHARS, Call, Reply
+from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.cluster.servers import describe, find_server, is_ip_and_port
 from bellcow.errors import Code, Error, invalid, not_found, refused
@@ -27,7 +27,7 @@ from bellcow.model.scheduler import (
 )
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import AUTOPILOT, RAFT, SCHEDULER
-from bellcow.wire import to_json
+from bellcow.wire import UUID, UUID_CHARS, to_json
 
 BASE = "/v1/operator"
 

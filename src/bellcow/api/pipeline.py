@@ -56,11 +56,14 @@ _UUID = re.compile(r"([0-9a-fA-F]{8})-[0-9a-fA-F-]+")
 
 
 class _Cached:
-    """An encoded answer, the state it was made from, and the last head at which that held."""
+    """An encoded answer, the state it was made from, and the last head at which that held.
+
+    The state is the version of the tables and the epoch of the leadership.
+    """
 
     __slots__ = ("head", "packed", "plain", "state")
 
-    def __init__(self, state: tuple[int, int, int], plain: Response) -> None:
+    def __init__(self, state: tuple[int, int], plain: Response) -> None:
         self.head: Head | None = None
         self.state = state
         self.plain = plain
@@ -492,7 +495,7 @@ class Pipeline:
         if (
             cached is not None
             and cached.head is server.tables.head
-            and cached.state[2] == server.leadership.epoch
+            and cached.state[1] == server.leadership.epoch
         ):
             self.answered += 1
         else:
@@ -509,7 +512,7 @@ class Pipeline:
     def _checked(self, route: Route, call: Call, cached: _Cached | None) -> _Cached:
         """The cached answer if the last commits did not touch it, else a new one."""
         tables, leadership = self._server.tables, self._server.leadership
-        state = (tables.table_index(*route.cache), tables.head.gen, leadership.epoch)
+        state = (tables.version(*route.cache), leadership.epoch)
         if cached is None or cached.state != state:
             reply = answers.as_reply(route.handler(call))
             cached = _Cached(state, self._respond(call.request, reply))

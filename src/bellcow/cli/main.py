@@ -59,6 +59,9 @@ def _guarded(program: str, words: list[str]) -> int:
     except (RequestError, Error) as error:
         output.complain(error.message)
         return 1
+    except RecursionError:  # of JSON or MessagePack from a server or a file: they nest as they like
+        output.complain("Error: what was read is nested too deeply to be shown")
+        return 1
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:

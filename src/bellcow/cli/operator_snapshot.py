@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bellcow.snapshot.archive import Info
 
 _CHUNK = 256 * 1024
+_BEGINNING = b"\x1f\x8b\x08"  # of every gzip file: RFC 1952
 _NEEDS_FILE = one("filename")
 _NOT_SENT = "\nNothing was sent to the server."
 _FOREIGN = (
@@ -169,14 +171,29 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _checked(file: BinaryIO, *, more: str = "") -> Info:
+def _checked(file: BinaryIO, *, rows: bool = False, more: str = "") -> Info:
+    """What the archive holds; CommandError where it is none, or, with `rows`, not to be restored.
+
+    A server may be newer than this program, so it alone judges the rows of what is sent to it.
+    """
     from bellcow.errors import Error
-    from bellcow.snapshot import archive
+    from bellcow.snapshot import archive, verify
 
     try:
-        return archive.inspect(file)
+        return archive.inspect(file, verify.for_archive if rows else None)
     except Error as error:
-        raise CommandError(f"Error verifying snapshot: {error.message}{more}") from error
+        text = f"{error.message}{_why_none(file)}{more}"
+        raise CommandError(f"Error verifying snapshot: {text}") from error
+
+
+def _why_none(file: BinaryIO) -> str:
+    """A line for whoever took another file for a snapshot; "" where it begins as one."""
+    file.seek(0)
+    start = file.read(len(_BEGINNING))
+    if start == _BEGINNING:
+        return ""
+    what = "does not begin as an archive does" if start else "is empty"
+    return f"\nThis is no snapshot: {file.name} {what}."
 
 
 def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
@@ -193,10 +210,10 @@ def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
     note(f"This replaces the state of the cluster at {client.address}")
     ago = age(SystemClock().wall_ns() - info.created_ns) if info.created_ns else "nobody knows when"
     note(f"by {objects} objects of index {info.index}, saved {ago}.")
-    here = _cluster_id(client)
+    here, has_acls = _there(client)
     if here and info.cluster_id != here:
         note(f"It is of another cluster, {_cluster(info)}; this one is {here}.")
-    if not _holds_tokens(info):
+    if has_acls and not _holds_tokens(info):
         note("It holds no ACL tokens: those of today will be gone.")
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
@@ -204,13 +221,14 @@ def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
         raise CommandError("Nothing was changed.")
 
 
-def _cluster_id(client: Client) -> str:
-    """Which cluster the server belongs to; "" when it does not say."""
+def _there(client: Client) -> tuple[str, bool]:
+    """Which cluster the server belongs to, "" when it does not say, and whether it has ACLs."""
     try:
-        stats = client.get("/v1/agent/self")["stats"]
-    except RequestError:
-        return ""
-    return str(stats.get("cluster", {}).get("id", ""))
+        told = client.get("/v1/agent/self")
+    except RequestError as error:
+        return "", error.status == HTTPStatus.FORBIDDEN
+    has_acls = told.get("config", {}).get("ACL", {}).get("Enabled", False)
+    return str(told["stats"].get("cluster", {}).get("id", "")), bool(has_acls)
 
 
 def _cluster(info: Info) -> str:
@@ -226,7 +244,7 @@ def _cluster(info: Info) -> str:
 def inspect(*, as_json: bool, template: str, words: tuple[str, ...]) -> None:
     try:
         with Path(words[0]).open("rb") as file:
-            info = _checked(file)
+            info = _checked(file, rows=True)
     except OSError as error:
         raise CommandError(f"Error opening snapshot file: {opening(error, words[0])}") from error
     show(_data(info), lambda: _text(info), as_json=as_json, template=template)

@@ -143,11 +143,9 @@ def verify(blob: str, issuers: Sequence[str], now_ns: int, cluster_id: str) -> L
 def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
     """The license in a signed text whatever the time: for one that is installed already."""
     text = blob.strip()
-    if len(text) > MAX_BYTES:
-        raise invalid(f"the license is larger than {MAX_BYTES} bytes")
     if not issuers:
         raise invalid("no license issuer is configured on this cluster")
-    _check_header(text)
+    check_form(text)
     license_ = _decode(_payload(text, issuers))
     _check(license_)
     if license_.installation_id not in {ANY_INSTALLATION, cluster_id}:
@@ -157,8 +155,13 @@ def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
     return license_
 
 
-def _check_header(blob: str) -> None:
-    """Only our one algorithm, said before any key is tried: the text must not choose it."""
+def check_form(blob: str) -> None:
+    """Raise Error(INVALID) unless this may be a license: its size, its three parts, its header.
+
+    Only our one algorithm, said before any key is tried: the text must not choose it.
+    """
+    if len(blob) > MAX_BYTES:
+        raise invalid(f"the license is larger than {MAX_BYTES} bytes")
     parts = blob.split(".")
     if not blob.isascii() or len(parts) != 3 or not all(parts):
         raise _not_a_license()

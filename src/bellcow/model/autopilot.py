@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bellcow.errors import Error, invalid
+from bellcow.model.bounds import counts_problem
 from bellcow.wire import NEVER, Duration, Wire
 
 
@@ -43,7 +44,7 @@ class AutopilotConfiguration(Wire, frozen=True, kw_only=True):
                 "ServerStabilizationTime must not be negative; "
                 f"got {self.server_stabilization_time}"
             )
-        return None
+        return counts_problem(MaxTrailingLogs=self.max_trailing_logs, MinQuorum=self.min_quorum)
 
 
 class ServerHealth(Wire, frozen=True, kw_only=True):

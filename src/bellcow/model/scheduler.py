@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from bellcow.errors import Error, invalid
+from bellcow.model.bounds import counts_problem
 from bellcow.wire import Wire
 
 ALGORITHMS = ("binpack", "spread")
@@ -47,7 +48,7 @@ class SchedulerConfiguration(Wire, frozen=True, kw_only=True):
     def problem(self) -> Error | None:
         if self.scheduler_algorithm not in ALGORITHMS:
             return invalid(f"invalid scheduler algorithm: {self.scheduler_algorithm[:64]}")
-        return None
+        return counts_problem(NodeLimitForFeasibilityChecks=self.node_limit_for_feasibility_checks)
 
 
 class SchedulerConfigurationReply(Wire, frozen=True, kw_only=True):

@@ -23,12 +23,18 @@ import msgspec
 import bellcow
 from bellcow import wire
 from bellcow.errors import Code, Error
+from bellcow.model.bounds import ARCHIVE_INDEX_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    Check: TypeAlias = Callable[["Record"], None]
 
 PREFIX: Final = "failed to restore from snapshot: "
 """Stands before every refusal of `read` and of the records of what it returns, not of `inspect`."""
+
+RAFT: Final = "Raft error when restoring snapshot: "
+"""Stands before every refusal of a state in a sound envelope."""
 
 Record: TypeAlias = tuple[str, str, bytes]
 """Table, id and value of one object; the value is its MessagePack."""
@@ -37,7 +43,14 @@ MAGIC: Final = (
     b"\xc1bellcow\n"  # no MessagePack begins with C1, so Nomad cannot take it for its own
 )
 FORMAT: Final = 1  # of state.bin
-META_VERSION: Final = 1
+META_VERSION: Final = 1_000
+"""Of `meta.json`, as long as `state.bin` is in our own form.
+
+Nomad: it takes the versions 0 and 1, refuses any other in words, and ends when the state in an
+archive of version 1 is not its own. 1,000 is far from the next versions that it may come to read.
+Archives in Nomad's own form will be version 1 again, with our own data under `Bellcow` in it.
+"""
+READ_VERSIONS: Final = frozenset({0, 1, META_VERSION})  # 1: earlier archives of ours
 LARGEST: Final = 10
 
 _META, _STATE, _SUMS = "meta.json", "state.bin", "SHA256SUMS"
@@ -47,7 +60,6 @@ _SMALL_BYTES = 1 << 20  # the most that meta.json or SHA256SUMS may hold
 _FRAME_OBJECTS = 64  # in one frame: at the store's limit for an object these are 32 MiB
 _FRAME_BYTES_MAX = 64 << 20
 _END = bytes(4)  # an empty frame, before the trailer
-_RAFT = "Raft error when restoring snapshot: "
 _UNREAD = "failed to read snapshot file: "
 _UNSOUND = f"{_UNREAD}failed checking integrity of snapshot: "
 
@@ -315,8 +327,11 @@ def read(
     return Archive(meta=meta, header=header, skipped=unknown, spool=spool)
 
 
-def inspect(source: BinaryIO) -> Info:
-    """Verify a seekable archive to its last object and count. Errors come without `PREFIX`."""
+def inspect(source: BinaryIO, check: Callable[[Meta], Check] | None = None) -> Info:
+    """Verify a seekable archive to its last object and count. Errors come without `PREFIX`.
+
+    `check` gives what looks at each record, and raises where a restore would be refused.
+    """
     size = source.seek(0, 2)
     source.seek(0)
     with tempfile.SpooledTemporaryFile(max_size=16 << 20) as file:
@@ -325,7 +340,8 @@ def inspect(source: BinaryIO) -> Info:
         spool.seek(0)
         # Nomad: its own program inspects any sound envelope, so an archive of Nomad is shown too.
         header = Header(format=0) if spool.read(len(MAGIC)) != MAGIC else _read_header(spool)
-        stats, largest = _count(_chunks(spool, header)) if header.format else ((), ())
+        chunks = _chunks(spool, header) if header.format else iter(())
+        stats, largest = _count(_looked_at(chunks, check(meta)) if check else chunks)
     created_ms = meta.id.rpartition("-")[2]
     return Info(
         id=meta.id,
@@ -340,6 +356,13 @@ def inspect(source: BinaryIO) -> Info:
         stats=stats,
         largest=largest,
     )
+
+
+def _looked_at(chunks: Iterable[_Chunk], check: Check) -> Iterator[_Chunk]:
+    for chunk in chunks:
+        for record in chunk:
+            check(record)
+        yield chunk
 
 
 def _count(
@@ -363,7 +386,7 @@ def _count(
 
 
 def _broken(reason: str) -> NoReturn:
-    raise Error(Code.INVALID, _RAFT + reason)
+    raise Error(Code.INVALID, RAFT + reason)
 
 
 def _cut(text: str) -> str:
@@ -461,11 +484,13 @@ def _unpack(source: BinaryIO, spool: BinaryIO, limit: Limit) -> Meta:
     if (meta := members.meta) is None:
         _refuse(f"{_UNREAD}failed to decode snapshot metadata: unexpected end of JSON input")
     _check_end(stream)
-    if meta.version > META_VERSION:
-        _refuse(f"{_RAFT}unsupported snapshot version {meta.version}")
+    if meta.version not in READ_VERSIONS:
+        _refuse(f"{RAFT}unsupported snapshot version {meta.version}")
+    if meta.index > ARCHIVE_INDEX_MAX:
+        _broken(f"meta.json: the index {meta.index} is above {ARCHIVE_INDEX_MAX}, as none is")
     if meta.size != members.state_size:
         _refuse(
-            f"{_RAFT}failed to write snapshot, size didn't match"
+            f"{RAFT}failed to write snapshot, size didn't match"
             f" ({members.state_size} != {meta.size})"
         )
     return meta

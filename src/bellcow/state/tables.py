@@ -193,6 +193,8 @@ class Tables:
     def __init__(self) -> None:
         self.head: Head = NO_HEAD
         self._rows = Rows()
+        self._applied = 0
+        self._versions = dict.fromkeys(REGISTRY, 0)
 
     @property
     def index(self) -> int:
@@ -216,19 +218,35 @@ class Tables:
         row: T | None = self._rows.found[table.name].get(value)
         return row
 
+    def version(self, *tables: Table[Any]) -> int:
+        """A number that each commit on any of `tables` changes, whatever indexes its rows have.
+
+        For caches. It counts what this process has taken in: it means nothing elsewhere.
+        """
+        latest = 0
+        versions = self._versions
+        for table in tables:
+            version = versions[table.name]
+            if version > latest:  # noqa: PLR1730  as in `table_index`
+                latest = version
+        return latest
+
     def row_index(self, row: Any) -> int:
-        """The index of the last write to a row; after a restore never below it."""
-        return max(int(row.modify_index), self.head.floor)
+        """The index of the last write to a row; after a restore never below it.
+
+        Never above memory's own index either, or who waits for more would miss later writes.
+        """
+        return max(min(int(row.modify_index), self.head.index), self.head.floor)
 
     def table_index(self, *tables: Table[Any]) -> int:
-        """The index of the last write to any of `tables`; after a restore never below it."""
-        highest = self.head.floor
+        """The index of the last write to any of `tables`, within the same bounds as `row_index`."""
+        highest = 0
         indexes = self._rows.index
         for table in tables:
             index = indexes[table.name]
             if index > highest:  # noqa: PLR1730  each request asks, and `max` costs twice as much
                 highest = index
-        return highest
+        return max(min(highest, self.head.index), self.head.floor)
 
     def apply(self, head: Head, changes: Mapping[Key, bytes | None]) -> set[str]:
         """Take in one whole commit.
@@ -246,6 +264,7 @@ class Tables:
                 self._rows.delete(REGISTRY[key[0]], key[1])
             touched.add(key[0] if key[0] != DELETIONS.name else key[1])
         self.head = head
+        self._advance(touched)
         return touched
 
     def replace(self, head: Head, rows: Rows) -> Rows:
@@ -255,7 +274,12 @@ class Tables:
         """
         old, self._rows = self._rows, rows
         self.head = head
+        self._advance(REGISTRY)
         return old
+
+    def _advance(self, names: Iterable[str]) -> None:
+        self._applied += 1
+        self._versions.update(dict.fromkeys(names, self._applied))
 
 
 def with_indexes(row: T, create_index: int, modify_index: int) -> T:

@@ -109,6 +109,18 @@ def test_deleted_token_is_refused_at_once(state):
         state.resolver.resolve("t")
 
 
+def test_change_of_rights_counts_though_a_row_has_an_index_above_all(state):
+    far = ACLPolicy(name="far", rules=READ, create_index=1 << 40, modify_index=1 << 40)
+    state.tables.apply(Head(index=1), {(ACL_POLICIES.name, "far"): to_msgpack(far)})
+    state.token("t", "far")
+    assert state.allows("t", Need.OPERATOR_READ)
+    state.policy("far", WRITE)
+    assert state.allows("t", Need.OPERATOR_WRITE)
+    state.commit(ACL_TOKENS, "t", None)
+    with pytest.raises(Error, match="ACL token not found"):
+        state.resolver.resolve("t")
+
+
 def test_rights_are_compiled_once_while_nothing_changes(state):
     state.policy("p", READ)
     state.token("t", "p")

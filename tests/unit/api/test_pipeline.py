@@ -20,8 +20,9 @@ from bellcow.errors import Error, no_leader
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.commands import put_setting
 from bellcow.state.reads import Reads
-from bellcow.state.tables import SCHEDULER
+from bellcow.state.tables import ONLY, SCHEDULER
 from bellcow.store.protocol import NO_HEAD, Unavailable
+from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -155,6 +156,26 @@ def test_read_that_asks_for_no_truth_is_answered_at_once(target: str):
         assert site.store.confirms == 0
 
     run(test)
+
+
+def test_setting_is_shown_as_written_last_though_the_row_before_had_an_index_above_all():
+    far = SchedulerConfiguration(create_index=1 << 40, modify_index=1 << 40)
+
+    async def test() -> None:
+        async with here() as site:
+            tables = site.server.tables
+            tables.apply(tables.head, {(SCHEDULER.name, ONLY): to_msgpack(far)})
+            before = site.pipeline.answer_now(site.request("GET", PATH))
+            after_it = SchedulerConfiguration(scheduler_algorithm="spread")
+            written = await site.server.commit(put_setting(SCHEDULER, after_it))
+            after = site.pipeline.answer_now(site.request("GET", PATH))
+            assert isinstance(before, Response)
+            assert isinstance(after, Response)
+            assert (b'"binpack"' in before.body, b'"spread"' in after.body) == (True, True)
+            assert (b"X-Nomad-Index", b"%d" % (written.index - 1)) in before.headers
+            assert (b"X-Nomad-Index", b"%d" % written.index) in after.headers
+
+    asyncio.run(test())
 
 
 # --- where it does

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from bellcow.acl.hashing import token_hash
+from bellcow.model.acl import ACLToken
+from bellcow.model.namespace import Namespace
 from bellcow.snapshot import archive
+from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +26,21 @@ SAVED_NS = 1795442432498 * 1_000_000
 CLUSTER = "0c1e7e0a-0000-4000-8000-000000000001"
 
 
+NO_SNAPSHOT = "\nThis is no snapshot: bad.snap does not"
+ACCESSOR = "0c1e7e0a-0000-4000-8000-00000000000a"
+TOKEN = ACLToken(
+    accessor_id=ACCESSOR,
+    secret_id="0c1e7e0a-0000-4000-8000-00000000000b",
+    create_time="2026-11-23T14:00:32.498Z",
+    type="management",
+)
+TOKEN = msgspec.structs.replace(TOKEN, hash=token_hash(TOKEN))
+
+
 def make_archive(*, tokens: bool = True) -> bytes:
     out, spool = io.BytesIO(), io.BytesIO()
-    token = msgspec.msgpack.encode({"Name": "t", "SecretID": "s" * 2000})
-    records = [("acl_tokens", "a", token)] if tokens else []
-    records.append(("namespaces", "default", msgspec.msgpack.encode({})))
+    records = [("acl_tokens", ACCESSOR, to_msgpack(TOKEN))] if tokens else []
+    records.append(("namespaces", "default", to_msgpack(Namespace(name="default"))))
     origin = archive.Origin(index=21, term=2, wall_ns=SAVED_NS, cluster_id=CLUSTER, region="global")
     archive.write(out, origin, records, spool)
     return out.getvalue()
@@ -151,27 +165,32 @@ def test_what_a_snapshot_holds(cli: Callable[..., Any], tmp_path: Path) -> None:
     assert lines[2:8] == [
         "Index   = 21",
         "Term    = 2",
-        "Version = 1",
+        "Version = 1000",
         "Created = 2026-11-23T14:00:32.498Z",
         f"Cluster = {CLUSTER}",
         "Region  = global",
     ]
     assert lines[8].startswith("Writer  = bellcow ")
     assert lines[10].split() == ["Type", "Count", "Size"]
-    assert lines[11].split()[:3] == ["acl_tokens", "1", "2.0"]
+    assert lines[11].split()[:3] == ["acl_tokens", "1", "250"]
     assert "Total" in lines[14]
     shown = cli("operator", "snapshot", "inspect", "-json", "b.snap").out
     data = msgspec.json.decode(shown)
     assert (data["Meta"]["Index"], data["Meta"]["ClusterID"]) == (21, CLUSTER)
     assert [stat_["Name"] for stat_ in data["Stats"]] == ["acl_tokens", "namespaces"]
-    assert data["Largest"][1] == {"Type": "namespaces", "Name": "default", "Size": 1}
+    assert data["Largest"][1] == {"Type": "namespaces", "Name": "default", "Size": 66}
     assert cli("operator", "snapshot", "inspect", "b.snap", "-t", "{{.Meta.Term}}").out == "2\n"
 
 
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"junk", "failed to decompress snapshot: unexpected EOF"),
+        (b"junk", "failed to decompress snapshot: unexpected EOF{} begin as an archive does."),
+        (
+            b"Dear colleague, ...",
+            "failed to decompress snapshot: gzip: invalid header{} begin as an archive does.",
+        ),
+        (b"", "failed to decompress snapshot: EOF\nThis is no snapshot: bad.snap is empty."),
         (
             ARCHIVE[:-200],
             "failed to read snapshot file: failed to read or write snapshot data: unexpected EOF",
@@ -183,10 +202,26 @@ def test_a_broken_file_is_named_and_never_sent(
 ) -> None:
     (tmp_path / "bad.snap").write_bytes(data)
     inspected = cli("operator", "snapshot", "inspect", "bad.snap")
+    text = text.format(NO_SNAPSHOT)
     assert (inspected.status, inspected.err) == (1, f"Error verifying snapshot: {text}\n")
     restored = cli("operator", "snapshot", "restore", "bad.snap")
     assert restored.err == (f"Error verifying snapshot: {text}\nNothing was sent to the server.\n")
     assert server.requests == []
+
+
+def test_a_row_that_a_restore_would_refuse_fails_the_inspection(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    out = io.BytesIO()
+    origin = archive.Origin(index=21, term=2, wall_ns=SAVED_NS)
+    row = to_msgpack(Namespace(name="<script>"))
+    archive.write(out, origin, [("namespaces", "<script>", row)], io.BytesIO())
+    (tmp_path / "odd.snap").write_bytes(out.getvalue())
+    inspected = cli("operator", "snapshot", "inspect", "odd.snap")
+    assert (inspected.status, inspected.out) == (1, "")
+    assert inspected.err.startswith(
+        'Error verifying snapshot: Raft error when restoring snapshot: namespaces "<script>": '
+    )
 
 
 def foreign_archive() -> bytes:
@@ -424,13 +459,22 @@ def test_a_redacted_snapshot_can_go_to_standard_output(
     assert printed.err == b"Left out: 1 ACL token\n"
 
 
-def test_a_snapshot_without_tokens_is_told_of_before_it_is_restored(
-    cli: Callable[..., Any], server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("has_acls", "status"), [(True, 200), (False, 200), (False, 403)])
+def test_loss_of_all_tokens_is_told_of_before_a_restore_where_there_are_acls(
+    cli: Callable[..., Any],
+    server: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_acls: bool,
+    status: int,
 ) -> None:
     (tmp_path / "b.snap").write_bytes(make_archive(tokens=False))
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
+    told = {"config": {"ACL": {"Enabled": has_acls}}, "stats": {"cluster": {"id": CLUSTER}}}
+    server.on("GET /v1/agent/self", told if status == 200 else b"", status)
     assert cli("operator", "snapshot", "restore", "b.snap").status == 1
-    assert "It holds no ACL tokens: those of today will be gone.\n" in screen.getvalue()
+    text = "It holds no ACL tokens: those of today will be gone.\n"
+    assert (text in screen.getvalue()) is (has_acls or status == 403)
     assert [request.target for request in server.requests] == ["/v1/agent/self"]

@@ -34,6 +34,20 @@ def test_what_is_no_snapshot_is_refused(cli: Callable[..., Any], tmp_path: Path)
     assert missing.err == ("Error opening snapshot file: open nope: no such file or directory\n")
 
 
+def test_objects_nested_too_deep_are_no_traceback(
+    cli: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    deep = b"\x91" * 100_000 + b"\xc0"
+    with (tmp_path / "s").open("wb") as file:
+        origin = archive.Origin(index=21, term=2, wall_ns=0)
+        archive.write(file, origin, [("nodes", "n", deep)], io.BytesIO())
+    server.on("GET /v1/agent/self", b"[" * 100_000)
+    for words in (("operator", "snapshot", "state", str(tmp_path / "s")), ("agent-info",)):
+        result = cli(*words)
+        assert (result.status, result.out) == (1, "")
+        assert result.err == "Error: what was read is nested too deeply to be shown\n"
+
+
 def saved(path: Path) -> str:
     token = msgspec.msgpack.encode({"Name": "t", "SecretID": "hush", "Policies": ["read"]})
     records = [

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import bellcow
 from bellcow.errors import Code, Error
+from bellcow.model.bounds import ARCHIVE_INDEX_MAX
 from bellcow.snapshot import archive
 from bellcow.snapshot.archive import PREFIX, Limit, Origin, Peer
 
@@ -148,7 +149,7 @@ def test_empty_state_is_a_whole_archive():
 
 def test_meta_is_written_as_nomad_writes_it():
     assert (
-        b'{"Version":1,"ID":"2-47-1795442474357","Index":47,"Term":2,"Peers":"ka4xMjcuMC4wLjE6NDY0Nw==",'
+        b'{"Version":1000,"ID":"2-47-1795442474357","Index":47,"Term":2,"Peers":"ka4xMjcuMC4wLjE6NDY0Nw==",'
         b'"Configuration":{"Servers":[{"Suffrage":0,"ID":"aaed","Address":"127.0.0.1:4647"},'
         b'{"Suffrage":1,"ID":"bbed","Address":"127.0.0.2:4647"}]},"ConfigurationIndex":1,'
         b'"Size":%d}\n' % len(STATE)
@@ -304,7 +305,7 @@ REFUSALS = {
         UNSOUND + 'hash check failed for "SHA256SUMS"',
     ),
     "version 7": (
-        pack(meta=META.replace(b'"Version":1', b'"Version":7')),
+        pack(meta=META.replace(b'"Version":1000', b'"Version":7')),
         RAFT + "unsupported snapshot version 7",
     ),
     "size 5 too large": (
@@ -446,9 +447,30 @@ def test_archive_of_tarfile_itself_is_read():
     assert records_in(raw.getvalue()) == RECORDS
 
 
-def test_meta_of_version_0_and_with_unknown_keys_is_read():
-    meta = META.replace(b'"Version":1', b'"Version":0,"New":{"x":[1]}')
+@pytest.mark.parametrize("version", [0, 1])
+def test_meta_of_an_earlier_version_and_with_unknown_keys_is_read(version):
+    meta = META.replace(b'"Version":1000', b'"Version":%d,"New":{"x":[1]}' % version)
     assert records_in(pack(meta=meta)) == RECORDS
+
+
+def test_real_nomad_refuses_the_version_of_our_archives():
+    # Its reader takes the versions 0 and 1, and takes what it cannot read for its own state.
+    assert read(written()).meta.version > 1
+
+
+def test_index_that_leaves_no_room_for_writes_is_refused():
+    fits = META.replace(b'"Index":47', b'"Index":%d' % ARCHIVE_INDEX_MAX)
+    assert records_in(pack(meta=fits)) == RECORDS
+    above = META.replace(b'"Index":47', b'"Index":%d' % (ARCHIVE_INDEX_MAX + 1))
+    code, text = refusal(pack(meta=above))
+    assert code is Code.INVALID
+    assert text.startswith(f"{RAFT}meta.json: the index 4503599627370496 is above 450359962737049")
+
+
+def test_inspect_lets_each_record_be_looked_at():
+    seen = []
+    archive.inspect(io.BytesIO(written()), lambda meta: lambda record: seen.append((meta, record)))
+    assert seen == [(read(written()).meta, record) for record in RECORDS]
 
 
 # Damage in every place.
@@ -655,7 +677,7 @@ def test_inspect_counts_by_type_and_names_the_largest():
         size=info.size,
         index=47,
         term=2,
-        version=1,
+        version=archive.META_VERSION,
         created_ns=1_795_442_474_357_000_000,
         writer=bellcow.__version__,
         cluster_id="c-1",

@@ -14,6 +14,7 @@ from tests.sim.world import SimServer, World
 
 from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
+from bellcow.model.bounds import ARCHIVE_INDEX_MAX, INDEX_MAX
 from bellcow.model.namespace import Namespace
 from bellcow.snapshot import archive, restore
 from bellcow.snapshot.archive import Origin
@@ -155,7 +156,63 @@ def test_many_objects_are_staged_in_chunks_and_dropped_in_slices(tmp_path, monke
     assert run(tmp_path, story) == (2_345, 2_346, True)
 
 
+def test_what_no_field_takes_is_not_stored(tmp_path):
+    async def story(server):
+        odd = to_msgpack({"Name": "n", "New": [[[[1]]]]})
+        await server.snapshots.restore(body_of(made([("namespaces", "n", odd)])), "")
+        disk = server.store.disk
+        return disk.objects[disk.head.gen]["namespaces", "n"] == to_msgpack(Namespace(name="n"))
+
+    assert run(tmp_path, story)
+
+
 # Refused
+
+
+def test_row_that_the_api_would_refuse_is_named_and_nothing_is_touched(tmp_path):
+    async def story(server):
+        before = server.store.disk.head
+        odd = to_msgpack({"LastContactThreshold": []})
+        rows = [
+            ("namespaces", "good", to_msgpack(Namespace(name="good"))),
+            ("autopilot_configuration", "-", odd),
+        ]
+        error = await refusal(server, made(rows))
+        await saved(server)
+        return error, server.store.disk.head == before
+
+    error, untouched = run(tmp_path, story)
+    assert error.code is Code.INVALID
+    assert error.message.startswith(
+        "failed to restore from snapshot: Raft error when restoring snapshot: "
+        'autopilot_configuration "-": it cannot be decoded: '
+    )
+    assert untouched
+    assert files_in(tmp_path) == []
+
+
+def test_row_with_an_index_above_the_archive_is_refused(tmp_path):
+    async def story(server):
+        row = to_msgpack(Namespace(name="n", create_index=51, modify_index=51))
+        return (await refusal(server, made([("namespaces", "n", row)], index=50))).message
+
+    assert 'namespaces "n": CreateIndex 51, ModifyIndex 51' in run(tmp_path, story)
+
+
+def test_archive_of_an_index_that_servers_do_not_believe_stops_no_cluster(tmp_path):
+    async def story():
+        async with World("a", "b", "c", folder=tmp_path) as world:
+            leader = await world.begin()
+            codes = [
+                (await refusal(leader, made([], index=index))).code
+                for index in (1 << 62, INDEX_MAX, ARCHIVE_INDEX_MAX + 1)
+            ]
+            index = await put(leader, "later")
+            await asyncio.sleep(10)
+            seen = {server.tables.index for server in world.servers.values()}
+            return codes, seen == {index}, leader.leadership.is_leader
+
+    assert simulate(story()) == ([Code.INVALID] * 3, True, True)
 
 
 def test_object_that_cannot_be_decoded_is_refused_before_anything_is_touched(tmp_path):
@@ -171,7 +228,7 @@ def test_object_that_cannot_be_decoded_is_refused_before_anything_is_touched(tmp
     assert error.code is Code.INVALID
     assert error.message.startswith(
         "failed to restore from snapshot: Raft error when restoring snapshot: "
-        "namespaces 'bad' cannot be decoded: "
+        'namespaces "bad": it cannot be decoded: '
     )
     assert untouched
     assert said == 1

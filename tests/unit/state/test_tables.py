@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -100,6 +102,44 @@ def test_index_of_a_table_is_never_below_the_floor():
     tables = Tables()
     commit(tables, 3, {(NAMESPACES, "a"): Namespace(name="a")}, floor=20)
     assert tables.table_index(NAMESPACES) == 20
+
+
+def test_index_of_a_row_above_all_hides_no_later_write():
+    tables = Tables()
+    far = Namespace(name="far", create_index=1 << 40, modify_index=1 << 40)
+    tables.apply(Head(index=3, commit="c3", ops=1), {("namespaces", "far"): to_msgpack(far)})
+    assert tables.table_index(NAMESPACES) == 3
+    assert tables.row_index(tables.get(NAMESPACES, "far")) == 3
+    commit(tables, 4, {(NAMESPACES, "far"): Namespace(name="far")})
+    assert tables.table_index(NAMESPACES) == 4
+    assert tables.row_index(tables.get(NAMESPACES, "far")) == 4
+
+
+def test_version_changes_with_each_commit_on_a_table_and_with_no_other():
+    tables = Tables()
+    seen = [tables.version(NAMESPACES, ACL_TOKENS)]
+    for index, rows in enumerate(
+        [
+            {(NAMESPACES, "a"): Namespace(name="a")},
+            {(NAMESPACES, "a"): None},
+            {(ACL_TOKENS, "t"): token("t", "s")},
+            {(SCHEDULER, ONLY): SchedulerConfiguration()},
+            {(DELETIONS, ACL_TOKENS.name): Deletion()},
+        ],
+        start=1,
+    ):
+        commit(tables, index, rows)
+        seen.append(tables.version(NAMESPACES, ACL_TOKENS))
+    tables.replace(Head(index=5, commit="other"), fill([]))
+    seen.append(tables.version(NAMESPACES, ACL_TOKENS))
+    assert [after > before for before, after in itertools.pairwise(seen)] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_token_is_found_by_its_secret_until_it_goes_or_changes_it():
