@@ -292,6 +292,20 @@ def test_a_link_leads_somewhere(name: str, target: str) -> None:
     assert ((ROOT / name).parent / target).exists()
 
 
+def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
+    uneven = []
+    for name, text in TEXTS:
+        if not name.endswith(".md"):
+            continue
+        for table in re.findall(r"(?:^\|.*\|$\n?){2,}", text, re.MULTILINE):
+            rows = table.splitlines()
+            cells = [len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", row))) for row in rows]
+            uneven += [
+                f"{name}: {r[:80]}" for r, c in zip(rows, cells, strict=True) if c != cells[0]
+            ]
+    assert uneven == []
+
+
 def test_every_test_that_the_architecture_names_is_there() -> None:
     tests = "\n".join(text for name, text in PYTHON if name.startswith("tests/"))
     written = re.findall(r"`(test_\w+|\w+\.txt)`", page("docs/architecture.md"))

@@ -123,7 +123,7 @@ EVENTS: dict[str, Event] = {
     "raft_set_aside": Event(Level.WARN, "nomad", "files of an earlier membership set aside"),
     "etcd_down": Event(Level.ERROR, "nomad.etcd", "etcd stays down; stale reads go on"),
     "etcd_started": Event(Level.INFO, "nomad.etcd", "etcd started"),
-    "etcd_version": Event(Level.WARN, "nomad.etcd", "version of etcd"),
+    "etcd_version": Event(Level.INFO, "nomad.etcd", "version of etcd"),
     "etcd_note": Event(Level.DEBUG, "nomad.etcd", "etcd says"),
     "etcd_warning": Event(Level.WARN, "nomad.etcd", "etcd says"),
     "etcd_error": Event(Level.ERROR, "nomad.etcd", "etcd says"),

@@ -51,7 +51,10 @@ def _text(value: object) -> str:
     "Changes settings of autopilot; what is not given stays as it is.\n\n"
     "Needs operator:write and operator:read."
 )
-@three_state("cleanup-dead-servers", "Remove dead servers by itself when a new one has joined.")
+@three_state(
+    "cleanup-dead-servers",
+    "Remove failed servers without an operator, about ten seconds after they failed.",
+)
 @flag("max-trailing-logs", "n", "Log entries a healthy server may lag behind.", kind=UINT)
 @flag("min-quorum", "n", "Never remove dead servers below this many voters.", kind=UINT)
 @flag("last-contact-threshold", "duration", "Longest silence of a healthy server.", kind=DURATION)

@@ -38,8 +38,8 @@ _NEXT = (
     "role, epoch and index and the time of its last commit. With -servers it also writes the file "
     "peers.json, after asking. Every server named in it goes by it at its next start: when all of "
     "them answer, the one with the newest copy founds the cluster anew, and the others join it. "
-    "What no survivor had is lost. The page 'When most servers are gone' of the documentation has "
-    "it step by step.",
+    "What no survivor had is lost. Every step is in operations/outage-recovery.md of the "
+    "documentation, which is installed in share/doc/bellcow.",
     takes=one("path"),
 )
 @flag(
