@@ -268,6 +268,34 @@ def _duration(value: Any) -> Duration:
 
 T = TypeVar("T")
 
+# What msgspec raises for data from outside: malformed, of the wrong type, not UTF-8, too deep.
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_AT_PATH = re.compile(r"`(\$[^`]*)`$")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+_AT_BYTE = re.compile(r"\(byte (\d+)\)$")
+
+
+def undecodable(error: Exception) -> str:
+    """What is wrong with data that msgspec refused with one of UNDECODABLE, as part of a sentence.
+
+    The words are ours, because the library's change between its releases; of its text only the
+    place in the data is taken, where it has one.
+    """
+    text = str(error)
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, msgspec.ValidationError):
+        path, field = _AT_PATH.search(text), _MISSING.search(text)
+        what = f"field {field[1]} is missing" if field else "wrong kind of value"
+        return f"{what} at {path[1]}" if path else what
+    if isinstance(error, UnicodeDecodeError) or "UTF-8" in text:
+        return "not UTF-8"
+    if "truncated" in text:
+        return "it ends too early"
+    byte = _AT_BYTE.search(text)
+    return f"malformed at byte {byte[1]}" if byte else "malformed"
+
+
 _json = msgspec.json.Encoder(enc_hook=enc_hook)
 _msgpack = msgspec.msgpack.Encoder(enc_hook=enc_hook)
 

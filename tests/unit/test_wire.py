@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bellcow.wire import (
     NS_PER_S,
+    UNDECODABLE,
     Duration,
     Wire,
     dec_hook,
@@ -22,6 +23,7 @@ from bellcow.wire import (
     rfc3339_seconds,
     to_json,
     to_msgpack,
+    undecodable,
     wire_name,
 )
 
@@ -282,3 +284,30 @@ def test_text_of_clients_is_quoted_as_go_quotes_it(text, quoted):
 def test_quoted_text_is_cut_where_it_is_told():
     assert go_quote("abcd", 3) == '"abc..."'
     assert go_quote("abc", 3) == '"abc"'
+
+
+class _Sample(msgspec.Struct):
+    count: int = 0
+    text: str = ""
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "it ends too early"),
+        (b'{"count": ', "it ends too early"),
+        (b'{"count": 1,}', "malformed at byte 12"),
+        (b'{"text": "\xff"}', "not UTF-8"),
+        (b'{"count": "1"}', "wrong kind of value at $.count"),
+        (b"[]", "wrong kind of value"),
+        (b'{"other": ' + b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_undecodable_data_is_described_in_words_of_our_own(data: bytes, words: str) -> None:
+    with pytest.raises(UNDECODABLE) as caught:
+        msgspec.json.decode(data, type=_Sample)
+    assert undecodable(caught.value) == words
+
+
+def test_text_of_the_library_that_is_not_known_gives_no_text_of_its_own() -> None:
+    assert undecodable(msgspec.DecodeError("something new: 12")) == "malformed"

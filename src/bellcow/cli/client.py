@@ -25,6 +25,7 @@ from urllib3.util import Retry, Timeout
 from bellcow.cli.failure import CommandError, RequestError, opening, os_text
 from bellcow.cli.settings import DEFAULT_ADDRESS
 from bellcow.config.tls import trust_as_go_does
+from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,8 +87,10 @@ class Answer:
         body = self.body()
         try:
             return msgspec.json.decode(body)
-        except msgspec.DecodeError as error:
-            raise RequestError(f"the answer of {self.url} is not JSON: {error}") from error
+        except UNDECODABLE as error:
+            raise RequestError(
+                f"the answer of {self.url} is not JSON: {undecodable(error)}"
+            ) from error
 
 
 class Client:

@@ -15,6 +15,7 @@ from bellcow.cli.files import read_input, write_private
 from bellcow.cli.goflags import Takes, flag, switch
 from bellcow.cli.output import note, pairs, say, show
 from bellcow.cli.session import Session, as_data, command
+from bellcow.wire import UNDECODABLE, undecodable
 
 _LICENSE = "/v1/operator/license"
 _NO_CONTENT = 204
@@ -200,8 +201,8 @@ def issue(*, key: str, words: tuple[str, ...]) -> None:
 
     try:
         claims = msgspec.json.decode(read_input(words[0]), type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise CommandError(f"Error reading claims: {error}") from error
+    except UNDECODABLE as error:
+        raise CommandError(f"Error reading claims: not JSON: {undecodable(error)}") from error
     private = read_input(key, "Failed to read key: ")
     with failing("Error issuing license: "):
         say(rules.issue(claims, private))

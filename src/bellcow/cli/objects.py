@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bellcow.cli.failure import CommandError
+from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,8 +36,10 @@ def by_table(
     for table, name, packed in records:
         try:
             value = msgspec.msgpack.decode(packed)
-        except msgspec.DecodeError as error:
-            raise CommandError(f"Object {name!r} of {table!r} cannot be read: {error}") from error
+        except UNDECODABLE as error:
+            raise CommandError(
+                f"Object {name!r} of {table!r} cannot be read: {undecodable(error)}"
+            ) from error
         if table == _DELETIONS and isinstance(value, dict):
             value = {"Table": name, **value}  # the one kind of object that does not hold its name
         if wanted(value):

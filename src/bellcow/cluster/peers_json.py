@@ -15,7 +15,7 @@ import msgspec
 
 from bellcow.config.addresses import join_host_port, split_host_port
 from bellcow.errors import Error, invalid
-from bellcow.wire import go_quote, to_msgpack
+from bellcow.wire import UNDECODABLE, go_quote, to_msgpack, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +38,8 @@ def parse(data: bytes, name: str = NAME) -> tuple[Listed, ...]:
     """The servers in the order of the file. Raises Error with what is wrong and where."""
     try:
         entries = msgspec.json.decode(data)
-    except RecursionError:
-        raise _refusal(name, "it is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _refusal(name, str(error)) from None
+    except UNDECODABLE as error:
+        raise _refusal(name, f"not JSON: {undecodable(error)}") from None
     if not isinstance(entries, list):
         raise _refusal(name, "it must be a list of addresses, or of objects with id and address")
     if len(entries) > ENTRIES_MAX:

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from bellcow.errors import invalid
-from bellcow.wire import to_msgpack
+from bellcow.wire import UNDECODABLE, to_msgpack, undecodable
 
 BOOTSTRAP_PATH = "/v1/internal/bootstrap"
 JOIN_PATH = "/v1/internal/join"
@@ -102,6 +102,5 @@ def decode(data: bytes, kind: type[T]) -> T:
     """Raises Error(INVALID) with what is wrong."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        what = str(error) or type(error).__name__
-        raise invalid(f"this is not a message between servers: {what}") from None
+    except UNDECODABLE as error:
+        raise invalid(f"this is not a message between servers: {undecodable(error)}") from None

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bellcow.errors import invalid
-from bellcow.wire import to_msgpack
+from bellcow.wire import UNDECODABLE, to_msgpack, undecodable
 
 Status: TypeAlias = Literal["alive", "leaving", "left", "failed"]
 Role: TypeAlias = Literal["leader", "follower", "none"]
@@ -162,10 +162,8 @@ def decode_hello(data: bytes) -> Hello:
     """Raises Error(INVALID) with what is wrong."""
     try:
         hello = _decoder.decode(data)
-    except msgspec.MsgspecError as error:  # not MessagePack, or a field that is not as it must be
-        raise invalid(f"this is not a hello between servers: {error}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"this is not a hello between servers: {type(error).__name__}") from None
+    except UNDECODABLE as error:
+        raise invalid(f"this is not a hello between servers: {undecodable(error)}") from None
     if hello.region != hello.sender.itself.region:
         raise invalid("this hello names two regions for its sender")
     if hello.sender.status == "failed":

@@ -12,12 +12,11 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bellcow.deadline import timeout
 from bellcow.state.ring import Ring
 from bellcow.state.tables import REGISTRY, fill
 from bellcow.store.protocol import NO_HEAD, Change, Corrupt, StoreError, Unavailable, Unknown
+from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,9 +190,8 @@ def _readable() -> Iterator[None]:
     """What cannot be decoded within is a fault of the store."""
     try:
         yield
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        what = str(error) or type(error).__name__
-        raise Corrupt(f"an object in the store cannot be read: {what}") from error
+    except UNDECODABLE as error:
+        raise Corrupt(f"an object in the store cannot be read: {undecodable(error)}") from error
 
 
 def _give_up(follower: asyncio.Future[Head | None]) -> None:

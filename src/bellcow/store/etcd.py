@@ -29,6 +29,7 @@ from bellcow.store.protocol import (
     Reload,
     Unavailable,
 )
+from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -272,8 +273,8 @@ def _encoded(head: Head, changes: Mapping[Key, bytes | None]) -> bytes:
 def _decoded(raw: bytes) -> Head:
     try:
         return msgspec.msgpack.decode(raw, type=Head)
-    except msgspec.DecodeError as error:
-        raise Corrupt(f"the head in etcd cannot be read ({error})") from error
+    except UNDECODABLE as error:
+        raise Corrupt(f"the head in etcd cannot be read ({undecodable(error)})") from error
 
 
 def _revision(event: pb.Event) -> int:

@@ -15,6 +15,7 @@ import msgspec
 from bellcow.model.hello import Cluster
 from bellcow.store.protocol import NO_HEAD, Change, Corrupt, Head, StoreError
 from bellcow.store.sqlite_files import Files
+from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -90,8 +91,8 @@ class Copy:
             return None
         try:
             follows = msgspec.msgpack.decode(note, type=Follows)
-        except msgspec.DecodeError as error:
-            raise Corrupt(f"it does not say whose copy it is ({error})") from error
+        except UNDECODABLE as error:
+            raise Corrupt(f"it does not say whose copy it is ({undecodable(error)})") from error
         self.head = msgspec.structs.replace(self._stored, gen=follows.gen, gens=follows.gens)
         return follows
 

@@ -12,7 +12,7 @@ import msgspec
 from bellcow.errors import invalid
 from bellcow.model.hello import Cluster
 from bellcow.store.protocol import Change, Head
-from bellcow.wire import to_msgpack
+from bellcow.wire import UNDECODABLE, to_msgpack, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,6 +98,5 @@ def decode_chunk(data: bytes) -> list[tuple[Key, bytes]]:
 def _decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        what = str(error) or type(error).__name__
-        raise invalid(f"this is not what a voter tells: {what}") from None
+    except UNDECODABLE as error:
+        raise invalid(f"this is not what a voter tells: {undecodable(error)}") from None

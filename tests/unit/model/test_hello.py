@@ -142,16 +142,14 @@ def test_what_a_server_brings_to_a_recovery_is_told_and_need_not_be():
 def test_missing_field_is_named(field: str):
     message = plain()
     del message[field]
-    assert refusal(message) == (
-        f"this is not a hello between servers: Object missing required field `{field}`"
-    )
+    assert refusal(message) == (f"this is not a hello between servers: field {field} is missing")
 
 
 @pytest.mark.parametrize("field", type(ME.itself).__struct_fields__)
 def test_missing_field_of_the_sender_is_named(field: str):
     message = plain()
     del message["sender"]["itself"][field]
-    assert f"missing required field `{field}` - at `$.sender.itself`" in refusal(message)
+    assert f"field {field} is missing at $.sender.itself" in refusal(message)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_value_that_cannot_be_is_refused_with_its_place(path: tuple[str, ...], v
     for name in path[:-1]:
         inner = inner[name]
     inner[path[-1]] = value
-    assert f"`$.{'.'.join(path)}" in refusal(message)
+    assert f"at $.{'.'.join(path)}" in refusal(message)
 
 
 def test_two_regions_for_one_sender_are_refused():
