@@ -11,7 +11,7 @@ WAITERS ?= 2
 SECONDS ?= 180
 SEED ?= 1
 
-.PHONY: help setup lock run demo need-etcd check fix test bench chaos etcd-versions docs clean
+.PHONY: help setup lock run demo need-etcd check fix test audit bench chaos etcd-versions docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ need-etcd:
 
 test: setup need-etcd ## everything CI runs: all stages, whatever fails, and one line a stage
 	@bash scripts/stages.sh test $(BIN) $(WORKERS) $(WAITERS)
+
+audit: setup ## compare the locked versions with the published vulnerabilities (needs a network); the SBOM goes into sbom.json
+	$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+	$(BIN)/uv tool run pip-audit --disable-pip --require-hashes -r requirements.txt --format cyclonedx-json --output sbom.json
 
 bench: setup ## speed and memory, as ratios within one run; table and JSON into bench/results
 	$(BIN)/python -m bench
