@@ -333,7 +333,10 @@ class _Agent:
             listener = bind(*address)
         except OSError as error:
             where = join_host_port(address)
-            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            # A name that is not found has a number below zero, which is none of the system's.
+            number = error.errno or 0
+            named = os.strerror(number) if number > 0 else error.strerror or str(error)
+            reason = named.lower()
             what = (
                 "http server: failed to start HTTP" if name == "http" else "server: failed to start"
             )

@@ -8,28 +8,53 @@ from __future__ import annotations
 
 import importlib
 import ipaddress
-import re
 import socket
+import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bellcow.config.problem import quoted
+from bellcow.config.sockaddr import (
+    Interface,
+    Network,
+    TemplateError,
+    evaluate,
+    private_interfaces,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bellcow.config.model import Settings
 
 Address = tuple[str, int]
-_TEMPLATE = re.compile(r"\{\{(.*?)\}\}")
-_CALL = re.compile(r'\s*(\w+)(?:\s+"([^"]*)")?\s*')
 _LOOPBACK = "Defaulting advertise to localhost is unsafe, please set advertise manually"
 
 
 class Machine(NamedTuple):
-    """The addresses of each interface that is up, and how a host name is looked up."""
+    """A machine's interfaces, with addresses as `10.0.0.5/24`, and how it looks up a host name.
+
+    `default` is the interface of the default route, "" without one. `flags` are the flags of each
+    interface as the system calls them; one that is not in it is up.
+    """
 
     interfaces: Mapping[str, tuple[str, ...]]
     lookup: Callable[[str], tuple[str, ...]]
+    default: str = ""
+    flags: Mapping[str, frozenset[str]] = types.MappingProxyType({})
+
+    @property
+    def network(self) -> Network:
+        """What templates see of it."""
+        up = frozenset({"up"})
+        return Network(
+            tuple(
+                Interface(name, ipaddress.ip_interface(text), self.flags.get(name, up))
+                for name, texts in self.interfaces.items()
+                for text in texts
+            ),
+            self.default,
+        )
 
 
 class Addresses(NamedTuple):
@@ -54,14 +79,56 @@ class AddressError(ValueError):
 
 def this_machine() -> Machine:
     psutil: Any = importlib.import_module("psutil")  # late, and it carries no types
-    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
-    families = {socket.AF_INET, socket.AF_INET6}
-    interfaces = {
-        name: tuple(found.address.split("%")[0] for found in addresses if found.family in families)
-        for name, addresses in psutil.net_if_addrs().items()
-        if name in up
+    flags = {
+        name: frozenset(stats.flags.split(",")) for name, stats in psutil.net_if_stats().items()
     }
-    return Machine(interfaces, _lookup)
+    found = psutil.net_if_addrs()
+    return Machine(
+        {name: _with_lengths(found[name]) for name in sorted(found, key=_position)},
+        _lookup,
+        default_interface(_routes()),
+        flags,
+    )
+
+
+def _position(name: str) -> int:
+    """The number of an interface, in whose order Nomad sees them."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 1 << 31  # it has just gone
+
+
+def _with_lengths(found: Iterable[Any]) -> tuple[str, ...]:
+    out = []
+    for one in found:
+        address = one.address.partition("%")[0]
+        if one.family == socket.AF_INET:
+            out.append(str(ipaddress.ip_interface(f"{address}/{one.netmask or 32}")))
+        elif one.family == socket.AF_INET6:
+            mask = int(ipaddress.IPv6Address(one.netmask)) if one.netmask else (1 << 128) - 1
+            out.append(f"{address}/{mask.bit_count()}")
+    return tuple(out)
+
+
+def _routes() -> str:
+    """The kernel's table of IPv4 routes, in the order of its preference; "" where there is none."""
+    try:
+        return Path("/proc/net/route").read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def default_interface(routes: str) -> str:
+    """The interface of the first default route through a gateway, "" without one.
+
+    Nomad: a default route without a gateway, as of a tunnel, does not count.
+    """
+    for line in routes.splitlines()[1:]:
+        name, goal, gateway, *rest = line.split()
+        if goal == "00000000" and rest[4] == "00000000" and gateway != "00000000":
+            return name
+    return ""
 
 
 def _lookup(host: str) -> tuple[str, ...]:
@@ -79,7 +146,7 @@ def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = N
     """All six addresses; raises AddressError with Nomad's text for the first that cannot be had."""
     machine = machine or this_machine()
     try:
-        bind = _single(settings.bind_addr or "0.0.0.0", machine)
+        bind = _bare(_single(settings.bind_addr or "0.0.0.0", machine))
     except ValueError as error:
         raise AddressError(f"Bind address resolution failed: {error}", "bind_addr") from None
     ports = settings.ports
@@ -89,7 +156,7 @@ def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = N
     told = settings.advertise
     # Nomad: only the first of the three messages shows what went in.
     shown = f" ({told.http}, {http[0]}, {http[1]}, {'true' if dev else 'false'})"
-    return Addresses(
+    found = Addresses(
         http_bind=http,
         rpc_bind=rpc,
         serf_bind=serf,
@@ -97,13 +164,29 @@ def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = N
         rpc_adv=_advertise("rpc", "RPC", "", told.rpc, rpc, dev, machine),
         serf_adv=_advertise("serf", "Serf", "", told.serf, serf, dev, machine),
     )
+    for name, title, (host, _) in (
+        ("http", "HTTP", http),
+        ("rpc", "RPC", rpc),
+        ("serf", "Serf", serf),
+    ):
+        _check_known(name, title, host, machine)
+    return found
+
+
+def _check_known(name: str, title: str, host: str, machine: Machine) -> None:
+    """Raises AddressError for a host to listen on that has no address."""
+    try:
+        _ips(host, machine)
+    except ValueError as error:
+        message = f"Failed to parse {title} address: {error}"
+        raise AddressError(message, f"addresses.{name}", "bind_addr") from None
 
 
 def _bind(name: str, title: str, written: str, bind: str, machine: Machine) -> str:
     if not written:
         return bind
     try:
-        return _single(written, machine)
+        return _bare(_single(written, machine))
     except ValueError as error:
         message = f"Failed to parse {title} address: {error}"
         raise AddressError(message, f"addresses.{name}") from None
@@ -134,10 +217,30 @@ def _told(written: str, bind: Address, dev: bool, machine: Machine) -> Address:
             raise ValueError(_LOOPBACK)
         if not found.is_unspecified and not found.is_multicast:
             return str(found), port
-    private = _private(machine)
+    private = _default_address(machine.network, host)
     if not private:
         raise ValueError("No private address found on this machine, please set advertise manually")
-    return private[0], port
+    return private, port
+
+
+def _default_address(network: Network, bind: str) -> str:
+    """What others are told when any address is listened on; "" when there is nothing.
+
+    Nomad takes an IPv6 address even where only IPv4 is listened on, which nobody reaches. Here the
+    special addresses that no router forwards come before that, as in a network for documentation.
+    """
+    private = private_interfaces(network)
+    if bind == "0.0.0.0":
+        private = tuple(found for found in private if found.ip.version == 4)
+        private += tuple(
+            found
+            for found in sorted(network.interfaces, key=lambda one: one.name != network.default)
+            if found.ip.version == 4
+            and found.ip.is_private
+            and not (found.ip.is_loopback or found.ip.is_link_local)
+            and "up" in found.flags
+        )
+    return str(private[0].ip.ip) if private else ""
 
 
 def _ips(host: str, machine: Machine) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -164,8 +267,14 @@ def split_host_port(text: str, default_port: int) -> Address:
 
 
 def _single(text: str, machine: Machine) -> str:
-    """The one address that a text or template stands for."""
-    out = _TEMPLATE.sub(lambda found: _call(text, found[1], machine), text)
+    """The one address that a text or template stands for, without brackets."""
+    out = text
+    if "{{" in text:
+        try:
+            out = evaluate(text, machine.network)
+        except TemplateError as error:
+            start = f"Unable to parse address template {quoted(text)}"
+            raise ValueError(f"{start}: unable to parse template {quoted(text)}: {error}") from None
     found = out.split(" ")
     if len(found) > 1:
         raise ValueError(f"Multiple addresses found ({quoted(out)}), please configure one.")
@@ -174,32 +283,6 @@ def _single(text: str, machine: Machine) -> str:
     return out
 
 
-def _call(template: str, call: str, machine: Machine) -> str:
-    start = f"Unable to parse address template {quoted(template)}: "
-    found = _CALL.fullmatch(call)
-    name, argument = (found[1], found[2]) if found else (call.strip(), None)
-    if name in {"GetInterfaceIP", "GetInterfaceIPs"} and argument is not None:
-        addresses = machine.interfaces.get(argument, ())
-    elif name in {"GetPrivateIP", "GetPrivateIPs"} and argument is None:
-        addresses = _private(machine)
-    elif name in {"GetPublicIP", "GetPublicIPs"} and argument is None:
-        addresses = _public(machine)
-    else:
-        raise ValueError(
-            f"{start}unable to parse template {quoted(template)}: "
-            f"template: sockaddr.Parse:1: function {quoted(name)} not defined"
-        )
-    return " ".join(addresses if name.endswith("s") else addresses[:1])
-
-
-def _all_v4(machine: Machine) -> list[ipaddress.IPv4Address]:
-    found = [ipaddress.ip_address(text) for ips in machine.interfaces.values() for text in ips]
-    return [ip for ip in found if isinstance(ip, ipaddress.IPv4Address) and not ip.is_loopback]
-
-
-def _private(machine: Machine) -> tuple[str, ...]:
-    return tuple(str(ip) for ip in _all_v4(machine) if ip.is_private and not ip.is_link_local)
-
-
-def _public(machine: Machine) -> tuple[str, ...]:
-    return tuple(str(ip) for ip in _all_v4(machine) if ip.is_global)
+def _bare(host: str) -> str:
+    """A host to listen on, without the brackets that an IPv6 address may have."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host

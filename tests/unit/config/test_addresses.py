@@ -8,6 +8,7 @@ from bellcow.config import model
 from bellcow.config.addresses import (
     AddressError,
     Machine,
+    default_interface,
     join_host_port,
     resolve_addresses,
     split_host_port,
@@ -29,7 +30,7 @@ MACHINE = Machine(
     {
         "lo": ("127.0.0.1", "::1"),
         "link": ("169.254.3.4",),
-        "pub": ("8.8.4.4", "2001:4860::1"),
+        "pub": ("8.8.4.4",),
         "eth0": ("10.0.0.5", "10.0.0.6"),
     },
     lookup,
@@ -89,6 +90,70 @@ def test_each_service_may_listen_elsewhere_and_tell_something_else():
     assert found.rpc_adv == ("example.org", 4647)
     assert found.serf_adv == ("example.org", 1234)
     assert found.serf_bind == ("10.0.0.5", 4648)
+
+
+@pytest.mark.parametrize("bind", ["[fd00::1]", "fd00::1"])
+def test_brackets_around_an_address_to_listen_on_are_no_part_of_it(bind):
+    found = resolve(bind_addr=bind, addresses__http="[::1]", advertise__http="[fd00::1]:80")
+    assert found.http_bind == ("::1", 4646)
+    assert found.http_adv == ("fd00::1", 80)
+    assert found.rpc_bind == found.rpc_adv == ("fd00::1", 4647)
+
+
+def test_a_name_to_listen_on_that_has_no_address_is_refused_whatever_others_are_told():
+    told = {f"advertise__{name}": "10.0.0.5" for name in ("http", "rpc", "serf")}
+    with pytest.raises(AddressError, match=r"^Failed to parse HTTP address: .* no such host$"):
+        resolve(bind_addr="nowhere.internal", **told)
+
+
+def machine(default="", **interfaces):
+    return Machine(interfaces, lookup, default)
+
+
+HOME = {"ens160": ("192.168.50.39/24",), "vpn": ("10.10.10.5/24",), "ens224": ("172.16.9.5/24",)}
+
+
+@pytest.mark.parametrize("bind", ["", "0.0.0.0", "{{ GetPrivateIP }}"])
+def test_others_are_told_the_address_of_the_default_route_as_in_nomad(bind):
+    found = resolve(machine=machine("ens224", **HOME), bind_addr=bind)
+    assert found.serf_adv == ("172.16.9.5", 4648)
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "told"),
+    [
+        ({"ts0": ("100.64.1.5/10",)}, "100.64.1.5"),
+        ({"eth0": ("8.8.4.4/24",), "docker0": ("172.17.0.1/16",)}, "172.17.0.1"),
+        # The larger network first where no default route decides.
+        ({"a": ("192.168.1.5/24",), "b": ("10.0.0.5/8",)}, "10.0.0.5"),
+        # Only IPv4 is listened on.
+        ({"eth0": ("8.8.4.4/24", "fd00::2/64"), "eth1": ("10.0.0.5/8",)}, "10.0.0.5"),
+        ({"eth0": ("192.0.2.2/24", "fd00::2/64")}, "192.0.2.2"),
+    ],
+)
+def test_without_a_bind_address_a_private_one_is_told(interfaces, told):
+    assert resolve(machine=machine("eth0", **interfaces)).rpc_adv == (told, 4647)
+
+
+def test_where_all_addresses_are_listened_on_an_ipv6_one_may_be_told():
+    found = resolve(machine=machine("eth0", eth0=("8.8.4.4/24", "fd00::2/64")), bind_addr="::")
+    assert found.rpc_adv == ("fd00::2", 4647)
+
+
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
+ens224\t00000000\t010910AC\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth9\t00000000\t0109A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
+ens224\t000910AC\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+
+
+def test_the_default_route_is_the_first_one_through_a_gateway():
+    assert default_interface(ROUTES) == "ens224"
+    lines = ROUTES.splitlines()
+    assert default_interface("\n".join([lines[0], lines[4]])) == ""
+    assert default_interface("") == ""
 
 
 def test_advertised_templates_are_filled_in():
@@ -234,5 +299,6 @@ def test_six_is_written_in_brackets():
 
 def test_this_machine_has_a_loopback_address():
     machine = this_machine()
-    assert "127.0.0.1" in {ip for ips in machine.interfaces.values() for ip in ips}
+    assert "127.0.0.1/8" in {ip for ips in machine.interfaces.values() for ip in ips}
+    assert "loopback" in machine.flags["lo"]
     assert machine.lookup("127.0.0.1") == ("127.0.0.1",)
