@@ -142,7 +142,7 @@ class CampServer:
         self.exchange = Exchange(
             self.roster,
             line,
-            lambda: here_of(self.seat, self.leadership, self.tables),
+            lambda: here_of(self.seat, self.leadership, self.tables, self.clock),
             clock,
             report,
             tuple(dict.fromkeys(joins)),

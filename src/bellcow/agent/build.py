@@ -46,7 +46,7 @@ from bellcow.snapshot.service import Snapshots
 from bellcow.state.committer import Committer
 from bellcow.state.mirror import Mirror
 from bellcow.state.reads import Reads
-from bellcow.state.tables import Tables
+from bellcow.state.tables import RAFT, Tables
 from bellcow.state.waiting import Waiting
 from bellcow.store.follow import FollowStore
 from bellcow.store.slot import StoreSlot
@@ -67,6 +67,9 @@ if TYPE_CHECKING:
     from bellcow.config.load import Loaded
     from bellcow.model.agent import Member
     from bellcow.model.hello import Role
+
+
+NOBODY: frozenset[str] = frozenset()
 
 
 def itself_of(settings: model.Settings, addresses: Addresses, server_id: str) -> Itself:
@@ -157,7 +160,7 @@ def build(
     exchange = Exchange(
         roster,
         line,
-        lambda: here_of(seat, leadership, tables),
+        lambda: here_of(seat, leadership, tables, clock),
         clock,
         log.report,
         tuple(dict.fromkeys(joins)),
@@ -243,9 +246,9 @@ def build(
     )
 
 
-def here_of(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
-    """Where this server stands, as the others are told."""
-    cluster, head = seat.cluster, tables.head
+def here_of(seat: Seat, leadership: Leadership, tables: Tables, clock: Clock) -> Here:
+    """Where this server stands, as the others are told, and by what it judges what they say."""
+    cluster, head, configuration = seat.cluster, tables.head, tables.one(RAFT)
     role: Role = "follower" if seat.has_member else "none"
     return Here(
         cluster=cluster,
@@ -256,6 +259,10 @@ def here_of(seat: Seat, leadership: Leadership, tables: Tables) -> Here:
             commit=head.commit,
             works=leadership.member_answers,
         ),
+        claimant=head.leader,
+        member_term=leadership.member_term if seat.has_member else 0,
+        servers=frozenset(each.id for each in configuration.servers) if configuration else NOBODY,
+        wall_ns=clock.wall_ns(),
     )
 
 

@@ -174,6 +174,7 @@ class Exchange:
             tried=self._tried,
             busy=self._busy,
             now=now,
+            servers=here.servers,
         )
         for target in due.targets:
             self._tried[target.key] = now
@@ -274,7 +275,7 @@ class Exchange:
     def _take(self, outcome: Outcome) -> None:
         before = self._roster.table
         self._roster.table = outcome.table
-        if outcome.table.known is not before.known:
+        if outcome.table.known is not before.known or outcome.table.doubts.keys() - before.doubts:
             self.nudge()
         for note in outcome.notes:
             self._tell(note)

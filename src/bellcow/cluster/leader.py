@@ -94,6 +94,7 @@ class Leadership:
         self.on_change: Callable[[], None] = _nothing  # after leadership began or ended here
         self.is_leader = False
         self.member_answers = True  # and knows a leader; when it was looked at last
+        self.member_term = 0  # of the consensus, as it knows; 0 before it was looked at
         self.claims = 0  # how often this server has become leader
         self.epoch = 0  # counts changes of leadership seen here; caches hang on it
 
@@ -213,6 +214,7 @@ class Leadership:
             raise
         # One that is cut off from the other members still answers, and counts for no quorum.
         self.member_answers = status.leader_id is not None
+        self.member_term = status.term
         return status
 
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:

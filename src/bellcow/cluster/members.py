@@ -3,6 +3,10 @@
 Pure: every function takes the table, what was heard and the time, and returns a new table with what
 is worth telling. Times are monotonic seconds of this process. Nothing here knows how a hello
 travels.
+
+A caller may say anything, in anybody's name. An answer is worth more: it came from the address that
+was called. So a new leader, and the end of a server that answers, are believed of an answer alone;
+what a caller says of them only makes this server ask.
 """
 
 from __future__ import annotations
@@ -14,7 +18,17 @@ import msgspec
 
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED, LEAVING, LEFT
-from bellcow.model.hello import Cluster, Hello, Itself, RaftView, Record, Recovery, Status
+from bellcow.model.hello import (
+    COUNT_MAX,
+    Cluster,
+    Hello,
+    Itself,
+    RaftView,
+    Record,
+    Recovery,
+    Status,
+)
+from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +39,12 @@ MISSED_MIN = 3  # a server is not failed because we ourselves stood still
 MOVED_AFTER_S = 2.5  # of silence, before the same id may speak from another address
 REAPED_AFTER_S = {FAILED: 72 * 3600.0, LEFT: 24 * 3600.0}
 MEMBERS_MAX = 500  # so that nobody can make us remember, and call, without end
+UNHEARD_MAX = 64  # of them, servers that were named here and have never answered
+UNHEARD_REAPED_S = 60.0  # of failure, before one that never answered is forgotten
+DAY_NS = 24 * 3600 * NS_PER_S  # further ahead of our clock nobody has started
+SEQUENCE_AHEAD = 1_000_000  # changes of status that may have been missed
+TERMS_AHEAD = 2**32  # elections that may have been missed: one a second for 136 years
+EPOCHS_AHEAD = 1_000  # recoveries that may have been missed; each is made by hand
 COPY = "is its data directory a copy?"  # what two servers of one id are told
 GONE = frozenset({FAILED, LEFT})
 _RANK = {ALIVE: 0, LEAVING: 1, FAILED: 2, LEFT: 3}
@@ -45,6 +65,19 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     raft: RaftView | None = None  # None: it has not answered yet
     cluster: Cluster | None = None
     recovery: Recovery | None = None
+    status: Status = "alive"  # as it said of itself
+    heard: bool = False  # whether it has ever answered
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """Something a caller said of a server that answers us; the server itself is asked about it.
+
+    `told` holds if it does not answer once more than the `missed` times when this was heard. It is
+    None where only the server's own word counts.
+    """
+
+    told: Record | None
+    missed: int
 
 
 class Leader(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +95,20 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Here(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rest of this server knows at one moment."""
+    """What the rest of this server knows at one moment.
+
+    `claimant` is the server that leads by the head in memory, in the term of `raft`. `member_term`
+    is the term that our member of the consensus knows, 0 without one. `servers` are the ids in the
+    raft configuration, none while it is not known. `wall_ns` is our clock (UTC, Unix time), which
+    by default bounds nothing.
+    """
 
     cluster: Cluster | None
     raft: RaftView
+    claimant: str = ""
+    member_term: int = 0
+    servers: frozenset[str] = frozenset()
+    wall_ns: int = COUNT_MAX
 
     @property
     def leads(self) -> bool:
@@ -86,6 +129,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     abroad: Mapping[str, str] = {}  # who leads each other region
     ahead: Cluster | None = None  # our cluster after a recovery that we were not part of
     recovery: Recovery | None = None  # what we bring to the recovery that we wait for
+    doubts: Mapping[str, Doubt] = {}  # servers to be asked at once, by id
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -119,13 +163,13 @@ def hear(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) ->
     if home:
         _check_cluster(hello.cluster, here.cluster)
     _check_address(table, sender, now)
-    if sender.server_id not in table.known and _is_full(table):
-        raise Error(Code.TOO_MANY, f"{MEMBERS_MAX} other servers are known here; no more are taken")
     before = table
-    table = _with_leader(table, hello, here, now, home=home and not old)
-    table = _with_sender(table, hello, now, answer=answer)
+    if sender.server_id not in table.known:
+        table = _with_place(table)
+    table = _with_leader(table, hello, here, now, home=home and not old, answer=answer)
+    table = _with_sender(table, hello, here, now, answer=answer)
     if not old:
-        table = _with_others(table, hello, now)
+        table = _with_others(table, hello, here, now, answer=answer)
     if home and _is_behind(here.cluster, hello.cluster):
         table = _replace(table, ahead=hello.cluster)
     return Outcome(table, (*_changes(before, table), *_disagreements(table, sender, here)))
@@ -141,8 +185,26 @@ def _hear_own_id(table: Table, hello: Hello) -> Outcome:
     )
 
 
+def _with_place(table: Table) -> Table:
+    """The table with a place for a server that speaks for itself.
+
+    One that was only ever named goes for it. Raises Error(TOO_MANY) when all are known to answer.
+    """
+    unheard = _unheard(table)
+    if len(unheard) < UNHEARD_MAX and not _is_full(table):
+        return table
+    if not unheard:
+        raise Error(Code.TOO_MANY, f"{MEMBERS_MAX} other servers are known here; no more are taken")
+    return _without(table, [min(unheard, key=lambda each: table.known[each].since)])
+
+
 def _is_full(table: Table) -> bool:
     return len(table.known) >= MEMBERS_MAX
+
+
+def _unheard(table: Table) -> list[str]:
+    """Servers that have never answered."""
+    return [each for each, contact in table.contacts.items() if not contact.heard]
 
 
 def _is_behind(one: Cluster | None, other: Cluster | None) -> bool:
@@ -163,6 +225,11 @@ def _check_cluster(theirs: Cluster | None, ours: Cluster | None) -> None:
             f"cluster {ours.id} was recovered twice, and epoch {ours.epoch} is not the same here "
             "and there: keep the servers of one recovery, stop those of the other, remove their "
             "data directories, start them again",
+        )
+    if theirs is not None and ours is not None and theirs.epoch - ours.epoch > EPOCHS_AHEAD:
+        raise Error(
+            Code.CONFLICT,
+            f"epoch {theirs.epoch} of cluster {ours.id} is too far ahead of ours, {ours.epoch}",
         )
 
 
@@ -186,42 +253,100 @@ def _moved(one: Itself, other: Itself) -> bool:
     return (one.serf, one.rpc) != (other.serf, other.rpc)
 
 
-def _with_leader(table: Table, hello: Hello, here: Here, now: float, *, home: bool) -> Table:
+def _with_leader(
+    table: Table, hello: Hello, here: Here, now: float, *, home: bool, answer: bool
+) -> Table:
     """Who leads: at home the leader of the highest term, elsewhere whom its servers name."""
     sender = hello.sender
     if hello.region != table.me.itself.region:
-        if hello.leader in {"", table.abroad.get(hello.region)}:
-            return table
-        return _replace(table, abroad={**table.abroad, hello.region: hello.leader})
-    if not home or hello.raft is None or hello.raft.role != "leader":
-        return table
-    epoch = hello.cluster.epoch if hello.cluster else 0
-    claim = (epoch, hello.raft.term)
-    if here.leads and (here.epoch, here.raft.term) >= claim:
+        return _with_leader_abroad(table, hello)
+    if not home or hello.raft is None:
         return table
     old = table.leader
-    # For who is in no cluster, a leader that is gone may have been another cluster's.
-    if old is not None and here.cluster is None and now - old.heard >= FAILED_AFTER_S:
-        old = None
-    if old is not None and old.server_id != sender.server_id and (old.epoch, old.term) >= claim:
-        return table
-    leader = Leader(
+    if hello.raft.role != "leader":
+        deposed = answer and old is not None and old.server_id == sender.server_id
+        return _replace(table, leader=None) if deposed else table
+    claim = Leader(
         server_id=sender.server_id,
-        epoch=epoch,
+        epoch=hello.cluster.epoch if hello.cluster else 0,
         term=hello.raft.term,
         heard=now,
         index=hello.raft.index,
         as_of=min(hello.echo_ms / 1_000, now) if hello.echo_ms else None,
     )
-    return _replace(table, leader=leader)
+    if not _is_credible(claim, here) or not _beats(claim, old, here, now):
+        return table
+    if answer or (old is not None and _is_same_claim(claim, old)):
+        return _replace(table, leader=claim)
+    return _with_doubt(table, sender.server_id, None)
 
 
-def _with_sender(table: Table, hello: Hello, now: float, *, answer: bool) -> Table:
+def _with_leader_abroad(table: Table, hello: Hello) -> Table:
+    region = hello.region
+    if hello.leader in {"", table.abroad.get(region)}:
+        return table
+    if region not in table.abroad and len(table.abroad) >= MEMBERS_MAX:
+        return table
+    return _replace(table, abroad={**table.abroad, region: hello.leader})
+
+
+def _is_credible(claim: Leader, here: Here) -> bool:
+    """Whether a server may lead in that term, by what this one knows of its own cluster.
+
+    The head in memory names the leader of its term. A member that has a leader hears of a later
+    term from it; one that has none, and a server without a member, may be far behind.
+    """
+    if here.cluster is None or claim.epoch != here.epoch:
+        return True
+    term = here.raft.term
+    if claim.term <= term:
+        return claim.term == term and here.claimant in {"", claim.server_id}
+    if here.member_term and here.raft.works:
+        return claim.term <= here.member_term
+    return claim.term - max(term, here.member_term) <= TERMS_AHEAD
+
+
+def _beats(claim: Leader, old: Leader | None, here: Here, now: float) -> bool:
+    """Whether this claim counts, and not our own or that of the leader before it."""
+    term = (claim.epoch, claim.term)
+    if here.leads and (here.epoch, here.raft.term) >= term:
+        return False
+    if old is None or old.server_id == claim.server_id or now - old.heard >= FAILED_AFTER_S:
+        return True
+    if claim.epoch == old.epoch and here.servers:
+        configured, was = (each.server_id in here.servers for each in (claim, old))
+        if configured != was:
+            return configured
+    return term > (old.epoch, old.term)
+
+
+def _is_same_claim(one: Leader, other: Leader) -> bool:
+    return (one.server_id, one.epoch, one.term) == (other.server_id, other.epoch, other.term)
+
+
+def _with_doubt(table: Table, server_id: str, told: Record | None) -> Table:
+    """The table with a question to a server. What may end it is not forgotten over another one."""
+    contact, old = table.contacts.get(server_id), table.doubts.get(server_id)
+    if contact is None or (old is not None and (told is None or old.told is not None)):
+        return table
+    return _replace(table, doubts={**table.doubts, server_id: Doubt(told, contact.missed)})
+
+
+def _without_doubt(table: Table, server_id: str) -> Table:
+    if server_id not in table.doubts:
+        return table
+    return _replace(table, doubts={k: d for k, d in table.doubts.items() if k != server_id})
+
+
+def _with_sender(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) -> Table:
     """The sender's word on itself counts, unless we have heard a later one."""
     sender = hello.sender
     mine = table.known.get(sender.server_id)
-    if mine is None or _is_later(sender, mine.record):
-        table = _put(table, sender, now)
+    if mine is None or _counts(sender, mine.record, here, answer=answer):
+        if sender.status == LEFT and not answer and mine and _answers(table, mine.record, now):
+            table = _with_doubt(table, sender.server_id, sender)
+        else:
+            table = _put(table, sender, now)
     if not answer:
         return table
     no_raft = RaftView(role="none", term=0, index=0, commit="")
@@ -230,8 +355,34 @@ def _with_sender(table: Table, hello: Hello, now: float, *, answer: bool) -> Tab
         raft=hello.raft or no_raft,
         cluster=hello.cluster,
         recovery=hello.recovery,
+        status=sender.status,
+        heard=True,
     )
+    table = _without_doubt(table, sender.server_id)
     return _replace(table, contacts={**table.contacts, sender.server_id: contact})
+
+
+def _counts(told: Record, mine: Record, here: Here, *, answer: bool) -> bool:
+    """Whether a server's word on itself replaces what is known of it.
+
+    What nobody could say anything later than does not stand against the server's own word.
+    """
+    if told == mine:
+        return False
+    if _is_far(mine, None, here.wall_ns):
+        return True
+    return _is_later(told, mine) and (answer or not _is_far(told, mine, here.wall_ns))
+
+
+def _is_far(told: Record, mine: Record | None, wall_ns: int) -> bool:
+    """Whether a version is far ahead of our clock and of the one that we know, if any.
+
+    Our clock alone does not decide, for it may be years behind after a start.
+    """
+    start_ns, sequence = mine.version if mine is not None else (0, 0)
+    if told.start_ns > max(wall_ns, start_ns) + DAY_NS:
+        return True
+    return told.status_seq - (sequence if told.start_ns == start_ns else 0) > SEQUENCE_AHEAD
 
 
 def _leads(table: Table, hello: Hello) -> bool:
@@ -240,18 +391,21 @@ def _leads(table: Table, hello: Hello) -> bool:
     return table.leader.server_id == hello.sender.server_id
 
 
-def _with_others(table: Table, hello: Hello, now: float) -> Table:
+def _with_others(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) -> Table:
     """What the sender says of third servers.
 
-    A leader's table counts as it is; anybody else's adds to ours.
+    The table in a leader's answer counts as it is; anybody else's adds to ours.
     """
     home = hello.region == table.me.itself.region
-    trusted = home and _leads(table, hello)
+    trusted = home and answer and _leads(table, hello)
+    # Who speaks has a clock as well, should ours be years behind.
+    latest_ns = max(here.wall_ns, hello.sender.start_ns)
     for told in hello.others:
         if told.server_id == table.me.server_id:
-            table = _replace(table, me=_refuted(table.me, told))
+            if not _is_far(told, table.me, latest_ns):
+                table = _replace(table, me=_refuted(table.me, told))
         elif home or told.itself.region != table.me.itself.region:
-            table = _with_other(table, told, now, trusted=trusted)
+            table = _with_other(table, told, here, now, trusted=trusted)
     if trusted:
         listed = {told.server_id for told in hello.others} | {hello.sender.server_id}
         table = _without(
@@ -275,19 +429,32 @@ def _refuted(me: Record, told: Record) -> Record:
     return _renewed(me, told.next_version, me.status)
 
 
-def _with_other(table: Table, told: Record, now: float, *, trusted: bool) -> Table:
-    mine = table.known.get(told.server_id)
-    if mine is None:
-        # Hearsay of the dead is not believed: else nobody would ever be forgotten.
-        wanted = (trusted or told.status not in GONE) and not _is_full(table)
-        return _put(table, told, now) if wanted else table
-    if told == mine.record or _speaks_elsewhere(table, told, now):
+def _with_other(table: Table, told: Record, here: Here, now: float, *, trusted: bool) -> Table:
+    known = table.known.get(told.server_id)
+    if known is None:
+        return _with_stranger(table, told, here, now, trusted=trusted)
+    mine = known.record
+    if told == mine or _speaks_elsewhere(table, told, now) or _is_far(told, mine, here.wall_ns):
         return table
-    if trusted and mine.record.status == FAILED:
+    if trusted and mine.status == FAILED:
         return _put(table, told, now)
-    if not _is_later(told, mine.record):
+    if not _is_later(told, mine):
         return table
     if told.status == FAILED and not trusted and _answers(table, told, now):
+        return table
+    if told.status == LEFT and _answers(table, told, now):
+        return _with_doubt(table, told.server_id, told)
+    return _put(table, told, now)
+
+
+def _with_stranger(table: Table, told: Record, here: Here, now: float, *, trusted: bool) -> Table:
+    """A server that we hear of for the first time, as long as not too many of them are silent.
+
+    Hearsay of the dead is not believed: else nobody would ever be forgotten.
+    """
+    if told.status in GONE and (not trusted or _is_far(told, None, here.wall_ns)):
+        return table
+    if _is_full(table) or len(_unheard(table)) >= UNHEARD_MAX:
         return table
     return _put(table, told, now)
 
@@ -310,7 +477,8 @@ def _put(table: Table, record: Record, now: float) -> Table:
     same = mine is not None and mine.record.status == record.status
     since = mine.since if mine is not None and same else now
     if mine is None or (mine.record.status in GONE and record.status not in GONE):
-        contacts = {**contacts, server_id: Contact(answered=now)}
+        heard = mine is not None and contacts[server_id].heard
+        contacts = {**contacts, server_id: Contact(answered=now, heard=heard)}
     known = {**table.known, server_id: Known(record, since)}
     return _replace(table, known=known, contacts=contacts)
 
@@ -321,7 +489,8 @@ def _without(table: Table, server_ids: Iterable[str]) -> Table:
         return table
     known = {key: known for key, known in table.known.items() if key not in gone}
     contacts = {key: contact for key, contact in table.contacts.items() if key not in gone}
-    return _replace(table, known=known, contacts=contacts)
+    doubts = {key: doubt for key, doubt in table.doubts.items() if key not in gone}
+    return _replace(table, known=known, contacts=contacts, doubts=doubts)
 
 
 # What time does
@@ -343,24 +512,43 @@ def judge(table: Table, here: Here, now: float) -> Outcome:
     """
     before = table
     table = _with_own_claim(table, here, now)
+    table = _with_doubts_settled(table, now)
     decides = _decides(table, now)
-    for known in before.known.values():
+    for known in table.known.values():
         record = known.record
-        home = record.itself.region == table.me.itself.region
-        if record.status not in GONE and (decides or not home) and _is_silent(table, record, now):
+        ours = decides or record.itself.region != table.me.itself.region
+        if record.status not in GONE and ours and _is_silent(table, record, now):
             status: Status = "failed" if record.status == ALIVE else "left"
             table = _put(table, _with_status(record, status), now)
-        elif record.status in GONE and now - known.since >= REAPED_AFTER_S[record.status]:
+        elif record.status in GONE and now - known.since >= _reaped_after_s(table, record, ours):
             table = _without(table, [record.server_id])
     return Outcome(table, _changes(before, table))
+
+
+def _with_doubts_settled(table: Table, now: float) -> Table:
+    """What was said of servers that did not answer when they were asked about it holds."""
+    for server_id, doubt in table.doubts.items():
+        if table.contacts[server_id].missed > doubt.missed:
+            if doubt.told is not None:
+                table = _put(table, doubt.told, now)
+            table = _without_doubt(table, server_id)
+    return table
+
+
+def _reaped_after_s(table: Table, record: Record, ours: bool) -> float:
+    """Seconds until a dead server is forgotten; `ours` when nobody else decides about it."""
+    if ours and not table.contacts[record.server_id].heard:
+        return UNHEARD_REAPED_S
+    return REAPED_AFTER_S[record.status]
 
 
 def _with_own_claim(table: Table, here: Here, now: float) -> Table:
     me, leader = table.me.server_id, table.leader
     if here.leads:
         mine = Leader(server_id=me, epoch=here.epoch, term=here.raft.term, heard=now)
-        beaten = leader is not None and leader.server_id != me
-        if beaten and leader and (leader.epoch, leader.term) > (mine.epoch, mine.term):
+        other = leader if leader is not None and leader.server_id != me else None
+        speaks = other is not None and now - other.heard < FAILED_AFTER_S
+        if other and speaks and (other.epoch, other.term) > (mine.epoch, mine.term):
             return table
         return _replace(table, leader=mine)
     if leader is not None and leader.server_id == me:
@@ -389,11 +577,11 @@ def silence_s(table: Table, record: Record) -> float:
 
 def next_verdict(table: Table, now: float) -> float:
     """Seconds until `judge` may find something that it does not find now."""
-    waits = [60.0]
+    waits, decides = [60.0], _decides(table, now)
     for server_id, known in table.known.items():
-        status = known.record.status
-        if status in GONE:
-            waits.append(known.since + REAPED_AFTER_S[status] - now)
+        if known.record.status in GONE:
+            ours = decides or known.record.itself.region != table.me.itself.region
+            waits.append(known.since + _reaped_after_s(table, known.record, ours) - now)
         else:
             contact = table.contacts[server_id]
             left = contact.answered + silence_s(table, known.record) - now

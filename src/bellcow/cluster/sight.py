@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.cluster.calls import Target, target_of
+from bellcow.model.agent import ALIVE
 
 if TYPE_CHECKING:
     from bellcow.cluster.roster import Roster
@@ -30,6 +31,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     roles: Mapping[str, str] = {}  # part in consensus, of those answering
     idle: frozenset[str] = frozenset()  # whose part in consensus is down at the moment
     clusters: Mapping[str, str] = {}  # which each said last that it is of, the dead as well
+    leaving: frozenset[str] = frozenset()  # those answering who said themselves that they leave
     targets: Mapping[str, Target] = {}  # where they are reached, this server not among them
 
     @property
@@ -69,5 +71,8 @@ def see(roster: Roster) -> Sight:
             for server_id, contact in roster.table.contacts.items()
             if contact.cluster is not None
         },
+        leaving=frozenset(
+            server_id for server_id, (_, contact) in contacts.items() if contact.status != ALIVE
+        ),
         targets={server_id: target_of(record) for server_id, record in records.items()},
     )

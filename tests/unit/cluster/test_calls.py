@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from tests.sim.net import itself
 
-from bellcow.cluster.calls import BEAT_S, FAR_S, ROUND_S, plan
-from bellcow.cluster.members import Contact, Known, Table
+from bellcow.cluster.calls import BEAT_S, CALLS_PER_S, FAR_S, ROUND_S, plan
+from bellcow.cluster.members import Contact, Doubt, Known, Table
 from bellcow.model.hello import Record
 
 
@@ -17,7 +17,7 @@ def record(name: str, status: str = "alive", region: str = "global") -> Record:
 
 def table(*records: Record) -> Table:
     known = {each.server_id: Known(each, 0.0) for each in records}
-    contacts = {each.server_id: Contact(answered=0.0) for each in records}
+    contacts = {each.server_id: Contact(answered=0.0, heard=True) for each in records}
     return Table(me=record("me"), known=known, contacts=contacts)
 
 
@@ -30,6 +30,7 @@ def planned(
     tried=None,
     busy=(),
     now=100.0,
+    servers=(),
 ):
     found = plan(
         of,
@@ -39,6 +40,7 @@ def planned(
         tried=tried or {},
         busy=busy,
         now=now,
+        servers=servers,
     )
     return [target.key for target in found.targets], found.wake_s
 
@@ -70,6 +72,30 @@ def test_interval_hangs_on_who_is_called(of: Record, leads: bool, every_s: float
     due, wake_s = at(100 + every_s / 2)
     assert due == []
     assert wake_s == pytest.approx(every_s / 2)
+
+
+def test_beat_of_a_leader_goes_to_servers_of_the_cluster_that_answer():
+    silent = Table(
+        me=record("me"), known=table(record("a")).known, contacts={"id-a": Contact(answered=0.0)}
+    )
+    assert planned(silent, leads=True, tried={"id-a": 99.5}) == ([], 0.5)
+    stranger = table(record("a"), record("b"))
+    tried = {"id-a": 99.5, "id-b": 99.5}
+    assert planned(stranger, leads=True, tried=tried, servers={"id-b"})[0] == ["id-b"]
+
+
+def test_server_that_is_doubted_is_asked_soon():
+    doubted = msgspec.structs.replace(table(record("a")), doubts={"id-a": Doubt(None, 0)})
+    assert planned(doubted, tried={"id-a": 99.95}) == ([], pytest.approx(BEAT_S - 0.05))
+    assert planned(doubted, tried={"id-a": 99.9})[0] == ["id-a"]
+
+
+def test_calls_a_second_are_bounded_however_many_servers_there_are():
+    crowd = table(*(record(f"s{number}") for number in range(500)))
+    tried = dict.fromkeys(crowd.known, 100.0)
+    every_s = 500 / CALLS_PER_S
+    assert planned(crowd, leads=True, tried=tried, now=100 + every_s - 0.1)[0] == []
+    assert len(planned(crowd, leads=True, tried=tried, now=100 + every_s)[0]) == 500
 
 
 def test_first_call_is_at_once():

@@ -68,6 +68,7 @@ def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
                 reason = error.message
             assert net.clock.monotonic() - began <= WITHIN_S + 0.01
             await net.stop(who)
+            await asyncio.sleep(0.5)  # the others ask it whether it has left
             return reason, [each.statuses()[who] for each in net.hosts.values()]
 
     return simulate(story())

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from tests.sim.net import itself
 
 from bellcow.cluster.members import (
+    EPOCHS_AHEAD,
     MEMBERS_MAX,
+    SEQUENCE_AHEAD,
+    TERMS_AHEAD,
+    UNHEARD_MAX,
     Here,
     Table,
     compose,
@@ -72,10 +76,11 @@ def empty(**fields) -> Table:
     return Table(me=record("me", **fields))
 
 
-def told(table: Table, *hellos: Hello, here: Here = FOLLOWING, now: float = 0.0, answer=False):
-    """The table after some hellos."""
+def told(table: Table, *hellos: Hello, here: Here = FOLLOWING, now: float = 0.0, answer=None):
+    """The table after some hellos; unless `answer` says so, those of leaders are answers."""
     for each in hellos:
-        table = hear(table, each, here, now, answer=answer).table
+        answers = each.raft.role == "leader" if answer is None and each.raft else bool(answer)
+        table = hear(table, each, here, now, answer=answers).table
     return table
 
 
@@ -213,7 +218,7 @@ def test_dead_server_nobody_knew_is_learned_from_the_leader_alone():
 
 def test_dead_server_that_the_leader_has_forgotten_is_forgotten():
     table = told(empty(), hello(record("b"), record("a", "left"), record("c"), here=leading()))
-    outcome = hear(table, hello(record("b"), here=leading()), FOLLOWING, 1, answer=False)
+    outcome = hear(table, hello(record("b"), here=leading()), FOLLOWING, 1, answer=True)
     assert outcome.table.known.keys() == {"id-b", "id-c"}
     assert events(outcome) == ["member_forgotten"]
 
@@ -244,18 +249,43 @@ def test_leaving_is_not_refuted_but_said_again():
 
 
 def test_more_than_anybody_needs_are_not_remembered():
-    crowd = [record(f"s{number}") for number in range(MEMBERS_MAX + 50)]
-    table = told(empty(), hello(record("b"), *crowd))
-    assert len(table.known) == MEMBERS_MAX
+    crowd = [hello(record(f"s{number}")) for number in range(MEMBERS_MAX)]
+    table = told(empty(), *crowd, answer=True)
     with pytest.raises(Error, match="no more are taken"):
         hear(table, hello(record("late")), FOLLOWING, 0, answer=True)
-    assert status(told(table, hello(record("b", "leaving", seq=1))), "b") == "leaving"
+    assert told(table, hello(record("s1"), record("late"))) == table
+    assert status(told(table, hello(record("s2", "leaving", seq=1))), "s2") == "leaving"
+
+
+def test_no_more_than_a_few_servers_are_remembered_that_were_only_named():
+    crowd = [record(f"s{number}") for number in range(200)]
+    table = told(knowing(record("b")), hello(record("b"), *crowd), now=1)
+    assert len(table.known) == 1 + UNHEARD_MAX
+    assert told(table, hello(record("c"), *crowd), answer=True, now=1).known.keys() - table.known
+
+
+def test_server_that_speaks_for_itself_takes_the_place_of_one_that_was_only_named():
+    crowd = [record(f"s{number}") for number in range(UNHEARD_MAX)]
+    table = told(knowing(record("b")), hello(record("b"), *crowd), now=1)
+    for answer in (False, True):
+        after = told(table, hello(record("late")), now=2, answer=answer)
+        assert status(after, "late") == "alive"
+        assert (len(after.known), status(after, "b")) == (len(table.known), "alive")
+
+
+def test_server_that_never_answered_is_forgotten_a_minute_after_it_failed():
+    table = told(knowing(record("b")), hello(record("b"), record("a")))
+    table = judge(silent(table, "a"), leading(), 6.0).table
+    assert status(table, "a") == "failed"
+    assert next_verdict(table, 65.9) == pytest.approx(0.1)
+    assert status(judge(table, leading(), 65.9).table, "a") == "failed"
+    assert status(judge(table, leading(), 66.0).table, "a") is None
 
 
 def test_hello_twice_changes_nothing_the_second_time():
     word = hello(record("b"), record("a"), record("c", "leaving"), here=leading())
     once = told(empty(), word)
-    again = hear(once, word, FOLLOWING, 0, answer=False)
+    again = hear(once, word, FOLLOWING, 0, answer=True)
     assert again.table == once
     assert again.notes == ()
 
@@ -312,6 +342,190 @@ def test_whatever_is_heard_the_table_stays_sound(steps):
         assert table.me.status == "alive"
         assert table.me.version >= before
         assert next_verdict(table, now) > 0
+
+
+# --- whoever lies
+
+
+NOW_NS = 1_700_000_000 * 10**9
+DAY_NS = 86_400 * 10**9
+CLUSTER = Here(cluster=US, raft=view(term=7), claimant="id-b", wall_ns=NOW_NS)
+
+
+def led(here: Here, *hellos: Hello, now: float = 1.0) -> str:
+    """Who leads for a server that stands `here`, after some answers."""
+    leader = told(knowing(*map(record, "abc")), *hellos, here=here, now=now, answer=True).leader
+    return leader.server_id if leader else ""
+
+
+def claims(name: str, term: int, epoch: int = 0) -> Hello:
+    return hello(record(name), here=leading(term, epoch))
+
+
+def test_caller_who_says_that_it_leads_is_asked_before_it_is_believed():
+    table = told(knowing(record("b")), claims("b", 7), here=CLUSTER, now=1, answer=False)
+    assert (table.leader, table.doubts.keys()) == (None, {"id-b"})
+    answered = told(table, claims("b", 7), here=CLUSTER, now=2)
+    assert (answered.leader.server_id, answered.doubts) == ("id-b", {})
+    denied = told(table, hello(record("b")), here=CLUSTER, now=2, answer=True)
+    assert (denied.leader, denied.doubts) == (None, {})
+    silent_ = judge(silent(table, "b"), CLUSTER, 2).table
+    assert (silent_.leader, silent_.doubts) == (None, {})
+
+
+def test_leader_that_was_believed_is_heard_as_a_caller():
+    table = told(knowing(record("b")), claims("b", 7), here=CLUSTER, now=1)
+    assert told(table, claims("b", 7), here=CLUSTER, now=9, answer=False).leader.heard == 9
+
+
+@pytest.mark.parametrize(
+    ("here", "term", "believed"),
+    [
+        (CLUSTER, 7 + TERMS_AHEAD, True),
+        (CLUSTER, 7 + TERMS_AHEAD + 1, False),
+        (CLUSTER, 2**61, False),
+        (CLUSTER, 6, False),
+        (CLUSTER, 7, False),
+        (msgspec.structs.replace(CLUSTER, claimant="id-a"), 7, True),
+        (msgspec.structs.replace(CLUSTER, member_term=8), 8, True),
+        (msgspec.structs.replace(CLUSTER, member_term=8), 9, False),
+        (
+            msgspec.structs.replace(
+                CLUSTER, member_term=8, raft=msgspec.structs.replace(view(term=7), works=False)
+            ),
+            9,
+            True,
+        ),
+        (NEW, 2**61, True),
+    ],
+    ids=[
+        "as far ahead as may be",
+        "further",
+        "much further",
+        "earlier than memory",
+        "another one leads in it, by memory",
+        "it leads, by memory",
+        "our member has heard of it",
+        "our member has a leader and has not heard of it",
+        "our member has no leader",
+        "whoever is in no cluster knows nothing",
+    ],
+)
+def test_term_that_nobody_can_have_come_to_is_not_believed(here, term, believed):
+    assert led(here, claims("a", term)) == ("id-a" if believed else "")
+
+
+def test_leader_that_falls_silent_gives_way_to_one_of_any_term():
+    table = told(knowing(record("a"), record("b")), claims("a", 900), here=CLUSTER, now=1)
+    assert told(table, claims("b", 8), here=CLUSTER, now=5.9).leader.server_id == "id-a"
+    assert told(table, claims("b", 8), here=CLUSTER, now=6).leader.server_id == "id-b"
+
+
+def test_leader_that_answers_that_it_follows_leads_no_more():
+    following = hello(record("a"))
+    table = told(knowing(record("a"), record("b")), claims("a", 900), here=CLUSTER, now=1)
+    assert told(table, following, here=CLUSTER, now=2, answer=False).leader.server_id == "id-a"
+    assert told(table, following, here=CLUSTER, now=2, answer=True).leader is None
+
+
+def test_server_of_the_configuration_leads_rather_than_one_that_is_not_in_it():
+    here = msgspec.structs.replace(CLUSTER, servers=frozenset({"id-b", "id-me"}))
+    assert led(here, claims("a", 900), claims("b", 7)) == "id-b"
+    assert led(here, claims("b", 7), claims("a", 900)) == "id-b"
+    assert led(here, claims("a", 900)) == "id-a"  # the configuration in memory may be old
+
+
+def test_own_lead_is_not_lost_to_a_term_that_our_member_has_not_heard_of():
+    here = Here(cluster=US, raft=view("leader", 7), claimant="id-me", member_term=7)
+    table = judge(told(knowing(record("a")), claims("a", 900), here=here, now=1), here, 1).table
+    assert table.leader.server_id == "id-me"
+
+
+def test_epoch_that_nobody_can_have_come_to_is_refused():
+    word = claims("a", 1, epoch=EPOCHS_AHEAD + 1)
+    assert "too far ahead of ours" in refusal(empty(), word)
+    assert told(empty(), claims("a", 1, epoch=EPOCHS_AHEAD)).ahead == Cluster("x", EPOCHS_AHEAD)
+
+
+@pytest.mark.parametrize("by", ["itself", "another server", "the leader"])
+def test_server_that_answers_is_asked_before_it_counts_as_left(by: str):
+    gone = record("a", "left", seq=3)
+    word = {
+        "itself": hello(gone),
+        "another server": hello(record("b"), gone),
+        "the leader": hello(record("b"), gone, here=leading(8)),
+    }[by]
+    table = told(knowing(record("a"), record("b")), word, here=CLUSTER, now=1)
+    assert status(table, "a") == "alive"
+    assert table.doubts.keys() == {"id-a"}
+    assert status(judge(table, CLUSTER, 1.1).table, "a") == "alive"
+    answered = told(table, hello(record("a", seq=4)), here=CLUSTER, now=2, answer=True)
+    assert status(judge(silent(answered, "a"), CLUSTER, 2).table, "a") == "alive"
+    outcome = judge(missed(table, "id-a"), CLUSTER, 2)
+    assert status(outcome.table, "a") == "left"
+    assert events(outcome) == ["member_left"]
+    confirmed = told(table, hello(gone), here=CLUSTER, now=2, answer=True)
+    assert status(confirmed, "a") == "left"
+
+
+FAR = [(NOW_NS + DAY_NS + 1, 0), (COUNT_MAX, COUNT_MAX), (NOW_NS, SEQUENCE_AHEAD + 3)]
+
+
+@pytest.mark.parametrize(("start", "seq"), FAR)
+@pytest.mark.parametrize("how", ["left", "failed", "alive"])
+def test_version_far_ahead_of_what_is_known_is_not_believed(start: int, seq: int, how: str):
+    table = knowing(record("a", start=NOW_NS, seq=2), record("b"))
+    word = hello(record("b"), record("a", how, start=start, seq=seq))
+    for answer in (False, True):
+        after = told(table, word, here=CLUSTER, now=9, answer=answer)
+        assert after.known["id-a"].record == table.known["id-a"].record
+    if how != "failed":
+        after = told(table, hello(record("a", how, start=start, seq=seq)), here=CLUSTER, now=9)
+        assert after.known["id-a"].record == table.known["id-a"].record
+
+
+def test_clock_of_ours_that_is_years_behind_does_not_hide_who_started_again():
+    here = msgspec.structs.replace(CLUSTER, wall_ns=0)
+    table = told(empty(), hello(record("a", start=NOW_NS)), here=here)
+    again = record("a", start=NOW_NS + DAY_NS)
+    assert told(table, hello(again), here=here).known["id-a"].record == again
+    month_later = record("a", start=NOW_NS + 30 * DAY_NS)
+    assert told(table, hello(month_later), here=here, answer=True).known["id-a"].record == (
+        month_later
+    )
+
+
+@pytest.mark.parametrize(("start", "seq"), FAR)
+def test_living_server_always_refutes_what_is_said_of_it(start: int, seq: int):
+    lie = record("a", "left", start=start, seq=seq)
+    table = told(knowing(record("b")), hello(record("b"), record("a", start=start, seq=seq)))
+    table = told(silent(table, "a"), hello(record("b"), lie), now=9)
+    assert status(table, "a") == "left"
+    truth = record("a", start=NOW_NS)
+    for answer in (False, True):
+        after = told(table, hello(truth), here=CLUSTER, now=10, answer=answer)
+        assert after.known["id-a"].record == truth
+
+
+@pytest.mark.parametrize(("start", "seq"), FAR)
+def test_what_is_said_of_ourselves_from_the_far_future_is_let_pass(start: int, seq: int):
+    table = empty(start=NOW_NS)
+    word = hello(record("b", start=NOW_NS), record("me", "left", start=start, seq=seq))
+    assert told(table, word, here=CLUSTER).me == table.me
+
+
+def test_server_with_a_clock_years_behind_refutes_its_former_life():
+    here = msgspec.structs.replace(CLUSTER, wall_ns=5)
+    word = hello(record("b", start=NOW_NS), record("me", "failed", start=NOW_NS, seq=3))
+    assert told(empty(start=5), word, here=here).me.version == (NOW_NS, 4)
+
+
+def test_regions_without_end_are_not_remembered():
+    words = [hello(record("a", region=f"r{n}"), leader="x") for n in range(MEMBERS_MAX + 9)]
+    table = empty()
+    for word in words:
+        table = told(table, word)
+    assert len(table.abroad) == MEMBERS_MAX
 
 
 # --- what silence does
@@ -381,7 +595,8 @@ def test_forced_leave_takes_a_failed_server_and_no_other():
 def test_forced_leave_travels_and_is_refuted_by_a_server_that_lives():
     table = knowing(record("a", "failed"))
     gone = force_leave(table, "a.global", 1, prune=False).table.known["id-a"].record
-    table = told(knowing(record("a", "failed")), hello(record("b"), gone))
+    table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6).table
+    table = told(table, hello(record("b"), gone), now=7)
     assert status(table, "a") == "left"
     a = told(Table(me=record("a")), hello(record("b"), gone)).me
     assert status(told(table, hello(a)), "a") == "alive"
@@ -426,7 +641,7 @@ def test_server_without_a_cluster_is_one_of_us(theirs, ours):
 
 def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
     word = hello(record("b"), record("a", "failed"), here=leading(1, epoch=3))
-    outcome = hear(empty(), word, FOLLOWING, 0, answer=False)
+    outcome = hear(empty(), word, FOLLOWING, 0, answer=True)
     assert outcome.table.ahead == Cluster("x", 3)
     assert "cluster_ahead" in events(outcome)
     assert status(outcome.table, "a") == "failed"
@@ -532,7 +747,7 @@ def test_equal_or_no_expectation_is_no_conflict(expected: int):
 
 
 def test_contact_counts_answers_and_not_calls():
-    table = told(empty(), hello(record("a"), here=leading(3)), now=7)
+    table = told(empty(), hello(record("a"), here=leading(3)), now=7, answer=False)
     assert table.contacts["id-a"].raft is None
     table = told(table, hello(record("a"), here=leading(3)), now=9, answer=True)
     assert table.contacts["id-a"].answered == 9

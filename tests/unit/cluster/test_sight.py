@@ -66,6 +66,7 @@ def test_who_says_that_it_leaves_is_alive_until_it_has_left():
             out = []
             for status in ("leaving", "left"):
                 await other.exchange.announce(status)
+                await asyncio.sleep(0.5)  # to be asked whether that is so
                 out.append(see(host.roster).alive)
             return out
 
