@@ -27,6 +27,7 @@ from bellcow.store.protocol import (
     StoreError,
     Unavailable,
 )
+from bellcow.store.resting import Resting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -78,6 +79,7 @@ class FollowStore:
         self._report = report
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="follow")
         self.confirms_locally = False
+        self._resting = Resting(self._worker, self._settle)
         self._copy: Copy | None = None
         self._damage = ""  # why the copy cannot be used any more
         self._stalled = ""  # why nothing comes in
@@ -209,6 +211,11 @@ class FollowStore:
             raise Unavailable(str(error)) from error
         except StoreError as error:
             raise Unavailable(str(error)) from error
+        finally:
+            self._resting.wrote()
+
+    def _settle(self) -> bool:
+        return self._copy is None or self._copy.settle()
 
     def _stall(self, error: Unavailable) -> None:
         """Say that nothing comes in and why, once for each reason."""
@@ -246,6 +253,7 @@ class FollowStore:
         if self._waits.ended:
             return
         self._waits.end()
+        self._resting.end()
         await asyncio.get_running_loop().run_in_executor(self._worker, self._shut)
         self._worker.shutdown(wait=False)
 

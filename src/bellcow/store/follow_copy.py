@@ -134,6 +134,10 @@ class Copy:
             return False
         return True
 
+    def settle(self) -> bool:
+        """Remember what is on disk; false when another call is needed, about a second later."""
+        return self._files.settle()
+
     def close(self) -> None:
         self._files.close()
 

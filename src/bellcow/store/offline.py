@@ -1,8 +1,8 @@
 """Reading the file of an embedded store without being its server, whether one runs or not.
 
 SQLite's write-ahead log gives a reader one commit as a whole beside a writer, so nothing is locked
-and nothing is changed. Every checksum is compared, as the server does. What an object means is not
-known here.
+and nothing is changed. Every checksum is compared, and the log and the mark are looked at, as the
+server does. What an object means is not known here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bellcow.store import sqlite_log
 from bellcow.store.protocol import NO_HEAD, Corrupt, Head, Unavailable
-from bellcow.store.sqlite_format import FORMAT, has_tables, object_sum, record_sum
+from bellcow.store.sqlite_format import (
+    BEFORE_TOTALS,
+    FORMAT,
+    Damaged,
+    Totals,
+    check_totals,
+    has_tables,
+    read_records,
+    read_rows,
+)
+from bellcow.store.sqlite_mark import older_than, remembered_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +40,27 @@ def opened(path: Path) -> Iterator[tuple[Head, Iterator[tuple[Key, bytes]]]]:
 
     Raises Corrupt when the file is damaged or not ours, Unavailable when it cannot be read.
     """
+    remembered = _look_beside(path)
     with _refusals(path), contextlib.closing(_connect(path)) as connection:
         connection.execute("BEGIN")
-        head = _head(connection, path)
-        yield head, _objects(connection, head.gen, path)
+        head = _head(connection, path, remembered)
+        yield head, _objects(connection, head.gen)
+
+
+def _look_beside(path: Path) -> Totals:
+    """Refuse a log that SQLite would read as an older state; what the mark remembers.
+
+    This comes before the state is read, because a server may be writing both. It may also begin its
+    log anew while that is read, which looks like damage, but only once.
+    """
+    try:
+        if path.exists():
+            end = sqlite_log.look(path)
+            if end.damaged and sqlite_log.look(path) == end:
+                raise _damaged(path, f"its write-ahead log {path.name}-wal: {end.broken}")
+        return remembered_beside(path)
+    except OSError as error:
+        raise Unavailable(f"{error.filename or path}: {error.strerror}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -48,25 +76,21 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _head(connection: sqlite3.Connection, path: Path) -> Head:
+def _head(connection: sqlite3.Connection, path: Path, remembered: Totals) -> Head:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not has_tables(connection):
         return NO_HEAD
-    if version != FORMAT:
+    if version not in {BEFORE_TOTALS, FORMAT}:
         raise Unavailable(f"{path} has format {version} and this program knows {FORMAT}")
-    for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
-        if record_sum(name, value) != total:
-            raise _damaged(path, "checksum of its head does not match")
-        if name == b"head":
-            return msgspec.msgpack.decode(value, type=Head)
-    return NO_HEAD
+    records = read_records(connection)
+    if older := older_than(check_totals(connection, records, version), remembered):
+        raise Damaged(older)
+    raw = records.get("head")
+    return msgspec.msgpack.decode(raw, type=Head) if raw is not None else NO_HEAD
 
 
-def _objects(connection: sqlite3.Connection, gen: int, path: Path) -> Iterator[tuple[Key, bytes]]:
-    rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
-    for row_gen, table, name, value, total in rows:
-        if object_sum(row_gen, table, name, value) != total:
-            raise _damaged(path, f"checksum of an object in {table!r} does not match")
+def _objects(connection: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
+    for row_gen, table, name, value in read_rows(connection):
         if row_gen == gen:
             yield (table.decode(), name.decode()), value
 
@@ -86,5 +110,5 @@ def _refusals(path: Path) -> Iterator[None]:
             raise _damaged(path, str(error)) from error
         raise Unavailable(f"{path}: {error}") from error
     # Damage may break a value's type as well as its content.
-    except (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+    except (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError, Damaged) as error:
         raise _damaged(path, str(error)) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bellcow.store.checks import check_chain, check_limits, check_unseen
 from bellcow.store.protocol import Change, Head, Limits, Reload, Unavailable
+from bellcow.store.resting import Resting
 from bellcow.store.sqlite_files import Files
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class SqliteStore:
         self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._feed = _Feed(files.head)
+        self._resting = Resting(worker, files.settle)
+        self._resting.wrote()  # an earlier process may have left a log
         self._closed = False
 
     async def starts(self) -> int:
@@ -74,7 +77,7 @@ class SqliteStore:
         check_chain(known, head, changes)
         check_limits(self.limits, changes.items())
         change = Change(head, dict(changes))
-        await self._work(lambda: self._commit(known, change))
+        await self._write(lambda: self._commit(known, change))
         return head
 
     def _commit(self, known: Head, change: Change) -> None:
@@ -94,19 +97,26 @@ class SqliteStore:
             check_limits(self.limits, chunk)
             self._files.stage(known, gen, chunk)
 
-        await self._work(work)
+        await self._write(work)
 
     async def drop(self, known: Head, gen: int) -> bool:
         check_unseen(known, gen)
-        return await self._work(lambda: self._files.drop(known, gen))
+        return await self._write(lambda: self._files.drop(known, gen))
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
+        self._resting.end()
         await self._loop.run_in_executor(self._worker, self._files.close)
         self._worker.shutdown(wait=False)
         self._feed.end()
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._work(work)
+        finally:
+            self._resting.wrote()
 
     async def _work(self, work: Callable[[], T]) -> T:
         if self._closed:

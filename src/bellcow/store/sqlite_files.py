@@ -1,15 +1,14 @@
 """One SQLite file as a store's place: who may open it, what is believed of it, what is written.
 
-Every row carries a checksum over its key and value, and a mark beside the file remembers that there
-was something to lose, so damage is refused and never read as an empty store. The mark is also the
-lock that keeps a second process out. All calls block; what an object means is not known here.
+Every row carries a checksum over its key and value, the head carries a count and a sum over all
+rows, and a mark beside the file remembers what was on disk. So damage is refused, and never read
+as an older state or as an empty store. All calls block; what an object means is not known here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import sqlite3
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow import wire
+from bellcow.store import sqlite_log
 from bellcow.store.protocol import (
     NO_HEAD,
     Change,
@@ -28,7 +28,23 @@ from bellcow.store.protocol import (
     Unavailable,
     Unknown,
 )
-from bellcow.store.sqlite_format import FORMAT, TABLES, has_tables, object_sum, record_sum
+from bellcow.store.sqlite_format import (
+    BEFORE_TOTALS,
+    FORMAT,
+    TABLES,
+    TOTALS,
+    Damaged,
+    Totals,
+    check_totals,
+    counted,
+    has_tables,
+    object_sum,
+    read_records,
+    read_rows,
+    record_sum,
+    totals_in,
+)
+from bellcow.store.sqlite_mark import Mark, older_than
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,9 +62,10 @@ ADVICE = (
     " start, and restore a snapshot with `bellcow operator snapshot restore FILE`."
 )
 
-_DROP = """
-DELETE FROM objects WHERE (gen, tbl, id) IN (SELECT gen, tbl, id FROM objects WHERE gen = ? LIMIT ?)
-"""
+BUSY_MS = 5_000  # how long SQLite waits for another connection, but where nothing may wait
+
+_DELETE = "DELETE FROM objects WHERE gen = ? AND tbl = ? AND id = ?"
+_SUM_OF = "SELECT sum FROM objects WHERE gen = ? AND tbl = ? AND id = ?"
 
 _NO_ROOM = {
     sqlite3.SQLITE_FULL,
@@ -75,8 +92,11 @@ class Files:
         self._path = path
         self._clock = clock
         self._advice = advice
-        self._mark: int | None = None
-        self._written = False
+        self._mark: Mark | None = None
+        self._log_end = sqlite_log.End()
+        self._totals = Totals()  # after the last transaction
+        self._settled = -1  # the write that `settle` met last
+        self._log_stays = False
         self._inode = 0
         self._released = False
         self.tightened: tuple[Path, ...] = ()
@@ -93,27 +113,39 @@ class Files:
         else:
             self._take_place(self._path)
             if _has_bytes(self._path):
+                self._check_log(self._path)
                 # Read only, so that a refusal leaves the damaged file and its log as they are.
                 with contextlib.closing(_connect(_read_only(self._path))) as reader:
                     self._check(reader)
             self._writer = _connect(str(self._path))
         if not has_tables(self._writer):
             self._writer.executescript(TABLES)
-        self.head = self._read_head(self._writer)
-        self.starts = self._count_start()
+        records = self._records(self._writer)
+        self.head = self._head_in(records)
+        self._totals = self._totals_in(records)
+        self.starts = self._count_start(records)
         if self.head is not NO_HEAD:
             self._write_mark()
 
     def _take_place(self, path: Path) -> None:
         """Lock the place of the file, and see that it is there if it should be."""
         self.tightened = _prepare(path)
-        self._mark, self._written = _take_mark(path)
-        if not _has_bytes(path) and self._written:
+        self._mark = Mark(path)
+        if not _has_bytes(path) and self._mark.written:
             raise self._corrupt("it is missing or empty, and something was stored in it")
         if not _has_bytes(path) and _has_bytes(_beside(path, "-wal")):
             raise self._corrupt("it is missing or empty, but its write-ahead log is there")
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._inode = path.stat().st_ino
+
+    def _check_log(self, path: Path) -> None:
+        """Refuse a log that SQLite would open as an older state."""
+        self._log_end = sqlite_log.look(path)
+        if self._log_end.damaged:
+            raise self._corrupt(
+                f"its write-ahead log {path.name}-wal: {self._log_end.broken}, and what was"
+                " written later follows it"
+            )
 
     def _check(self, reader: sqlite3.Connection) -> None:
         """Refuse a file that is damaged, of another format, or less than the mark remembers."""
@@ -122,18 +154,38 @@ class Files:
             raise self._corrupt("; ".join(findings))
         (version,) = reader.execute("PRAGMA user_version").fetchone()
         filled = has_tables(reader)
-        if filled and version != FORMAT:
+        if filled and version not in {BEFORE_TOTALS, FORMAT}:
             raise Unavailable(
                 f"{self._path} has format {version} and this program knows {FORMAT}:"
                 " start the version that wrote it"
             )
-        if self._written and not (filled and self._records(reader).get("head")):
-            raise self._corrupt("it holds no head, and something was stored in it")
+        records = self._records(reader) if filled else {}
+        assert self._mark is not None  # noqa: S101  _take_place set it
+        if self._mark.written and "head" not in records:
+            raise self._corrupt(f"it holds no head, and something was stored in it{self._ending()}")
+        with self._damage_named():
+            totals = check_totals(reader, records, version) if filled else Totals()
+        if older := older_than(totals, self._mark.remembered):
+            raise self._corrupt(f"{older}{self._ending()}")
 
-    def _count_start(self) -> int:
-        before = self._records(self._writer).get("starts")
+    def _ending(self) -> str:
+        """Where the log breaks off, for a state that is less than it should be."""
+        broken = self._log_end.broken
+        return f"; its write-ahead log {self._name('-wal')}: {broken}" if broken else ""
+
+    def _name(self, suffix: str) -> str:
+        return f"{self._path.name if self._path else ''}{suffix}"
+
+    def _count_start(self, records: dict[str, bytes]) -> int:
+        """Count this start. On a full disk the count is not kept, for reads must go on."""
+        before = records.get("starts")
         starts = (msgspec.msgpack.decode(before, type=int) if before is not None else 0) + 1
-        self._write(self._writer, "starts", msgspec.msgpack.encode(starts))
+        with (
+            contextlib.suppress(NoSpace),
+            self._translated(),
+            self._transaction(self.head),
+        ):
+            self._write("starts", msgspec.msgpack.encode(starts))
         return starts
 
     # What the store does.
@@ -166,34 +218,66 @@ class Files:
 
     def commit(self, known: Head, *changes: Change, **notes: bytes) -> None:
         """Write commits that follow one another, and `notes` beside the last head, all or none."""
-        with self._translated(), self._transaction(known):
+        with self._translated(), self._transaction(known) as tally:
             for change in changes:
-                self._apply(change)
-            self._write(self._writer, "head", msgspec.msgpack.encode(changes[-1].head))
+                self._apply(tally, change)
+            self._write("head", msgspec.msgpack.encode(changes[-1].head))
             for name, value in notes.items():
-                self._write(self._writer, name, value)
+                self._write(name, value)
         self._write_mark()
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, tally: _Tally, change: Change) -> None:
         gen = change.head.gen
-        self._put(gen, ((key, value) for key, value in change.changes.items() if value is not None))
-        self._writer.executemany(
-            "DELETE FROM objects WHERE gen = ? AND tbl = ? AND id = ?",
-            ((gen, *key) for key, value in change.changes.items() if value is None),
-        )
+        for key, value in change.changes.items():
+            if value is None:
+                self._delete(tally, gen, key)
+            else:
+                self._put(tally, gen, key, value)
 
     def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
-        with self._translated(), self._transaction(known):
-            self._put(gen, items)
+        with self._translated(), self._transaction(known) as tally:
+            for key, value in items:
+                self._put(tally, gen, key, value)
 
     def drop(self, known: Head, gen: int) -> bool:
-        with self._translated(), self._transaction(known):
-            self._writer.execute(_DROP, (gen, DROP_OBJECTS))
-            left = self._writer.execute("SELECT 1 FROM objects WHERE gen = ? LIMIT 1", (gen,))
-            return left.fetchone() is None
+        some = "SELECT tbl, id FROM objects WHERE gen = ? LIMIT ?"
+        with self._translated(), self._transaction(known) as tally:
+            keys = self._writer.execute(some, (gen, DROP_OBJECTS)).fetchall()
+            for table, name in keys:
+                self._delete(tally, gen, (table.decode(), name.decode()))
+            return len(keys) < DROP_OBJECTS
+
+    def settle(self) -> bool:
+        """Remember what is on disk, and empty the log if nothing was written since the last call.
+
+        A log that is empty cannot be damaged, and what is in the database is covered by the totals.
+        False when another call is needed, about a second later.
+        """
+        if self._mark is None:
+            return True
+        self._mark.remember(self._totals)
+        rested = self._totals.writes == self._settled
+        self._settled = self._totals.writes
+        return rested and (self._log_stays or self._empty_log())
+
+    def _empty_log(self) -> bool:
+        try:
+            with self._translated():
+                self._writer.execute("PRAGMA busy_timeout = 0")
+                ((busy, _, _),) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                return not busy  # somebody reads an earlier state
+        except Unknown:
+            # The kernel forgets pages that it could not write, so a second try could succeed and
+            # empty the log though the database lacks them.
+            self._log_stays = True
+            raise
+        finally:
+            self._writer.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
     def close(self) -> None:
         with self._translated():
+            if self._mark is not None:
+                self._mark.remember(self._totals)
             self._release()
 
     def _release(self) -> None:
@@ -202,24 +286,30 @@ class Files:
         if writer is not None:
             writer.close()
         if self._mark is not None:
-            os.close(self._mark)
+            self._mark.close()
             self._mark = None
 
     # How it does it.
 
     @contextlib.contextmanager
-    def _transaction(self, known: Head) -> Iterator[None]:
-        """One transaction in which `known` is the head."""
+    def _transaction(self, known: Head) -> Iterator[_Tally]:
+        """One transaction in which `known` is the head, and which keeps the totals."""
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             self.check_place()
-            self._compare(known)
-            yield
+            records = self._compared(known)
+            if TOTALS not in records:
+                self._writer.execute(f"PRAGMA user_version = {FORMAT}")
+            tally = _Tally(self._totals_in(records))
+            yield tally
+            totals = tally.totals()
+            self._write(TOTALS, msgspec.msgpack.encode(totals))
             self._writer.execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        self._totals = totals
 
     def check_place(self) -> None:
         """Nothing is acknowledged into a file that was deleted: a restart would not find it."""
@@ -232,18 +322,23 @@ class Files:
         if found != self._inode:
             raise self._corrupt("it was deleted or replaced while this program had it open")
 
-    def _compare(self, known: Head) -> None:
-        if self._read_head(self._writer) != known:
+    def _compared(self, known: Head) -> dict[str, bytes]:
+        records = self._records(self._writer)
+        if self._head_in(records) != known:
             raise Fenced("another head is the truth")
+        return records
 
-    def _put(self, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
-        self._writer.executemany(
-            "REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
-            (
-                (gen, table, name, value, object_sum(gen, table.encode(), name.encode(), value))
-                for (table, name), value in items
-            ),
-        )
+    def _put(self, tally: _Tally, gen: int, key: Key, value: bytes) -> None:
+        table, name = key
+        total = object_sum(gen, table.encode(), name.encode(), value)
+        tally.without(self._writer.execute(_SUM_OF, (gen, table, name)).fetchone())
+        tally.with_row(total)
+        row = (gen, table, name, value, total)
+        self._writer.execute("REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", row)
+
+    def _delete(self, tally: _Tally, gen: int, key: Key) -> None:
+        tally.without(self._writer.execute(_SUM_OF, (gen, *key)).fetchone())
+        self._writer.execute(_DELETE, (gen, *key))
 
     def _stream(self, reader: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
         try:
@@ -254,24 +349,21 @@ class Files:
 
     def _rows(self, connection: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
         tables: dict[bytes, str] = {}
-        # All generations are read: a search for one ends early at a row whose number is damaged.
-        rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
-        try:
-            for row_gen, table, name, value, total in rows:
+        with self._damage_named():
+            for row_gen, table, name, value in read_rows(connection):
                 if self._released:
                     raise Unavailable("the store is closed")
-                if object_sum(row_gen, table, name, value) != total:
-                    raise self._corrupt(f"checksum of an object in {table!r} does not match")
                 if row_gen != gen:
                     continue
                 if table not in tables:
                     tables[table] = table.decode()
                 yield (tables[table], name.decode()), value
-        except (TypeError, ValueError) as error:
-            raise self._corrupt(f"a row is not what was written ({error})") from error
 
     def _read_head(self, connection: sqlite3.Connection) -> Head:
-        raw = self._records(connection).get("head")
+        return self._head_in(self._records(connection))
+
+    def _head_in(self, records: dict[str, bytes]) -> Head:
+        raw = records.get("head")
         if raw is None:
             return NO_HEAD
         try:
@@ -279,34 +371,31 @@ class Files:
         except msgspec.DecodeError as error:
             raise self._corrupt(f"its head cannot be read ({error})") from error
 
-    def _records(self, connection: sqlite3.Connection) -> dict[str, bytes]:
-        """The head and the count of starts, read whole: a search can miss beside a damaged name."""
-        found = {}
-        for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
-            if not isinstance(name, bytes) or not isinstance(value, bytes):
-                raise self._corrupt("its head is not what was written")
-            if record_sum(name, value) != total:
-                raise self._corrupt("checksum of its head does not match")
-            found[name.decode()] = value
-        return found
+    def _totals_in(self, records: dict[str, bytes]) -> Totals:
+        """The totals as written down; of a file of an earlier version, as they are."""
+        with self._damage_named():
+            return totals_in(records) or counted(self._writer)
 
-    def _write(self, connection: sqlite3.Connection, name: str, value: bytes) -> None:
+    def _records(self, connection: sqlite3.Connection) -> dict[str, bytes]:
+        """The head, the count of starts, the totals and the notes."""
+        with self._damage_named():
+            return read_records(connection)
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except Damaged as error:
+            raise self._corrupt(str(error)) from error
+
+    def _write(self, name: str, value: bytes) -> None:
         total = record_sum(name.encode(), value)
-        connection.execute("REPLACE INTO head VALUES (?, ?, ?)", (name, value, total))
+        self._writer.execute("REPLACE INTO head VALUES (?, ?, ?)", (name, value, total))
 
     def _write_mark(self) -> None:
         """Remember, before the first commit is acknowledged, that there is something to lose."""
-        if self._path is None or self._mark is None or self._written:
-            return
-        since = wire.rfc3339_seconds(self._clock.wall_ns())
-        text = f"The store beside this file holds data since {since}.\n"
-        # The commit is done. A disk too full for this line must not make it look undone: the next
-        # commit tries again.
-        with contextlib.suppress(OSError):
-            os.pwrite(self._mark, text.encode(), 0)
-            os.fsync(self._mark)
-            _sync_directory(self._path.parent)
-            self._written = True
+        if self._mark is not None and not self._mark.written:
+            self._mark.begin(wire.rfc3339_seconds(self._clock.wall_ns()))
 
     def _corrupt(self, what: str) -> Corrupt:
         return Corrupt(f"{self._path or 'the store in memory'} is damaged: {what}. {self._advice}")
@@ -333,6 +422,28 @@ class Files:
         if code in _DAMAGED or code & 0xFF == sqlite3.SQLITE_CORRUPT:
             return self._corrupt(str(error))
         return Unavailable(text)
+
+
+class _Tally:
+    """The totals while a transaction changes rows."""
+
+    def __init__(self, before: Totals) -> None:
+        self._writes = before.writes + 1
+        self._rows = before.rows
+        self._sum = before.sum
+
+    def with_row(self, total: int) -> None:
+        self._rows += 1
+        self._sum += total
+
+    def without(self, replaced: tuple[int] | None) -> None:
+        """Take out the row that is replaced or deleted, if there is one."""
+        if replaced is not None:
+            self._rows -= 1
+            self._sum -= replaced[0]
+
+    def totals(self) -> Totals:
+        return Totals(self._writes, self._rows, self._sum)
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -366,14 +477,6 @@ def _has_bytes(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _prepare(path: Path) -> tuple[Path, ...]:
     """Make the directory, and take away the rights of other users; returns what had too many."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -388,15 +491,3 @@ def _prepare(path: Path) -> tuple[Path, ...]:
                 f" ({error.strerror}): run `chmod go= {each}` as its owner"
             ) from error
     return tuple(wide)
-
-
-def _take_mark(path: Path) -> tuple[int, bool]:
-    """The locked file beside the store, and whether it says that something was stored."""
-    mark = _beside(path, ".mark")
-    descriptor = os.open(mark, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise Unavailable(f"{path} is in use by another process") from error
-    return descriptor, os.fstat(descriptor).st_size > 0

@@ -1,6 +1,8 @@
-"""The embedded store's file: its tables, the number of its format, and the checksum of a row.
+"""The embedded store's file: its tables, the number of its format, its checksums, its reading.
 
-What writes the file and what reads it beside a running server take these from here.
+What writes the file and what reads it beside a running server take these from here. Every row has
+a checksum. The record `totals` holds a count and a sum over all rows of `objects`, so a row that is
+missing, or older than the rest, is found as well.
 """
 
 from __future__ import annotations
@@ -8,10 +10,15 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
-FORMAT = 1  # of the tables below, kept in SQLite's user_version
+FORMAT = 2  # of what is below, kept in SQLite's user_version
+BEFORE_TOTALS = 1  # the same tables; the first write adds the record `totals`
+TOTALS = "totals"
 
 TABLES = f"""
 BEGIN IMMEDIATE;
@@ -27,6 +34,22 @@ COMMIT;
 """
 
 
+class Damaged(Exception):
+    """What is wrong with the content of a file."""
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """All rows of `objects` after a transaction.
+
+    `writes` counts the transactions of this file and so tells an older state from a newer one;
+    `sum` is the sum of the rows' checksums.
+    """
+
+    writes: int = 0
+    rows: int = 0
+    sum: int = 0
+
+
 def has_tables(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
@@ -39,3 +62,65 @@ def object_sum(gen: int, table: bytes, name: bytes, value: bytes) -> int:
 def record_sum(name: bytes, value: bytes) -> int:
     """The checksum of a row of the table `head`."""
     return object_sum(0, b"", name, value)
+
+
+def read_records(connection: sqlite3.Connection) -> dict[str, bytes]:
+    """The table `head`, read whole: a search can miss beside a damaged name. Raises Damaged."""
+    found = {}
+    for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise Damaged("its head is not what was written")
+        if record_sum(name, value) != total:
+            raise Damaged("checksum of its head does not match")
+        found[name.decode()] = value
+    return found
+
+
+def read_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """Generation, table, id and value of all objects. Raises Damaged, also late.
+
+    All generations are read: a search for one ends early at a row whose number is damaged.
+    """
+    rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
+    try:
+        for gen, table, name, value, total in rows:
+            if object_sum(gen, table, name, value) != total:
+                raise Damaged(f"checksum of an object in {table!r} does not match (id {name!r})")
+            yield gen, table, name, value
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"a row is not what was written ({error})") from error
+
+
+def totals_in(records: dict[str, bytes]) -> Totals | None:
+    """What was written down with the last transaction; None if nothing was. Raises Damaged."""
+    raw = records.get(TOTALS)
+    if raw is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(raw, type=Totals)
+    except msgspec.DecodeError as error:
+        raise Damaged(f"its totals cannot be read ({error})") from error
+
+
+def counted(connection: sqlite3.Connection, writes: int = 0) -> Totals:
+    """The totals of the rows that are there."""
+    statement = "SELECT count(*), coalesce(sum(sum), 0) FROM objects"
+    rows, total = connection.execute(statement).fetchone()
+    return Totals(writes, rows, total)
+
+
+def check_totals(connection: sqlite3.Connection, records: dict[str, bytes], version: int) -> Totals:
+    """The totals as written down, which are those of the rows. Raises Damaged if they are not."""
+    written = totals_in(records)
+    if written is None:
+        found = counted(connection)
+        if version != BEFORE_TOTALS and (records or found.rows):
+            raise Damaged("its totals are missing")
+        return found
+    found = counted(connection, written.writes)
+    if found != written:
+        raise Damaged(
+            f"it has {found.rows} rows whose checksums add up to {found.sum}, and {written.rows}"
+            f" rows with {written.sum} were written: pages are missing or older than the rest"
+        )
+    return written

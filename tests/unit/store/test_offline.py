@@ -106,7 +106,7 @@ def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "store.db")
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(Unavailable, match="has format 9 and this program knows 1"):
+    with pytest.raises(Unavailable, match="has format 9 and this program knows 2"):
         listed(tmp_path / "store.db")
 
 

@@ -63,7 +63,7 @@ def objects_at(index: int) -> dict[Key, bytes]:
 
 
 def fill(files: Files, commits: int) -> Head:
-    head = files.head
+    head = files.read_head()
     for index in range(head.index + 1, head.index + 1 + commits):
         change = change_of(index, head)
         files.commit(head, change)
@@ -309,9 +309,9 @@ def test_file_of_something_else_is_refused_and_left_alone(path):
 
 def test_format_of_a_newer_version_is_refused_by_name(closed):
     connection = sqlite3.connect(closed)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(Unavailable, match="format 2 and this program knows 1"):
+    with pytest.raises(Unavailable, match="format 3 and this program knows 2"):
         opened(closed)
 
 

@@ -1,0 +1,52 @@
+"""When a store's file is settled: about a second after a write, and again until nothing is left.
+
+So a write that was acknowledged two seconds ago is covered by the mark, whatever is written since.
+How a file is settled is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from bellcow.store.protocol import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+REST_S = 0.9
+
+
+class Resting:
+    """Calls `settle` in the store's own thread. It lives on the loop's thread."""
+
+    def __init__(self, worker: Executor, settle: Callable[[], bool]) -> None:
+        """`settle` returns False when it wants to be called once more."""
+        self._worker = worker
+        self._settle = settle
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    def wrote(self) -> None:
+        """Something was written, or may have been."""
+        if self._timer is None and not self._ended:
+            self._timer = self._loop.call_later(REST_S, self._due)
+
+    def end(self) -> None:
+        """Nothing is called after this but what is under way. The worker ends later than this."""
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _due(self) -> None:
+        self._timer = None
+        self._worker.submit(self._work)
+
+    def _work(self) -> None:
+        # What fails here fails at the next write too, which has somebody to tell.
+        with contextlib.suppress(StoreError):
+            if not self._settle():
+                self._loop.call_soon_threadsafe(self.wrote)

@@ -1,0 +1,139 @@
+"""The mark beside a store's file: it remembers that there is something to lose, and how much.
+
+SQLite takes a file whose log is broken, or that is an older copy, for a good one. The mark says
+which write was on disk a moment ago, so an older state is found. It is also the lock that keeps a
+second process out. Readers of the store beside a running server read the mark too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import zlib
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from bellcow import files
+from bellcow.store.protocol import Unavailable
+from bellcow.store.sqlite_format import Totals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A line of text, then two lines with what is remembered: a write that is cut off breaks one only.
+_LINE_BYTES = 128
+_LINES = (1, 2)
+
+_Remembered: TypeAlias = "dict[int, Totals]"
+
+
+class _Line(msgspec.Struct, frozen=True):
+    writes: int
+    rows: int
+    sum: int
+    check: int
+
+
+class Mark:
+    """The locked file beside the store in `path`.
+
+    `written` tells that something was stored, `remembered` what was on disk for certain.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises Unavailable when another process has the store, or OSError."""
+        self._path = mark_of(path)
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW
+        self._handle = os.open(self._path, flags, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            content = os.pread(self._handle, _LINE_BYTES * 4, 0)
+        except BlockingIOError as error:
+            os.close(self._handle)
+            raise Unavailable(f"{path} is in use by another process") from error
+        except BaseException:
+            os.close(self._handle)
+            raise
+        self.written = bool(content)
+        lines = _lines_in(content)
+        self.remembered = _newest(lines)
+        self._next = min(_LINES, key=lambda line: lines.get(line, Totals()).writes)
+
+    def begin(self, since: str) -> None:
+        """Remember, before the first commit is acknowledged, that there is something to lose."""
+        text = f"The store beside this file holds data since {since}."
+        # The commit is done. A disk too full for this line must not make it look undone: the next
+        # commit tries again.
+        with contextlib.suppress(OSError):
+            self._write(0, text)
+            files.sync_directory(self._path.parent)
+            self.written = True
+
+    def remember(self, totals: Totals) -> None:
+        """Write down what is on disk. On a full disk the next call tries again."""
+        if not self.written or totals == self.remembered:
+            return
+        check = _check(totals)
+        line = _Line(totals.writes, totals.rows, totals.sum, check)
+        with contextlib.suppress(OSError):
+            self._write(self._next, msgspec.json.encode(line).decode())
+            self.remembered = totals
+            self._next = sum(_LINES) - self._next
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def _write(self, line: int, text: str) -> None:
+        """Exactly one line, where it stands always."""
+        padded = text.encode().ljust(_LINE_BYTES - 1) + b"\n"
+        if line and os.fstat(self._handle).st_size < _LINE_BYTES:  # of an earlier version
+            first = os.pread(self._handle, _LINE_BYTES, 0).rstrip()
+            os.pwrite(self._handle, first.ljust(_LINE_BYTES - 1) + b"\n", 0)
+        os.pwrite(self._handle, padded, line * _LINE_BYTES)
+        os.fsync(self._handle)
+
+
+def mark_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.mark")
+
+
+def remembered_beside(path: Path) -> Totals:
+    """What the mark of the store in `path` remembers; nothing where there is no mark."""
+    try:
+        return _newest(_lines_in(mark_of(path).read_bytes()))
+    except FileNotFoundError:
+        return Totals()
+
+
+def older_than(totals: Totals, remembered: Totals) -> str:
+    """What is wrong with a file of these totals, if something is."""
+    if totals.writes < remembered.writes:
+        return (
+            f"it ends at write {totals.writes}, and write {remembered.writes} was on disk:"
+            " it is an older copy, or has lost what was written last"
+        )
+    if 0 < totals.writes == remembered.writes and totals != remembered:
+        return f"its rows are not those that were on disk after write {totals.writes}"
+    return ""
+
+
+def _lines_in(content: bytes) -> _Remembered:
+    found = {}
+    for line in _LINES:
+        raw = content[line * _LINE_BYTES : (line + 1) * _LINE_BYTES].strip(b" \n\0")
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            read = msgspec.json.decode(raw, type=_Line)
+            totals = Totals(read.writes, read.rows, read.sum)
+            if _check(totals) == read.check:
+                found[line] = totals
+    return found
+
+
+def _newest(lines: _Remembered) -> Totals:
+    return max(lines.values(), key=lambda totals: totals.writes, default=Totals())
+
+
+def _check(totals: Totals) -> int:
+    return zlib.crc32(msgspec.msgpack.encode(totals))
