@@ -44,11 +44,16 @@ GROWING_KEYS = {"LastIndex", "LastTerm"}
 VERSION_KEYS = {"Version", "build"}
 # Keys that newer versions added, and the tag that carries our own version.
 ADDED = {
+    "Capabilities",
+    "ExpirationTTL",
+    "ExpirationTime",
     "Leader",
+    "Meta",
     "MemoryOversubscriptionEnabled",
     "NodeLimitForFeasibilityChecks",
     "PauseEvalBroker",
     "RejectJobRegistration",
+    "Roles",
     "SysBatchSchedulerEnabled",
     "Voters",
     "bellcow",

@@ -288,6 +288,128 @@ def test_update_replaces_the_whole_token(guarded):
     assert agent.get("/v1/acl/tokens", token["SecretID"]).status == 200
 
 
+OWN_ACCESSOR = "11111111-2222-3333-4444-777777777777"
+OWN_SECRET = "33333333-2222-3333-4444-777777777777"
+
+
+def test_token_is_made_with_ids_of_ones_own_when_both_are_given(guarded):
+    agent, root = guarded
+    own = {"AccessorID": OWN_ACCESSOR, "SecretID": OWN_SECRET}
+    made = make(guarded, **own)
+    assert {name: made[name] for name in own} == own
+    assert agent.get("/v1/acl/token/self", OWN_SECRET).json() == made
+    operator = {"Name": "t", "Rules": 'operator { policy = "write" }'}
+    agent.put("/v1/acl/policy/t", operator, root)
+    least = make(guarded, Policies=["t"])["SecretID"]
+    body = {"Type": "management", "AccessorID": OWN_SECRET, "SecretID": OWN_ACCESSOR}
+    assert agent.put("/v1/acl/token", body, least).status == 403
+    agent.delete(f"/v1/acl/token/{OWN_ACCESSOR}", root)
+
+
+def test_secret_that_comes_without_an_accessor_is_not_used(guarded):
+    agent, _ = guarded
+    made = make(guarded, SecretID="44444444-2222-3333-4444-777777777777")
+    assert made["SecretID"] != "44444444-2222-3333-4444-777777777777"
+    assert agent.get("/v1/acl/token/self", made["SecretID"]).json() == made
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_accessor_that_nobody_has_makes_no_token_by_itself(guarded, by_path):
+    agent, root = guarded
+    accessor = "55555555-2222-3333-4444-777777777777"
+    path = f"/v1/acl/token/{accessor}" if by_path else "/v1/acl/token"
+    answer = agent.put(path, {"AccessorID": accessor, "Type": "management"}, root)
+    assert (answer.status, answer.text) == (404, f"cannot find token {accessor}")
+
+
+def test_token_is_known_by_its_ids_in_capital_letters_too(guarded):
+    agent, root = guarded
+    ids = {
+        "AccessorID": "ABCDEFAB-2222-3333-4444-777777777777",
+        "SecretID": "FEDCBAFE-2222-3333-4444-777777777777",
+    }
+    made = make(guarded, **ids)
+    assert made["SecretID"] == ids["SecretID"]
+    for secret in (ids["SecretID"], ids["SecretID"].lower()):
+        assert agent.get("/v1/acl/token/self", secret).json() == made
+        assert agent.get(SCHEDULER, secret).status == 200
+    twin = {"Type": "management", "AccessorID": OWN_ACCESSOR, "SecretID": ids["SecretID"].lower()}
+    answer = agent.put("/v1/acl/token", twin, root)
+    assert (answer.status, answer.text) == (400, "a token with that secret exists")
+    path = f"/v1/acl/token/{ids['AccessorID']}"
+    assert agent.get(path, root).json() == made
+    body = {"AccessorID": ids["AccessorID"], "Name": "new", "Type": "client", "Policies": ["read"]}
+    changed = agent.put(path, body, root).json()
+    assert (changed["Name"], changed["AccessorID"]) == ("new", made["AccessorID"])
+    assert agent.delete(path, root).status == 200
+    assert agent.get(SCHEDULER, ids["SecretID"]).status == 403
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"ExpirationTTL": "1h"},
+        {"ExpirationTTL": 3_600_000_000_000},
+        {"ExpirationTTL": "soon"},
+        {"ExpirationTTL": {"a": 1}},
+        {"ExpirationTime": "2030-01-01T00:00:00Z"},
+        {"ExpirationTime": ["2030"]},
+        {"expirationttl": "1h"},
+    ],
+)
+@pytest.mark.parametrize("update", [True, False])
+def test_token_that_is_to_end_is_refused(guarded, field, update):
+    agent, root = guarded
+    body = {"Name": "ends", "Type": "client", "Policies": ["read"]}
+    body |= {"AccessorID": make(guarded)["AccessorID"]} if update else {}
+    before = len(agent.get("/v1/acl/tokens", root).json())
+    answer = agent.put("/v1/acl/token", {**body, **field}, root)
+    assert answer.status == 400
+    assert answer.text.startswith("ExpirationTTL and ExpirationTime are not supported")
+    assert len(agent.get("/v1/acl/tokens", root).json()) == before
+
+
+def test_token_with_roles_is_refused(guarded):
+    agent, root = guarded
+    body = {"Name": "r", "Type": "client", "Policies": ["read"], "Roles": [{"Name": "dev"}]}
+    answer = agent.put("/v1/acl/token", body, root)
+    assert (answer.status, answer.text) == (
+        400,
+        "Roles are not supported: name the policies in Policies",
+    )
+
+
+def test_empty_keys_of_later_releases_are_taken_and_shown(guarded):
+    agent, root = guarded
+    empty = {"ExpirationTTL": "", "ExpirationTime": None, "Roles": None}
+    assert {name: make(guarded)[name] for name in empty} == empty
+    for ttl, time_, roles in (
+        ("", None, None),
+        ("0s", "", []),
+        (0, "0001-01-01T00:00:00Z", None),
+    ):
+        made = make(guarded, ExpirationTTL=ttl, ExpirationTime=time_, Roles=roles)
+        assert {name: made[name] for name in empty} == empty
+        assert agent.get(f"/v1/acl/token/{made['AccessorID']}", root).json() == made
+        answer = agent.put("/v1/acl/token", made, root)
+        assert (answer.status, answer.header("Warning")) == (200, None)
+    stub = agent.get("/v1/acl/tokens", root).json()[0]
+    assert (stub["ExpirationTime"], stub["Roles"]) == (None, None)
+
+
+def test_policy_for_jobs_alone_is_refused(guarded):
+    agent, root = guarded
+    body = {"Name": "job", "Rules": "", "JobACL": {"Namespace": "default", "JobID": "web"}}
+    answer = agent.put("/v1/acl/policy/job", body, root)
+    assert answer.status == 400
+    assert answer.text.startswith("JobACL is not supported")
+    assert agent.get("/v1/acl/policy/job", root).status == 404
+    for empty in (None, {}, {"Namespace": "", "JobID": "", "Group": "", "Task": ""}):
+        answer = agent.put("/v1/acl/policy/job", {**body, "JobACL": empty}, root)
+        assert (answer.status, answer.header("Warning")) == (200, None)
+    agent.delete("/v1/acl/policy/job", root)
+
+
 def test_token_list_shows_no_secret(guarded):
     agent, root = guarded
     token = make(guarded)

@@ -273,7 +273,11 @@ def test_default_namespace_always_exists(shared):
     assert found["Name"] == "default"
     assert found["Description"] == "Default shared namespace"
     assert found["Quota"] == ""
-    assert set(found) == {"CreateIndex", "Description", "Hash", "ModifyIndex", "Name", "Quota"}
+    assert (found["Capabilities"], found["Meta"]) == (None, None)
+    assert set(found) == {
+        *("Capabilities", "CreateIndex", "Description", "Hash"),
+        *("Meta", "ModifyIndex", "Name", "Quota"),
+    }
     assert answer.header("X-Nomad-Index") == str(found["ModifyIndex"])
     gone = shared.delete("/v1/namespace/default")
     assert (gone.status, gone.text) == (500, "can not delete default namespace")
@@ -291,6 +295,46 @@ def test_namespace_is_written_and_deleted(shared, method, path):
     assert (gone.status, gone.body) == (200, b"")
     assert int(gone.header("X-Nomad-Index") or 0) > int(index or 0)
     assert shared.get("/v1/namespace/made").status == 404
+
+
+def test_meta_and_capabilities_of_a_namespace_are_kept_and_returned(start_agent):
+    agent = start_agent()
+    capabilities = {
+        "DisabledNetworkModes": ["host"],
+        "DisabledTaskDrivers": None,
+        "EnabledNetworkModes": None,
+        "EnabledTaskDrivers": ["docker", "exec"],
+    }
+    body = {"Name": "kept", "Meta": {"owner": "a: b"}, "Capabilities": capabilities}
+    assert agent.put("/v1/namespace/kept", body).header("Warning") is None
+    kept = agent.get("/v1/namespace/kept").json()
+    assert (kept["Meta"], kept["Capabilities"]) == ({"owner": "a: b"}, capabilities)
+    assert kept in agent.get("/v1/namespaces").json()
+    archive = agent.get("/v1/operator/snapshot").body
+    agent.put("/v1/namespace/kept", {"Name": "kept"})
+    emptied = agent.get("/v1/namespace/kept").json()
+    assert (emptied["Meta"], emptied["Capabilities"]) == (None, None)
+    assert emptied["Hash"] != kept["Hash"]
+    assert agent.put("/v1/operator/snapshot", archive).status == 200
+    assert agent.get("/v1/namespace/kept").json() == kept
+    agent.restart()
+    assert agent.get("/v1/namespace/kept").json() == kept
+
+
+@pytest.mark.parametrize("meta", [{"a": 1}, ["a"], {"a": {"b": "c"}}])
+def test_meta_of_a_namespace_holds_texts_alone(shared, meta):
+    answer = shared.put("/v1/namespace", {"Name": "typed", "Meta": meta})
+    assert answer.status == 500
+    assert answer.text.startswith("json: cannot unmarshal ")
+    assert answer.text.endswith("of type map[string]string")
+
+
+def test_namespace_with_a_quota_that_does_not_exist_is_refused(shared):
+    for path in ("/v1/namespace", "/v1/namespace/q1"):
+        answer = shared.put(path, {"Name": "q1", "Quota": "nope"})
+        assert answer.status == 500
+        assert answer.text == 'namespace "q1" using non-existent quota "nope"'
+    assert shared.get("/v1/namespace/q1").status == 404
 
 
 def test_unknown_namespace_is_404_with_the_headers_of_a_read(shared):

@@ -56,25 +56,29 @@ def update_token(token: ACLToken) -> Callable[[Draft], ACLToken]:
     """Replace name, type and policies of the token with that accessor; its secret and time stay."""
 
     def command(draft: Draft) -> ACLToken:
-        old = draft.get(ACL_TOKENS, token.accessor_id)
+        old = draft.get(ACL_TOKENS, token.accessor_id.lower())
         if old is None:
             raise not_found(f"cannot find token {token.accessor_id}")
         if old.global_ != token.global_:
             raise invalid(f"cannot toggle global mode of {token.accessor_id}")
         _check(token)
         changed = msgspec.structs.replace(
-            token, secret_id=old.secret_id, create_time=old.create_time
+            token,
+            accessor_id=old.accessor_id,
+            secret_id=old.secret_id,
+            create_time=old.create_time,
         )
-        return draft.put(ACL_TOKENS, token.accessor_id, _hashed(changed))
+        return draft.put(ACL_TOKENS, old.accessor_id, _hashed(changed))
 
     return command
 
 
 def delete_token(accessor_id: str) -> Callable[[Draft], Written]:
     def command(draft: Draft) -> Written:
-        if draft.get(ACL_TOKENS, accessor_id) is None:
+        old = draft.get(ACL_TOKENS, accessor_id.lower())
+        if old is None:
             raise invalid(f"Cannot delete nonexistent tokens: {accessor_id}")
-        draft.delete(ACL_TOKENS, accessor_id)
+        draft.delete(ACL_TOKENS, old.accessor_id)
         return Written(draft.index)
 
     return command

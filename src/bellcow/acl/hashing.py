@@ -10,8 +10,10 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bellcow.model.acl import ACLPolicy, ACLToken
-    from bellcow.model.namespace import Namespace
+    from bellcow.model.namespace import Namespace, NamespaceCapabilities
 
 
 def policy_hash(policy: ACLPolicy) -> str:
@@ -24,7 +26,21 @@ def token_hash(token: ACLToken) -> str:
 
 
 def namespace_hash(namespace: Namespace) -> str:
-    return _hash(namespace.name, namespace.description, namespace.quota)
+    return _hash(
+        namespace.name,
+        namespace.description,
+        namespace.quota,
+        *_capabilities(namespace.capabilities),
+        *(text for pair in sorted((namespace.meta or {}).items()) for text in pair),
+    )
+
+
+def _capabilities(capabilities: NamespaceCapabilities | None) -> Iterator[str]:
+    if capabilities is not None:
+        yield from capabilities.enabled_task_drivers or ()
+        yield from capabilities.disabled_task_drivers or ()
+        yield from capabilities.enabled_network_modes or ()
+        yield from capabilities.disabled_network_modes or ()
 
 
 def _hash(*parts: str) -> str:

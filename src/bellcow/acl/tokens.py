@@ -58,13 +58,11 @@ class Resolver:
 
     def token(self, secret: str) -> ACLToken | None:
         """The token with that secret. Looked up by digest, compared in constant time (B11)."""
-        token = self._tables.find(ACL_TOKENS, secret_digest(secret))
-        if token is None:
+        digest = secret_digest(secret)
+        token = self._tables.find(ACL_TOKENS, digest)
+        if token is None or not hmac.compare_digest(secret_digest(token.secret_id), digest):
             return None
-        same = hmac.compare_digest(
-            token.secret_id.encode(), secret.encode("utf-8", "surrogatepass")
-        )
-        return token if same else None
+        return token
 
     def _compile(self, secret: str) -> Rights:
         if not secret:

@@ -21,7 +21,14 @@ from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.clock import new_uuid
 from bellcow.errors import Code, denied, invalid, refused
-from bellcow.model.acl import ACLPolicy, ACLPolicyStub, ACLToken, ACLTokenStub
+from bellcow.model.acl import (
+    ACLPolicyBody,
+    ACLPolicyStub,
+    ACLToken,
+    ACLTokenBody,
+    ACLTokenReply,
+    ACLTokenStub,
+)
 from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS
 from bellcow.wire import UUID, UUID_CHARS, Wire, rfc3339
 
@@ -69,7 +76,7 @@ def _must_be_on(call: Call) -> None:
     token=False,
     body_rules=BodyRules(optional=True),
 )
-async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLToken]:
+async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLTokenReply]:
     """Make the first management token; once, and again only with the reset file in place."""
     _must_be_on(call)
     server = call.server
@@ -89,7 +96,7 @@ async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLToken]:
     if reset is not None and reset.exists():
         reset.unlink()
         server.report("acl_bootstrap_reset", accessor=made.accessor_id)
-    return Reply(made, index=made.modify_index)
+    return _written(made)
 
 
 def _reset_index(path: Any) -> int | None:
@@ -171,15 +178,16 @@ def read_policy(call: Call) -> Reply[ACLPolicyReply]:
     serve=Serve.LEADER,
     body_rules=BODY,
 )
-async def put_policy(call: Call, body: ACLPolicy) -> Reply[None]:
+async def put_policy(call: Call, body: ACLPolicyBody) -> Reply[None]:
     """Create or replace a policy."""
     _must_be_on(call)
     name = _named(call.tail, "Missing Policy Name")
     if body.name != name:
         raise invalid("ACL policy name does not match request path")
-    if reasons := validate_policy(body):
+    policy = body.row()
+    if reasons := validate_policy(policy):
         raise invalid_policy(reasons)
-    hashed = msgspec.structs.replace(body, hash=policy_hash(body))
+    hashed = msgspec.structs.replace(policy, hash=policy_hash(policy))
     written = await call.server.commit(commands.put_policy(hashed))
     return Reply(index=written.index)
 
@@ -224,7 +232,7 @@ def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
     serve=Serve.LEADER_OR_STALE,
     token=False,
 )
-def read_own_token(call: Call) -> Reply[ACLToken]:
+def read_own_token(call: Call) -> Reply[ACLTokenReply]:
     """The token that the request carries."""
     _must_be_on(call)
     secret = call.carried_secret()
@@ -235,7 +243,7 @@ def read_own_token(call: Call) -> Reply[ACLToken]:
     if token is None:
         call.server.bad_tokens.check(call.request.client)
         return _no_token(tables)
-    return Reply(token, index=tables.row_index(token), read=True)
+    return Reply(_shown(token), index=tables.row_index(token), read=True)
 
 
 @route(
@@ -246,28 +254,32 @@ def read_own_token(call: Call) -> Reply[ACLToken]:
     serve=Serve.LEADER_OR_STALE,
     watch=(ACL_TOKENS,),
 )
-def read_token(call: Call) -> Reply[ACLToken]:
+def read_token(call: Call) -> Reply[ACLTokenReply]:
     """One token with its secret; for a management token or for the token itself."""
     _must_be_on(call)
     accessor = _accessor(call.tail)
     tables = call.server.tables
-    token = tables.get(ACL_TOKENS, accessor)
+    token = tables.get(ACL_TOKENS, accessor.lower())
     own = call.server.resolver.token(call.secret) if call.secret else None
     if not call.rights.management and (token is None or own is not token):
         raise denied()
     if token is None:
         return _no_token(tables)
-    return Reply(token, index=tables.row_index(token), read=True)
+    return Reply(_shown(token), index=tables.row_index(token), read=True)
 
 
 @route("PUT, POST", f"{BASE}/token", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY)
-async def put_token(call: Call, body: ACLToken) -> Reply[ACLToken]:
-    """Create a token; with the accessor of an existing one, update that."""
+async def put_token(call: Call, body: ACLTokenBody) -> Reply[ACLTokenReply]:
+    """Create a token; with the accessor of an existing one, update that.
+
+    With an accessor and a secret that nobody has, the token is created with them.
+    """
     _must_be_on(call)
-    known = call.server.tables.get(ACL_TOKENS, body.accessor_id) is not None
-    if known or (body.accessor_id and not body.secret_id):
-        return await _update(call, body)
-    return await _create(call, body)
+    token = body.row()
+    known = call.server.tables.get(ACL_TOKENS, token.accessor_id.lower()) is not None
+    if known or (token.accessor_id and not token.secret_id):
+        return await _update(call, token)
+    return await _create(call, token)
 
 
 @route(
@@ -277,13 +289,13 @@ async def put_token(call: Call, body: ACLToken) -> Reply[ACLToken]:
     serve=Serve.LEADER,
     body_rules=BODY,
 )
-async def update_token(call: Call, body: ACLToken) -> Reply[ACLToken]:
+async def update_token(call: Call, body: ACLTokenBody) -> Reply[ACLTokenReply]:
     """Replace name, type and policies of a token; its secret stays."""
     _must_be_on(call)
     accessor = _named(call.tail, "Missing Token Accessor")
     if body.accessor_id != accessor:
         raise invalid("ACL token accessor does not match request path")
-    return await _update(call, body)
+    return await _update(call, body.row())
 
 
 @route("DELETE", f"{BASE}/token/{{accessor}}", need=Need.MANAGEMENT, serve=Serve.LEADER)
@@ -295,23 +307,31 @@ async def delete_token(call: Call) -> Reply[None]:
     return Reply(index=written.index)
 
 
-async def _create(call: Call, body: ACLToken) -> Reply[ACLToken]:
+async def _create(call: Call, given: ACLToken) -> Reply[ACLTokenReply]:
     clock = call.server.clock
-    if reasons := validate_token_ids(body):
+    if reasons := validate_token_ids(given):
         raise invalid(reasons[0])
+    # Nomad: a secret that comes without an accessor is not looked at.
+    secret = given.secret_id if given.accessor_id else ""
     token = msgspec.structs.replace(
-        body,
-        accessor_id=body.accessor_id.lower() or new_uuid(clock),
-        secret_id=body.secret_id or new_uuid(clock),
+        given,
+        accessor_id=given.accessor_id.lower() or new_uuid(clock),
+        secret_id=secret or new_uuid(clock),
         create_time=rfc3339(clock.wall_ns()),
     )
-    made = await call.server.commit(commands.create_token(token))
-    return Reply(made, index=made.modify_index)
+    return _written(await call.server.commit(commands.create_token(token)))
 
 
-async def _update(call: Call, body: ACLToken) -> Reply[ACLToken]:
-    made = await call.server.commit(commands.update_token(body))
-    return Reply(made, index=made.modify_index)
+async def _update(call: Call, given: ACLToken) -> Reply[ACLTokenReply]:
+    return _written(await call.server.commit(commands.update_token(given)))
+
+
+def _written(token: ACLToken) -> Reply[ACLTokenReply]:
+    return Reply(_shown(token), index=token.modify_index)
+
+
+def _shown(token: ACLToken) -> ACLTokenReply:
+    return msgspec.convert(token, ACLTokenReply, from_attributes=True)
 
 
 def _named(tail: str, missing: str) -> str:
@@ -328,6 +348,6 @@ def _accessor(tail: str) -> str:
     return accessor
 
 
-def _no_token(tables: Tables) -> Reply[ACLToken]:
+def _no_token(tables: Tables) -> Reply[ACLTokenReply]:
     index = tables.table_index(ACL_TOKENS)
     return Reply(status=404, text="ACL token not found", index=index, read=True)

@@ -125,7 +125,7 @@ def _go_type(base: Any) -> str:
         return "string"
     if isinstance(base, type) and issubclass(base, msgspec.Struct):
         return getattr(base, "GO_TYPE", f"api.{base.__name__}")
-    return "[]string"
+    return "map[string]string" if typing.get_origin(base) is dict else "[]string"
 
 
 def _bind_top(kind: type, value: Any, *, exact: bool) -> Decoded:
@@ -210,8 +210,10 @@ class _Binder:
             return self.struct(base, _items(value), f"{path}{field.wire}.")
         if typing.get_origin(base) is tuple and _is_texts(value):
             return tuple(value)
-        if typing.get_origin(base) is dict and isinstance(value, dict):
-            return value
+        if typing.get_origin(base) is dict and _is_text_map(value):
+            return {name: text or "" for name, text in _items(value)}
+        if base is Any:
+            return _plain(value)
         self._mismatch(kind, field, value, path)
         return _MISMATCH
 
@@ -251,6 +253,19 @@ def _is_texts(value: Any) -> bool:
         isinstance(value, list)
         and not isinstance(value, Pairs)
         and all(isinstance(item, str) for item in value)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value of any kind as a clean body would have given it; what is inside it stays."""
+    if isinstance(value, Number):
+        return float(value.text)
+    return dict(value) if isinstance(value, Pairs) else value
+
+
+def _is_text_map(value: Any) -> bool:
+    return _is_object(value) and all(
+        text is None or isinstance(text, str) for _, text in _items(value)
     )
 
 

@@ -8,13 +8,15 @@ from bellcow.acl.hashing import namespace_hash
 from bellcow.acl.policy import Need, invalid_namespace, validate_namespace
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
-from bellcow.errors import Code, denied, invalid
+from bellcow.errors import Code, denied, invalid, refused
 from bellcow.model.namespace import Namespace
 from bellcow.state.commands import delete_namespace, put_namespace
 from bellcow.state.tables import NAMESPACES
+from bellcow.wire import go_quote
 
 # Nomad: a bad body is a plain failure here.
 BODY = BodyRules(code=Code.REFUSED)
+SHOWN_CHARS = 128
 
 
 @route(
@@ -87,6 +89,10 @@ async def remove_namespace(call: Call) -> Reply[None]:
 async def _put(call: Call, body: Namespace) -> Reply[None]:
     if reasons := validate_namespace(body):
         raise invalid_namespace(body.name, reasons)
+    if body.quota:
+        # There are no quotas, so none of any name exists.
+        quota = go_quote(body.quota, SHOWN_CHARS)
+        raise refused(f"namespace {go_quote(body.name)} using non-existent quota {quota}")
     hashed = msgspec.structs.replace(body, hash=namespace_hash(body))
     written = await call.server.commit(put_namespace(hashed))
     return Reply(index=written.index)

@@ -10,16 +10,23 @@ from bellcow.cli.goflags import Takes
 from bellcow.cli.output import go_bool, go_list, go_time, pairs, show
 from bellcow.cli.session import Session, as_data, command
 
+LATER_KEYS = frozenset({"Capabilities", "ExpirationTTL", "ExpirationTime", "Meta", "Roles"})
 
-def without_hash(value: dict[str, Any]) -> dict[str, Any]:
-    """Nomad: its client's structures have no Hash, so `-json` and `-t` do not show it."""
-    return {key: one for key, one in value.items() if key != "Hash"}
+
+def as_clients_show(value: dict[str, Any]) -> dict[str, Any]:
+    """Nomad: its client's structures have no Hash, so `-json` and `-t` do not show it.
+
+    Nor have those of 1.0 the keys of later releases, which are shown where they hold something.
+    """
+    return {
+        key: one for key, one in value.items() if key != "Hash" and (one or key not in LATER_KEYS)
+    }
 
 
 def show_token(token: dict[str, Any], *, as_json: bool = False, template: str = "") -> None:
     """The block that every command about one token prints."""
     show(
-        without_hash(token),
+        as_clients_show(token),
         lambda: _block(token),
         as_json=as_json,
         template=template,

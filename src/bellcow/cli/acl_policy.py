@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bellcow.cli import offers
-from bellcow.cli.acl import without_hash
+from bellcow.cli.acl import as_clients_show
 from bellcow.cli.failure import failing
 from bellcow.cli.files import read_input
 from bellcow.cli.goflags import Takes, flag, one
@@ -59,7 +59,7 @@ def _name_the_unknown(rules: str) -> None:
 @as_data
 def list_policies(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error listing ACL policies: "):
-        policies = [without_hash(one) for one in session.client.get(_POLICIES)]
+        policies = [as_clients_show(one) for one in session.client.get(_POLICIES)]
     _show(policies, "No policies found", as_json=as_json, template=template)
 
 
@@ -72,7 +72,7 @@ def self_(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error fetching own policies: "):
         token = session.client.get("/v1/acl/token/self")
         management = token["Type"] == "management"
-        known = {one["Name"]: without_hash(one) for one in session.client.get(_POLICIES)}
+        known = {one["Name"]: as_clients_show(one) for one in session.client.get(_POLICIES)}
     names = [] if management else token["Policies"] or []
     own = [known[name] for name in names if name in known]
     nothing = _EVERYTHING if management else "No policies found"
@@ -99,7 +99,7 @@ def _show(policies: list[dict[str, Any]], nothing: str, *, as_json: bool, templa
 @as_data
 def info(session: Session, *, as_json: bool, template: str, words: tuple[str, ...]) -> None:
     with failing("Error fetching info on ACL policy: "):
-        policy = without_hash(session.client.get(_path(words[0])))
+        policy = as_clients_show(session.client.get(_path(words[0])))
     keys = ("Name", "Description", "Rules", "CreateIndex", "ModifyIndex")
     show(
         policy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bellcow.cli.acl import show_token, without_hash
+from bellcow.cli.acl import as_clients_show, show_token
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import BOOL, flag, one, switch
 from bellcow.cli.offers import accessors, policies
@@ -86,7 +86,7 @@ def _refuse_known(client: Client, accessor: str, prefix: str) -> None:
 @as_data
 def list_tokens(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error listing ACL tokens: "):
-        tokens = [without_hash(one_) for one_ in session.client.get("/v1/acl/tokens")]
+        tokens = [as_clients_show(one_) for one_ in session.client.get("/v1/acl/tokens")]
     show(
         tokens,
         lambda: _table(tokens),

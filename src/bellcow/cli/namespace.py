@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from bellcow.cli.acl import without_hash
+from bellcow.cli.acl import as_clients_show
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import flag, one
 from bellcow.cli.offers import namespaces
@@ -24,7 +24,7 @@ def _path(name: str) -> str:
 @as_data
 def list_namespaces(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error retrieving namespaces: "):
-        found = [without_hash(one_) for one_ in session.client.get("/v1/namespaces")]
+        found = [as_clients_show(one_) for one_ in session.client.get("/v1/namespaces")]
     show(
         found,
         lambda: described(found, "No namespaces found"),
@@ -57,7 +57,7 @@ def _by_prefix(session: Session, prefix: str) -> dict[str, Any]:
     if len(found) > 1 and not exact:
         say(f"Prefix matched multiple namespaces\n\n{described(found)}")
         raise CommandError("")
-    return without_hash((exact or found)[0])
+    return as_clients_show((exact or found)[0])
 
 
 @command(
@@ -86,7 +86,7 @@ def _existing(session: Session, name: str) -> dict[str, Any]:
         if error.status != _NOT_FOUND:
             raise
         return {"Name": name}
-    return without_hash(found)
+    return as_clients_show(found)
 
 
 @command("Deletes a namespace.\n\nNeeds a management token.", takes=_NAMESPACE)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bellcow.wire import Wire
+from typing import Any
+
+from bellcow.errors import Error, invalid
+from bellcow.wire import Wire, parse_duration
+
+NO_TIME = "0001-01-01T00:00:00Z"  # as Go writes a time that was never set
 
 
 class ACLPolicy(Wire, frozen=True, kw_only=True, gc=False):
@@ -14,6 +19,28 @@ class ACLPolicy(Wire, frozen=True, kw_only=True, gc=False):
     modify_index: int = 0
     name: str = ""
     rules: str = ""
+
+
+class ACLPolicyBody(Wire, frozen=True, kw_only=True):
+    """A policy as a client sends it. `job_acl` is of later releases."""
+
+    create_index: int = 0
+    description: str = ""
+    hash: str = ""
+    job_acl: Any = None
+    modify_index: int = 0
+    name: str = ""
+    rules: str = ""
+
+    def problem(self) -> Error | None:
+        """Why it is refused: a policy for jobs alone would be given to every bearer."""
+        jobs = self.job_acl
+        if any(jobs.values()) if isinstance(jobs, dict) else jobs:
+            return invalid("JobACL is not supported: there are no jobs that could have the policy")
+        return None
+
+    def row(self) -> ACLPolicy:
+        return ACLPolicy(description=self.description, name=self.name, rules=self.rules)
 
 
 class ACLPolicyStub(Wire, frozen=True, kw_only=True):
@@ -45,17 +72,85 @@ class ACLToken(Wire, frozen=True, kw_only=True, gc=False):
     type: str = ""
 
 
+class ACLTokenBody(Wire, frozen=True, kw_only=True):
+    """A token as a client sends it. What is not a field of `ACLToken` is of later releases."""
+
+    accessor_id: str = ""
+    create_index: int = 0
+    create_time: str = ""
+    expiration_ttl: Any = None
+    expiration_time: Any = None
+    global_: bool = False
+    hash: str = ""
+    modify_index: int = 0
+    name: str = ""
+    policies: tuple[str, ...] | None = None
+    roles: Any = None
+    secret_id: str = ""
+    type: str = ""
+
+    def problem(self) -> Error | None:
+        """Why it is refused: a token must not last longer, or be able to do less, than asked."""
+        ends = self.expiration_time not in (None, "", NO_TIME)
+        if ends or not _is_no_length(self.expiration_ttl):
+            return invalid(
+                "ExpirationTTL and ExpirationTime are not supported: "
+                "a token lasts until it is deleted; leave them out"
+            )
+        if self.roles:
+            return invalid("Roles are not supported: name the policies in Policies")
+        return None
+
+    def row(self) -> ACLToken:
+        return ACLToken(
+            accessor_id=self.accessor_id,
+            global_=self.global_,
+            name=self.name,
+            policies=self.policies,
+            secret_id=self.secret_id,
+            type=self.type,
+        )
+
+
+def _is_no_length(value: Any) -> bool:
+    """Whether this is how a client says that a token does not end."""
+    try:
+        return not value or (isinstance(value, str) and parse_duration(value) == 0)
+    except ValueError:
+        return False
+
+
+class ACLTokenReply(Wire, frozen=True, kw_only=True):
+    """A token as it is shown. The keys of later releases are empty: their clients ask for them."""
+
+    accessor_id: str
+    create_index: int
+    create_time: str
+    expiration_ttl: str = ""
+    expiration_time: str | None = None
+    global_: bool
+    hash: str
+    modify_index: int
+    name: str
+    policies: tuple[str, ...] | None
+    roles: tuple[str, ...] | None = None
+    secret_id: str
+    type: str
+
+
 class ACLTokenStub(Wire, frozen=True, kw_only=True):
     """A token in a list: without its secret."""
 
     accessor_id: str
     create_index: int
     create_time: str
+    expiration_time: str | None = None
     global_: bool
     hash: str
     modify_index: int
     name: str
     policies: tuple[str, ...] | None
+    roles: tuple[str, ...] | None = None
     type: str
 
 

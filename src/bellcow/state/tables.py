@@ -21,7 +21,7 @@ from bellcow.model.namespace import Namespace
 from bellcow.model.raft import RaftConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.store.protocol import NO_HEAD, Head, Key
-from bellcow.wire import Wire, msgpack_decoder
+from bellcow.wire import UUID, Wire, msgpack_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -69,8 +69,12 @@ class Table(Generic[T]):
 
 
 def secret_digest(secret: str) -> bytes:
-    """What a token is found by: a digest, so that no lookup compares secrets byte by byte."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    """What a token is found by: a digest, so that no lookup compares secrets byte by byte.
+
+    Nomad: a UUID is the same in capital and in small letters.
+    """
+    text = secret.lower() if UUID.fullmatch(secret) else secret
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _token_digest(token: ACLToken) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from bellcow.acl.hashing import namespace_hash, policy_hash, token_hash
 from bellcow.model.acl import ACLPolicy, ACLToken
-from bellcow.model.namespace import Namespace
+from bellcow.model.namespace import Namespace, NamespaceCapabilities
 
 COMBO = """namespace "default" {
  policy = "read"
@@ -87,3 +87,25 @@ def test_namespace_hashes_as_recorded():
 
 def test_text_that_is_no_unicode_still_hashes():
     assert len(policy_hash(ACLPolicy(name="\ud800"))) == 44
+
+
+def test_namespace_hash_covers_all_that_a_client_may_set():
+    """The first two as recorded; the others differ from them and from one another."""
+    texts = {"name": "default", "description": "Default shared namespace"}
+    plain = namespace_hash(Namespace(**texts))
+    assert plain == "C7UbjDwBK0dK8wQq7Izg7SJIzaV+lIo2X7wRtzY3pSw="
+    assert namespace_hash(Namespace(**texts, capabilities=NamespaceCapabilities())) == plain
+    docker = NamespaceCapabilities(enabled_task_drivers=("docker",))
+    hashes = {
+        plain,
+        namespace_hash(Namespace(**texts, capabilities=docker)),
+        namespace_hash(Namespace(**texts, meta={"a": "b"})),
+        namespace_hash(Namespace(**texts, meta={"a": "c"})),
+    }
+    assert len(hashes) == 4
+
+
+def test_namespace_hash_does_not_hang_on_the_order_of_meta():
+    first = Namespace(name="n", meta={"a": "1", "b": "2"})
+    second = Namespace(name="n", meta={"b": "2", "a": "1"})
+    assert namespace_hash(first) == namespace_hash(second)
