@@ -391,10 +391,19 @@ def test_wrong_method_is_told_before_the_token_is_looked_at(guarded):
     assert (answer.status, answer.text) == (405, "Invalid method")
 
 
-def test_broken_body_and_bad_parameters_are_told_before_the_token_is_looked_at(guarded):
+def test_token_is_looked_at_before_the_body_and_what_goes_with_it(guarded):
     agent = guarded.agent
-    answer = agent.put("/v1/operator/scheduler/configuration", b"{", UNKNOWN)
+    path = "/v1/operator/scheduler/configuration"
+    answer = agent.put(path, b"{", UNKNOWN)
+    assert (answer.status, answer.text) == (403, "ACL token not found")
+    answer = agent.put(f"{path}?cas=x", b"{")
+    assert (answer.status, answer.text) == (403, "Permission denied")
+    answer = agent.put(path, b"{", guarded.root)
     assert answer.text == "Error parsing scheduler config: unexpected EOF"
+
+
+def test_bad_times_of_a_read_are_told_before_the_token_is_looked_at(guarded):
+    agent = guarded.agent
     answer = agent.get("/v1/operator/raft/configuration?wait=x", UNKNOWN)
     assert (answer.status, answer.text) == (400, "Invalid wait time")
 

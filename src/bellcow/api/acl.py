@@ -40,6 +40,7 @@ RESET_FILE = "acl-bootstrap-reset"
 RESET_DIGITS = 20
 # Nomad: a bad body is a plain failure here.
 BODY = BodyRules(code=Code.REFUSED)
+BOOTSTRAP_LIMIT = 4 << 10  # bytes; anybody may send them
 
 
 class BootstrapBody(Wire, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ def _must_be_on(call: Call) -> None:
     need=Need.ANONYMOUS,
     serve=Serve.LEADER,
     token=False,
-    body_rules=BodyRules(optional=True),
+    body_rules=BodyRules(optional=True, limit=BOOTSTRAP_LIMIT),
 )
 async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLTokenReply]:
     """Make the first management token; once, and again only with the reset file in place."""

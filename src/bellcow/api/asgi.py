@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from bellcow.api.limits import HttpLimits
-from bellcow.api.message import Request, body_length
+from bellcow.api.message import Request, body_length, too_large
 from bellcow.api.protocol import SCOPE_KEY, closing
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
@@ -62,7 +62,7 @@ class AsgiBody:
         if self._length == 0:
             return None
         if self._length > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if self._cycle is not None and not self._cycle.more_body:
             return await self._read(limit)  # all of it is here: a deadline would cost more than it
         try:
@@ -79,7 +79,7 @@ class AsgiBody:
             piece, more = await self._piece()
             size += len(piece)
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             parts.append(piece)
         return b"".join(parts)
 
@@ -130,10 +130,6 @@ class _Pace:
             self._left_s -= now() - began
             self._got += len(piece)
             return piece, more
-
-
-def _too_large(limit: int) -> Error:
-    return Error(Code.TOO_LARGE, f"request body is larger than {limit} bytes")
 
 
 def _too_slow() -> Error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.api.internal import StreamRoute
-from bellcow.api.message import Request, decoded_path
+from bellcow.api.message import Request, body_length, decoded_path, too_large
 from bellcow.cluster.frames import pieces
 from bellcow.cluster.wire_auth import check_names
 from bellcow.errors import Code, Error, invalid
@@ -34,7 +34,7 @@ def routes(app: App, gate: Gate) -> dict[tuple[str, str], StreamRoute]:
             check_names(request.peer_names, gate.region)
         # Limits count by the client's address, which is believed only of a server of ours.
         asked = _asked(ask, ask.client if gate.proves else request.client)
-        return _Answered(await app.answer(asked, _Content(ask, frames)))
+        return _Answered(await app.answer(asked, _Content(ask, frames, body_length(asked))))
 
     return {("POST", FORWARD_PATH): StreamRoute(answer, ANY_SIZE, any_region=True)}
 
@@ -56,19 +56,22 @@ def _asked(ask: Ask, client: str) -> Request:
 class _Content:
     """The body of a forwarded request (`message.Body`); the client's pace is looked at in front."""
 
-    def __init__(self, ask: Ask, frames: AsyncIterator[bytes]) -> None:
+    def __init__(self, ask: Ask, frames: AsyncIterator[bytes], announced: int) -> None:
         self._ask = ask
         self._frames = frames
+        self._announced = announced  # bytes, -1 when nobody knows
 
     async def read(self, limit: int) -> bytes | None:
         if not self._ask.streams and self._ask.body is None:
             return None
+        if self._announced > limit:
+            raise too_large(limit)
         parts: list[bytes] = []
         size = 0
         async for piece in self.chunks():
             size += len(piece)
             if size > limit:
-                raise Error(Code.TOO_LARGE, f"request body is larger than {limit} bytes")
+                raise too_large(limit)
             parts.append(piece)
         return b"".join(parts)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, unquote_plus
 
+from bellcow.errors import Code, Error
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from bellcow.errors import Error
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -109,6 +109,11 @@ def body_length(request: Request) -> int:
         if name == b"content-length":
             length = int(value)
     return length
+
+
+def too_large(limit: int) -> Error:
+    """For a body of more than `limit` bytes."""
+    return Error(Code.TOO_LARGE, f"request body is larger than {limit} bytes")
 
 
 def decoded_path(raw_path: bytes) -> str:

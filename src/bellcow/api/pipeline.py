@@ -1,4 +1,4 @@
-"""The only path a request takes: find, read, decode, lead, confirm, authorize, handle, answer.
+"""The only path a request takes: find, lead, confirm, authorize, read, decode, handle, answer.
 
 `answer_now` walks it without awaiting, for reads that memory can answer; `answer` walks the same
 steps where something must be awaited, or another server asked. Both call the same handlers and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +21,7 @@ from bellcow.api.decode import Decoded, DecodeError, decode
 from bellcow.api.errors import STATUS
 from bellcow.api.guard import Guards, secret_of
 from bellcow.api.message import Request, Response, Wait, body_length
-from bellcow.api.relay import NO_BODY, Rest, Sent, ask_of, away, response_of
+from bellcow.api.relay import Rest, Sent, ask_of, away, response_of
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
@@ -36,16 +37,16 @@ if TYPE_CHECKING:
     from bellcow.server import Server
     from bellcow.store.protocol import Head
 
-JSON_LIMIT = 1 << 20
 MAX_WAIT_S = 300.0
 JITTER = 16  # a wait is prolonged by up to a sixteenth, so that not all end at once
 PACK_NOW_LIMIT = 64 << 10  # bigger bodies are compressed in a thread
 PACKERS = 4
+DECODERS = 1
 SHARED_BYTES = 16 << 20  # bodies of blocking queries kept while those who waited are answered
 RIGHTS_TABLES = (ACL_TOKENS, ACL_POLICIES)
 LOGGED_CHARS = 200
 MESSAGE_CHARS = 4_000
-DECODE_NOW_LIMIT = 64 << 10  # bigger bodies are decoded in a thread
+DECODE_NOW_LIMIT = 4 << 10  # bytes; the slow reader takes a few milliseconds for as much
 HOLD_S = 5.0  # how long a request waits for who can serve it
 PAUSE_S = 0.05  # between two tries meanwhile
 NS_PER_MS = NS_PER_S // 1_000
@@ -109,7 +110,9 @@ class Pipeline:
         self._guards = guards
         self._paths = Paths(list(routes) or ROUTES)
         self.add_headers(server.settings.http_api_response_headers)
-        self._packers = asyncio.Semaphore(PACKERS)
+        # Threads of their own: what clients send and ask for never stands before a file of ours.
+        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+        self._packers = ThreadPoolExecutor(PACKERS, thread_name_prefix="pack")
         self.answered = 0
         self.refused = 0
 
@@ -161,8 +164,8 @@ class Pipeline:
         if request.method == "HEAD":
             response.body = b""
         if len(response.body) > PACK_NOW_LIMIT and not response.packed:
-            async with self._packers:
-                return await asyncio.to_thread(answers.pack, request, response)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._packers, answers.pack, request, response)
         return answers.pack(request, response)
 
     async def _answer(self, request: Request, body: Body) -> Response:
@@ -179,13 +182,10 @@ class Pipeline:
         call = Call(self._server, request, found[1])
         call.content = body
         if not route.awaits:
-            return await self._led(route, call, lambda: self._read_waiting(route, call), NO_BODY)
+            return await self._led(route, call, lambda: self._read_waiting(route, call), Sent())
         self._common(route, request)
-        sent = await self._sent(route, call)
-        arguments = await self._decoded(route, call, sent.raw)
-        if route.check is not None:
-            route.check(call)
-        return await self._led(route, call, lambda: self._act(route, call, arguments), sent)
+        sent = _sent(route, call)
+        return await self._led(route, call, lambda: self._act(route, call, sent), sent)
 
     # The steps
 
@@ -291,18 +291,28 @@ class Pipeline:
                 return outcome
             last = not await self._changed(outcome)
 
-    async def _act(self, route: Route, call: Call, arguments: tuple[Any, ...]) -> Response:
-        """A handler that awaits: find the leader, authorize, handle, answer."""
-        if route.serve is Serve.NAMED:
-            self._must_be_meant(call.request)
-        elif self._must_be_served_here(route, call) and route.method == "GET":
-            await self._confirm(call.request)
-        self._authorize(route, call)
+    async def _act(self, route: Route, call: Call, sent: Sent) -> Response:
+        """A handler that awaits: find the leader, authorize, read, decode, handle, answer."""
+        await self._admit(route, call)
+        if await sent.take():
+            await self._admit(route, call)  # who leads and what a token may do can have changed
+        arguments = await self._checked_arguments(route, call, sent)
         reply = answers.as_reply(await route.handler(call, *arguments))
         response = self._respond(call.request, reply)
         for warning in call.warnings:
             response.headers.append((b"Warning", warning.encode("latin-1", "replace")))
         return response
+
+    async def _admit(self, route: Route, call: Call) -> None:
+        """Raise _NotHere when another server must answer, Error when the client may not ask this.
+
+        It comes before the body: no memory and no parser for who may not write.
+        """
+        if route.serve is Serve.NAMED:
+            self._must_be_meant(call.request)
+        elif self._must_be_served_here(route, call) and route.method == "GET":
+            await self._confirm(call.request)
+        self._authorize(route, call)
 
     def _common(self, route: Route, request: Request) -> tuple[float, int]:
         """Seconds to wait and the index to wait for. Nomad: `wait` is looked at first."""
@@ -321,17 +331,15 @@ class Pipeline:
                 raise invalid("Invalid index") from None
         return max(wait_s, 0.0), index
 
-    async def _sent(self, route: Route, call: Call) -> Sent:
-        """The body: in memory when it is one to decode, else still to come."""
-        if route.body is not None:
-            return Sent(await call.content.read(JSON_LIMIT))
-        if call.request.method in {"GET", "DELETE"} or not body_length(call.request):
-            return NO_BODY  # Nomad: a body that nobody asked for is not looked at
-        call.content = rest = Rest(call.content)
-        return Sent(None, rest)
+    async def _checked_arguments(self, route: Route, call: Call, sent: Sent) -> tuple[Any, ...]:
+        """What the handler gets beside the call. Nomad: the body is judged before parameters."""
+        arguments = await self._decoded(route, call, sent.raw)
+        if route.check is not None:
+            route.check(call)
+        return arguments
 
     async def _decoded(self, route: Route, call: Call, raw: bytes | None) -> tuple[Any, ...]:
-        """The body as the handler wants it. Nomad: looked at before the token."""
+        """The body as the handler wants it."""
         if route.body is None:
             return ()
         rules = route.body_rules
@@ -340,7 +348,7 @@ class Pipeline:
         if not raw and rules.optional:
             return (None,)
         try:
-            decoded = await _decode(route.body, raw)
+            decoded = await self._decode(route.body, raw)
         except DecodeError as error:
             raise Error(rules.code, f"{rules.prefix}{error}") from None
         if rules.strict and decoded.null:
@@ -359,6 +367,12 @@ class Pipeline:
         if wrong is not None:
             raise wrong
         return (decoded.value,)
+
+    async def _decode(self, kind: type, raw: bytes | None) -> Decoded:
+        if raw is None or len(raw) <= DECODE_NOW_LIMIT:
+            return decode(kind, raw)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, decode, kind, raw)
 
     def _must_be_served_here(self, route: Route, call: Call) -> bool:
         """Raise _NotHere when another server must answer: another region, a leader, a name.
@@ -426,6 +440,11 @@ class Pipeline:
         """Answer at once the blocking queries that wait at another server."""
         self._away.end()
 
+    def close(self) -> None:
+        """Let the threads go, and what still waits for one of them."""
+        for workers in (self._decoders, self._packers):
+            workers.shutdown(wait=False, cancel_futures=True)
+
     async def _sent_on(self, route: Route, call: Call, sent: Sent) -> Response:
         """The answer of the server that must give it."""
         if call.request.method == "GET" and call.request.param("index"):
@@ -440,6 +459,9 @@ class Pipeline:
             raise no_leader()
         if request.hops and abroad:
             raise refused("No path to region")
+        if self._may_send(route, call):
+            await sent.take()
+            await self._checked_arguments(route, call, sent)  # what is wrong need not travel
         ask, rest = ask_of(request, sent), sent.chunks()
         if abroad:
             relayed = await forwarder.to_region(request.param("region"), ask, rest)
@@ -465,6 +487,20 @@ class Pipeline:
             raise Error(route.unknown_token, error.message) from None
         if not call.rights.allows(route.need):
             raise denied()
+
+    def _may_send(self, route: Route, call: Call) -> bool:
+        """Whether this server's own copy lets the client do this; who leads decides again.
+
+        A body from others goes on piece by piece: a copy may be behind, so it refuses nobody, and
+        who may not write gets no memory here either. It cannot be sent a second time.
+        """
+        if not route.token:
+            return True
+        try:
+            rights = self._server.resolver.resolve(secret_of(call.request))
+        except Error:
+            return False
+        return rights.allows(route.need)
 
     def _left(self, request: Request, wait_s: float) -> float:
         """Seconds a blocking query still has; its deadline is set when it first waits."""
@@ -600,6 +636,19 @@ def _is_final(route: Route, request: Request, sent: Sent) -> bool:
     return route.serve is Serve.LOCAL or request.hops == LAST_HOP or bool(waited) or spent
 
 
+def _sent(route: Route, call: Call) -> Sent:
+    """The body, not touched yet: to be taken when it is one to decode, else read by the handler."""
+    if not body_length(call.request):
+        return Sent()
+    rest = Rest(call.content)
+    if route.body is not None:
+        return Sent(rest, route.body_rules.limit)
+    if call.request.method in {"GET", "DELETE"}:
+        return Sent()  # Nomad: a body that nobody asked for is not looked at
+    call.content = rest
+    return Sent(rest)
+
+
 def _prefix(request: Request, error: Error) -> str:
     """Nomad: a plain error of another server tells that it comes from one, but for snapshots."""
     crossed = request.hops and error.code is Code.REFUSED and request.path != SNAPSHOTS
@@ -623,13 +672,6 @@ def _is_unclean(raw_path: bytes) -> bool:
     return any(part in {b"", b".", b".."} for part in raw_path[1:].rstrip(b"/").split(b"/")) or (
         raw_path.endswith(b"//")
     )
-
-
-async def _decode(kind: type, raw: bytes | None) -> Decoded:
-    """A big body may take a second to read when it is odd: that is for a thread."""
-    if raw is None or len(raw) <= DECODE_NOW_LIMIT:
-        return decode(kind, raw)
-    return await asyncio.to_thread(decode, kind, raw)
 
 
 def _masked(request: Request, text: str) -> str:

@@ -5,7 +5,7 @@ Who is asked, and when, is the pipeline's business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bellcow.api.message import Response
 from bellcow.ending import Waits
@@ -41,17 +41,33 @@ class Rest:
             yield piece
 
 
-class Sent(NamedTuple):
-    """A request's body: all of it, or the rest that is still to come."""
+class Sent:
+    """A request's body: the rest that is still to come, or all of it once it was taken.
 
-    raw: bytes | None
-    rest: Rest | None = None
+    Nothing of it is in memory before somebody who may send it asks to take it. `limit` is of bytes
+    that may be taken; None for an upload, which is only ever read piece by piece.
+    """
+
+    __slots__ = ("_limit", "raw", "rest")
+
+    def __init__(self, rest: Rest | None = None, limit: int | None = None) -> None:
+        self._limit = limit
+        self.raw: bytes | None = None
+        self.rest = rest
+
+    async def take(self) -> bool:
+        """Read it, if it is to be taken and was not yet. Returns whether it had to be awaited.
+
+        Raises Error(TOO_LARGE) above the limit and Error(TIMEOUT) when the client is too slow.
+        """
+        if self.rest is None or self._limit is None:
+            return False
+        self.raw = await self.rest.read(self._limit)
+        self.rest = None
+        return True
 
     def chunks(self) -> AsyncIterator[bytes] | None:
         return None if self.rest is None else self.rest.chunks()
-
-
-NO_BODY = Sent(None)
 
 
 def ask_of(request: Request, sent: Sent) -> Ask:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = "Callable[..., Any]"
 INVALID_METHOD = "Invalid method"
+JSON_LIMIT = 1 << 20
 
 
 class Serve(enum.Enum):
@@ -34,12 +35,17 @@ class Serve(enum.Enum):
 
 
 class BodyRules(msgspec.Struct, frozen=True, kw_only=True):
-    """How a body is read and refused. Nomad: prefix and status differ by endpoint."""
+    """How a body is read and refused. Nomad: prefix and status differ by endpoint.
+
+    `limit` is of bytes. A route that asks for no right by itself has a small one: whoever likes may
+    have so much read and decoded.
+    """
 
     prefix: str = ""
     code: Code = Code.INVALID
     strict: bool = False  # refuse null and a body in which no key is known
     optional: bool = False  # no body is no error: the handler gets None
+    limit: int = JSON_LIMIT
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +68,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     unknown_token: Code = Code.DENIED
     reads_wait: bool = True  # whether `wait` and `index` are parsed, and refused when malformed
     awaits: bool = False
-    check: Handler | None = None  # refuses parameters, before it matters who leads
+    check: Handler | None = None  # refuses parameters, after the token and the body
     documented: bool = True
     right: str = ""  # what the handler asks of the token beyond `need`, in words
 

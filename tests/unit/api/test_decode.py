@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bellcow.api.decode import MAX_DEPTH, DecodeError, decode, parse
+from bellcow.api.decode import MAX_DEPTH, MAX_VALUES, DecodeError, decode, parse
 from bellcow.model.acl import ACLToken
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
@@ -370,3 +370,18 @@ def test_the_first_value_ends_where_it_ends(text: str) -> None:
         return
     again = parse(body + b"   \xff{junk")
     assert repr(type(again)) == repr(type(value))
+
+
+@pytest.mark.parametrize("body", [b"[%s-0]", b'{"a": {%s"x": -0}}', b'{"a": 1, "a": [%s0]}'])
+def test_a_body_for_the_slow_reader_has_a_bounded_number_of_values(body: bytes) -> None:
+    piece = b'"k": 0,' if b"{%s" in body else b"0,"
+    with pytest.raises(DecodeError, match=f"more than {MAX_VALUES} values"):
+        decode(SchedulerConfiguration, body % (piece * MAX_VALUES))
+    few = body % (piece * (MAX_VALUES // 10))
+    with contextlib.suppress(DecodeError):  # an array at the top is another fault
+        assert decode(SchedulerConfiguration, few).unknown == ("a",) * few.count(b'"a"')
+
+
+def test_a_plain_body_may_have_any_number_of_values() -> None:
+    body = b'{"a": [%s0]}' % (b"0," * (2 * MAX_VALUES))
+    assert decode(SchedulerConfiguration, body).unknown == ("a",)

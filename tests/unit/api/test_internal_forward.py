@@ -339,6 +339,36 @@ def test_token_is_looked_at_by_the_leader():
     run(test, acl=True)
 
 
+async def bootstrapped(servers: Pair) -> str:
+    """A token that the leader knows and the server in front does not, as if it were behind."""
+    booted = await put(servers.direct, "/v1/acl/bootstrap", b"")
+    return str(msgspec.json.decode(booted.body)["SecretID"])
+
+
+def test_token_that_the_server_in_front_does_not_know_yet_writes():
+    async def test(servers: Pair) -> None:
+        line = f"X-Nomad-Token: {await bootstrapped(servers)}"
+        answer = await put(servers.client, SCHEDULER, b'{"SchedulerAlgorithm":"spread"}', line)
+        assert (answer.status, b'"Updated":true' in answer.body) == (200, True)
+        answer = await put(servers.client, SCHEDULER, b"nope", line)
+        assert answer.status == 400
+        large = b'{"X": "%s"}' % (b"x" * (1 << 20))
+        assert (await put(servers.client, SCHEDULER, large, line)).status == 413
+
+    run(test, acl=True)
+
+
+def test_body_of_a_stranger_is_not_waited_for_by_the_server_in_front():
+    async def test(servers: Pair) -> None:
+        await bootstrapped(servers)
+        head = request("PUT", SCHEDULER, f"Content-Length: {1 << 20}")
+        await servers.client.send(head + b"{")
+        answer = await servers.client.answer()
+        assert (answer.status, answer.body) == (403, b"Permission denied")
+
+    run(test, acl=True)
+
+
 def test_plain_error_of_the_leader_tells_that_it_crossed_servers():
     async def test(servers: Pair) -> None:
         servers.handled.failures += [refused("no such thing"), Error(Code.CONFLICT, "busy")]

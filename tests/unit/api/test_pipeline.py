@@ -527,7 +527,9 @@ def test_bad_cas_is_refused_at_once_where_nobody_leads(path: str, text: bytes):
     async def test(site: Confirmed) -> None:
         site.lose()
         body = b'{"SchedulerAlgorithm": "spread"}' if "scheduler" in path else b"{}"
-        answer = await site.here.pipeline.answer(site.here.request("PUT", path), Given(body))
+        request = site.here.request("PUT", path)
+        request.headers.append((b"content-length", b"%d" % len(body)))
+        answer = await site.here.pipeline.answer(request, Given(body))
         assert (answer.status, answer.body[: len(text)]) == (400, text)
         assert site.alone.asked == 0
 

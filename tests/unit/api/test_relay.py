@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bellcow.api.message import Request
-from bellcow.api.relay import NO_BODY, Rest, Sent, ask_of, response_of
+from bellcow.api.relay import Rest, Sent, ask_of, response_of
 from bellcow.cluster.forward import Relayed
 from bellcow.model.forwarded import Answer
 
@@ -42,25 +42,31 @@ def asked(query: bytes = b"") -> Request:
     return Request("PUT", "/v1/a b", b"/v1/a%20b", query, HEADERS, "1.2.3.4")
 
 
+def taken(raw: bytes) -> Sent:
+    sent = Sent()
+    sent.raw = raw
+    return sent
+
+
 def test_request_is_sent_on_as_it_stood_on_the_wire():
-    ask = ask_of(asked(b"pretty&x=%20"), Sent(b"body"))
+    ask = ask_of(asked(b"pretty&x=%20"), taken(b"body"))
     assert ask.target == b"/v1/a%20b?pretty&x=%20"
     assert (ask.method, ask.client, ask.body, ask.streams) == ("PUT", "1.2.3.4", b"body", False)
     assert ask.headers == tuple(HEADERS)
 
 
 def test_no_body_an_empty_body_and_one_to_come_are_three_things():
-    assert ask_of(asked(), NO_BODY).target == b"/v1/a%20b"
-    forms = [NO_BODY, Sent(b""), Sent(None, Rest(Body()))]
+    assert ask_of(asked(), Sent()).target == b"/v1/a%20b"
+    forms = [Sent(), taken(b""), Sent(Rest(Body()))]
     told = [(ask.body, ask.streams) for ask in (ask_of(asked(), sent) for sent in forms)]
     assert told == [(None, False), (b"", False), (None, True)]
-    assert NO_BODY.chunks() is None
+    assert Sent().chunks() is None
 
 
 def test_body_to_come_tells_whether_any_of_it_was_taken():
     async def test() -> None:
         rest = Rest(Body())
-        chunks = Sent(None, rest).chunks()
+        chunks = Sent(rest).chunks()
         assert chunks is not None
         assert not rest.begun
         assert [piece async for piece in chunks] == [b"one", b"two"]
@@ -68,6 +74,19 @@ def test_body_to_come_tells_whether_any_of_it_was_taken():
         other = Rest(Body())
         assert await other.read(10) == b"all"
         assert other.begun
+
+    asyncio.run(test())
+
+
+def test_body_is_taken_once_and_only_when_it_is_one_to_decode():
+    async def test() -> None:
+        sent, upload = Sent(Rest(Body()), limit=10), Sent(Rest(Body()))
+        assert await sent.take()
+        assert (sent.raw, sent.chunks()) == (b"all", None)
+        assert not await sent.take()
+        assert not await upload.take()
+        assert (upload.raw, upload.chunks() is None) == (None, False)
+        assert not await Sent().take()
 
     asyncio.run(test())
 

@@ -1,0 +1,157 @@
+"""What comes first: the token, and only then the body. Nothing is kept or parsed for strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from tests.contract.http_here import Here, here
+
+from bellcow.acl.policy import Need
+from bellcow.api import decode as decoding
+from bellcow.api import nouns
+from bellcow.api import pipeline as pipelines
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    import pytest
+
+    from bellcow.api.route import Route
+
+SCHEDULER = "/v1/operator/scheduler/configuration"
+UNKNOWN = "11111111-2222-3333-4444-555555555555"
+SPREAD = b'{"SchedulerAlgorithm": "spread"}'
+
+
+class Untouched:
+    """A body, and whether anybody asked for it."""
+
+    def __init__(self, content: bytes = b"{") -> None:
+        self._content = content
+        self.touched = False
+
+    async def read(self, limit: int) -> bytes | None:
+        self.touched = True
+        return self._content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        self.touched = True
+        yield self._content
+
+
+def run(test: Callable[[Here], Coroutine[Any, Any, None]], *, acl: bool = True) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(20), here(acl=acl) as site:
+            await test(site)
+
+    asyncio.run(whole())
+
+
+async def put(
+    site: Here, path: str, body: Untouched, token: str = "", method: str = "PUT"
+) -> tuple[int, bytes]:
+    request = site.request(method, path, token)
+    request.headers.append((b"transfer-encoding", b"chunked"))
+    answer = await site.pipeline.answer(request, body)
+    return answer.status, answer.body
+
+
+async def bootstrapped(site: Here) -> str:
+    request = site.request("PUT", "/v1/acl/bootstrap")
+    answer = await site.pipeline.answer(request, Untouched())
+    return str(msgspec.json.decode(answer.body)["SecretID"])
+
+
+def takes_a_body(route: Route) -> bool:
+    return route.method in {"PUT", "POST"} and (
+        route.body is not None or route.path == "/v1/operator/snapshot"
+    )
+
+
+def test_body_of_a_client_without_the_right_is_touched_on_no_route():
+    async def test(site: Here) -> None:
+        await bootstrapped(site)
+        routes = [route for route in nouns.routes() if takes_a_body(route)]
+        assert len(routes) > 10
+        for route in routes:
+            if not route.token:
+                continue
+            for token in ("", UNKNOWN):
+                body = Untouched()
+                path = route.path.partition("{")[0] + ("name" if route.tail else "")
+                status, text = await put(site, path, body, token, route.method)
+                assert status in {400, 403}, (route.path, text)
+                assert text in {b"Permission denied", b"ACL token not found"}, route.path
+                assert not body.touched, route.path
+
+    run(test)
+
+
+def test_route_that_reads_a_body_from_anybody_reads_little():
+    open_routes = [each for each in nouns.routes() if takes_a_body(each) and not each.token]
+    assert {each.path for each in open_routes} == {"/v1/acl/bootstrap"}
+    assert all(each.body_rules.limit <= 4 << 10 for each in open_routes)
+
+
+def test_no_route_asks_for_less_than_a_token_and_reads_a_body():
+    lax = [each.path for each in nouns.routes() if takes_a_body(each) and each.token]
+    needs = {each.need for each in nouns.routes() if each.path in lax and takes_a_body(each)}
+    assert Need.ANONYMOUS not in needs
+
+
+def test_body_that_is_wrong_is_told_to_who_may_write():
+    async def test(site: Here) -> None:
+        root = await bootstrapped(site)
+        status, text = await put(site, SCHEDULER, Untouched(), root)
+        assert (status, text) == (400, b"Error parsing scheduler config: unexpected EOF")
+        assert (await put(site, SCHEDULER, Untouched(SPREAD), root))[0] == 200
+
+    run(test)
+
+
+def test_token_that_ends_while_its_body_comes_writes_nothing():
+    async def test(site: Here) -> None:
+        root = await bootstrapped(site)
+        created = site.request("PUT", "/v1/acl/token", root)
+        content = b'{"Name": "second", "Type": "management"}'
+        created.headers.append((b"content-length", b"%d" % len(content)))
+        answer = await site.pipeline.answer(created, Untouched(content))
+        token = msgspec.json.decode(answer.body)
+
+        class Slow(Untouched):
+            async def read(self, limit: int) -> bytes | None:
+                path = f"/v1/acl/token/{token['AccessorID']}"
+                gone = await site.pipeline.answer(site.request("DELETE", path, root), Untouched())
+                assert gone.status == 200
+                return SPREAD
+
+        status, text = await put(site, SCHEDULER, Slow(), token["SecretID"])
+        assert (status, text) == (403, b"ACL token not found")
+
+    run(test)
+
+
+def test_body_is_decoded_on_threads_that_files_and_snapshots_do_not_share(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    names: list[str] = []
+
+    def seen(kind: type, raw: bytes | None) -> decoding.Decoded:
+        names.append(threading.current_thread().name)
+        return decoding.decode(kind, raw)
+
+    async def test(site: Here) -> None:
+        monkeypatch.setattr(pipelines, "decode", seen)
+        body = Untouched(SPREAD[:-1] + b', "X": "' + b"x" * 8_000 + b'"}')
+        assert (await put(site, SCHEDULER, body))[0] == 200
+        assert (await put(site, SCHEDULER, Untouched(SPREAD)))[0] == 200
+        names.append(await asyncio.to_thread(lambda: threading.current_thread().name))
+
+    run(test, acl=False)
+    large, small, files = names
+    assert large.startswith("decode")
+    assert small == threading.main_thread().name
+    assert not files.startswith(("decode", "pack"))
