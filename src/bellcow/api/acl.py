@@ -18,7 +18,7 @@ from bellcow.acl.policy import (
 )
 from bellcow.acl.tokens import ANONYMOUS_POLICY
 from bellcow.api.call import Call, Reply
-from bellcow.api.route import BodyRules, Serve, route
+from bellcow.api.route import SMALL_LIMIT, BodyRules, Serve, route
 from bellcow.clock import new_uuid
 from bellcow.errors import Code, denied, invalid, refused
 from bellcow.model.acl import (
@@ -40,7 +40,6 @@ RESET_FILE = "acl-bootstrap-reset"
 RESET_DIGITS = 20
 # Nomad: a bad body is a plain failure here.
 BODY = BodyRules(code=Code.REFUSED)
-BOOTSTRAP_LIMIT = 4 << 10  # bytes; anybody may send them
 
 
 class BootstrapBody(Wire, frozen=True, kw_only=True):
@@ -75,7 +74,7 @@ def _must_be_on(call: Call) -> None:
     need=Need.ANONYMOUS,
     serve=Serve.LEADER,
     token=False,
-    body_rules=BodyRules(optional=True, limit=BOOTSTRAP_LIMIT),
+    body_rules=BodyRules(optional=True, limit=SMALL_LIMIT),
 )
 async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLTokenReply]:
     """Make the first management token; once, and again only with the reset file in place."""

@@ -485,8 +485,14 @@ class Pipeline:
         except Error as error:
             self._server.bad_tokens.check(call.request.client)
             raise Error(route.unknown_token, error.message) from None
+        self._judge(route, call)
+
+    def _judge(self, route: Route, call: Call) -> None:
+        """Raise Error(DENIED) when the rights that were found do not reach."""
         if not call.rights.allows(route.need):
             raise denied()
+        if route.admit is not None:
+            route.admit(call)
 
     def _may_send(self, route: Route, call: Call) -> bool:
         """Whether this server's own copy lets the client do this; who leads decides again.
@@ -497,10 +503,11 @@ class Pipeline:
         if not route.token:
             return True
         try:
-            rights = self._server.resolver.resolve(secret_of(call.request))
+            call.rights = self._server.resolver.resolve(secret_of(call.request))
+            self._judge(route, call)
         except Error:
             return False
-        return rights.allows(route.need)
+        return True
 
     def _left(self, request: Request, wait_s: float) -> float:
         """Seconds a blocking query still has; its deadline is set when it first waits."""

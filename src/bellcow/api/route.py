@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = "Callable[..., Any]"
 INVALID_METHOD = "Invalid method"
-JSON_LIMIT = 1 << 20
+JSON_LIMIT = 1 << 20  # bytes
+SMALL_LIMIT = 4 << 10
 
 
 class Serve(enum.Enum):
@@ -71,6 +72,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     check: Handler | None = None  # refuses parameters, after the token and the body
     documented: bool = True
     right: str = ""  # what the handler asks of the token beyond `need`, in words
+    admit: Handler | None = None  # refuses a token where `need` cannot, before the body is read
 
     @property
     def asks(self) -> str:

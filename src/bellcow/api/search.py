@@ -7,7 +7,7 @@ from itertools import islice
 from bellcow.acl.policy import Need
 from bellcow.api.answers import contact
 from bellcow.api.call import Call, Reply
-from bellcow.api.route import Serve, route
+from bellcow.api.route import SMALL_LIMIT, BodyRules, Serve, route
 from bellcow.errors import denied, refused
 from bellcow.model.namespace import DEFAULT
 from bellcow.state.tables import NAMESPACES
@@ -60,16 +60,26 @@ class SearchReply(Wire, frozen=True, kw_only=True):
     truncations: dict[str, bool]
 
 
+def _must_see_something(call: Call) -> None:
+    """Raises Error(DENIED) for a token that may read nothing here."""
+    namespace = call.request.param("namespace") or DEFAULT
+    if not (call.rights.allows(Need.NODE_READ) or call.rights.any_namespace_right(namespace)):
+        raise denied()
+
+
 @route(
     "PUT, POST",
     "/v1/search",
     need=Need.ANONYMOUS,
     right="node:read or any right in the namespace",
+    admit=_must_see_something,
     serve=Serve.LEADER,
+    body_rules=BodyRules(limit=SMALL_LIMIT),
 )
 async def search(call: Call, body: SearchBody) -> Reply[SearchReply]:
     """Find what begins with a prefix. Only contexts that the token may read are searched."""
-    _must_allow(call, body.context)
+    if body.context in REFUSED_ALONE and not _may_search(call, body.context):
+        raise denied()
     contexts: tuple[str, ...] = CONTEXTS if body.context == ALL else (body.context,)
     if call.server.resolver.enabled:
         contexts = tuple(context for context in contexts if _may_search(call, context))
@@ -95,15 +105,6 @@ async def search(call: Call, body: SearchBody) -> Reply[SearchReply]:
         truncations=truncations,
     )
     return Reply(reply, index=index, read=True)
-
-
-def _must_allow(call: Call, context: str) -> None:
-    """Raises Error(DENIED) for a token that may read nothing here, or not the one context."""
-    namespace = call.request.param("namespace") or DEFAULT
-    rights = call.rights
-    anything = rights.allows(Need.NODE_READ) or rights.any_namespace_right(namespace)
-    if not anything or (context in REFUSED_ALONE and not _may_search(call, context)):
-        raise denied()
 
 
 def _may_search(call: Call, context: str) -> bool:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from tests.contract.http_here import Here, here
 
-from bellcow.acl.policy import Need
 from bellcow.api import decode as decoding
 from bellcow.api import nouns
 from bellcow.api import pipeline as pipelines
+from bellcow.api.route import SMALL_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -93,13 +93,7 @@ def test_body_of_a_client_without_the_right_is_touched_on_no_route():
 def test_route_that_reads_a_body_from_anybody_reads_little():
     open_routes = [each for each in nouns.routes() if takes_a_body(each) and not each.token]
     assert {each.path for each in open_routes} == {"/v1/acl/bootstrap"}
-    assert all(each.body_rules.limit <= 4 << 10 for each in open_routes)
-
-
-def test_no_route_asks_for_less_than_a_token_and_reads_a_body():
-    lax = [each.path for each in nouns.routes() if takes_a_body(each) and each.token]
-    needs = {each.need for each in nouns.routes() if each.path in lax and takes_a_body(each)}
-    assert Need.ANONYMOUS not in needs
+    assert all(each.body_rules.limit <= SMALL_LIMIT for each in open_routes)
 
 
 def test_body_that_is_wrong_is_told_to_who_may_write():
