@@ -30,10 +30,10 @@ SHOWN_CHARS = 200  # of a message that repeats what the client sent
 # are. A body that means something here has fewer than a hundred.
 MAX_VALUES = 10_000
 
-# Possessive: a long run neither tries again nor keeps a place to return to.
-_SPACE = re.compile(rb"[ \t\r\n]*+")
-_INSIDE = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+')
-_DIGITS = re.compile(rb"[0-9]*+")
+_SPACE = re.compile(rb"[ \t\r\n]*")
+# A number of pieces at a time: each one costs memory until the match ends.
+_INSIDE = re.compile(rb'(?:[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})){1,1000}')
+_DIGITS = re.compile(rb"[0-9]*")
 _HEX = b"0123456789abcdefABCDEF"
 _LITERALS: dict[int, tuple[bytes, Any]] = {
     ord("t"): (b"true", True),
@@ -414,14 +414,15 @@ class _Reader:
             self._bad(where)
 
     def _skip(self, run: re.Pattern[bytes]) -> None:
-        """Past all that matches; `run` matches nothing as well."""
+        """Past all that matches from here."""
         match = run.match(self._body, self._at)
         self._at = match.end() if match else self._at
 
     def _string(self) -> str:
         start = self._at
         self._at += 1
-        self._skip(_INSIDE)
+        while match := _INSIDE.match(self._body, self._at):
+            self._at = match.end()
         if self._peek() == ord("\\"):
             self._at += 1
             self._escape()
