@@ -20,9 +20,13 @@ WIDTH = 18
 
 
 def say(text: Iterable[str], out: TextIO | None = None) -> None:
-    """Write lines to the terminal at once; to standard output unless told otherwise."""
+    """Write lines to the terminal at once; to standard output unless told otherwise.
+
+    Nomad: whoever starts the program as `nomad` may wait for a line about the "Nomad agent".
+    """
     out = out or sys.stdout
-    out.writelines(f"{line}\n" for line in text)
+    product = "Nomad" if Path(sys.argv[0]).name == "nomad" else "bellcow"
+    out.writelines(f"{line.replace('Nomad agent', f'{product} agent')}\n" for line in text)
     out.flush()
 
 

@@ -7,6 +7,7 @@ made only for https; commands import this module inside their bodies.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import http.client
 import os
@@ -22,7 +23,9 @@ import urllib3.connection
 import urllib3.exceptions as urllib3_errors
 from urllib3.util import Retry, Timeout
 
+from bellcow.cli import hints
 from bellcow.cli.failure import CommandError, RequestError, opening, os_text
+from bellcow.cli.output import saying_after
 from bellcow.cli.settings import DEFAULT_ADDRESS
 from bellcow.config.tls import trust_as_go_does
 from bellcow.wire import UNDECODABLE, undecodable
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from bellcow.cli.settings import Settings
 
 CONNECT_S = 30.0
+WAIT_S = 1.5  # after which a person is told that the command waits: a server looks for a leader
 READ_S = 330.0  # longer than the longest wait of a blocking query
 _AGAIN = Retry(total=1, connect=0, read=1, redirect=0, status=0, other=0)
 _CHUNK = 64 * 1024
@@ -142,8 +146,25 @@ class Client:
             return answer
         text = answer.body().decode("utf-8", "replace")
         raise RequestError(
-            f"Unexpected response code: {answer.status} ({text})", status=answer.status, body=text
+            f"Unexpected response code: {answer.status} ({text})",
+            status=answer.status,
+            body=text,
+            hint=self._hint(answer.status, text),
         )
+
+    def _hint(self, status: int, text: str) -> str:
+        if "No path to region" in text:
+            return hints.of_regions(self._regions())
+        return hints.of_answer(status, text, token_sent=bool(self.settings.token))
+
+    def _regions(self) -> list[str]:
+        """The regions that the server knows; none when it does not say."""
+        here = Client(dataclasses.replace(self.settings, region=""))
+        try:
+            regions: list[str] = here.send("GET", "/v1/regions").json()
+        except RequestError:
+            return []
+        return regions
 
     def send(
         self,
@@ -159,26 +180,25 @@ class Client:
         target = self.target(path, query)
         shown = f'{method.capitalize()} "{self.address}{target}"'
         try:
-            response = self.pool.urlopen(
-                method,
-                target,
-                body=body,
-                headers={**self.headers(), **(headers or {})},
-                retries=_AGAIN if method == "GET" else False,
-                redirect=False,
-                timeout=Timeout(connect=CONNECT_S, read=read_s),
-                preload_content=False,
-                decode_content=False,
-            )
+            with saying_after(WAIT_S, f"Waiting for {self.address} ..."):
+                response = self.pool.urlopen(
+                    method,
+                    target,
+                    body=body,
+                    headers={**self.headers(), **(headers or {})},
+                    retries=_AGAIN if method == "GET" else False,
+                    redirect=False,
+                    timeout=Timeout(connect=CONNECT_S, read=read_s),
+                    preload_content=False,
+                    decode_content=False,
+                )
         except (urllib3_errors.HTTPError, OSError) as error:
-            reason = f"{_reason(error, self.where())}{self._hint(error)}"
-            raise RequestError(f"{shown}: {reason}") from error
+            reason = _reason(error, self.where())
+            default = self.address == DEFAULT_ADDRESS
+            raise RequestError(
+                f"{shown}: {reason}", hint=hints.of_failure(reason, self.address, default=default)
+            ) from error
         return Answer(response, self.address + target)
-
-    def _hint(self, error: BaseException) -> str:
-        """A server of several listens at its own address only, where nobody asks by default."""
-        refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
-        return _ADDRESS_HINT if refused and self.address == DEFAULT_ADDRESS else ""
 
     def headers(self) -> dict[str, str]:
         headers = {"User-Agent": "bellcow"}
@@ -287,9 +307,6 @@ def _context(settings: Settings) -> ssl.SSLContext:
 
 # OpenSSL's numbers for a certificate whose authority is not trusted.
 _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 27})
-_ADDRESS_HINT = (
-    "\nNo server listens at the default address; -address or BELLCOW_ADDR says where one does"
-)
 _AUTHORITY_HINT = "; -ca-cert, or BELLCOW_CACERT, names the authority that signed the server"
 
 

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 
 class CommandError(Exception):
-    """The command ends here: `message` on standard error, and an exit status."""
+    """The command ends here: `message` on standard error, and an exit status.
 
-    def __init__(self, message: str, *, status: int = 1) -> None:
+    `hint` says what to do about it, on lines of its own; a program called `nomad` prints none.
+    """
+
+    def __init__(self, message: str, *, status: int = 1, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.hint = hint
 
 
 class MisuseError(CommandError):
@@ -31,11 +35,12 @@ class MisuseError(CommandError):
 class RequestError(Exception):
     """The server refused, or was not reached; `status` is 0 when no answer came."""
 
-    def __init__(self, message: str, *, status: int = 0, body: str = "") -> None:
+    def __init__(self, message: str, *, status: int = 0, body: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.body = body
+        self.hint = hint
 
 
 class ShowHelp(Exception):
@@ -53,7 +58,8 @@ def failing(prefix: str) -> Iterator[None]:
     try:
         yield
     except (RequestError, Error) as error:
-        raise CommandError(f"{prefix}{error.message}") from error
+        hint = error.hint if isinstance(error, RequestError) else ""
+        raise CommandError(f"{prefix}{error.message}", hint=hint) from error
 
 
 @contextlib.contextmanager

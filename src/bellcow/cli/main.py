@@ -52,12 +52,13 @@ def _guarded(program: str, words: list[str]) -> int:
         output.say(shown.text.rstrip("\n"))
         return shown.status
     except CommandError as failure:
-        if failure.message:
-            sys.stdout.flush()
-            output.complain(failure.message)
+        _complain(program, failure.message, failure.hint)
         return failure.status
-    except (RequestError, Error) as error:
-        output.complain(error.message)
+    except RequestError as error:
+        _complain(program, error.message, error.hint)
+        return 1
+    except Error as error:
+        _complain(program, error.message, "")
         return 1
     except RecursionError:  # of JSON or MessagePack from a server or a file: they nest as they like
         output.complain("Error: what was read is nested too deeply to be shown")
@@ -69,6 +70,15 @@ def _guarded(program: str, words: list[str]) -> int:
         return 1
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
+
+
+def _complain(program: str, message: str, hint: str) -> None:
+    """The refusal, and what to do about it unless the program stands in for Nomad's own."""
+    sys.stdout.flush()
+    if message:
+        output.complain(message)
+    if hint and program != "nomad":
+        output.note(hint)
 
 
 def _dispatch(program: str, words: list[str]) -> int:

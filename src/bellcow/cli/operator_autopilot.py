@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from bellcow.cli.changes import set_with_cas
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import DURATION, UINT, flag, switch, three_state
+from bellcow.cli.health_view import NEW, name, reasons, view
 from bellcow.cli.output import go_bool, listing, say, show, to_json
 from bellcow.cli.session import Session, as_data, command
+from bellcow.clock import SystemClock
 
 if TYPE_CHECKING:
     from bellcow.cli.client import Client
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 CONFIGURATION = "/v1/operator/autopilot/configuration"
 HEALTH = "/v1/operator/autopilot/health"
 UNHEALTHY = 429
-_NEW = "the leader is new and has not looked at the servers yet"
 _SHOWN = (
     "CleanupDeadServers",
     "LastContactThreshold",
@@ -107,13 +109,23 @@ def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
     "else with 1. Needs operator:read."
 )
 @flag("tolerates", "n", "How many more servers must be able to fail.", kind=UINT, default=0)
+@switch("verbose", "On a terminal, show addresses, versions, terms and IDs as well.")
 @as_data
-def health(session: Session, *, tolerates: int, as_json: bool, template: str) -> None:
+def health(
+    session: Session, *, tolerates: int, verbose: bool, as_json: bool, template: str
+) -> None:
     with failing("Error querying Autopilot configuration: "):
         answer = session.client.request("GET", HEALTH, accept=frozenset({200, UNHEALTHY})).json()
+
+    def text() -> str:
+        if not sys.stdout.isatty():
+            return _health(session.client, answer)
+        now_ns = SystemClock().wall_ns()
+        return view(answer, _settings(session.client), now_ns, verbose=verbose)
+
     show(
         answer,
-        lambda: _health(session.client, answer),
+        text,
         as_json=as_json,
         template=template,
         go_type="*api.OperatorHealthReply",
@@ -128,17 +140,13 @@ def too_few(answer: dict[str, Any], tolerates: int) -> str:
     """Why not as many servers may fail as is asked for."""
     servers: list[dict[str, Any]] = answer["Servers"] or []
     voters = [one for one in servers if one["Voter"]]
-    why = [f"{len(voters)} {'voter' if len(voters) == 1 else 'voters'}" if servers else _NEW]
-    why += [f"{_name(one)} is not healthy" for one in voters if not one["Healthy"]]
-    why += [f"{_name(one)} has no vote yet" for one in servers if not one["Voter"]]
+    why = [f"{len(voters)} {'voter' if len(voters) == 1 else 'voters'}" if servers else NEW]
+    why += [f"{name(one)} is not healthy" for one in voters if not one["Healthy"]]
+    why += [f"{name(one)} has no vote yet" for one in servers if not one["Voter"]]
     return (
         f"FailureTolerance is {answer['FailureTolerance']}, {tolerates} is asked for: "
         f"{'; '.join(why)}"
     )
-
-
-def _name(server: dict[str, Any]) -> str:
-    return str(server["Name"] or server["ID"])
 
 
 def _health(client: Client, answer: dict[str, Any]) -> str:
@@ -171,37 +179,14 @@ def _health_rows(servers: list[dict[str, Any]]) -> list[list[str]]:
 
 def _reasons(client: Client, servers: list[dict[str, Any]]) -> list[str]:
     if not servers:
-        return [f"Unhealthy: {_NEW}; ask again in 2 s"]
+        return [f"Unhealthy: {NEW}; ask again in 2 s"]
+    return reasons(servers, _settings(client))
+
+
+def _settings(client: Client) -> dict[str, Any]:
+    """The settings that health was judged by; empty where they cannot be had."""
     try:
         settings: dict[str, Any] = client.get(CONFIGURATION)
     except RequestError:
-        settings = {}  # the table was shown; only the wording of the reasons depends on it
-    newest = next((one for one in servers if one["Leader"]), servers[0])
-    return [
-        f"Unhealthy: {_name(one)}: {reason(one, newest, settings)}"
-        for one in servers
-        if not one["Healthy"]
-    ]
-
-
-def reason(server: dict[str, Any], leader: dict[str, Any], settings: dict[str, Any]) -> str:
-    """Why autopilot calls this server unhealthy."""
-    from bellcow.wire import parse_duration
-
-    if server["SerfStatus"] != "alive":
-        return f"the other servers see it as {server['SerfStatus']}"
-    silence = parse_duration(server["LastContact"])
-    if silence < 0:
-        return "it does not answer the leader"
-    threshold = settings.get("LastContactThreshold", "")
-    if threshold and silence > parse_duration(threshold):
-        return f"no contact with the leader for {server['LastContact']}, allowed are {threshold}"
-    if server["LastTerm"] != leader["LastTerm"]:
-        return (
-            f"its last entry is of term {server['LastTerm']}, the leader's of {leader['LastTerm']}"
-        )
-    trails = leader["LastIndex"] - server["LastIndex"]
-    allowed = settings.get("MaxTrailingLogs")
-    if allowed is not None and trails > allowed:
-        return f"it trails by {trails} entries, allowed are {allowed}"
-    return "it was unhealthy when the leader last looked"
+        return {}  # only the wording of the reasons depends on it
+    return settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.cli.failure import CommandError, RequestError, failing, in_flags
 from bellcow.cli.goflags import flag, switch
 from bellcow.cli.operator_autopilot import HEALTH, UNHEALTHY
-from bellcow.cli.output import complain, go_bool, say, show, table
+from bellcow.cli.output import complain, go_bool, note, say, show, table
 from bellcow.cli.server import MEMBERS, alive
 from bellcow.cli.session import Session, as_data, command
 
@@ -43,6 +43,21 @@ def list_peers(session: Session, *, stale: bool, as_json: bool, template: str) -
         template=template,
         go_type="*api.RaftConfiguration",
     )
+    if session.program != "nomad":
+        _note_silent_voters(session.client, answer)
+
+
+def _note_silent_voters(client: Client, answer: dict[str, Any]) -> None:
+    """Name the voters that the others do not hear; the table has no column for it.
+
+    Nomad: a voter that does not lead is shown as a follower, alive or not.
+    """
+    living = alive(client)
+    if living is None:
+        return
+    for peer in answer["Servers"] or ():
+        if peer["Voter"] and peer["Node"] not in living:
+            note(f"{peer['Node']} does not answer; 'bellcow server members' shows its status")
 
 
 def _configuration(client: Client, *, stale: bool) -> dict[str, Any]:
@@ -74,7 +89,9 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
     # The server refuses to take out a live voter only: one that is dead is of no use to the quorum.
     if living < needed and peer["Node"] in names:
         raise CommandError(f"{prefix}would be refused without -force: {numbers}")
-    say(f"Voters left: {len(left)}, of which {living} are alive and {needed} are needed.")
+    spare = living - needed
+    bears = f"{spare} of them may fail" if spare > 0 else "none of them may fail"
+    say(f"Voters left: {len(left)}, of which {living} are alive and {needed} are needed: {bears}.")
 
 
 def _explain_no_leader(session: Session, refusal: RequestError) -> None:
@@ -197,23 +214,31 @@ def transfer_leadership(session: Session, **named: str | None) -> None:
     prefix = "Error transferring leadership to peer: "
     client = session.client
     with failing(prefix):
-        if any(named.values()):
-            key, value = _target(named, prefix, "")
-        else:
-            chosen = _chosen(client, prefix)
-            key, value = "id", chosen["ID"]
-            say(f"Chose {chosen['Node']}, the healthiest of the other voters")
-        query = {key: value}
-        if key == "name":
-            peer = _find(client, key, value)
-            if peer is None:
-                raise CommandError(f"{prefix}no peer is called {value}")
-            query = {"id": peer["ID"]}
+        peer, query = _successor(client, named, prefix)
         answer = client.put(_TRANSFER, **query) or {}
+    ((key, value),) = query.items()
+    shown = peer["Node"] if peer else f'peer with {key} "{value}"'
     if answer.get("Noop"):
-        say(f'The peer with {key} "{value}" leads already')
+        say(f"The {shown} leads already" if peer is None else f"{shown} leads already")
     else:
-        say(f'Transferred leadership to peer with {key} "{value}"')
+        say(f"Transferred leadership to {shown}")
+
+
+def _successor(
+    client: Client, named: dict[str, str | None], prefix: str
+) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """The peer that shall lead next, where it had to be looked up, and how the server knows it."""
+    if not any(named.values()):
+        peer = _chosen(client, prefix)
+        say(f"Chose {peer['Node']}, the healthiest of the other voters")
+        return peer, {"id": peer["ID"]}
+    key, value = _target(named, prefix, "")
+    if key != "name":
+        return None, {key: value}
+    found = _find(client, key, value)
+    if found is None:
+        raise CommandError(f"{prefix}no peer is called {value}")
+    return found, {"id": found["ID"]}
 
 
 def _chosen(client: Client, prefix: str) -> dict[str, Any]:

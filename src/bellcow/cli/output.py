@@ -6,6 +6,7 @@ everything else to standard error; color only where a person reads it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.cli.failure import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 NONE = "<none>"
 _RED, _PLAIN = "\033[31m", "\033[0m"
@@ -48,6 +49,23 @@ def complain(text: str) -> None:
 def note(text: str) -> None:
     """One remark on standard error, without color."""
     sys.stderr.write(f"{text}\n")
+
+
+@contextlib.contextmanager
+def saying_after(seconds: float, text: str) -> Iterator[None]:
+    """Remark on a terminal that what is inside takes longer than `seconds`."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from threading import Timer
+
+    timer = Timer(seconds, note, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _harmless(text: str) -> str:

@@ -57,8 +57,14 @@ _SWITCHES = (
 _OFFERED = {"namespace": offers.namespaces}
 COMMON = (
     *(
-        flag(name, metavar, text, into=field, offers=_OFFERED.get(field))
-        for field, name, _, metavar, text in _TEXTS
+        flag(
+            name,
+            metavar,
+            f"{text} Else BELLCOW_{variable}.",
+            into=field,
+            offers=_OFFERED.get(field),
+        )
+        for field, name, variable, metavar, text in _TEXTS
     ),
     *(switch(name, text, into=field) for field, name, text in _SWITCHES),
 )

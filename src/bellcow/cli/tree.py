@@ -236,6 +236,9 @@ TREE = Branch(
             _ARGUMENTS,
         ),
         "keygen": Leaf("operator_keyring:keygen_by_old_name", "", hidden=True),
+        "server-force-leave": Leaf("server:force_leave", "", hidden=True),
+        "server-join": Leaf("server:join", "", hidden=True),
+        "server-members": Leaf("server:members", "", hidden=True),
         "keyring": Leaf("operator_keyring:keyring_by_old_name", "", hidden=True),
         "license": _LICENSE,
         "monitor": Leaf("monitor:monitor", "Follow the log of a server"),
@@ -319,9 +322,24 @@ def suggest(path: str, word: str, names: Iterable[str]) -> None:
 
     if not word:
         return
-    near = difflib.get_close_matches(word, names, n=1)
-    more = f"; did you mean '{path} {near[0]}'?" if near else f" in '{path}'"
+    near = [f"{path} {one}" for one in difflib.get_close_matches(word, names, n=1)]
+    program = path.split(" ", 1)[0]
+    meant = near or _elsewhere(word, program, TREE)
+    more = f"; did you mean '{meant[0]}'?" if meant else f" in '{path}'"
     complain(f"There is no command {word!r}{more}")
+
+
+def _elsewhere(word: str, path: str, branch: Branch) -> list[str]:
+    """The commands and groups of this name anywhere in the tree."""
+    found = []
+    for name, below in sorted(branch.below.items()):
+        if below.hidden:
+            continue
+        if name == word:
+            found.append(f"{path} {name}")
+        if isinstance(below, Branch):
+            found += _elsewhere(word, f"{path} {name}", below)
+    return found
 
 
 def lines(rows: dict[str, str]) -> str:

@@ -76,3 +76,13 @@ def test_lines_are_written_at_once(to, capsys):
     out = io.StringIO()
     banner.say(["a", "b"], out if to == "out" else None)
     assert (out.getvalue() if to == "out" else capsys.readouterr().out) == "a\nb\n"
+
+
+@pytest.mark.parametrize(("program", "product"), [("bellcow", "bellcow"), ("nomad", "Nomad")])
+def test_start_names_the_program_that_was_started(
+    monkeypatch: pytest.MonkeyPatch, program: str, product: str
+):
+    monkeypatch.setattr(sys, "argv", [f"/usr/bin/{program}"])
+    out = io.StringIO()
+    banner.say(["==> Starting Nomad agent..."], out)
+    assert out.getvalue() == f"==> Starting {product} agent...\n"

@@ -104,9 +104,7 @@ def test_where_nobody_listens_by_default_the_ways_to_name_an_address_are_told(
     monkeypatch.setattr(client_module, "DEFAULT_ADDRESS", address)
     with pytest.raises(RequestError) as caught:
         Client(Settings(address=address)).get(PATH)
-    assert caught.value.message.splitlines()[1:] == [
-        "No server listens at the default address; -address or BELLCOW_ADDR says where one does"
-    ]
+    assert "BELLCOW_ADDR" in caught.value.hint
 
 
 def test_an_unknown_host_is_told_as_go_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,4 +18,5 @@ def test_each_command_has_a_heading() -> None:
     without = [path for path in leaves() if f"\n## bellcow {' '.join(path)}\n" not in text]
     raft = ("operator", "raft")
     hidden = [(*raft, name) for name in ("_info", "_logs", "_state")]
-    assert sorted(without) == [("keygen",), ("keyring",), *hidden]
+    old = [("server-force-leave",), ("server-join",), ("server-members",)]
+    assert sorted(without) == [("keygen",), ("keyring",), *hidden, *old]

@@ -180,3 +180,40 @@ def test_words_with_a_hyphen_stay_whole_in_help(cli: Callable[..., Any]) -> None
     out = cli("operator", "snapshot", "save", "-help").out
     assert " snapshot-save.\n" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_hint_follows_the_refusal_unless_the_program_stands_in_for_nomad(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on("GET /v1/operator/autopilot/configuration", b"Permission denied", 403)
+    words = ("operator", "autopilot", "get-config")
+    refusal = (
+        "Error querying Autopilot configuration: Unexpected response code: 403 (Permission denied)"
+    )
+    assert cli(*words, program="nomad").err == f"{refusal}\n"
+    told = cli(*words, program="bellcow").err.splitlines()
+    assert told[0] == refusal
+    assert told[1] == "No token was sent: set BELLCOW_TOKEN or give -token."
+
+
+def test_region_that_is_not_known_is_answered_with_the_known_ones(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on("GET /v1/operator/autopilot/configuration", b"No path to region", 500)
+    server.on("GET /v1/regions", ["east", "global"])
+    words = ("operator", "autopilot", "get-config", "-region=west")
+    assert cli(*words, program="bellcow").err.endswith("The regions known there: east, global.\n")
+
+
+def test_command_that_stands_elsewhere_is_named(cli: Callable[..., Any]) -> None:
+    assert (
+        "did you mean 'bellcow operator autopilot health'?" in cli("health", program="bellcow").err
+    )
+    assert "did you mean 'bellcow operator raft'?" in cli("raft", program="bellcow").err
+
+
+@pytest.mark.parametrize("old", ["server-members", "server-join", "server-force-leave"])
+def test_old_spelling_of_a_command_works(cli: Callable[..., Any], old: str) -> None:
+    assert cli(old, "-help").out == cli(*old.split("-", 1), "-help").out.replace(
+        " ".join(old.split("-", 1)), old
+    )

@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bellcow.cli.operator_autopilot import reason
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -247,18 +245,3 @@ def test_a_new_leader_has_no_health_yet(cli: Callable[..., Any], server: Any) ->
     result = cli("operator", "autopilot", "health")
     assert result.status == 1
     assert "the leader is new" in result.out
-
-
-@pytest.mark.parametrize(
-    ("state", "text"),
-    [
-        ({"SerfStatus": "failed"}, "the other servers see it as failed"),
-        ({"LastContact": "-1ns"}, "it does not answer the leader"),
-        ({"LastContact": "1s"}, "no contact with the leader for 1s, allowed are 200ms"),
-        ({"LastTerm": 1}, "its last entry is of term 1, the leader's of 2"),
-        ({"LastIndex": 700}, "it trails by 300 entries, allowed are 250"),
-        ({}, "it was unhealthy when the leader last looked"),
-    ],
-)
-def test_why_a_server_is_unhealthy(state: dict[str, Any], text: str) -> None:
-    assert reason(server_health("c2", **state), LEADER, CONFIG) == text

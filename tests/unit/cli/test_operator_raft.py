@@ -238,7 +238,9 @@ def test_a_dry_run_looks_who_is_alive(cli: Callable[..., Any], server: Any) -> N
     server.on("GET /v1/agent/members", members("c1.global"))
     server.on("GET /v1/agent/members", members("c2.global"))
     bearable, costly, dead = cli(*words), cli(*words), cli(*words)
-    assert bearable.out.endswith("Voters left: 1, of which 1 are alive and 1 are needed.\n")
+    assert bearable.out.endswith(
+        "Voters left: 1, of which 1 are alive and 1 are needed: none of them may fail.\n"
+    )
     assert (costly.status, costly.err) == (
         1,
         (
@@ -312,8 +314,7 @@ def test_without_a_target_the_healthiest_other_voter_is_chosen(
     result = cli("operator", "raft", "transfer-leadership")
     assert (result.status, result.err) == (0, "")
     assert result.out == (
-        "Chose c2.global, the healthiest of the other voters\n"
-        f'Transferred leadership to peer with id "{IDS[1]}"\n'
+        "Chose c2.global, the healthiest of the other voters\nTransferred leadership to c2.global\n"
     )
     assert server.requests[2].target == f"{TRANSFER}?id={IDS[1]}"
 
@@ -356,3 +357,14 @@ def test_the_healthiest_lags_least_and_was_heard_of_last(
     peers = [peer("n2", "b", "x:2"), peer("n1", "a", "x:1")]
     best = healthiest(peers, found)
     assert (best and best["ID"]) == chosen
+
+
+def test_voter_that_does_not_answer_is_named_below_the_list(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("GET /v1/agent/members", members("c1.global"))
+    result = cli("operator", "raft", "list-peers", program="bellcow")
+    assert "c2.global does not answer" in result.err
+    assert "c1.global does not answer" not in result.err
+    assert cli("operator", "raft", "list-peers", program="nomad").err == ""

@@ -45,7 +45,8 @@ def test_objects_nested_too_deep_are_no_traceback(
     for words in (("operator", "snapshot", "state", str(tmp_path / "s")), ("agent-info",)):
         result = cli(*words)
         assert (result.status, result.out) == (1, "")
-        assert result.err == "Error: what was read is nested too deeply to be shown\n"
+        assert "nested too deeply" in result.err
+        assert "Traceback" not in result.err
 
 
 def saved(path: Path) -> str:
