@@ -182,18 +182,18 @@ def _checked(file: BinaryIO, *, rows: bool = False, more: str = "") -> Info:
     try:
         return archive.inspect(file, verify.for_archive if rows else None)
     except Error as error:
-        text = f"{error.message}{_why_none(file)}{more}"
-        raise CommandError(f"Error verifying snapshot: {text}") from error
+        text = f"Error verifying snapshot: {error.message}{more}"
+        raise CommandError(text, hint=_why_none(file)) from error
 
 
 def _why_none(file: BinaryIO) -> str:
-    """A line for whoever took another file for a snapshot; "" where it begins as one."""
+    """The hint for whoever took another file for a snapshot; "" where it begins as one."""
     file.seek(0)
     start = file.read(len(_BEGINNING))
     if start == _BEGINNING:
         return ""
     what = "does not begin as an archive does" if start else "is empty"
-    return f"\nThis is no snapshot: {file.name} {what}."
+    return f"This is no snapshot: {file.name} {what}."
 
 
 def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:

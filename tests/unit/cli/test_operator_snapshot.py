@@ -26,7 +26,7 @@ SAVED_NS = 1795442432498 * 1_000_000
 CLUSTER = "0c1e7e0a-0000-4000-8000-000000000001"
 
 
-NO_SNAPSHOT = "\nThis is no snapshot: bad.snap does not"
+NO_SNAPSHOT = "This is no snapshot: bad.snap does not begin as an archive does.\n"
 ACCESSOR = "0c1e7e0a-0000-4000-8000-00000000000a"
 TOKEN = ACLToken(
     accessor_id=ACCESSOR,
@@ -178,32 +178,37 @@ def test_what_a_snapshot_holds(cli: Callable[..., Any], tmp_path: Path) -> None:
     data = msgspec.json.decode(shown)
     assert (data["Meta"]["Index"], data["Meta"]["ClusterID"]) == (21, CLUSTER)
     assert [stat_["Name"] for stat_ in data["Stats"]] == ["acl_tokens", "namespaces"]
-    assert data["Largest"][1] == {"Type": "namespaces", "Name": "default", "Size": 66}
+    assert data["Largest"][1] == {"Type": "namespaces", "Name": "default", "Size": 86}
     assert cli("operator", "snapshot", "inspect", "b.snap", "-t", "{{.Meta.Term}}").out == "2\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "text"),
+    ("data", "text", "hint"),
     [
-        (b"junk", "failed to decompress snapshot: unexpected EOF{} begin as an archive does."),
+        (b"junk", "failed to decompress snapshot: unexpected EOF", NO_SNAPSHOT),
         (
             b"Dear colleague, ...",
-            "failed to decompress snapshot: gzip: invalid header{} begin as an archive does.",
+            "failed to decompress snapshot: gzip: invalid header",
+            NO_SNAPSHOT,
         ),
-        (b"", "failed to decompress snapshot: EOF\nThis is no snapshot: bad.snap is empty."),
+        (
+            b"",
+            "failed to decompress snapshot: EOF",
+            "This is no snapshot: bad.snap is empty.\n",
+        ),
         (
             ARCHIVE[:-200],
             "failed to read snapshot file: failed to read or write snapshot data: unexpected EOF",
+            "",
         ),
     ],
 )
 def test_a_broken_file_is_named_and_never_sent(
-    cli: Callable[..., Any], server: Any, tmp_path: Path, data: bytes, text: str
+    cli: Callable[..., Any], server: Any, tmp_path: Path, data: bytes, text: str, hint: str
 ) -> None:
     (tmp_path / "bad.snap").write_bytes(data)
-    inspected = cli("operator", "snapshot", "inspect", "bad.snap")
-    text = text.format(NO_SNAPSHOT)
-    assert (inspected.status, inspected.err) == (1, f"Error verifying snapshot: {text}\n")
+    inspected = cli("operator", "snapshot", "inspect", "bad.snap", program="bellcow")
+    assert (inspected.status, inspected.err) == (1, f"Error verifying snapshot: {text}\n{hint}")
     restored = cli("operator", "snapshot", "restore", "bad.snap")
     assert restored.err == (f"Error verifying snapshot: {text}\nNothing was sent to the server.\n")
     assert server.requests == []
