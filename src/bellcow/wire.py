@@ -233,7 +233,7 @@ def rfc3339_seconds(wall_ns: int) -> str:
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
 
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 UUID_CHARS = 36
 
 

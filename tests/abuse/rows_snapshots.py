@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import io
 import json
 import random
 import stat
@@ -12,10 +13,13 @@ import threading
 import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
 from tests.abuse import archives
 from tests.abuse.rows import left_out, row
 from tests.abuse.rows_http import LEADER, SNAPSHOT
 from tests.abuse.wire import in_parallel, request, reset
+
+from bellcow.snapshot import archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,6 +240,37 @@ def broken_states(site: Site) -> None:
         answer = site.put(SNAPSHOT, archives.pack(sealed))
         assert (answer.status, answer.text[: len(BY_RAFT)]) == (400, BY_RAFT), (size, answer)
     assert site.digest() == before
+
+
+@row("E11-rows", "right hashes around a state of rows that the API would refuse", needs="acl")
+def odd_rows(site: Site) -> None:
+    deep = b"\x81\xa3new" + b"\x91" * 100_000 + b"\xc0"
+    settings = ("autopilot_configuration", "-")
+    before = site.digest()
+    for table, row_id, value in (
+        (*settings, msgspec.msgpack.encode({"LastContactThreshold": []})),
+        (*settings, msgspec.msgpack.encode({"LastContactThreshold": "-5s"})),
+        (*settings, msgspec.msgpack.encode({"MinQuorum": -3})),
+        (*settings, msgspec.msgpack.encode({"ModifyIndex": 2**64 - 1})),
+        (*settings, deep),
+        ("scheduler_configuration", "-", msgspec.msgpack.encode({"SchedulerAlgorithm": "\x1b[3"})),
+        ("namespaces", "<script>", msgspec.msgpack.encode({"Name": "<script>"})),
+        ("namespaces", "other", msgspec.msgpack.encode({"Name": "default"})),
+    ):
+        answer = site.put(SNAPSHOT, _holding((table, row_id, value)))
+        named = f'{BY_RAFT}{table} "{row_id}": '
+        assert (answer.status, answer.text[: len(named)]) == (400, named), answer
+    far = site.put(SNAPSHOT, _holding(index=1 << 62))
+    assert (far.status, far.text[: len(BY_RAFT)]) == (400, BY_RAFT), far
+    assert site.digest() == before
+    assert site.get("/v1/operator/autopilot/health").status == 200
+    assert saved(site)
+
+
+def _holding(*records: archive.Record, index: int = 9) -> bytes:
+    out = io.BytesIO()
+    archive.write(out, archive.Origin(index=index, term=1, wall_ns=0), records, io.BytesIO())
+    return out.getvalue()
 
 
 left_out("E12", "an archive with types nobody knows: tests/unit/snapshot/test_archive.py")

@@ -13,23 +13,28 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psutil
 from tests.cluster.chaos.cluster import SETTLE_S, Cluster, Copy, Server, wait_until
 from tests.cluster.load import Record, records_of
 from tests.sim.etcd import run
 
+from bellcow.acl.hashing import policy_hash
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.client import CallFailed, open_client
 from bellcow.failpoint import STOP, VARIABLE
+from bellcow.model.acl import ACLPolicy
 from bellcow.model.namespace import Namespace
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.snapshot import archive
-from bellcow.state.tables import NAMESPACES, ONLY, RAFT, with_indexes
+from bellcow.state.tables import ACL_POLICIES, NAMESPACES, ONLY, RAFT, with_indexes
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from bellcow.state.tables import Table
 
 SNAPSHOT = "/v1/operator/snapshot"
 FLOOR = "/v1/operator/scheduler/configuration"
@@ -255,12 +260,17 @@ class Sending(threading.Thread):
         return self._outcome
 
 
-def archive_of(prefix: str, count: int, describe: Callable[[], str] = str) -> bytes:
-    """An archive of so many namespaces, as another cluster might have saved it."""
+def archive_of(prefix: str, count: int, comment: Callable[[], str] | None = None) -> bytes:
+    """An archive of so many namespaces, as another cluster might have saved it.
+
+    With comments, which may be long, of policies in their place.
+    """
     names = [f"{prefix}{number}" for number in range(count)]
-    rows = [Namespace(name=name, description=describe()) for name in names]
     records: list[Record] = [
-        (NAMESPACES.name, row.name, to_msgpack(with_indexes(row, 6, 6))) for row in rows
+        (NAMESPACES.name, name, to_msgpack(with_indexes(Namespace(name=name), 6, 6)))
+        if comment is None
+        else (ACL_POLICIES.name, name, to_msgpack(with_indexes(_policy(name, comment()), 6, 6)))
+        for name in names
     ]
     stranger = RaftServer(id="stranger", address="192.0.2.1:4647", name="stranger", voter=True)
     configuration = RaftConfiguration(servers=(stranger,))
@@ -271,6 +281,11 @@ def archive_of(prefix: str, count: int, describe: Callable[[], str] = str) -> by
     return out.getvalue()
 
 
-def names_in(body: bytes) -> set[str]:
-    """The namespaces in an archive."""
-    return {row_id for table, row_id, _ in records_of(body) if table == NAMESPACES.name}
+def _policy(name: str, comment: str) -> ACLPolicy:
+    policy = ACLPolicy(name=name, rules=f'agent {{ policy = "read" }} # {comment}')
+    return msgspec.structs.replace(policy, hash=policy_hash(policy))
+
+
+def names_in(body: bytes, table: Table[Any] = NAMESPACES) -> set[str]:
+    """The names of the rows of a table in an archive."""
+    return {row_id for name, row_id, _ in records_of(body) if name == table.name}

@@ -8,6 +8,7 @@ and indexes. Pure: the state, the store and the clock are not known here.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bellcow.acl.hashing import policy_hash, token_hash
@@ -18,7 +19,7 @@ from bellcow.acl.policy import (
     validate_token_ids,
 )
 from bellcow.errors import Error
-from bellcow.license.rules import check_form, parse_time
+from bellcow.license.rules import check_form
 from bellcow.model.acl import ACLBootstrap, ACLPolicy, ACLToken
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.license import StoredLicense, TemporaryLicense
@@ -27,90 +28,88 @@ from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.wire import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _HASH = re.compile(r"[A-Za-z0-9+/]{43}=")  # 32 bytes in base64
+_TIME = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?Z")
 
 
-def problems(row: Any, index: int) -> Iterator[str]:
+def problems(row: Any, index: int) -> list[str]:
     """Every reason to refuse a row of an archive of this index; none for a sound one."""
+    # Lists, not generators: an archive may hold a million tokens.
+    rule = RULES.get(type(row))
+    reasons = rule(row, index) if rule else []
     created, modified = row.create_index, row.modify_index
     if not 0 <= created <= modified <= index:
-        yield (
+        reasons.append(
             f"CreateIndex {created}, ModifyIndex {modified} and the archive's index {index} "
             "are not in this order"
         )
-    yield from RULES.get(type(row), _none)(row, index)
+    return reasons
 
 
-def _none(row: Any, index: int) -> Iterator[str]:
-    del row, index
-    return iter(())
+def _setting(row: AutopilotConfiguration | SchedulerConfiguration, _index: int) -> list[str]:
+    problem = row.problem()
+    return [] if problem is None else [problem.message]
 
 
-def _setting(row: AutopilotConfiguration | SchedulerConfiguration, index: int) -> Iterator[str]:
-    del index
-    if (problem := row.problem()) is not None:
-        yield problem.message
-
-
-def _policy(row: ACLPolicy, index: int) -> Iterator[str]:
-    del index
-    yield from validate_policy(row)
+def _policy(row: ACLPolicy, _index: int) -> list[str]:
+    reasons = validate_policy(row)
     if row.hash != policy_hash(row):
-        yield "the hash is not that of its name, description and rules"
+        reasons.append("the hash is not that of its name, description and rules")
+    return reasons
 
 
-def _token(row: ACLToken, index: int) -> Iterator[str]:
-    del index
-    yield from validate_token(row)
-    yield from validate_token_ids(row)
+def _token(row: ACLToken, _index: int) -> list[str]:
+    reasons = validate_token(row) + validate_token_ids(row)
     if not row.accessor_id or row.accessor_id != row.accessor_id.lower():
-        yield "the AccessorID is missing, or not in small letters"
+        reasons.append("the AccessorID is missing, or not in small letters")
     if not row.secret_id:
-        yield "the SecretID is missing"
-    yield from _time("CreateTime", row.create_time)
+        reasons.append("the SecretID is missing")
+    if not _is_time(row.create_time):
+        reasons.append("CreateTime is no RFC 3339 time in UTC")
     if row.hash != token_hash(row):
-        yield "the hash is not that of its name, type and policies"
+        reasons.append("the hash is not that of its name, type and policies")
+    return reasons
 
 
-def _bootstrap(row: ACLBootstrap, index: int) -> Iterator[str]:
-    if not UUID.fullmatch(row.accessor_id):
-        yield "the AccessorID is no UUID"
+def _is_time(text: str) -> bool:
+    """Whether `wire.rfc3339` may have written it."""
+    try:
+        return _TIME.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _bootstrap(row: ACLBootstrap, index: int) -> list[str]:
+    reasons = [] if UUID.fullmatch(row.accessor_id) else ["the AccessorID is no UUID"]
     if not 0 <= row.reset_index <= index:
-        yield f"ResetIndex {row.reset_index} is not within the archive's index {index}"
+        reasons.append(f"ResetIndex {row.reset_index} is not within the archive's index {index}")
+    return reasons
 
 
-def _namespace(row: Namespace, index: int) -> Iterator[str]:
-    del index
-    yield from validate_namespace(row)
+def _namespace(row: Namespace, _index: int) -> list[str]:
+    reasons = validate_namespace(row)
     # The form alone: what goes into the hash is more in later versions.
     if row.hash and not _HASH.fullmatch(row.hash):
-        yield "the hash is not 32 bytes in base64"
+        reasons.append("the hash is not 32 bytes in base64")
+    return reasons
 
 
-def _license(row: StoredLicense, index: int) -> Iterator[str]:
+def _license(row: StoredLicense, _index: int) -> list[str]:
     # The signature is looked at whenever the license is read: issuers differ from server to server.
-    del index
     try:
         check_form(row.blob)
     except Error as problem:
-        yield problem.message
+        return [problem.message]
+    return []
 
 
-def _temporary_license(row: TemporaryLicense, index: int) -> Iterator[str]:
-    del index
-    yield from _time("StartTime", row.start_time)
+def _temporary_license(row: TemporaryLicense, _index: int) -> list[str]:
+    return [] if _is_time(row.start_time) else ["StartTime is no RFC 3339 time in UTC"]
 
 
-def _time(name: str, text: str) -> Iterator[str]:
-    try:
-        parse_time(text)
-    except ValueError:
-        yield f"{name} is no RFC 3339 time"
-
-
-RULES: Final[Mapping[type, Callable[[Any, int], Iterator[str]]]] = {
+RULES: Final[Mapping[type, Callable[[Any, int], list[str]]]] = {
     ACLBootstrap: _bootstrap,
     ACLPolicy: _policy,
     ACLToken: _token,

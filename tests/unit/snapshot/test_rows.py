@@ -91,6 +91,8 @@ WRONG = {
     "secret": (token(secret_id="\x1b[31m"), "must be UUIDs"),
     "no secret": (token(secret_id=""), "the SecretID is missing"),
     "time of a token": (token(create_time="yesterday"), "CreateTime is no RFC 3339 time"),
+    "day that is none": (token(create_time="2026-02-30T00:00:00Z"), "CreateTime is no RFC"),
+    "time of another form": (token(create_time="2026-W48-1T00:00:00Z"), "CreateTime is no RFC"),
     "hash of a token": (token(hash="A" * 43 + "="), "hash is not that of"),
     "name of a namespace": (namespace(name="a b"), 'invalid name "a b"'),
     "description of a namespace": (namespace(description="d" * 257), "description longer"),
