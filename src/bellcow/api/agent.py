@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 import platform
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from bellcow.acl.policy import Need, several_errors
 from bellcow.api import self_view
 from bellcow.api.call import Call, Reply
 from bellcow.api.protocol import closing
+from bellcow.api.redaction import without_secrets
 from bellcow.api.route import Serve, route
 from bellcow.cluster.forward import LEADER
 from bellcow.deadline import timeout
@@ -301,10 +301,6 @@ def _refuse_keyring(call: Call) -> None:
     raise refused(f"{count}/{count} nodes reported failure")
 
 
-# Environment variables whose names look like they hold secrets are not shown.
-SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|LICENSE", re.IGNORECASE)
-
-
 @route(
     "GET",
     f"{BASE}/host",
@@ -351,10 +347,6 @@ def _must_be_meant(call: Call, code: Code) -> None:
 def _host_data() -> dict[str, Any]:
     import psutil
 
-    environment = {
-        name: self_view.REDACTED if SECRET_NAME.search(name) else value
-        for name, value in sorted(os.environ.items())
-    }
     addresses = [
         {"name": name, "address": found.address}
         for name, addresses in psutil.net_if_addrs().items()
@@ -366,7 +358,7 @@ def _host_data() -> dict[str, Any]:
         disks[part.mountpoint] = {"DiskMB": usage.total >> 20, "UsedMB": usage.used >> 20}
     return {
         "Disk": disks,
-        "Environment": environment,
+        "Environment": without_secrets(os.environ),
         "Hosts": _text_of("/etc/hosts"),
         "Network": addresses,
         "OS": " ".join(getattr(platform.uname(), part) for part in UNAME),

@@ -5,15 +5,14 @@ Profiles are those of the Go runtime, which this program does not have.
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING
 
 from bellcow.acl.policy import Need
 from bellcow.api.agent import must_allow_debugging, must_be_meant
 from bellcow.api.call import Call, Reply
+from bellcow.api.redaction import REDACTED, is_secret_name, is_secret_value
 from bellcow.api.route import INVALID_METHOD, Serve, route
-from bellcow.api.self_view import REDACTED
 from bellcow.errors import Code, Error, invalid, not_found
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 GO_PROFILES = frozenset(
     {"allocs", "block", "goroutine", "heap", "mutex", "profile", "threadcreate", "trace"}
 )
-SECRET_FLAG = re.compile(r"encrypt|key|license|pass|secret|token", re.IGNORECASE)
 SHOWN_CHARS = 64
 HEADERS = (("X-Content-Type-Options", "nosniff"),)
 
@@ -67,6 +65,9 @@ def without_secrets(words: Sequence[str]) -> Iterator[str]:
             yield REDACTED
             hide = False
             continue
-        secret = word.startswith("-") and SECRET_FLAG.search(name) is not None
-        yield f"{name}={REDACTED}" if secret and equals else word
+        secret = word.startswith("-") and is_secret_name(name)
+        if secret and equals:
+            yield f"{name}={REDACTED}"
+        else:
+            yield REDACTED if is_secret_value(word) else word
         hide = secret and not equals

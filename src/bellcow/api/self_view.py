@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bellcow import METADATA, NOMAD_VERSION
+from bellcow.api.redaction import REDACTED
 from bellcow.cluster.servers import RAFT_PROTOCOL
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import CLUSTER, RAFT
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from bellcow.config import model
     from bellcow.server import Server
 
-REDACTED = "<redacted>"
 
 # The parts that bellcow has not, as Nomad 1.0.18 shows them when nothing is set. `nomad operator
 # debug` stops with a panic where `Addr` or `Token` is missing.
