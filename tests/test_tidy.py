@@ -39,6 +39,7 @@ TESTED_BY = {
     "api/events.py": "tests/routes/test_refused_paths.py",
     "api/guard.py": "tests/abuse/rows_http.py",
     "api/jobs.py": "tests/contract/test_http_recordings.py",
+    "api/keyring.py": "tests/routes/test_refused_paths.py",
     "api/message.py": "tests/unit/api/test_protocol.py",
     "api/namespaces.py": "tests/contract/test_http_recordings.py",
     "api/nouns.py": "tests/routes/test_every_route.py",

@@ -83,6 +83,11 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/volume/csi/{id}"): ("namespace", None),
     ("GET", "/v1/plugin/csi/{id}"): ("plugin:read", None),
     ("GET", "/v1/event/stream"): (OPEN, None),
+    ("GET", "/.well-known/jwks.json"): (OPEN, None),
+    ("GET", "/v1/operator/keyring/{action}"): (OPEN, None),
+    ("PUT", "/v1/operator/keyring/{action}"): (OPEN, None),
+    ("POST", "/v1/operator/keyring/{action}"): (OPEN, None),
+    ("DELETE", "/v1/operator/keyring/{action}"): (OPEN, None),
     ("PUT", "/v1/search"): ("search", {"Context": "all"}),
     ("POST", "/v1/search"): ("search", {"Context": "all"}),
     **dict.fromkeys(

@@ -429,7 +429,7 @@ def test_bootstrap_reset_file_is_taken_once_and_removed(start_agent):
     assert wrong.text == f"Invalid bootstrap reset index (specified 5, reset index: {index})"
     assert wrong.status == 400
     assert file.exists()
-    file.write_text(f"{index}\n")
+    file.write_text(f"{index} # note\n")
     second = agent.put(BOOTSTRAP).json()
     assert not file.exists()
     assert second["SecretID"] != first["SecretID"]

@@ -1,4 +1,4 @@
-"""Paths that only refuse, in words: Enterprise, the event stream, writes of the job side."""
+"""Paths that only refuse, in words: Enterprise, the event stream, the root keyring, job writes."""
 
 from __future__ import annotations
 
@@ -44,3 +44,11 @@ def test_writes_of_the_job_side_are_refused_in_words(
     answer = server.ask(method, path, {})
     assert answer.status_code == 501
     assert answer.text.startswith("jobs are not supported yet")
+
+
+def test_the_keys_of_workload_identities_are_an_empty_list(server: Running) -> None:
+    answer = server.ask("GET", "/.well-known/jwks.json")
+    assert (answer.status_code, answer.text) == (200, '{"keys":[]}')
+    answer = server.ask("PUT", "/v1/operator/keyring/rotate?full=1")
+    assert answer.status_code == 501
+    assert answer.text.startswith("there is no root keyring")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 BASE = "/v1/acl"
 RESET_FILE = "acl-bootstrap-reset"
 RESET_DIGITS = 20
+LEADING_NUMBER = re.compile(r"\+?([0-9]+)")
 # Nomad: a bad body is a plain failure here.
 BODY = BodyRules(code=Code.REFUSED)
 
@@ -100,14 +102,18 @@ async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLTokenRep
 
 
 def _reset_index(path: Any) -> int | None:
-    """The index in the reset file; None without one, and -1, which fits nothing, for no number."""
+    """The index in the reset file; None without one, and -1, which fits nothing, for no number.
+
+    Nomad: what follows the number is not looked at.
+    """
     try:
         text = path.read_text("ascii", "replace").strip() if path else ""
     except FileNotFoundError:
         return None
     if not path:
         return None
-    return int(text) if text.isdigit() and len(text) <= RESET_DIGITS else -1
+    number = LEADING_NUMBER.match(text)
+    return int(number[1]) if number and len(number[1]) <= RESET_DIGITS else -1
 
 
 # Policies
