@@ -145,6 +145,7 @@ EVENTS: dict[str, Event] = {
     "snapshot_restored": Event(Level.WARN, "nomad.snapshot", "state restored from a snapshot"),
     "snapshot_refused": Event(Level.WARN, "nomad.snapshot", "snapshot refused, nothing changed"),
     # HTTP
+    "unknown_tokens": Event(Level.WARN, "acl", "tokens that nobody has were sent"),
     "request_refused": Event(Level.DEBUG, "http", "request refused"),
     "request_failed": Event(Level.ERROR, "http", "request failed"),
     "http_server": Event(Level.WARN, "http", "server"),

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import functools
 import gzip
+import json
 import random
 import ssl
 import threading
@@ -397,9 +398,15 @@ def cross_site(site: Site) -> None:
     assert site.put(AUTOPILOT, b"{", headers=own).status == 400
 
 
-@row("A16-token", "with access control on, the token decides and the Origin does not", needs="acl")
+@row("A16-token", "with a token the Origin does not matter, without one it does", needs="acl")
 def cross_site_with_token(site: Site) -> None:
     evil = {"Origin": "https://evil.example", "Content-Type": "text/plain"}
+    anonymous = {"Name": "anonymous", "Rules": 'operator { policy = "write" }'}
+    site.put("/v1/acl/policy/anonymous", json.dumps(anonymous).encode())
+    assert site.put(f"{AUTOPILOT}?cas=0", b"{}", token="").text == "false"
+    refused = site.put(f"{AUTOPILOT}?cas=0", b"{}", headers=evil, token="")
+    assert "cross-site" in refused.text
+    site.ask("DELETE", "/v1/acl/policy/anonymous")
     assert site.put(f"{AUTOPILOT}?cas=0", b"{}", headers=evil).text == "false"
     assert site.put(AUTOPILOT, b"{}", headers=evil, token="").status == 403
 

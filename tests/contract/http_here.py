@@ -87,7 +87,7 @@ async def here(*, acl: bool = False, prometheus: bool = True) -> AsyncIterator[H
         log=log,
         metrics=metrics,
     )
-    guards = Guards(loopback_only=True, names=[], acl_enabled=acl)
+    guards = Guards(loopback_only=True, names=[])
     pipeline = Pipeline(server, guards, routes())
     measure(metrics, server, pipeline)
     listener = bind("127.0.0.1", 0)

@@ -421,3 +421,17 @@ def test_too_many_unknown_tokens_from_one_address_are_held_off(start_agent):
     held_off = agent.get("/v1/agent/self", UNKNOWN)
     assert held_off.header("Retry-After") == "10"
     assert agent.get("/v1/agent/self", root).status == 200
+
+
+def test_unknown_tokens_at_the_metrics_count_too(start_agent):
+    settings = {
+        "acl": {"enabled": True},
+        "limits": {"http_max_bad_tokens": 5},
+        "telemetry": {"metrics_require_token": True},
+    }
+    agent = start_agent(settings)
+    statuses = [agent.get("/v1/metrics", UNKNOWN).status for _ in range(8)]
+    assert statuses == [403] * 5 + [429] * 3
+    assert agent.get("/v1/metrics", agent.bootstrap()).status == 200
+    assert agent.stop() == 0
+    assert "event=unknown_tokens count=8" in agent.log

@@ -96,7 +96,7 @@ class Running:
         await server.mirror.loaded.wait()
         self._tasks.append(asyncio.create_task(server.leadership.run(loops)))
         await server.leadership.wait_for_leader()
-        guards = Guards(loopback_only=True, names={itself.name}, acl_enabled=True)
+        guards = Guards(loopback_only=True, names={itself.name})
         return server, Pipeline(server, guards, nouns.routes())
 
     def _make_tokens(self) -> dict[Need, str]:

@@ -51,9 +51,18 @@ def test_a_folder_or_an_unclean_path_is_sent_on(server: Running, path: str, targ
     assert answer.body == f'<a href="{target}">Moved Permanently</a>.\n\n'.encode()
 
 
-def test_the_root_leads_to_the_page(server: Running) -> None:
-    answer = server.ask("GET", "/")
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
+def test_the_root_leads_to_the_page_whatever_the_method(server: Running, method: str) -> None:
+    answer = server.ask(method, "/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/ui/")
+
+
+@pytest.mark.parametrize("path", ["/ui/", "/ui/jobs", "/ui/settings/tokens"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_link_into_the_page_finds_the_page(server: Running, method: str, path: str) -> None:
+    answer = server.ask(method, path)
+    assert (answer.status_code, answer.headers["content-type"][:9]) == (200, "text/html")
+    assert (b"<!doctype html>" in answer.content) == (method == "GET")
 
 
 @pytest.mark.parametrize("path", ["configuration", "configuration/", "configurationXYZ"])

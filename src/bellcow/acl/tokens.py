@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from bellcow.acl.policy import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bellcow.clock import Clock
+    from bellcow.events import Report
     from bellcow.model.acl import ACLPolicy, ACLToken
     from bellcow.state.tables import Tables
 
@@ -30,6 +32,7 @@ TOKEN_NOT_FOUND = "ACL token not found"  # noqa: S105  a text, not a secret
 CACHE_LIMIT = 10_000
 BAD_TOKEN_WINDOW_S = 10.0
 BAD_TOKEN_ADDRESSES = 10_000
+SAY_EVERY_S = 60.0
 
 
 class Resolver:
@@ -108,9 +111,14 @@ class BadTokens:
         self._clock = clock
         self.limit = limit
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._count = 0  # since it was last said, also of addresses that are not in the list
+        self._unsaid: Counter[str] = Counter()
 
     def check(self, client: str) -> None:
         """Count one unknown token from `client`; Error(TOO_MANY) above the limit of the window."""
+        if client in self._unsaid or len(self._unsaid) < BAD_TOKEN_ADDRESSES:
+            self._unsaid[client] += 1
+        self._count += 1
         if not self.limit:
             return
         now = self._clock.monotonic()
@@ -126,3 +134,27 @@ class BadTokens:
                 f"more than {self.limit} unknown tokens in {BAD_TOKEN_WINDOW_S:g} s "
                 "from this address; wait before trying again",
             )
+
+    async def run(self, report: Report) -> None:
+        """Say once a minute how many unknown tokens came, and from where most of them."""
+        try:
+            while True:
+                await asyncio.sleep(SAY_EVERY_S)
+                self.say(report)
+        finally:
+            self.say(report)
+
+    def say(self, report: Report) -> None:
+        """Say it now; nothing when there was none since the last time."""
+        if not self._count:
+            return
+        ((client, most),) = self._unsaid.most_common(1)
+        report(
+            "unknown_tokens",
+            count=self._count,
+            addresses=len(self._unsaid),
+            most_from=client,
+            most=most,
+        )
+        self._count = 0
+        self._unsaid.clear()

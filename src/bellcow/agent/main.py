@@ -210,6 +210,7 @@ class _Agent:
                     group.create_task(server.leadership.run(loops), name="leadership"),
                     group.create_task(server.room.run(), name="room"),
                     group.create_task(metrics.run(), name="metrics"),
+                    group.create_task(server.bad_tokens.run(self._log.report), name="tokens"),
                     group.create_task(self._join(server), name="join"),
                 ]
                 if isinstance(server.seat, EmbeddedSeat):
@@ -454,7 +455,6 @@ class _Agent:
         return Guards(
             loopback_only=host.startswith("127.") or host in {"::1", "localhost"},
             names=names | set(self._settings.http_allowed_hosts),
-            acl_enabled=self._settings.acl.enabled,
         )
 
     def _tls_context(self) -> ssl.SSLContext | None:

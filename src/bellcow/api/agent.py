@@ -195,7 +195,7 @@ def read_metrics(call: Call) -> Reply[dict[str, Any]]:
     """The last finished interval, or Prometheus' format with `format=prometheus`."""
     server = call.server
     if server.settings.telemetry.metrics_require_token:
-        rights = server.resolver.resolve(call.carried_secret())
+        rights = call.resolve(call.carried_secret())
         if not rights.allows(Need.AGENT_READ):
             raise denied()
     metrics = server.facts.metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bellcow.api.guard import secret_of
-from bellcow.errors import invalid
+from bellcow.errors import Error, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,6 +49,17 @@ class Call:
     def carried_secret(self) -> str:
         """The token the request carries, also where the route does not look at it by itself."""
         return secret_of(self.request)
+
+    def resolve(self, secret: str) -> Rights:
+        """What the bearer of `secret` may do; an unknown one counts for the limit of its address.
+
+        Raises Error(DENIED) for an unknown token, Error(TOO_MANY) after too many of them.
+        """
+        try:
+            return self.server.resolver.resolve(secret)
+        except Error:
+            self.server.bad_tokens.check(self.request.client)
+            raise
 
     def flag(self, name: str) -> bool:
         """A switch that must be said: `force=true`."""

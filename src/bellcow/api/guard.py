@@ -5,8 +5,8 @@ which token it carries.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from bellcow.errors import Code, Error, denied
 
@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 
 KNOWN_HOSTS_LIMIT = 1_000
 
+# The whole of a header, or it names nobody. Source: RFC 9110 section 7.2, RFC 6454 section 7.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\]|[^][:/?#@,\s]+)(?::[0-9]{0,5})?", re.ASCII)
+_ORIGIN = re.compile(r"https?://([^/?#@\s]+)", re.ASCII | re.IGNORECASE)
+
 
 class Guards:
     """Host and Origin rules of one server.
 
     On a loopback listener a page of another site could reach us by a name that resolves to us (DNS
-    rebinding), so only our own names are taken. With ACLs off no token protects a change, so one
-    that comes from another site's page is refused.
+    rebinding), so only our own names are taken. A change without a token may be one that another
+    site's page makes a browser ask for, with ACLs on too where the anonymous policy may write: it
+    is refused. A browser never sends a token for such a page without asking us first.
     """
 
-    def __init__(self, *, loopback_only: bool, names: Iterable[str], acl_enabled: bool) -> None:
+    def __init__(self, *, loopback_only: bool, names: Iterable[str]) -> None:
         self._loopback_only = loopback_only
         self._names = {name.lower() for name in names} | {"localhost"}
-        self._acl_enabled = acl_enabled
         self._known: set[bytes] = set()
 
     def check(self, request: Request) -> None:
@@ -38,17 +42,18 @@ class Guards:
         # HTTP/1.0 knows requests without it: old health checks send them, browsers never do.
         if self._loopback_only and host is not None:
             self._check_host(host)
-        if request.method not in {"GET", "HEAD"} and not self._acl_enabled:
+        if request.method not in {"GET", "HEAD"}:
             self._check_origin(request)
 
     def _check_host(self, host: bytes) -> None:
         if host in self._known:
             return
-        name = _host_name(host.decode("latin-1"))
+        text = host.decode("latin-1")
+        name = _host_name(text)
         if name not in self._names and not _is_ip(name):
             raise Error(
                 Code.MISDIRECTED,
-                f'"{_printable(name[:64])}" is not a name of this server; '
+                f'"{_printable((name or text)[:64])}" is not a name of this server; '
                 "http_allowed_hosts in its configuration allows more",
             )
         if len(self._known) < KNOWN_HOSTS_LIMIT:
@@ -59,7 +64,7 @@ class Guards:
         if origin is None:
             return
         host = (request.header(b"host") or b"").decode("latin-1").lower()
-        if urlsplit(origin.decode("latin-1")).netloc.lower() != host:
+        if not _is_of(host, origin.decode("latin-1")) and not secret_of(request):
             raise denied("cross-site request refused: a page of another site may not change this")
 
 
@@ -81,10 +86,15 @@ def secret_of(request: Request) -> str:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without its port, in lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+    """The name in a Host header, without its port, in lower case; "" when it is none."""
+    found = _HOST.fullmatch(host)
+    return found[1].strip("[]").lower() if found else ""
+
+
+def _is_of(host: str, origin: str) -> bool:
+    """Whether a page of that origin is ours: of the host, in lower case, that was asked."""
+    found = _ORIGIN.fullmatch(origin)
+    return found is not None and found[1].lower() == host
 
 
 def _is_ip(name: str) -> bool:

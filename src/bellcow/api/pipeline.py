@@ -481,10 +481,10 @@ class Pipeline:
         if resolver.enabled:
             call.secret = secret_of(call.request)
         try:
-            call.rights = resolver.resolve(call.secret)
+            call.rights = call.resolve(call.secret)
         except Error as error:
-            self._server.bad_tokens.check(call.request.client)
-            raise Error(route.unknown_token, error.message) from None
+            code = route.unknown_token if error.code is Code.DENIED else error.code
+            raise Error(code, error.message) from None
         self._judge(route, call)
 
     def _judge(self, route: Route, call: Call) -> None:

@@ -16,6 +16,7 @@ TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
+PAGE = "index.html"
 POLICY = (
     "default-src 'self'",
     "base-uri 'none'",
@@ -40,15 +41,20 @@ def files() -> dict[str, bytes]:
     """The page's files by name; the folder is read once."""
     folder = resources.files("bellcow") / "ui"
     return {
-        entry.name: entry.read_bytes()
-        for entry in folder.iterdir()
-        if entry.name.rpartition(".")[2] in TYPES
+        entry.name: entry.read_bytes() for entry in folder.iterdir() if _ending(entry.name) in TYPES
     }
 
 
-@route("GET", "/", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False, documented=False)
+@route(
+    "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
+    "/",
+    need=Need.ANONYMOUS,
+    serve=Serve.LOCAL,
+    token=False,
+    documented=False,
+)
 def redirect_to_page(call: Call) -> Reply[None]:
-    """Nomad: the root leads to the page."""
+    """Nomad: the root leads to the page, whatever the method: load balancers ask with OPTIONS."""
     del call
     return Reply(
         status=307,
@@ -58,12 +64,32 @@ def redirect_to_page(call: Call) -> Reply[None]:
     )
 
 
-@route("GET", "/ui/{name}", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False, documented=False)
+@route(
+    "GET, HEAD",
+    "/ui/{name}",
+    need=Need.ANONYMOUS,
+    serve=Serve.LOCAL,
+    token=False,
+    documented=False,
+)
 def read_file(call: Call) -> Reply[None]:
-    """A file of the page, by its name."""
-    name = call.tail or "index.html"
+    """A file of the page by its name, or the page itself for a path below it.
+
+    Nomad: a link into its page, such as `/ui/servers/s1.global`, is answered with the page.
+    """
+    name = call.tail
     content = files().get(name)
-    if content is None:
+    if content is None and _is_file(name):
         raise not_found("no such file")
-    kind = TYPES[name.rpartition(".")[2]]
-    return Reply(encoded=content, content_type=kind, headers=HEADERS)
+    if content is None:
+        name, content = PAGE, files()[PAGE]
+    return Reply(encoded=content, content_type=TYPES[_ending(name)], headers=HEADERS)
+
+
+def _is_file(name: str) -> bool:
+    """Whether a name is one of a file: a page in place of a missing script would hide the fault."""
+    return "." in name.partition("/")[0] or _ending(name) in TYPES
+
+
+def _ending(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import pytest
 from tests.sim.clock import FixedClock
 
@@ -180,6 +183,50 @@ def test_number_of_remembered_addresses_is_bounded(monkeypatch):
     for number in range(100):
         bad.check(f"10.0.0.{number}")
     assert len(bad._seen) == 10
+
+
+def test_guessed_tokens_are_said_with_their_count_and_where_most_came_from():
+    said = []
+    bad = BadTokens(FixedClock(), 0)
+
+    def report(event: str, /, **fields: object) -> None:
+        said.append((event, fields))
+
+    bad.say(report)
+    assert said == []
+    for client, times in (("x", 3), ("y", 1)):
+        for _ in range(times):
+            bad.check(client)
+    bad.say(report)
+    bad.say(report)
+    told = {"count": 4, "addresses": 2, "most_from": "x", "most": 3}
+    assert said == [("unknown_tokens", told)]
+
+
+def test_guesses_from_more_addresses_than_are_remembered_are_counted_all_the_same(monkeypatch):
+    monkeypatch.setattr(tokens, "BAD_TOKEN_ADDRESSES", 10)
+    said = []
+    bad = BadTokens(FixedClock(), 3)
+    for number in range(100):
+        bad.check(f"10.0.0.{number}")
+    bad.say(lambda event, **fields: said.append(fields))
+    assert (said[0]["count"], said[0]["addresses"]) == (100, 10)
+
+
+def test_guesses_are_said_when_the_server_stops():
+    said = []
+
+    async def life() -> None:
+        bad = BadTokens(FixedClock(), 3)
+        task = asyncio.create_task(bad.run(lambda event, **fields: said.append(event)))
+        await asyncio.sleep(0)
+        bad.check("x")
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(life())
+    assert said == ["unknown_tokens"]
 
 
 def test_a_policy_of_the_same_name_and_index_from_a_restore_is_read_anew():

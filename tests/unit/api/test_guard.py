@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bellcow.api.guard import KNOWN_HOSTS_LIMIT, Guards, secret_of
@@ -23,8 +23,8 @@ def carrying(*headers: tuple[bytes, bytes]) -> Request:
     return Request("GET", "/v1/x", b"/v1/x", b"", list(headers), "127.0.0.1")
 
 
-def guards(*, acl_enabled: bool = True, **changed: object) -> Guards:
-    return Guards(**{**LOOPBACK, **changed}, acl_enabled=acl_enabled)  # type: ignore[arg-type]
+def guards(**changed: object) -> Guards:
+    return Guards(**{**LOOPBACK, **changed})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ def guards(*, acl_enabled: bool = True, **changed: object) -> Guards:
         "127.9.9.9:1",
         "[::1]",
         "[::1]:4646",
+        "[fe80::1%eth0]:4646",
+        "localhost:",
         "10.0.0.7",
         "node",
         "NODE:4646",
@@ -67,6 +69,17 @@ def test_our_own_names_and_addresses_are_taken(host: str) -> None:
         "0x7f.1",
         "2130706433",
         "localhost.",
+        "localhost:evil.example",
+        "localhost:4646:4646",
+        "localhost:999999",
+        "[::1].evil.example",
+        "[::1]evil",
+        "[::1",
+        "[localhost]",
+        "::1",
+        "evil@localhost",
+        "localhost,evil.example",
+        "localhost/evil",
     ],
 )
 def test_a_name_that_is_not_ours_is_misdirected(host: str) -> None:
@@ -94,6 +107,16 @@ def test_names_once_known_are_looked_up_and_the_list_stays_small() -> None:
         guard.check(request(host="evil.example"))
 
 
+@given(st.binary(max_size=30), st.binary(max_size=30))
+@example(b"http://[", b"localhost")
+def test_any_origin_is_taken_or_denied(origin: bytes, host: bytes) -> None:
+    asked = Request("PUT", "/", b"/", b"", [(b"host", host), (b"origin", origin)], "")
+    try:
+        guards(loopback_only=False).check(asked)
+    except Error as error:
+        assert error.code is Code.DENIED  # noqa: PT017  taken or refused, both are right
+
+
 @given(st.text(max_size=30))
 def test_any_host_is_taken_or_misdirected(host: str) -> None:
     asked = Request("GET", "/", b"/", b"", [(b"host", host.encode())], "")
@@ -114,29 +137,36 @@ def test_any_host_is_taken_or_misdirected(host: str) -> None:
         "",
         "http://localhost:9",
         "http://localhost.evil.example",
+        "http://[",
+        "http://]",
+        "http://[::1",
+        "http://localhost:4646@evil.example",
+        "http://evil.example\x00",
+        "ftp://localhost:4646",
         "http://evil.example#localhost",
         "localhost",
         "http://",
     ],
 )
-def test_without_access_control_a_page_of_another_site_changes_nothing(
-    method: str, origin: str
-) -> None:
+def test_a_page_of_another_site_changes_nothing_without_a_token(method: str, origin: str) -> None:
     with pytest.raises(Error) as caught:
-        guards(acl_enabled=False).check(request(method, host="localhost:4646", origin=origin))
+        guards().check(request(method, host="localhost:4646", origin=origin))
     assert caught.value.code is Code.DENIED
 
 
 def test_our_own_page_and_programs_may_change() -> None:
-    guard = guards(acl_enabled=False)
+    guard = guards()
     guard.check(request("PUT", host="LocalHost:4646", origin="http://localhost:4646"))
     guard.check(request("PUT", host="localhost:4646"))
 
 
 def test_reading_and_tokens_need_no_origin() -> None:
     foreign = {"host": "localhost", "origin": "https://evil.example"}
-    guards(acl_enabled=False).check(request("GET", **foreign))
-    guards(acl_enabled=True).check(request("PUT", **foreign))
+    guards().check(request("GET", **foreign))
+    guards().check(request("PUT", **foreign, x_nomad_token=SECRET))
+    guards().check(request("PUT", **foreign, authorization=f"Bearer {SECRET}"))
+    with pytest.raises(Error):
+        guards().check(request("PUT", **foreign, x_nomad_token=""))
 
 
 def test_a_secret_comes_in_either_header() -> None:

@@ -157,7 +157,7 @@ async def pair(*, key: bytes = b"", acl: bool = False) -> AsyncIterator[Pair]:
     clock = SystemClock()
     handled = Handled()
     async with here(acl=acl) as back, here(acl=acl) as front, contextlib.AsyncExitStack() as stack:
-        guards = Guards(loopback_only=True, names=["test"], acl_enabled=acl)
+        guards = Guards(loopback_only=True, names=["test"])
         pipeline = Pipeline(back.server, guards, [*nouns_but_snapshots(), *handled.routes()])
         gate = Gate(secret=Secret(key, LEADER, clock), verify_names=False, region="global")
         table = internal_forward.routes(pipeline, gate)

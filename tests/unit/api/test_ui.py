@@ -36,12 +36,19 @@ def test_the_folder_is_the_page():
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing.js", "../__init__.py", "..", "index.html/", "INDEX.HTML"]
+    "name",
+    ["nothing.js", "../__init__.py", "..", "index.html/", "INDEX.HTML", "assets/app.js", "a/b.css"],
 )
 def test_what_is_not_a_file_of_the_page_is_not_found(name: str):
     with pytest.raises(Error) as refused:
         asked(name)
     assert refused.value.code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("name", ["jobs", "settings/tokens", "servers/s1.global", "jobs/"])
+def test_link_into_the_page_is_answered_with_the_page(name: str):
+    reply = asked(name)
+    assert (reply.encoded, reply.content_type) == (ui.files()["index.html"], ui.TYPES["html"])
 
 
 def test_nothing_stands_inline():
@@ -66,8 +73,10 @@ def test_the_token_is_kept_nowhere_but_in_memory():
     assert not re.search(r"localStorage|sessionStorage|cookie|indexedDB|location|history", script)
 
 
-def test_every_file_that_the_page_names_is_there_and_nothing_comes_from_elsewhere():
-    named = set(re.findall(r'(?:src|href)="([^"/]+\.\w+)"', PAGE))
+def test_every_file_is_named_from_the_root_and_nothing_comes_from_elsewhere():
+    # From the root, because the page is also the answer to paths below its folder.
+    named = set(re.findall(r'(?:src|href)="/ui/([^"/]+\.\w+)"', PAGE))
+    assert not re.search(r'(?:src|href)="[^"/#]', PAGE)
     assert named | {"index.html"} == set(ui.files())
     for name, content in ui.files().items():
         text = content.decode().replace("http://www.w3.org/2000/svg", "")
