@@ -7,7 +7,10 @@ events, never on text. `docs/metrics-and-events.md` lists them all.
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Level(enum.IntEnum):
@@ -21,11 +24,16 @@ class Level(enum.IntEnum):
 
 
 class Event(NamedTuple):
-    """One kind of event."""
+    """One kind of event. Where the field called `good` is true, its level is INFO."""
 
     level: Level
     module: str
     message: str
+    good: str = ""
+
+    def with_level_for(self, fields: Mapping[str, object]) -> Event:
+        """The same kind, at the level of this report."""
+        return self._replace(level=Level.INFO) if fields.get(self.good) is True else self
 
 
 class Report(Protocol):
@@ -58,8 +66,12 @@ EVENTS: dict[str, Event] = {
     "claim_failed": Event(Level.WARN, "nomad", "leadership not claimed, trying again"),
     "loop_failed": Event(Level.ERROR, "nomad", "leader loop failed, starting it again"),
     "address_changed": Event(Level.INFO, "nomad", "server address updated"),
-    "health_changed": Event(Level.WARN, "nomad.autopilot", "health of a server changed"),
-    "cluster_health_changed": Event(Level.WARN, "nomad.autopilot", "health of the cluster changed"),
+    "health_changed": Event(
+        Level.WARN, "nomad.autopilot", "health of a server changed", good="healthy"
+    ),
+    "cluster_health_changed": Event(
+        Level.WARN, "nomad.autopilot", "health of the cluster changed", good="healthy"
+    ),
     "no_space": Event(Level.ERROR, "nomad.store", "no space left, writes are refused"),
     "state_unreadable": Event(
         Level.ERROR, "nomad.store", "state cannot be read, memory stays as it is"
@@ -95,6 +107,9 @@ EVENTS: dict[str, Event] = {
     "server_admitted": Event(Level.INFO, "nomad", "server admitted, without a vote for now"),
     "change_begun": Event(Level.INFO, "nomad", "change of the servers begins"),
     "servers_changed": Event(Level.INFO, "nomad", "change of the servers is made"),
+    "server_removed": Event(
+        Level.WARN, "nomad.autopilot", "server that had stopped answering was removed"
+    ),
     "change_given_up": Event(Level.WARN, "nomad", "change of the servers given up"),
     "servers_reconciled": Event(Level.WARN, "nomad", "servers shown as the consensus has them"),
     "membership_waits": Event(Level.WARN, "nomad", "change of the servers has to wait"),

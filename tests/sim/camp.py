@@ -161,9 +161,9 @@ class CampServer:
             clock=clock,
             report=report,
         )
-        contacts = Contacts(self.roster, self.tables)
+        contacts = Contacts(self.roster, self.tables, clock)
         self.autopilot = Autopilot(
-            self.tables, contacts, clock, me.server_id, report, self.membership
+            self.tables, contacts, clock, me.server_id, report, self.membership, self.waiting
         )
         self.membership.before_join = self.autopilot.clean_up
         self.routes: dict[tuple[str, str], AnyRoute] = {
@@ -257,6 +257,7 @@ class Camp:
         self.fields: dict[str, dict[str, object]] = {}
         self.hosts: dict[str, str] = {}
         self.buried: list[CampServer] = []
+        self.deaf: set[str] = set()  # hosts whose port between servers nothing reaches, nor leaves
         self.on_answer: Callable[[str], None] = lambda path: None  # before it is on its way
         self._group = asyncio.TaskGroup()
         self._life: asyncio.Task[None] | None = None
@@ -421,10 +422,7 @@ class _Line:
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
         net, there = self._camp.net, target.address[0]
-        await net.carry(self._host, there)
-        other = self._camp.at(target.address)
-        if other is None:
-            raise Error(Code.UNAVAILABLE, "connection refused")
+        other = await self._reached(target)
         try:
             answer = await other.answer(_handled(other, path, body))
         except Error as error:
@@ -436,12 +434,18 @@ class _Line:
         await net.carry(there, self._host)
         return bytes(answer)
 
-    async def stream(self, target: Target, path: str, frames: Any) -> AsyncIterator[bytes]:
-        net, there = self._camp.net, target.address[0]
-        await net.carry(self._host, there)
+    async def _reached(self, target: Target) -> CampServer:
+        there = target.address[0]
+        if not self._camp.deaf.isdisjoint({self._host, there}):
+            raise Error(Code.UNAVAILABLE, "connection timed out")
+        await self._camp.net.carry(self._host, there)
         other = self._camp.at(target.address)
         if other is None:
             raise Error(Code.UNAVAILABLE, "connection refused")
+        return other
+
+    async def stream(self, target: Target, path: str, frames: Any) -> AsyncIterator[bytes]:
+        other = await self._reached(target)
         route: Any = other.routes["POST", path]
         pieces: AsyncIterator[bytes] = await route.handle(None, _each(frames))
         return pieces

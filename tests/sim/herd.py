@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 from tests.sim.world import World, configuration, target
 
+from bellcow.autopilot.rules import Silence
 from bellcow.cluster.bootstrap import Charter
 from bellcow.cluster.changes import DEMOTE, FORCED, PROMOTE, REMOVE, UPDATE
 from bellcow.cluster.servers import keeps_quorum
@@ -174,6 +175,10 @@ class Herd(World):
         if self.statuses[name] != ALIVE or since is None:
             return self.statuses[name]
         return FAILED if self.clock.monotonic() - since >= FAILED_AFTER_S else ALIVE
+
+    def silence(self, name: str) -> Silence:
+        silent_s = self.clock.monotonic() - self.down.get(name, 0.0)
+        return Silence(failed_s=silent_s - FAILED_AFTER_S, silent_s=silent_s)
 
     def sight(self, name: str) -> Sight:
         seen = super().sight(name)

@@ -14,14 +14,14 @@ from tests.sim.peers import ScriptedPeers, Votes
 from tests.sim.store import Disk, MemoryStore, no_fault
 
 from bellcow.autopilot.loop import Autopilot
-from bellcow.autopilot.rules import Contact
+from bellcow.autopilot.rules import Contact, Silence
 from bellcow.cluster.bootstrap import Founder
 from bellcow.cluster.calls import Target
 from bellcow.cluster.leader import Leadership
 from bellcow.cluster.membership import Membership
 from bellcow.cluster.sight import Sight
 from bellcow.errors import Code, Error
-from bellcow.model.agent import ALIVE, LEFT, Member
+from bellcow.model.agent import ALIVE, FAILED, LEFT, Member
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.namespace import DEFAULT, Namespace
 from bellcow.model.raft import RaftConfiguration, RaftServer
@@ -105,6 +105,7 @@ class SimServer:
             name,
             self.report,
             self.membership if world.tended else None,
+            self.waiting,
         )
         self.membership.before_join = self.autopilot.clean_up
         self.restorer = Restorer(
@@ -221,6 +222,11 @@ class World:
     def status(self, name: str) -> str:
         return self.statuses[name]
 
+    def silence(self, name: str) -> Silence:
+        """Of a server that has failed: so long ago that nobody waits for it any more."""
+        del name
+        return Silence(failed_s=60.0, silent_s=65.0)
+
     def sight(self, name: str) -> Sight:
         alive = frozenset(each for each in self.names if self.status(each) == ALIVE)
         return Sight(
@@ -265,6 +271,10 @@ class SimContacts:
             )
             for name, status in ((each, self._world.status(each)) for each in self._world.names)
         }
+
+    def silences(self) -> Mapping[str, Silence]:
+        names = (name for name in self._world.names if self._world.status(name) == FAILED)
+        return {name: self._world.silence(name) for name in names}
 
     async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
         found = {}

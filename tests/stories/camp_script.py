@@ -136,6 +136,13 @@ class CampScript:
         for other in others:
             self._camp.net.cut(name, other)
 
+    async def do_deaf(self, name: str) -> None:
+        """Nothing passes through its port between servers; its member hears the others."""
+        self._camp.deaf.add(name)
+
+    async def do_hear(self, name: str) -> None:
+        self._camp.deaf.discard(name)
+
     async def do_mend(self) -> None:
         self._camp.net.mend()
 

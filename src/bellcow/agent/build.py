@@ -12,7 +12,7 @@ from bellcow.acl.hashing import namespace_hash
 from bellcow.acl.tokens import BadTokens, Resolver
 from bellcow.agent.identity import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
-from bellcow.autopilot.rules import Contact
+from bellcow.autopilot.rules import Contact, Silence
 from bellcow.cluster.bootstrap import Founder
 from bellcow.cluster.calls import Target, target_of
 from bellcow.cluster.embedded_seat import EmbeddedSeat
@@ -38,6 +38,7 @@ from bellcow.config.derive import (
 )
 from bellcow.etcd.flags import QUOTA_BYTES
 from bellcow.license.keeper import Licenses
+from bellcow.model.agent import FAILED
 from bellcow.model.hello import Itself, RaftView
 from bellcow.model.namespace import DEFAULT, Namespace
 from bellcow.server import Current, Facts, Server
@@ -187,8 +188,10 @@ def build(
         grows=lambda: ground.member is not None,
         founding=lambda: seat.cluster.founding if seat.cluster else "",
     )
-    contacts = Contacts(roster, tables)
-    autopilot = Autopilot(tables, contacts, clock, itself.server_id, log.report, membership)
+    contacts = Contacts(roster, tables, clock)
+    autopilot = Autopilot(
+        tables, contacts, clock, itself.server_id, log.report, membership, waiting
+    )
     membership.before_join = autopilot.clean_up
     snapshots_folder = folder / SNAPSHOTS if folder else None
     restorer = Restorer(
@@ -303,12 +306,21 @@ def founder_of(settings: model.Settings, itself: Itself) -> Founder:
 class Contacts:
     """How the servers are: the others by what they answer, this one always in contact."""
 
-    def __init__(self, roster: Roster, tables: Tables) -> None:
+    def __init__(self, roster: Roster, tables: Tables, clock: Clock) -> None:
         self._roster = roster
         self._tables = tables
+        self._clock = clock
 
     def members_by_id(self) -> Mapping[str, Member]:
         return {member.tags["id"]: member for member in self._roster.members()}
+
+    def silences(self) -> Mapping[str, Silence]:
+        now, table = self._clock.monotonic(), self._roster.table
+        return {
+            server_id: Silence(now - known.since, now - table.contacts[server_id].answered)
+            for server_id, known in table.known.items()
+            if known.record.status == FAILED
+        }
 
     async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
         head = self._tables.head

@@ -66,7 +66,7 @@ class Log:
 
     def report(self, event: str, /, **fields: object) -> None:
         """Log one event of the closed list."""
-        kind = EVENTS[event]
+        kind = EVENTS[event].with_level_for(fields)
         if kind.level >= self.level or any(kind.level >= w.level for w in self._watchers):
             self._logger.msg(event, _kind=kind, **fields)
 

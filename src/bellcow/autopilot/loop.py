@@ -9,13 +9,17 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from bellcow.autopilot.rules import (
+    UNKNOWN_IS_DEAD_AFTER_S,
     UNKNOWN_STATUS,
     Contact,
     Dead,
     Facts,
     Found,
     Inputs,
+    Silence,
     dead_servers,
     observe,
     promotions,
@@ -26,7 +30,7 @@ from bellcow.model.agent import LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import AUTOPILOT, RAFT
-from bellcow.wire import NS_PER_S
+from bellcow.wire import NS_PER_S, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +39,12 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.model.agent import Member
     from bellcow.state.tables import Tables
+    from bellcow.state.waiting import Waiting
 
 ROUND_S = 2.0
-CLEAN_UP_S = 10.0  # between two looks for the dead
+_CLUSTER = ""  # the cluster as a whole, among the ids of servers
+EARLY_ROUND_S = 0.25  # while a server has not answered this leadership yet
+SETTLE_S = 10.0  # of leadership, before a dead server is removed: what was heard may be old
 
 
 class Contacts(Protocol):
@@ -48,13 +55,18 @@ class Contacts(Protocol):
     async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
         """What each server answers; one that does not answer within a second is left out."""
 
+    def silences(self) -> Mapping[str, Silence]:
+        """Of the servers that have failed."""
+
 
 class Changes(Protocol):
     """How the loop acts. Each raises Error when it may not be so."""
 
     async def promote(self, server_id: str) -> None: ...
 
-    async def remove(self, server_id: str, *, unless_alive: bool = False) -> None: ...
+    async def remove_dead(self, server_id: str, silent_since_ns: int) -> None: ...
+
+    async def remove_left(self, server_id: str) -> None: ...
 
     def forget(self, server_id: str) -> None:
         """A server that has failed counts as one that left."""
@@ -74,17 +86,22 @@ class Autopilot:
         leader_id: str,
         report: Report,
         changes: Changes | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
+        """`waiting` tells of changes of the configuration, after which a round comes at once."""
         self._tables = tables
         self._contacts = contacts
         self._clock = clock
         self._leader_id = leader_id
         self._report = report
         self._changes = changes
+        self._waiting = waiting
         self._found: dict[str, Found] = {}
-        self._cleaned_at = 0.0
+        self._began = 0.0  # this leadership, or the state that a restore has put in place
         self._cleaning = asyncio.Lock()
+        self._contacted: dict[str, Contact] = {}  # the answers of the last round
         self._out_at: dict[str, float] = {}  # dead voters, and when they were taken out
+        self._unhealthy: set[str] = set()  # whose fault was said
         self._told: set[str] = set()  # what need not be said again in this leadership
         self._again = asyncio.Event()
         self.health = ClusterHealth()
@@ -95,15 +112,24 @@ class Autopilot:
         try:
             while True:
                 self._again.clear()
+                if self._waiting is not None:
+                    self._waiting.add((RAFT.name,), self)
                 await self.round()
                 await self._act()
                 await self._pause()
         finally:
+            if self._waiting is not None:
+                self._waiting.discard((RAFT.name,), self)
             self.health = ClusterHealth()
 
+    def wake(self) -> None:
+        """The configuration has changed: what was found of it is no longer so."""
+        self._again.set()
+
     async def _pause(self) -> None:
+        early = any(contact.is_earlier for contact in self._contacted.values())
         with contextlib.suppress(TimeoutError):
-            async with timeout(ROUND_S):
+            async with timeout(EARLY_ROUND_S if early else ROUND_S):
                 await self._again.wait()
 
     def begin_anew(self) -> None:
@@ -111,36 +137,50 @@ class Autopilot:
         self._again.set()
         self._found = {}
         self._told.clear()
-        self._cleaned_at = self._clock.monotonic()
+        self._unhealthy.clear()
+        self._began = self._clock.monotonic()
         self.health = ClusterHealth()
 
     async def round(self) -> None:
         inputs = await self._gather()
+        self._contacted = {each.server.id: each.contact for each in inputs.servers if each.contact}
         outcome = observe(inputs, self._found)
         for server_id, found in outcome.found.items():
             old = self._found.get(server_id)
-            if old is not None and old.healthy != found.healthy:
+            if self._is_news(server_id, old.healthy if old else None, healthy=found.healthy):
                 self._report("health_changed", server=server_id, healthy=found.healthy)
+        self._unhealthy &= {*outcome.found, _CLUSTER}
         self._report_cluster(outcome.health)
         self._found = outcome.found
         self.health = outcome.health
 
     def _report_cluster(self, health: ClusterHealth) -> None:
-        if self.health.servers is not None and self.health.healthy != health.healthy:
+        before = None if self.health.servers is None else self.health.healthy
+        if self._is_news(_CLUSTER, before, healthy=health.healthy):
             self._report(
                 "cluster_health_changed",
                 healthy=health.healthy,
                 failure_tolerance=health.failure_tolerance,
             )
 
+    def _is_news(self, whose: str, before: bool | None, *, healthy: bool) -> bool:
+        """Whether a change of health is said: a recovery only after the fault was."""
+        if healthy:
+            told = whose in self._unhealthy
+            self._unhealthy.discard(whose)
+            return told
+        if before:
+            self._unhealthy.add(whose)
+        return bool(before)
+
     async def _act(self) -> None:
-        """At most one promotion begins a round; the dead go every ten seconds."""
+        """At most one promotion begins a round."""
         if self._changes is None:
             return
         inputs = await self._gather()
         for server_id in promotions(inputs, self._found)[:1]:
             await self._promote(self._changes, server_id)
-        if self._clock.monotonic() - self._cleaned_at >= CLEAN_UP_S:
+        if self._clock.monotonic() - self._began >= SETTLE_S:
             await self.clean_up()
 
     async def _promote(self, changes: Changes, server_id: str) -> None:
@@ -159,27 +199,41 @@ class Autopilot:
         if changes is None:
             return
         async with self._cleaning:
-            self._cleaned_at = self._clock.monotonic()
             tried: set[str] = set()
-            while (server_id := await self._next_out(tried)) is not None:
+            while (facts := await self._next_out(tried)) is not None:
+                server_id = facts.server.id
                 tried.add(server_id)
                 try:
-                    await changes.remove(server_id, unless_alive=True)
+                    await self._remove(changes, facts)
                 except Error as error:
-                    self._say_kept(Dead(kept=(server_id,), reason=error.message))
+                    if self._is_configured(server_id):  # another has not removed it meanwhile
+                        self._say_kept(Dead(kept=(server_id,), reason=error.message))
                     return
                 changes.forget(server_id)
 
-    async def _next_out(self, tried: set[str]) -> str | None:
+    async def _remove(self, changes: Changes, facts: Facts) -> None:
+        if facts.serf_status == LEFT:
+            await changes.remove_left(facts.server.id)
+            return
+        silent_s = facts.silence.silent_s if facts.silence else UNKNOWN_IS_DEAD_AFTER_S
+        silent_since_ns = self._clock.wall_ns() - round(silent_s * NS_PER_S)
+        await changes.remove_dead(facts.server.id, silent_since_ns)
+
+    def _is_configured(self, server_id: str) -> bool:
+        raft = self._tables.one(RAFT) or RaftConfiguration()
+        return any(server.id == server_id for server in raft.servers)
+
+    async def _next_out(self, tried: set[str]) -> Facts | None:
         inputs = await self._gather()
         dead = dead_servers(inputs, self._found)
         if dead.kept:
             self._say_kept(dead)
-        server_id = next((each for each in dead.out if each not in tried), None)
-        if any(each.server.id == server_id and _counts(each) for each in inputs.servers):
-            # Before it is done, for it may be done though nobody says so.
-            self._out_at[server_id or ""] = self._clock.monotonic()
-        return server_id
+        facts = {each.server.id: each for each in inputs.servers}
+        out = next((facts[each] for each in dead.out if each not in tried), None)
+        if out is not None and _counts(out):
+            # Counted before it is removed: the removal may succeed though its answer is lost.
+            self._out_at[out.server.id] = self._clock.monotonic()
+        return out
 
     def _say_kept(self, dead: Dead) -> None:
         self._say_once("dead_server_kept", servers=" ".join(dead.kept), reason=dead.reason)
@@ -195,7 +249,9 @@ class Autopilot:
         raft = self._tables.one(RAFT) or RaftConfiguration()
         configuration = self._tables.one(AUTOPILOT) or AutopilotConfiguration()
         members = self._contacts.members_by_id()
-        contacts = await self._contacts.contacts(tuple(server.id for server in raft.servers))
+        answers = await self._contacts.contacts(tuple(server.id for server in raft.servers))
+        contacts = {each: self._of_this_leadership(contact) for each, contact in answers.items()}
+        silences = self._contacts.silences()
         return Inputs(
             now_ns=self._clock.wall_ns(),
             leader_id=self._leader_id,
@@ -209,11 +265,19 @@ class Autopilot:
                     version=_build(members.get(server.id)),
                     non_voting=_is_non_voting(members.get(server.id)),
                     contact=contacts.get(server.id),
+                    silence=silences.get(server.id),
                 )
                 for server in raft.servers
             ),
             lately_out=self._lately_out(raft, configuration),
         )
+
+    def _of_this_leadership(self, contact: Contact) -> Contact:
+        """The contact, counted from when this leadership began: before, another server led."""
+        led = Duration.seconds(self._clock.monotonic() - self._began)
+        if contact.last_contact <= led:
+            return contact
+        return msgspec.structs.replace(contact, last_contact=led, is_earlier=True)
 
     def _lately_out(self, raft: RaftConfiguration, configuration: AutopilotConfiguration) -> int:
         """How many dead voters went within the last stabilization time and are still gone."""

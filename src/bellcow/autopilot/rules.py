@@ -17,20 +17,32 @@ from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"
 UNKNOWN_IS_DEAD_AFTER_S = 15.0  # a new leader has not met everybody yet
+REMOVED_AFTER_S = 10.0  # after it has failed: a restart that takes longer than usual costs no vote
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server answered: time since it heard the leader, and where its log stands."""
+    """What a server answered: time since it heard the leader, and where its log stands.
+
+    `is_earlier` says that it answered before this leadership began: its term is an earlier one too.
+    """
 
     last_contact: Duration
     last_term: int
     last_index: int
+    is_earlier: bool = False
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """How long ago a server was found to have failed, and how long it has not answered; seconds."""
+
+    failed_s: float
+    silent_s: float
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the leader knows of one server at one moment.
 
-    `contact` is None where it did not answer.
+    `contact` is None where it did not answer, `silence` where it has not failed.
     """
 
     server: RaftServer
@@ -38,6 +50,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     non_voting: bool = False  # by its own settings
     contact: Contact | None = None
+    silence: Silence | None = None
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,17 +85,21 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 def is_healthy(facts: Facts, inputs: Inputs) -> bool:
     """Whether one server is healthy.
 
-    Alive, in contact, of the leader's term, not too far behind.
+    Alive, in contact, of the leader's term, not too far behind. What a server answered before this
+    leadership says nothing of contact and term: it is not unhealthy for it.
     """
     contact = facts.contact
     if facts.serf_status != ALIVE or contact is None:
         return False
-    if not 0 <= contact.last_contact.ns <= inputs.configuration.last_contact_threshold.ns:
-        return False
-    if contact.last_term != inputs.leader_term:
+    if not contact.is_earlier and not _is_in_contact(contact, inputs):
         return False
     # A log shorter than the limit cannot trail by more than the limit.
     return contact.last_index >= inputs.leader_index - inputs.configuration.max_trailing_logs
+
+
+def _is_in_contact(contact: Contact, inputs: Inputs) -> bool:
+    threshold_ns = inputs.configuration.last_contact_threshold.ns
+    return 0 <= contact.last_contact.ns <= threshold_ns and contact.last_term == inputs.leader_term
 
 
 def failure_tolerance(voters: int, healthy: int) -> int:
@@ -161,21 +178,29 @@ def promotions(inputs: Inputs, found: dict[str, Found]) -> tuple[str, ...]:
 def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
     """Which servers to take out of the configuration.
 
-    Who has left goes at once. The failed, and those no member is known for, go when clean-up is on:
-    without a vote at once, voters all together or not at all, and never more than a minority: of
-    the voters there were before the latest of them went, or bit by bit a majority would go.
+    A server that left is removed at once. With clean-up on, so are those without a member for 15 s,
+    and those that failed, ten seconds after that: dead voters only if all of them, together with
+    those removed within the stabilization time, are a minority, or bit by bit a majority would go.
     """
     left = tuple(f.server.id for f in inputs.servers if f.serf_status == LEFT)
     if not inputs.configuration.cleanup_dead_servers:
         return Dead(out=left)
     dead = [facts for facts in inputs.servers if _is_dead(facts, inputs, found)]
-    without_vote = tuple(facts.server.id for facts in dead if not facts.server.voter)
     with_vote = tuple(facts.server.id for facts in dead if facts.server.voter)
-    out = left + without_vote
+    due = [facts for facts in dead if _is_due(facts)]
+    out = left + tuple(facts.server.id for facts in due if not facts.server.voter)
     voters = sum(f.server.voter and f.serf_status != LEFT for f in inputs.servers)
     minimum = inputs.configuration.min_quorum
     reason = _why_kept(len(with_vote), voters, inputs.lately_out, minimum)
-    return Dead(out=out, kept=with_vote, reason=reason) if reason else Dead(out=out + with_vote)
+    voters_due = tuple(facts.server.id for facts in due if facts.server.voter)
+    if reason and voters_due:
+        return Dead(out=out, kept=with_vote, reason=reason)
+    return Dead(out=out + voters_due)
+
+
+def _is_due(facts: Facts) -> bool:
+    """Whether a dead server has been known to be so for long enough."""
+    return facts.silence is None or facts.silence.failed_s >= REMOVED_AFTER_S
 
 
 def _is_dead(facts: Facts, inputs: Inputs, found: dict[str, Found]) -> bool:

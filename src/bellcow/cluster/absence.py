@@ -1,7 +1,8 @@
 """Whether a server's cluster has gone on without it: led in a later epoch, or with it taken out.
 
-Pure but for `look`, which gathers what is seen at one moment. Who was away when it was taken out
-was taken for dead and may come back; what a server does about it is the seat's business.
+Pure but for `look`, which gathers what is seen at one moment. A server that was taken for dead may
+come back: one that autopilot removed, or that was away when it was removed. What a server does
+about it is the seat's business.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow.cluster.changes import REMOVE
+from bellcow.cluster.changes import FORCED, REMOVE
 from bellcow.cluster.members import leader_of_region
 from bellcow.model.hello import Cluster
-from bellcow.model.raft import RaftConfiguration
+from bellcow.model.raft import AUTOPILOT, RaftConfiguration, RemovedServer
 from bellcow.state.tables import RAFT
 
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ class Absence(msgspec.Struct, frozen=True):
 
     away: bool = True  # after a start nobody knows
     led: float | None = None  # when this server led last
+    answered_ns: int = 0  # the time of the removal after which it was admitted again
 
-    def over(self) -> Absence:
-        """The leader knows of this server, as it has just shown."""
-        return Absence(away=False, led=self.led)
+    def over(self, answered_ns: int = 0) -> Absence:
+        """The leader knows of this server, as it has just shown; a removal may be answered by it.
+
+        Times of removals are wall times, in nanoseconds.
+        """
+        return Absence(away=False, led=self.led, answered_ns=answered_ns or self.answered_ns)
 
 
 def look(roster: Roster, tables: Tables, cluster: Cluster | None, now: float) -> View:
@@ -70,13 +75,26 @@ def seen(absence: Absence, view: View) -> Absence:
     """The absence after another look. Who has led is not away while another takes over."""
     away, led = absence.away, absence.led
     if view.leader == view.me:
-        return Absence(away=False, led=view.now)
+        return Absence(away=False, led=view.now, answered_ns=absence.answered_ns)
     if not view.leader:
-        return Absence(away or led is None or view.now - led > TAKE_OVER_S, led)
-    if view.leader_index is None:
-        return absence
-    caught_up = view.index >= view.leader_index
-    return Absence(away and not (caught_up and not is_taken_out(view)), led)
+        away = away or led is None or view.now - led > TAKE_OVER_S
+    elif view.leader_index is not None:
+        away = away and not (_has_caught_up(view) and not is_taken_out(view))
+    return Absence(away, led, absence.answered_ns)
+
+
+def _has_caught_up(view: View) -> bool:
+    return view.leader_index is not None and view.index >= view.leader_index
+
+
+def was_taken_for_dead(absence: Absence, view: View) -> bool:
+    """Whether this server was removed because it seemed dead, and is not admitted again yet."""
+    if not is_taken_out(view):
+        return False
+    removal = removal_of(view)
+    by_autopilot = removal is not None and removal.by == AUTOPILOT
+    answered = removal is not None and removal.removed_ns == absence.answered_ns
+    return absence.away or (by_autopilot and not answered and _has_caught_up(view))
 
 
 def is_led_ahead(view: View) -> bool:
@@ -90,9 +108,20 @@ def is_taken_out(view: View) -> bool:
 
 
 def is_going(view: View) -> bool:
-    """Whether we know ourselves that we are being taken out."""
+    """Whether we know that we are being taken out, or were, and not because we seem dead."""
+    removal = removal_of(view)
+    if removal is not None:
+        return removal.by != AUTOPILOT
     change = view.configuration.change if view.configuration else None
-    return change is not None and (change.kind, change.server_id) == (REMOVE, view.me)
+    if change is None or change.server_id != view.me or change.by == AUTOPILOT:
+        return False
+    return change.kind in {REMOVE, FORCED}
+
+
+def removal_of(view: View) -> RemovedServer | None:
+    """The record of our own removal, by our memory."""
+    removed = view.configuration.removed if view.configuration else ()
+    return next((server for server in removed if server.id == view.me), None)
 
 
 def is_configured(view: View) -> bool:

@@ -15,7 +15,14 @@ from bellcow.cluster.engine import Peer
 from bellcow.cluster.servers import check_removal, find_server, keeps_quorum
 from bellcow.cluster.sight import Sight
 from bellcow.errors import Code, Error
-from bellcow.model.raft import MembershipChange, RaftConfiguration, RaftServer
+from bellcow.model.raft import (
+    AUTOPILOT,
+    REMOVED_MAX,
+    MembershipChange,
+    RaftConfiguration,
+    RaftServer,
+    RemovedServer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,12 +41,26 @@ PAUSE_S, PAUSE_MAX_S = 10.0, 600.0  # before a server whose promotion failed is 
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What the leader decides on. `peers` was listed after a confirm."""
+    """What the leader decides on. `peers` was listed after a confirm, `now_ns` is wall time."""
 
     me: str
     configuration: RaftConfiguration
     peers: tuple[Peer, ...]
     sight: Sight
+    now_ns: int = 0
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who wants a server out, and when.
+
+    `silent_since_ns` is when a dead one answered last; 0 for a live one. `force` removes a voter
+    that the quorum needs.
+    """
+
+    by: str = ""
+    now_ns: int = 0
+    silent_since_ns: int = 0
+    force: bool = False
 
 
 # Steps: each is one thing to do before looking again
@@ -233,12 +254,29 @@ def _with(scene: Scene, change: MembershipChange, **fields: object) -> RaftConfi
 def _without_vote(scene: Scene, change: MembershipChange) -> RaftConfiguration:
     if change.kind == DEMOTE:
         return _with(scene, change, voter=False)
-    return _replace(_without(scene.configuration, change.server_id), change=None)
+    why = Removal(by=change.by, now_ns=scene.now_ns, silent_since_ns=change.silent_since_ns)
+    return _replace(_without(scene.configuration, change.server_id, why), change=None)
 
 
-def _without(configuration: RaftConfiguration, server_id: str) -> RaftConfiguration:
+def _without(configuration: RaftConfiguration, server_id: str, why: Removal) -> RaftConfiguration:
     left = tuple(server for server in configuration.servers if server.id != server_id)
-    return _replace(configuration, servers=left)
+    voters = sum(server.voter for server in configuration.servers)
+    gone = tuple(
+        RemovedServer(
+            address=server.address,
+            by=why.by,
+            id=server.id,
+            name=server.name,
+            removed_ns=why.now_ns,
+            silent_since_ns=why.silent_since_ns,
+            voter=server.voter,
+            voters_before=voters,
+        )
+        for server in configuration.servers
+        if server.id == server_id
+    )
+    removed = (*configuration.removed, *gone)[-REMOVED_MAX:]
+    return _replace(configuration, servers=left, removed=removed)
 
 
 # Nothing is under way
@@ -330,15 +368,17 @@ def with_demotion(
 
 
 def with_removal(
-    configuration: RaftConfiguration, server_id: str, sight: Sight, *, force: bool = False
+    configuration: RaftConfiguration, server_id: str, sight: Sight, why: Removal
 ) -> RaftConfiguration:
     """A server without a vote is out at once; a voter's member must be removed first."""
     _must_be_idle(configuration)
     server = find_server(configuration, by="id", value=server_id)
-    check_removal(configuration, server, sight.alive, answering=sight.taking_part, force=force)
+    check_removal(configuration, server, sight.alive, answering=sight.taking_part, force=why.force)
     if not server.voter:
-        return _without(configuration, server_id)
-    return _replace(configuration, change=_about(server, FORCED if force else REMOVE))
+        return _without(configuration, server_id, why)
+    change = _about(server, FORCED if why.force else REMOVE)
+    change = msgspec.structs.replace(change, by=why.by, silent_since_ns=why.silent_since_ns)
+    return _replace(configuration, change=change)
 
 
 def _about(server: RaftServer, kind: str) -> MembershipChange:
@@ -373,7 +413,7 @@ def admission(scene: Scene, request: JoinRequest, cluster_id: str) -> RaftConfig
     stored = scene.configuration
     for server in stored.servers:
         if server.id != request.server_id and server.address == request.address:
-            return with_removal(stored, server.id, scene.sight)
+            return with_removal(stored, server.id, scene.sight, Removal(now_ns=scene.now_ns))
     mine = next((server for server in stored.servers if server.id == request.server_id), None)
     if mine is None:
         new = RaftServer(
@@ -410,7 +450,7 @@ def _readmission(scene: Scene, mine: RaftServer, request: JoinRequest) -> RaftCo
         # It votes by the configuration and takes no part: its data is gone, so its vote is dead.
         others = scene.sight.alive - {mine.id}
         dead = msgspec.structs.replace(scene.sight, alive=others)
-        return with_removal(stored, mine.id, dead)
+        return with_removal(stored, mine.id, dead, Removal(now_ns=scene.now_ns))
     if mine.address == request.address:
         return None
     _must_be_idle(stored)
@@ -424,4 +464,20 @@ def pause_s(failures: int) -> float:
 
 
 def _replace(configuration: RaftConfiguration, **fields: object) -> RaftConfiguration:
-    return msgspec.structs.replace(configuration, **fields)
+    """The configuration with these fields. A server that is in it was not removed."""
+    after = msgspec.structs.replace(configuration, **fields)
+    present = {server.id for server in after.servers}
+    removed = tuple(server for server in after.removed if server.id not in present)
+    if len(removed) == len(after.removed):
+        return after
+    return msgspec.structs.replace(after, removed=removed)
+
+
+def removed_for_dead(before: RaftConfiguration, after: RaftConfiguration) -> list[RemovedServer]:
+    """The servers that autopilot removed by this step."""
+    known = {(server.id, server.removed_ns) for server in before.removed}
+    return [
+        server
+        for server in after.removed
+        if server.by == AUTOPILOT and (server.id, server.removed_ns) not in known
+    ]

@@ -18,6 +18,7 @@ from bellcow.cluster.changes import (
     HandOver,
     OrderStart,
     PromoteMember,
+    Removal,
     RemoveMember,
     Scene,
     UpdateMember,
@@ -27,6 +28,7 @@ from bellcow.cluster.changes import (
     departed,
     next_step,
     pause_s,
+    removed_for_dead,
     with_demotion,
     with_promotion,
     with_removal,
@@ -44,10 +46,11 @@ from bellcow.model.between import (
     decode,
     encode,
 )
-from bellcow.model.raft import RaftConfiguration
+from bellcow.model.raft import AUTOPILOT, ITSELF, OPERATOR, RaftConfiguration
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import CLUSTER, RAFT
 from bellcow.store.protocol import Busy, StoreError
+from bellcow.wire import rfc3339_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -174,7 +177,11 @@ class Membership:
     async def _gather(self) -> Scene:
         peers = await self._peers.members()
         return Scene(
-            me=self._me, configuration=self._stored(), peers=tuple(peers), sight=self._look()
+            me=self._me,
+            configuration=self._stored(),
+            peers=tuple(peers),
+            sight=self._look(),
+            now_ns=self._clock.wall_ns(),
         )
 
     def _age_s(self, change: MembershipChange | None) -> float:
@@ -258,8 +265,7 @@ class Membership:
         """Let a server in as one without a vote; its old entry, or that of the dead, goes first."""
         self._must_lead()
         await self.before_join()
-        if any(server.id == request.server_id for server in self._stored().servers):
-            await self._greet(request.server_id)
+        await self._hear(request)
         async with _deadline(ADMIT_S, f"{request.name} is not admitted yet; ask again"):
             while True:
                 scene = await self._gather_now()
@@ -281,6 +287,20 @@ class Membership:
                 if going is not None and going.kind == REMOVE and not await self._made(going):
                     await asyncio.sleep(RETRY_S)  # given up: what stands in its way may pass
 
+    async def _hear(self, request: JoinRequest) -> None:
+        """Have a server that was known answer a hello before it is let in.
+
+        Raises Error(UNAVAILABLE) while one that has failed or left does not: it would be removed
+        again at once.
+        """
+        server_id = request.server_id
+        configured = any(server.id == server_id for server in self._stored().servers)
+        known = server_id in self._look().targets
+        if configured or (known and server_id not in self._look().alive):
+            await self._greet(server_id)
+        if known and not configured and server_id not in self._look().alive:
+            raise Error(Code.UNAVAILABLE, f"{request.name} does not answer the leader; ask again")
+
     async def standing(self, request: StandingRequest) -> Standing:
         """How a server stands, and whether the member id it holds is still one."""
         self._must_lead()
@@ -288,20 +308,42 @@ class Membership:
         ids = {peer.member_id for peer in scene.peers}
         return self._standing(request.server_id, is_member=request.member_id in ids)
 
-    async def remove(
-        self, server_id: str, *, force: bool = False, unless_alive: bool = False
-    ) -> None:
-        """Take a server out; returns when it is. The leader itself hands over on the way.
+    async def remove(self, server_id: str, *, force: bool = False) -> None:
+        """Remove a server as an operator wants it; returns when it is done.
 
-        `unless_alive` is for who wants only the dead out: the wait for another change may be long.
+        The leader itself hands over on the way. Raises Error.
         """
+        await self._remove(server_id, by=OPERATOR, force=force)
+
+    async def remove_dead(self, server_id: str, silent_since_ns: int) -> None:
+        """Remove a server that has not answered since then, in wall time.
+
+        Raises Error, also when it answers again: the wait for another change may be long.
+        """
+        await self._remove(server_id, by=AUTOPILOT, silent_since_ns=silent_since_ns)
+
+    async def remove_left(self, server_id: str) -> None:
+        """Remove a server that has left by its own will. Raises Error, also when it is back."""
+        if server_id in self._look().alive:
+            raise Error(Code.CONFLICT, f"{server_id} is alive again")
+        await self._remove(server_id, by=ITSELF)
+
+    async def _remove(
+        self, server_id: str, *, by: str, force: bool = False, silent_since_ns: int = 0
+    ) -> None:
         self._must_lead()
 
         def decide(stored: RaftConfiguration) -> RaftConfiguration:
             sight = self._look()
-            if unless_alive and server_id in sight.alive:
+            if by == AUTOPILOT and server_id in sight.alive:
                 raise Error(Code.CONFLICT, f"{server_id} is alive again")
-            return with_removal(stored, server_id, sight, force=force)
+            why = Removal(
+                by=by,
+                now_ns=self._clock.wall_ns(),
+                silent_since_ns=silent_since_ns,
+                force=force,
+            )
+            return with_removal(stored, server_id, sight, why)
 
         change = await self._begin(decide)
         if change is None:
@@ -311,7 +353,7 @@ class Membership:
 
     async def leave(self, server_id: str) -> Standing:
         """A server goes by its own will, unless that would cost the quorum."""
-        await self.remove(server_id)
+        await self._remove(server_id, by=ITSELF)
         return self._standing(server_id, is_member=False)
 
     async def promote(self, server_id: str) -> None:
@@ -445,6 +487,14 @@ class Membership:
     async def _write(self, before: RaftConfiguration, after: RaftConfiguration) -> bool:
         """Commit, if nobody has changed the configuration meanwhile."""
         written: Any = await self._committer.commit(put_setting(RAFT, after, before.modify_index))
+        for server in removed_for_dead(before, after) if written.updated else ():
+            self._report(
+                "server_removed",
+                name=server.name,
+                server=server.id,
+                silent_since=rfc3339_seconds(server.silent_since_ns),
+                hint="start it, or a server in its place",
+            )
         if written.updated and after.change is not None and before.change is None:
             kind = after.change.kind
             self._report("change_begun", kind=kind, server=_whom(after.change))

@@ -19,9 +19,10 @@ from bellcow.cluster.absence import (
     is_configured,
     is_going,
     is_led_ahead,
-    is_taken_out,
     look,
+    removal_of,
     seen,
+    was_taken_for_dead,
 )
 from bellcow.cluster.agreement import GIVEN_UP_S, clusters_here
 from bellcow.cluster.bootstrap import Charter
@@ -330,7 +331,8 @@ class ClusterSeat:
                 await self._leave_history(cluster)
                 await self._papers.take_place(cluster, "follower")
                 self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
-                self._absence = self._absence.over()
+                removal = removal_of(self._look())
+                self._absence = self._absence.over(removal.removed_ns if removal else 0)
                 return _Follow()
             await self._pause(AGAIN_S if self._leader.target() else LOOK_S)
         return _Search()
@@ -358,8 +360,8 @@ class ClusterSeat:
             if order is not None and await self._is_in_force(order):
                 return await self._prepare(order)
             view = self._note_absence()
-            # Who was away was taken out as dead. Who was taken out alive stays out.
-            taken_for_dead = self._absence.away and is_taken_out(view)
+            # A server that was removed while it answered stays out.
+            taken_for_dead = was_taken_for_dead(self._absence, view)
             if is_led_ahead(view) or self._rejoin or taken_for_dead:
                 return _Join()
             await self._papers.remember_addresses()

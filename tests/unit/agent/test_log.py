@@ -48,6 +48,14 @@ def test_event_below_the_level_is_not_written():
     assert lines("leadership_lost", level=Level.WARN, reason="x")
 
 
+def test_good_news_of_a_warning_is_at_info():
+    (bad,) = lines("health_changed", server="b", healthy=False)
+    (good,) = lines("health_changed", server="b", healthy=True)
+    assert "[WARN] " in bad
+    assert "[INFO] " in good
+    assert lines("health_changed", level=Level.WARN, healthy=True) == []
+
+
 def test_level_may_change_while_running():
     out = io.StringIO()
     log = Log(FixedClock(TIME), Level.ERROR, out=out)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 
 import msgspec
 import pytest
+from tests.sim.camp import Camp
 from tests.sim.clock import VirtualClock
 from tests.sim.herd import Herd
 from tests.sim.loop import simulate
@@ -37,6 +40,9 @@ class Contacts:
             )
             for name in "ab"
         }
+
+    def silences(self):
+        return {}
 
     async def contacts(self, server_ids):
         await asyncio.sleep(0)
@@ -88,6 +94,62 @@ def test_change_is_said_once_for_the_server_and_once_for_the_cluster():
         return loop.events
 
     assert simulate(story()) == ["health_changed", "cluster_health_changed"] * 2
+
+
+def test_no_recovery_is_said_before_the_fault_was():
+    async def story():
+        loop = Loop()
+        for silent in (True, False):
+            loop.contacts.silent = silent
+            await loop.autopilot.round()
+        return loop.events
+
+    assert simulate(story()) == []
+
+
+def test_servers_are_healthy_in_the_first_moment_of_a_new_leadership():
+    async def story():
+        async with Camp(tmp, "a", "b", "c") as camp:
+            for name in camp.names:
+                camp.start(name)
+            await asyncio.sleep(8)
+            leader = await camp.led()
+            seen = set()
+            for _ in range(3):
+                heir = next(each for each in camp.servers.values() if each is not leader)
+                await leader.membership.transfer(heir.name)
+                leader = await camp.led()
+                assert leader is heir
+                end = camp.clock.monotonic() + 3
+                while camp.clock.monotonic() < end:
+                    await asyncio.sleep(0.05)
+                    health = leader.autopilot.health
+                    seen.add((health.healthy, len(health.servers or ())))
+            told = [e for each in camp.servers.values() for e, _ in each.events]
+            return seen, "health_changed" in told, "cluster_health_changed" in told
+
+    with tempfile.TemporaryDirectory() as folder:
+        tmp = Path(folder)
+        assert simulate(story()) == ({(True, 3)}, False, False)
+
+
+def test_server_that_was_removed_is_not_shown_any_more():
+    async def story():
+        async with Camp(tmp, "a", "b", "c") as camp:
+            for name in camp.names:
+                camp.start(name)
+            await asyncio.sleep(8)
+            leader = await camp.led()
+            other = next(each for each in camp.servers.values() if each is not leader)
+            await leader.membership.remove(other.name)
+            await asyncio.sleep(0.01)
+            return [server.id for server in leader.autopilot.health.servers or ()], other.name
+
+    with tempfile.TemporaryDirectory() as folder:
+        tmp = Path(folder)
+        shown, removed = simulate(story())
+    assert len(shown) == 2
+    assert removed not in shown
 
 
 def test_member_without_a_build_is_shown_without_a_version():
@@ -214,13 +276,16 @@ class Cleaner(Loop):
         row = to_msgpack(with_indexes(configuration(self.names), 2, index))
         self.tables.apply(Head(index=index, term=1), {("raft_configuration", "-"): row})
 
-    async def remove(self, server_id: str, *, unless_alive: bool) -> None:
-        assert unless_alive
+    async def remove_dead(self, server_id: str, silent_since_ns: int) -> None:
+        del silent_since_ns
         await asyncio.sleep(3)
         self.removed.append(server_id)
         self.names = tuple(name for name in self.names if name != server_id)
         self._show()
         self.meanwhile()
+
+    async def remove_left(self, server_id: str) -> None:
+        await self.remove_dead(server_id, 0)
 
     def forget(self, server_id: str) -> None:
         self.statuses[server_id] = "left"
@@ -269,6 +334,6 @@ def test_removal_of_the_dead_spares_who_is_alive_when_its_turn_comes():
         async with Herd("a", "b", "c") as herd:
             await herd.begin()
             with pytest.raises(Error, match="alive again"):
-                await herd.servers["a"].membership.remove("c", unless_alive=True)
+                await herd.servers["a"].membership.remove_dead("c", 0)
 
     simulate(story())

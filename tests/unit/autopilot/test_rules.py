@@ -14,6 +14,7 @@ from bellcow.autopilot.rules import (
     Facts,
     Found,
     Inputs,
+    Silence,
     dead_servers,
     failure_tolerance,
     is_healthy,
@@ -378,11 +379,37 @@ def test_server_nobody_knows_is_dead_only_after_a_while(seconds):
     assert dead_servers(given, {}).out == ()
 
 
-@given(st.lists(any_facts, max_size=7, unique_by=lambda each: each.server.id), st.integers(0, 5))
-def test_living_voters_never_become_fewer_than_the_quorum_by_clean_up(servers, min_quorum):
+@pytest.mark.parametrize(("failed_s", "goes"), [(0, False), (9.9, False), (10, True)])
+@pytest.mark.parametrize("voter", [True, False])
+def test_failed_server_is_removed_ten_seconds_after_it_failed(failed_s, goes, voter):
+    silence = Silence(failed_s=failed_s, silent_s=failed_s + 5)
+    failed = facts("c", voter=voter, serf_status="failed", silence=silence)
+    found = dead_servers(inputs(facts("a"), facts("b"), facts("d"), failed), {})
+    assert found == Dead(out=("c",) if goes else ())
+
+
+@given(
+    st.lists(any_facts, max_size=7, unique_by=lambda each: each.server.id),
+    st.integers(0, 5),
+    st.integers(0, 3),
+)
+def test_voters_left_by_clean_up_are_a_quorum_of_those_there_were(servers, min_quorum, lately_out):
     configuration = AutopilotConfiguration(min_quorum=min_quorum)
-    given_inputs = inputs(*servers, configuration=configuration)
+    given_inputs = inputs(*servers, configuration=configuration, lately_out=lately_out)
     found = dead_servers(given_inputs, {})
     alive = {each.server.id for each in servers if each.serf_status in {"alive", "leaving"}}
     assert not alive & set(found.out)
     assert not set(found.out) & set(found.kept)
+    voters = [each for each in servers if each.server.voter and each.serf_status != "left"]
+    left = [each for each in voters if each.server.id not in found.out]
+    if len(left) < len(voters):
+        quorum = (len(voters) + lately_out) // 2 + 1
+        assert len(left) >= max(quorum, min_quorum)
+
+
+def test_answer_from_before_this_leadership_says_nothing_of_contact_and_term():
+    earlier = Contact(last_contact=Duration(0), last_term=2, last_index=1_000, is_earlier=True)
+    before = facts("b", contact=earlier)
+    assert is_healthy(before, inputs(facts("a"), before))
+    now = facts("b", contact=msgspec.structs.replace(earlier, is_earlier=False))
+    assert not is_healthy(now, inputs(facts("a"), now))

@@ -17,12 +17,21 @@ from bellcow.cluster.absence import (
     is_taken_out,
     look,
     seen,
+    was_taken_for_dead,
 )
-from bellcow.cluster.changes import PROMOTE, REMOVE
+from bellcow.cluster.changes import FORCED, PROMOTE, REMOVE
 from bellcow.cluster.members import Contact, Known, Leader, Table
 from bellcow.cluster.roster import Roster
 from bellcow.model.hello import Cluster, RaftView, Record
-from bellcow.model.raft import MembershipChange, RaftConfiguration, RaftServer
+from bellcow.model.raft import (
+    AUTOPILOT,
+    ITSELF,
+    OPERATOR,
+    MembershipChange,
+    RaftConfiguration,
+    RaftServer,
+    RemovedServer,
+)
 from bellcow.state.tables import ONLY, RAFT, Tables
 from bellcow.store.protocol import Head
 from bellcow.wire import to_msgpack
@@ -93,6 +102,53 @@ def test_who_has_led_is_not_away_while_another_takes_over(since_s, away):
     led = seen(AWAY, view(**OURSELVES))
     later = seen(led, view(**NOBODY, now=100.0 + since_s))
     assert later == Absence(away=away, led=100.0)
+
+
+def removed_by(who: str) -> RaftConfiguration:
+    record = RemovedServer(
+        address="b:4647", by=who, id="b", name="b.global", removed_ns=7, voter=True, voters_before=3
+    )
+    return msgspec.structs.replace(WITHOUT_US, removed=(record,))
+
+
+@pytest.mark.parametrize(
+    ("absence", "fields", "dead"),
+    [
+        (AWAY, {"configuration": WITHOUT_US}, True),
+        (HERE, {"configuration": WITHOUT_US}, False),
+        (HERE, {"configuration": removed_by(AUTOPILOT)}, True),
+        (HERE, {"configuration": removed_by(OPERATOR)}, False),
+        (HERE, {"configuration": removed_by(AUTOPILOT), "index": 8}, False),
+        (HERE.over(7), {"configuration": removed_by(AUTOPILOT)}, False),
+        (HERE.over(6), {"configuration": removed_by(AUTOPILOT)}, True),
+        (HERE, {"configuration": removed_by(AUTOPILOT), **NOBODY}, False),
+        (AWAY, {}, False),
+    ],
+    ids=[
+        "away when it was removed",
+        "there when it was removed, by nobody knows whom",
+        "there, and removed because it seemed dead",
+        "there, and removed on purpose",
+        "memory may be from before it was admitted again",
+        "admitted again after that removal",
+        "removed once more",
+        "nobody leads who could admit it",
+        "not removed at all",
+    ],
+)
+def test_server_that_was_taken_for_dead_is_one_that_nobody_removed_on_purpose(
+    absence, fields, dead
+):
+    assert was_taken_for_dead(absence, view(**fields)) == dead
+
+
+@pytest.mark.parametrize(("by", "going"), [(AUTOPILOT, False), (OPERATOR, True), (ITSELF, True)])
+@pytest.mark.parametrize("kind", [REMOVE, FORCED])
+def test_only_a_removal_on_purpose_is_one(by, going, kind):
+    under_way = MembershipChange(kind=kind, server_id="b", by=by)
+    changing = msgspec.structs.replace(WITH_US, change=under_way)
+    assert is_going(view(configuration=changing)) == going
+    assert is_going(view(configuration=removed_by(by))) == going
 
 
 def test_absence_that_is_over_still_knows_when_this_server_led():

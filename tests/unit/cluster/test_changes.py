@@ -21,6 +21,7 @@ from bellcow.cluster.changes import (
     HandOver,
     OrderStart,
     PromoteMember,
+    Removal,
     RemoveMember,
     Scene,
     UpdateMember,
@@ -30,6 +31,7 @@ from bellcow.cluster.changes import (
     departed,
     next_step,
     pause_s,
+    removed_for_dead,
     with_demotion,
     with_promotion,
     with_removal,
@@ -39,7 +41,15 @@ from bellcow.cluster.servers import keeps_quorum
 from bellcow.cluster.sight import Sight
 from bellcow.errors import Code, Error
 from bellcow.model.between import JoinRequest
-from bellcow.model.raft import MembershipChange, RaftConfiguration, RaftServer
+from bellcow.model.raft import (
+    AUTOPILOT,
+    OPERATOR,
+    REMOVED_MAX,
+    MembershipChange,
+    RaftConfiguration,
+    RaftServer,
+    RemovedServer,
+)
 
 CLUSTER = "c1"
 
@@ -370,8 +380,8 @@ def test_one_change_at_a_time():
     for ask in (
         lambda: with_promotion(busy, "d"),
         lambda: with_demotion(busy, "b", sight),
-        lambda: with_removal(busy, "b", sight),
-        lambda: with_removal(busy, "d", sight),
+        lambda: with_removal(busy, "b", sight, Removal()),
+        lambda: with_removal(busy, "d", sight, Removal()),
     ):
         with pytest.raises(Error, match="remove c") as caught:
             ask()
@@ -383,15 +393,15 @@ def test_what_is_asked_for_is_written_down():
     stored, sight = given.configuration, given.sight
     assert with_promotion(stored, "d").change == change(PROMOTE, "d")
     assert with_demotion(stored, "c", sight).change == change(DEMOTE, "c")
-    assert with_removal(stored, "c", sight).change == change(REMOVE, "c")
-    assert with_removal(stored, "c", sight, force=True).change == change(FORCED, "c")
-    for each in (with_promotion(stored, "d"), with_removal(stored, "c", sight)):
+    assert with_removal(stored, "c", sight, Removal()).change == change(REMOVE, "c")
+    assert with_removal(stored, "c", sight, Removal(force=True)).change == change(FORCED, "c")
+    for each in (with_promotion(stored, "d"), with_removal(stored, "c", sight, Removal())):
         assert each.servers == stored.servers
 
 
 def test_server_without_a_vote_is_out_at_once():
     given = scene("abc", "d")
-    outcome = with_removal(given.configuration, "d", given.sight)
+    outcome = with_removal(given.configuration, "d", given.sight, Removal())
     assert (shown(outcome), outcome.change) == ("ABC", None)
 
 
@@ -411,7 +421,7 @@ def test_who_has_or_lacks_a_vote_already_is_refused(ask):
 def test_removal_that_would_cost_the_quorum_is_refused_before_it_is_written_down():
     given = scene("abc", alive="ab")
     with pytest.raises(Error, match="of 2 voters left 1 are alive and 2 are needed"):
-        with_removal(given.configuration, "b", given.sight)
+        with_removal(given.configuration, "b", given.sight, Removal())
     with pytest.raises(Error, match="cost the quorum"):
         with_demotion(given.configuration, "b", given.sight)
 
@@ -419,7 +429,39 @@ def test_removal_that_would_cost_the_quorum_is_refused_before_it_is_written_down
 def test_voter_that_answers_without_taking_part_does_not_count():
     given = scene("abc", roles={"c": "none"})
     with pytest.raises(Error, match="cost the quorum"):
-        with_removal(given.configuration, "b", given.sight)
+        with_removal(given.configuration, "b", given.sight, Removal())
+
+
+def test_removal_is_remembered_until_the_server_is_back():
+    given = scene("abc", under_way=msgspec.structs.replace(change(REMOVE, "c"), by=AUTOPILOT))
+    gone = msgspec.structs.replace(given, peers=given.peers[:2], now_ns=8)
+    after = written(gone).configuration
+    record = RemovedServer(
+        address="c:4647",
+        by=AUTOPILOT,
+        id="c",
+        name="c.global",
+        removed_ns=8,
+        voter=True,
+        voters_before=3,
+    )
+    assert after.removed == (record,)
+    assert removed_for_dead(given.configuration, after) == [record]
+    assert removed_for_dead(after, after) == []
+    back = admission(msgspec.structs.replace(gone, configuration=after), request("c"), CLUSTER)
+    assert back is not None
+    assert back.removed == ()
+
+
+def test_only_the_latest_removals_are_remembered():
+    stored = scene("ab").configuration
+    for number in range(REMOVED_MAX + 3):
+        name = f"x{number}"
+        servers = (*stored.servers, entry(name, voter=False))
+        stored = msgspec.structs.replace(stored, servers=servers)
+        stored = with_removal(stored, name, scene("ab").sight, Removal(by=OPERATOR))
+    assert [server.id for server in stored.removed][-1] == name
+    assert len(stored.removed) == REMOVED_MAX
 
 
 # Who is let in

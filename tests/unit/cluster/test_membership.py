@@ -262,7 +262,7 @@ def test_dead_are_pruned_before_a_server_is_let_in():
     async def story(herd):
         await asyncio.sleep(4)
         await herd.stop("e")
-        await asyncio.sleep(5.5)
+        await asyncio.sleep(15.2)  # failed for ten seconds, and before autopilot's next round
         herd.start("f")
         await herd.ask_to_join("f")
         return [server.id for server in herd.stored().servers]
