@@ -10,7 +10,7 @@ from bellcow.cli.acl import as_clients_show
 from bellcow.cli.failure import failing
 from bellcow.cli.files import read_input
 from bellcow.cli.goflags import Takes, flag, one
-from bellcow.cli.output import described, note, pairs, say, show
+from bellcow.cli.output import Lines, described, note, pairs, say, show
 from bellcow.cli.session import Session, as_data, command
 
 _POLICIES = "/v1/acl/policies"
@@ -103,7 +103,9 @@ def info(session: Session, *, as_json: bool, template: str, words: tuple[str, ..
     keys = ("Name", "Description", "Rules", "CreateIndex", "ModifyIndex")
     show(
         policy,
-        lambda: pairs([(key, policy[key]) for key in keys]),
+        lambda: pairs(
+            [(key, policy[key] if key != "Rules" else Lines(policy[key])) for key in keys]
+        ),
         as_json=as_json,
         template=template,
         go_type="*api.ACLPolicy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bellcow.cli.failure import CommandError, failing
-from bellcow.cli.output import say, show, to_json
+from bellcow.cli.output import one_line, say, show, to_json
 from bellcow.cli.session import Session, as_data, command
 
 
@@ -34,6 +34,8 @@ def agent_info(session: Session, *, as_json: bool, template: str) -> None:
 def _groups(stats: dict[str, dict[str, str]]) -> str:
     lines: list[str] = []
     for group, facts in sorted(stats.items()):
-        lines.append(group)
-        lines += [f"  {name} = {value}" for name, value in sorted(facts.items())]
+        lines.append(one_line(group))
+        lines += [
+            f"  {one_line(name)} = {one_line(value)}" for name, value in sorted(facts.items())
+        ]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from bellcow.cli.output import age, listing
+from bellcow.cli.output import age, listing, one_line
 from bellcow.wire import NS_PER_S, parse_duration
 
 _FIRST_YEAR = 1971
@@ -50,13 +50,13 @@ def reasons(servers: list[dict[str, Any]], settings: dict[str, Any]) -> list[str
 
 
 def name(server: dict[str, Any]) -> str:
-    return str(server["Name"] or server["ID"])
+    return one_line(server["Name"] or server["ID"])
 
 
 def reason(server: dict[str, Any], leader: dict[str, Any], settings: dict[str, Any]) -> str:
     """Why autopilot calls this server unhealthy."""
     if server["SerfStatus"] != "alive":
-        return f"the other servers see it as {server['SerfStatus']}"
+        return f"the other servers see it as {one_line(server['SerfStatus'])}"
     silence = parse_duration(server["LastContact"])
     if silence < 0:
         return "it does not answer the leader"

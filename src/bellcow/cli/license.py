@@ -13,7 +13,7 @@ from bellcow.cli import goflags
 from bellcow.cli.failure import CommandError, failing
 from bellcow.cli.files import read_input, write_private
 from bellcow.cli.goflags import Takes, flag, switch
-from bellcow.cli.output import note, pairs, say, show
+from bellcow.cli.output import note, one_line, pairs, say, show
 from bellcow.cli.session import Session, as_data, command
 from bellcow.wire import UNDECODABLE, undecodable
 
@@ -105,7 +105,7 @@ def _block(license_: dict[str, Any], found: _Found) -> str:
         ("Stopped Features:", [one for one in features if one in found.stopped]),
     ):
         if entries:
-            lines += [title, *(f"\t{one}" for one in entries)]
+            lines += [title, *(f"\t{one_line(one)}" for one in entries)]
     return "\n".join([*lines, *([found.more] if found.more else [])])
 
 

@@ -9,7 +9,7 @@ from bellcow.cli.changes import set_with_cas
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import DURATION, UINT, flag, switch, three_state
 from bellcow.cli.health_view import NEW, name, reasons, view
-from bellcow.cli.output import go_bool, listing, say, show, to_json
+from bellcow.cli.output import go_bool, listing, one_line, say, show, to_json
 from bellcow.cli.session import Session, as_data, command
 from bellcow.clock import SystemClock
 
@@ -38,7 +38,7 @@ def get_config(session: Session, *, as_json: bool, template: str) -> None:
         answer: dict[str, Any] = session.client.get(CONFIGURATION)
     show(
         answer,
-        lambda: "\n".join(f"{key} = {_text(answer[key])}" for key in _SHOWN),
+        lambda: "\n".join(f"{key} = {one_line(_text(answer[key]))}" for key in _SHOWN),
         as_json=as_json,
         template=template,
         go_type="*api.AutopilotConfiguration",
@@ -156,9 +156,9 @@ def _health(client: Client, answer: dict[str, Any]) -> str:
     lines = [
         f"Healthy: {go_bool(answer['Healthy'])}",
         f"FailureTolerance: {answer['FailureTolerance']}",
-        f"Leader: {leader}",
+        f"Leader: {one_line(leader)}",
         "Voters:  ",
-        *(f"\t{voter}" for voter in voters),
+        *(f"\t{one_line(voter)}" for voter in voters),
         "Servers: ",
         listing(_health_rows(servers)),
         "",

@@ -6,6 +6,7 @@ everything else to standard error; color only where a person reads it.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 NONE = "<none>"
+_decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
 _RED, _PLAIN = "\033[31m", "\033[0m"
 # Control characters other than tab and newline could drive the terminal of whoever reads.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+# Marks that turn the direction of what follows, and separators that some terminals break lines at.
+_MARKS = (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ON_A_TERMINAL = {**_CONTROL, **{code: f"\\u{code:04x}" for code in _MARKS}}
+# A name with a line break would be a row of its own.
+_IN_A_LINE = {**_CONTROL, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
 def say(text: str = "") -> None:
@@ -28,12 +35,15 @@ def say(text: str = "") -> None:
 
 
 def write(text: str) -> None:
-    """Text on standard output as it is; control characters are made visible on a terminal."""
+    """Text on standard output as it is; on a terminal what could drive that is made visible."""
     sys.stdout.write(_harmless(text) if sys.stdout.isatty() else text)
 
 
 def write_bytes(data: bytes) -> None:
-    """Bytes on standard output as they came."""
+    """Bytes on standard output as they came; on a terminal they are text, and treated so."""
+    if sys.stdout.isatty():
+        write(_decoder.decode(data))
+        return
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
@@ -41,14 +51,15 @@ def write_bytes(data: bytes) -> None:
 
 def complain(text: str) -> None:
     """One error on standard error, red on a terminal."""
+    text = _harmless(text)
     if wants_color(os.environ, sys.argv[1:], terminal=sys.stderr.isatty()):
-        text = f"{_RED}{_harmless(text)}{_PLAIN}"
+        text = f"{_RED}{text}{_PLAIN}"
     sys.stderr.write(f"{text}\n")
 
 
 def note(text: str) -> None:
     """One remark on standard error, without color."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{_harmless(text)}\n")
 
 
 @contextlib.contextmanager
@@ -69,7 +80,7 @@ def saying_after(seconds: float, text: str) -> Iterator[None]:
 
 
 def _harmless(text: str) -> str:
-    return text.translate(_CONTROL)
+    return text.translate(_ON_A_TERMINAL)
 
 
 def wants_color(environment: Mapping[str, str], words: Sequence[str], *, terminal: bool) -> bool:
@@ -89,8 +100,9 @@ def table(rows: Sequence[Sequence[object]], *, glue: str = "  ", empty: str = ""
     """Rows of cells in columns, without a newline at the end.
 
     Every cell but the last of its row is padded to the widest of its column; the last never is.
+    Line breaks and control characters within a cell are made visible.
     """
-    cells = [[str(cell).strip() or empty for cell in row] for row in rows]
+    cells = [[_cell(cell) or empty for cell in row] for row in rows]
     widths = [
         max((len(row[column]) for row in cells if column < len(row)), default=0)
         for column in range(max(map(len, cells), default=0))
@@ -103,6 +115,22 @@ def table(rows: Sequence[Sequence[object]], *, glue: str = "  ", empty: str = ""
         else ""
         for row in cells
     )
+
+
+class Lines(str):
+    """A cell that may have several lines, as the rules of a policy do."""
+
+    __slots__ = ()
+
+
+def one_line(value: object) -> str:
+    """A value from a server within a line: its line breaks and control characters made visible."""
+    return str(value).translate(_IN_A_LINE)
+
+
+def _cell(value: object) -> str:
+    text = str(value).strip()
+    return text.translate(_CONTROL) if isinstance(value, Lines) else one_line(text)
 
 
 def listing(rows: Sequence[Sequence[object]]) -> str:

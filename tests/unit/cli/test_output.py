@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.cli import output
 from bellcow.cli.failure import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_the_last_is_not_padded() -> None:
@@ -111,11 +117,54 @@ def test_errors_are_colored_on_a_terminal_unless_refused(
 def test_a_terminal_is_not_driven_by_what_a_server_says(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     output.say("a\x1b[2Jb\tc")
     assert capsys.readouterr().out == "a\\x1b[2Jb\tc\n"
+
+
+EVIL = "a\x1b[2J\x9b\r\u202eb\u2066\u2028c\td\n"
+SHOWN = "a\\x1b[2J\\x9b\\x0d\\u202eb\\u2066\\u2028c\td\n"
+
+
+@pytest.mark.parametrize("print_", [output.write, lambda text: output.write_bytes(text.encode())])
+def test_what_could_drive_a_terminal_is_made_visible_on_one(
+    print_: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_(EVIL)
+    assert capsys.readouterr().out == SHOWN
+
+
+def test_a_character_cut_between_two_pieces_is_whole_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    for piece in (b"\xc3", b"\xa4\xff", b"."):
+        output.write_bytes(piece)
+    assert capsys.readouterr().out == "\u00e4\ufffd."
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("color", ["-no-color", "-force-color"])
+def test_errors_and_remarks_drive_no_terminal_with_color_or_without(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool, color: str
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys, "argv", ["bellcow", color])
+    output.complain(EVIL)
+    output.note(EVIL)
+    red = (f"\x1b[31m{SHOWN}\x1b[0m", SHOWN)[color == "-no-color"]
+    assert capsys.readouterr().err == f"{red}\n{SHOWN}\n"
+
+
+def test_a_name_with_a_line_break_is_no_row_of_its_own() -> None:
+    rows = [["Name", "Status"], ["s1\ns2\x1b[A", "alive\r"], ["x\ty", "\n"]]
+    assert output.table(rows) == "Name          Status\ns1\\ns2\\x1b[A  alive\nx\\ty          "
+    assert (
+        output.pairs([("Rules", output.Lines("a {\n\tb\x1b\n}\n"))]) == "Rules = a {\n\tb\\x1b\n}"
+    )
 
 
 def test_names_are_listed_with_what_they_are_for() -> None:
