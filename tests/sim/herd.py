@@ -67,6 +67,7 @@ class Herd(World):
         self.addresses = {name: f"{name}:4647" for name in self.names}
         self.down: dict[str, float] = {}
         self.wiped: set[str] = set()
+        self.going: set[str] = set()  # who would say that it leaves
         self.dies: tuple[str, str] | None = None  # who is killed after which step
         self.violations: list[str] = []
         self.refused: dict[str, str] = {}  # why somebody was not admitted, the last time
@@ -193,7 +194,13 @@ class Herd(World):
         }
         addresses = {each: self.addresses[each] for each in seen.alive}
         clusters = dict.fromkeys(set(self.names) - self.wiped, CLUSTER_ID)
-        return msgspec.structs.replace(seen, roles=roles, addresses=addresses, clusters=clusters)
+        return msgspec.structs.replace(
+            seen,
+            roles=roles,
+            addresses=addresses,
+            clusters=clusters,
+            leaving=frozenset(self.going & seen.answering),
+        )
 
     def _member(self, name: str) -> int:
         return self.votes.member_of(name) if self.is_up(name) else 0

@@ -50,6 +50,7 @@ class HerdScript(Script):
         await asyncio.sleep(0)
 
     async def do_leave(self, name: str) -> list[str]:
+        self._herd.going.add(name)
         return [await self._outcome_of((await self._herd.leading()).membership.leave(name))]
 
     async def do_force_leave(self, name: str, *words: str) -> list[str]:

@@ -172,7 +172,9 @@ def build(
         waiting.wake_all()  # who waited for what this server led is told
 
     leadership.on_change = leader_changed
-    forwarder = Forwarder(line, roster, lambda: leadership.leader_id, clock)
+    forwarder = Forwarder(
+        line, roster, lambda: leadership.leader_id, lambda: configured_addresses(tables)
+    )
     membership = Membership(
         me=itself.server_id,
         tables=tables,
@@ -267,6 +269,12 @@ def here_of(seat: Seat, leadership: Leadership, tables: Tables, clock: Clock) ->
         servers=frozenset(each.id for each in configuration.servers) if configuration else NOBODY,
         wall_ns=clock.wall_ns(),
     )
+
+
+def configured_addresses(tables: Tables) -> dict[str, str]:
+    """Addresses of the raft configuration by server id; none while it is not known."""
+    configuration = tables.one(RAFT)
+    return {each.id: each.address for each in configuration.servers} if configuration else {}
 
 
 def voters_of(roster: Roster) -> list[Target]:

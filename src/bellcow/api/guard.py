@@ -68,6 +68,15 @@ class Guards:
             raise denied("cross-site request refused: a page of another site may not change this")
 
 
+def refuse_page(request: Request) -> None:
+    """Raise Error(DENIED) for a request that a web page sends to the port between servers.
+
+    Browsers name the page's origin with every POST; servers have none.
+    """
+    if request.header(b"origin") is not None:
+        raise denied("a web page may not speak to the port between servers")
+
+
 def secret_of(request: Request) -> str:
     """The token a request carries, "" for none. Two that disagree are refused."""
     secret = ""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.api.errors import STATUS
-from bellcow.api.limits import HttpLimits
-from bellcow.api.message import Response
+from bellcow.api.guard import refuse_page
+from bellcow.api.limits import Held, HttpLimits, Share
+from bellcow.api.message import Response, body_length
 from bellcow.api.render import plain
 from bellcow.cluster.frames import ANSWER, QUESTION, QUESTION_BYTES, Sealed, opened
 from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH, Reminders
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # Each blocking query that is sent on holds a connection of its own.
 LIMITS = HttpLimits(header_s=5.0, body_s=5.0, keep_alive_s=75.0, connections_per_client=4_000)
+HELD_BYTES = 8 << 20  # of unfinished requests from one address: a hello of 500 servers is 150 KiB
 _PACKED = (b"Content-Type", b"application/msgpack")
 _FRAMED = (b"Content-Type", b"application/octet-stream")
 _PROOF = HEADER.encode()
@@ -110,6 +112,7 @@ class Internal:
         self._gate = gate
         self._report = report
         self._reminders = Reminders(clock, report)
+        self._held = Held(HELD_BYTES)
 
     def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
         del request, last
@@ -120,17 +123,19 @@ class Internal:
             return await self._answer(request, body)
         except Error as error:
             self._say(request, error)
-            return plain(STATUS[error.code], error.message, close=error.code is Code.TOO_LARGE)
+            close = error.code in {Code.TOO_LARGE, Code.TOO_MANY}
+            return plain(STATUS[error.code], error.message, close=close)
         except Exception as fault:  # noqa: BLE001  one caller may not end the others' server
             self._report("request_failed", method=request.method, path=request.path, exc_info=fault)
             return plain(STATUS[Code.INTERNAL], "Internal Server Error")
 
     async def _answer(self, request: Request, body: Body) -> Response:
+        refuse_page(request)
         route = self._table.get((request.method, request.path))
         self._check_certificate(request, route)
         if isinstance(route, StreamRoute):
             return await self._answer_stream(route, request, body)
-        data = await body.read(route.body_bytes if route else HELLO_BYTES) or b""
+        data = await self._read(request, body, route.body_bytes if route else HELLO_BYTES)
         nonce = self._check_secret(request, data)
         if route is None:
             raise not_found(f"nothing of this name between servers: {request.method}")
@@ -141,12 +146,24 @@ class Internal:
             headers.append((_PROOF, proof.encode()))
         return Response(200, headers, answer)
 
+    async def _read(self, request: Request, body: Body, limit: int) -> bytes:
+        """A whole body. Its bytes are taken before they come, since they may come slowly."""
+        announced = body_length(request)
+        size = limit if announced < 0 else min(announced, limit)
+        self._held.take(request.client, size)
+        try:
+            return await body.read(limit) or b""
+        finally:
+            self._held.give_back(request.client, size)
+
     async def _answer_stream(self, route: StreamRoute, request: Request, body: Body) -> Response:
         """The proof covers the request without its body, whose frames are sealed one by one."""
         secret = self._gate.secret
         nonce = self._check_secret(request, b"")
         chunks = _at_most(route.body_bytes, body.chunks())
-        frames = opened(chunks, secret.stream_keys(nonce, QUESTION), QUESTION_BYTES)
+        share = Share(self._held, request.client)
+        keys = secret.stream_keys(nonce, QUESTION)
+        frames = share.freed(opened(share.counted(chunks), keys, QUESTION_BYTES))
         answer = await route.handle(request, frames)
         key = next(iter(secret.stream_keys(nonce, ANSWER)), b"")
         return Response(200, [_FRAMED], stream=Sealed(key, (), answer), packed=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+from bellcow.errors import Code, Error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +57,65 @@ class Clients:
         counts[address] -= 1
         if not counts[address]:
             del counts[address]
+
+
+class Held:
+    """Bytes of requests that are not whole yet, by address.
+
+    Connections alone do not bound them: an address may have thousands.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is in bytes for one address."""
+        self._limit = limit
+        self._bytes: dict[str, int] = {}
+
+    def take(self, address: str, size: int) -> None:
+        """Count bytes in. Raises Error(TOO_MANY) where the address holds too many already."""
+        held = self._bytes.get(address, 0) + size
+        if held > self._limit:
+            raise Error(
+                Code.TOO_MANY,
+                f"unfinished requests from this address hold more than {self._limit} bytes",
+            )
+        self._bytes[address] = held
+
+    def give_back(self, address: str, size: int) -> None:
+        """Count bytes out."""
+        held = self._bytes.get(address, 0) - size
+        if held > 0:
+            self._bytes[address] = held
+        else:
+            self._bytes.pop(address, None)
+
+
+class Share:
+    """What one request holds of it. Close it."""
+
+    def __init__(self, held: Held, address: str) -> None:
+        self._held = held
+        self._address = address
+        self._size = 0
+
+    async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same pieces, counted before they are given on."""
+        async for chunk in chunks:
+            self._held.take(self._address, len(chunk))
+            self._size += len(chunk)
+            yield chunk
+
+    async def freed(self, whole: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What is made of the pieces. Each is whole: it is not held any more."""
+        try:
+            async for one in whole:
+                self.close()
+                yield one
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._held.give_back(self._address, self._size)
+        self._size = 0
 
 
 def _count(counts: dict[str, int], address: str) -> int:

@@ -37,6 +37,7 @@ UPDATE = "update"
 
 DOUBT_S = 2.0  # before a change that does not look safe any more is given up
 LIMIT_S = 60.0  # a change that takes longer is given up
+SERVERS_MAX = 500  # in the configuration, as many as an order to a member can name
 PAUSE_S, PAUSE_MAX_S = 10.0, 600.0  # before a server whose promotion failed is tried again
 
 
@@ -294,12 +295,19 @@ def _reconciled(scene: Scene) -> Write | None:
 
 def _as_it_is(scene: Scene, server: RaftServer) -> RaftServer:
     peer = _peer_of(scene.peers, server.id, server.address)
-    told = scene.sight.addresses.get(server.id, server.address)
+    told = _address(scene, server.id, server.address)
     votes = peer is not None and peer.voter
     # Of a voter that has moved, its member's address counts until that is updated.
     address = peer.address if peer is not None and votes and server.address != told else told
     name = scene.sight.names.get(server.id, server.name)
     return msgspec.structs.replace(server, voter=votes, name=name, address=address)
+
+
+def _address(scene: Scene, server_id: str, before: str) -> str:
+    """Where a server is; one that does not answer has moved by somebody's word alone."""
+    if server_id not in scene.sight.answering:
+        return before
+    return scene.sight.addresses.get(server_id, before)
 
 
 def _unlisted(scene: Scene) -> tuple[RaftServer, ...]:
@@ -336,7 +344,7 @@ def _unasked(scene: Scene) -> MembershipChange | None:
 def _moved(scene: Scene) -> MembershipChange | None:
     """The update of a live voter that says it is at another address than its member's."""
     for peer in scene.peers:
-        told = scene.sight.addresses.get(peer.server_id, peer.address)
+        told = _address(scene, peer.server_id, peer.address)
         if told != peer.address:
             return MembershipChange(
                 kind=UPDATE, server_id=peer.server_id, member_id=peer.member_id, address=told
@@ -410,17 +418,36 @@ def admission(scene: Scene, request: JoinRequest, cluster_id: str) -> RaftConfig
             "remove its data directory if it shall join this one",
         )
     _check_twins(scene, request)
+    if request.server_id not in scene.sight.answering:
+        raise Error(Code.UNAVAILABLE, f"{request.name} does not answer the leader; ask again")
     stored = scene.configuration
     for server in stored.servers:
         if server.id != request.server_id and server.address == request.address:
             return with_removal(stored, server.id, scene.sight, Removal(now_ns=scene.now_ns))
     mine = next((server for server in stored.servers if server.id == request.server_id), None)
     if mine is None:
+        if len(stored.servers) >= SERVERS_MAX:
+            return with_removal(stored, _spare(scene), scene.sight, Removal(now_ns=scene.now_ns))
         new = RaftServer(
             id=request.server_id, address=request.address, name=request.name, voter=False
         )
         return _replace(stored, servers=(*stored.servers, new))
     return _readmission(scene, mine, request)
+
+
+def _spare(scene: Scene) -> str:
+    """The first server without a vote that is dead: its entry is the place of a new one.
+
+    Raises Error(TOO_MANY) where there is none.
+    """
+    for server in scene.configuration.servers:
+        if not server.voter and server.id not in scene.sight.alive:
+            return server.id
+    raise Error(
+        Code.TOO_MANY,
+        f"the raft configuration has {SERVERS_MAX} servers, and all of them are alive; take those "
+        "that do not belong in it out with: bellcow operator raft remove-peer -peer-id=ID",
+    )
 
 
 def _check_twins(scene: Scene, request: JoinRequest) -> None:

@@ -22,9 +22,8 @@ from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import FIRST_HOP, INLINE_BYTES, LAST_HOP, Answer, Ask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
-    from bellcow.clock import Clock
     from bellcow.cluster.calls import Target
     from bellcow.cluster.roster import Roster
     from bellcow.model.hello import Record
@@ -129,19 +128,28 @@ class Relayed:
 
 
 class Forwarder:
-    """Knows from roster and leadership where a request goes, and carries it there."""
+    """Knows from roster and leadership where a request goes, and carries it there.
+
+    A request carries its client's token. In our region it goes only to servers of the raft
+    configuration, at the address that stands there: anybody may be a member, of any name.
+    """
 
     def __init__(
-        self, line: StreamLine, roster: Roster, leader_id: Callable[[], str], clock: Clock
+        self,
+        line: StreamLine,
+        roster: Roster,
+        leader_id: Callable[[], str],
+        configured: Callable[[], Mapping[str, str]],
     ) -> None:
+        """`configured` maps ids to addresses, as in the raft configuration."""
         self._line = line
         self._roster = roster
         self._leader_id = leader_id
-        self._clock = clock
+        self._configured = configured
 
     async def to_leader(self, ask: Ask, content: Chunks | None = None) -> Relayed:
         """Raises Error(NO_LEADER) when none is known, or it was not reached or leads no more."""
-        record = self._known(self._leader_id())
+        record = self._server(self._leader_id())
         if record is None:
             raise no_leader()
         try:
@@ -150,10 +158,12 @@ class Forwarder:
             raise no_leader() from None
 
     async def to_region(self, region: str, ask: Ask, content: Chunks | None = None) -> Relayed:
-        """To any live server of a region, which knows its leader."""
-        servers = [each for each in self._alive() if each.itself.region == region]
-        first = int(self._clock.uniform(0, len(servers)))
-        for record in servers[first:] + servers[:first]:
+        """To a live server of a region, which knows its leader.
+
+        The one known for longest is asked first, so that nobody gets requests by joining a region
+        whose servers are there. Raises Error(REFUSED) when none is reached.
+        """
+        for record in self._of_region(region):
             with contextlib.suppress(_UnsentError):
                 return await self._send(record, ask, FIRST_HOP, content)
         raise refused("No path to region")
@@ -175,21 +185,35 @@ class Forwarder:
 
     def _named(self, name: str) -> Record | None:
         if name == LEADER:
-            return self._known(self._leader_id())
-        region = self._roster.itself.region
-        for record in self._alive():
-            itself = record.itself
-            if itself.region == region and name in {itself.server_id, itself.member_name}:
+            return self._server(self._leader_id())
+        for server_id in self._configured():
+            record = self._server(server_id)
+            if record is None or record.status != ALIVE:
+                continue
+            if name in {server_id, record.itself.member_name}:
                 return record
         return None
+
+    def _server(self, server_id: str) -> Record | None:
+        """Another server of the raft configuration; None where it speaks from another address."""
+        record, address = self._known(server_id), self._configured().get(server_id)
+        return record if record is not None and record.itself.rpc_address == address else None
 
     def _known(self, server_id: str) -> Record | None:
         known = self._roster.table.known.get(server_id)
         return known.record if known is not None else None
 
-    def _alive(self) -> list[Record]:
-        known = self._roster.table.known.values()
-        return [each.record for each in known if each.record.status == ALIVE]
+    def _of_region(self, region: str) -> list[Record]:
+        """Live servers of another region that have answered, the one known for longest first."""
+        table = self._roster.table
+        there = [
+            known
+            for server_id, known in table.known.items()
+            if known.record.status == ALIVE
+            and known.record.itself.region == region
+            and table.contacts[server_id].raft is not None
+        ]
+        return [known.record for known in sorted(there, key=lambda known: known.since)]
 
     def _leads(self, server_id: str) -> Callable[[], bool]:
         """Whether no other server has been leader for some looks in a row.

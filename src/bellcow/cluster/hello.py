@@ -206,11 +206,19 @@ class Exchange:
             await self._call(target)
             self._twins.pop(target.key, None)
         except Error as error:
-            if COPY in error.message:
-                self._twins[target.key] = error.message
-            self._missed(target, error.message, silent=error.code is Code.UNAVAILABLE)
+            said = error.message
+            if error.code is Code.REFUSED and self._is_stranger(target):
+                said = "what is there does not answer as a server"
+            if COPY in said:
+                self._twins[target.key] = said
+            self._missed(target, said, silent=error.code is Code.UNAVAILABLE)
         except Exception as error:  # noqa: BLE001  what one server says must not end the exchange
             self._missed(target, f"{type(error).__name__}: {error}", silent=False)
+
+    def _is_stranger(self, target: Target) -> bool:
+        """Whether somebody only named this server: what is at its address shall not speak here."""
+        contact = self._roster.table.contacts.get(target.server_id)
+        return contact is not None and not contact.heard
 
     def _missed(self, target: Target, reason: str, *, silent: bool) -> None:
         """Nobody has answered, or not as a server should. A known server that is silent fails."""

@@ -343,7 +343,7 @@ def _with_sender(table: Table, hello: Hello, here: Here, now: float, *, answer: 
     sender = hello.sender
     mine = table.known.get(sender.server_id)
     if mine is None or _counts(sender, mine.record, here, answer=answer):
-        if sender.status == LEFT and not answer and mine and _answers(table, mine.record, now):
+        if sender.status == LEFT and not answer and mine and _seems_to_stay(table, mine, now):
             table = _with_doubt(table, sender.server_id, sender)
         else:
             table = _put(table, sender, now)
@@ -442,7 +442,7 @@ def _with_other(table: Table, told: Record, here: Here, now: float, *, trusted: 
         return table
     if told.status == FAILED and not trusted and _answers(table, told, now):
         return table
-    if told.status == LEFT and _answers(table, told, now):
+    if told.status == LEFT and _seems_to_stay(table, known, now):
         return _with_doubt(table, told.server_id, told)
     return _put(table, told, now)
 
@@ -468,6 +468,12 @@ def _is_later(one: Record, other: Record) -> bool:
 def _answers(table: Table, record: Record, now: float) -> bool:
     contact = table.contacts.get(record.server_id)
     return contact is not None and contact.raft is not None and not _is_silent(table, record, now)
+
+
+def _seems_to_stay(table: Table, known: Known, now: float) -> bool:
+    """Whether a server answers, and has not said in an answer that it leaves."""
+    server_id = known.record.server_id
+    return _answers(table, known.record, now) and table.contacts[server_id].status == ALIVE
 
 
 def _put(table: Table, record: Record, now: float) -> Table:

@@ -265,7 +265,7 @@ class Membership:
         """Let a server in as one without a vote; its old entry, or that of the dead, goes first."""
         self._must_lead()
         await self.before_join()
-        await self._hear(request)
+        await self._greet(request.server_id)  # anybody may ask in its name
         async with _deadline(ADMIT_S, f"{request.name} is not admitted yet; ask again"):
             while True:
                 scene = await self._gather_now()
@@ -286,20 +286,6 @@ class Membership:
                 going = after.change
                 if going is not None and going.kind == REMOVE and not await self._made(going):
                     await asyncio.sleep(RETRY_S)  # given up: what stands in its way may pass
-
-    async def _hear(self, request: JoinRequest) -> None:
-        """Have a server that was known answer a hello before it is let in.
-
-        Raises Error(UNAVAILABLE) while one that has failed or left does not: it would be removed
-        again at once.
-        """
-        server_id = request.server_id
-        configured = any(server.id == server_id for server in self._stored().servers)
-        known = server_id in self._look().targets
-        if configured or (known and server_id not in self._look().alive):
-            await self._greet(server_id)
-        if known and not configured and server_id not in self._look().alive:
-            raise Error(Code.UNAVAILABLE, f"{request.name} does not answer the leader; ask again")
 
     async def standing(self, request: StandingRequest) -> Standing:
         """How a server stands, and whether the member id it holds is still one."""
@@ -352,7 +338,20 @@ class Membership:
             raise Error(Code.CONFLICT, f"{server_id} was not removed; the leader's log says why")
 
     async def leave(self, server_id: str) -> Standing:
-        """A server goes by its own will, unless that would cost the quorum."""
+        """A server goes by its own will, unless that would cost the quorum.
+
+        Anybody may ask this in its name, so the server is called and has to say that it leaves.
+        Raises Error(CONFLICT) where it does not, or where the quorum needs it.
+        """
+        self._must_lead()
+        if server_id != self._me:
+            await self._greet(server_id)
+            if server_id not in self._look().leaving:
+                raise Error(
+                    Code.CONFLICT,
+                    f"{server_id} does not say itself that it leaves; to take it out all the same: "
+                    "bellcow operator raft remove-peer -peer-id=ID",
+                )
         await self._remove(server_id, by=ITSELF)
         return self._standing(server_id, is_member=False)
 

@@ -14,10 +14,10 @@ from tests.sim.certificates import Authority
 from tests.sim.raw_http import connected, request, run, until
 from tests.sim.wires import KEY, host, with_clock_ahead
 
-from bellcow.api.internal import LIMITS, Gate, warn_if_open
+from bellcow.api.internal import HELD_BYTES, LIMITS, Gate, warn_if_open
 from bellcow.clock import SystemClock
 from bellcow.cluster.calls import Target
-from bellcow.cluster.hello import HELLO_PATH
+from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH
 from bellcow.cluster.members import compose
 from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.wire_auth import HEADER, Secret
@@ -158,6 +158,34 @@ def test_caller_without_a_certificate_is_refused_in_the_handshake(tmp_path):
 
 
 # --- refusals
+
+
+@pytest.mark.parametrize("path", [HELLO_PATH, "/v1/internal/forward", "/nothing"])
+def test_web_page_does_not_speak_to_the_port(path: str):
+    async def test() -> None:
+        async with host("a", run=False) as a, connected(port_of(a)) as client:
+            await client.send(request("POST", path, "Origin: null", body=hello_of(a)))
+            answer = await client.answer()
+            assert (answer.status, b"a web page may not" in answer.body) == (403, True)
+
+    run(test())
+
+
+def test_unfinished_requests_of_one_address_are_bounded():
+    async def test() -> None:
+        async with host("a", run=False) as a, contextlib.AsyncExitStack() as stack:
+            for _ in range(HELD_BYTES // HELLO_BYTES):
+                slow = await stack.enter_async_context(connected(port_of(a)))
+                head = f"POST {HELLO_PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {HELLO_BYTES}\r\n"
+                await slow.send(head.encode() + b"\r\n")
+            client = await stack.enter_async_context(connected(port_of(a)))
+            answers = []
+            while not answers or answers[-1].status != 429:  # until all of them are being read
+                await client.send(request("POST", HELLO_PATH, PACKED, body=hello_of(a)))
+                answers.append(await client.answer())
+            assert b"unfinished requests from this address" in answers[-1].body
+
+    run(test())
 
 
 @pytest.mark.parametrize(

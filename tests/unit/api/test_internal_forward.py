@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import pytest
 from tests.contract.http_here import Here, here
-from tests.sim.net import itself
+from tests.sim.net import FOLLOWER, itself
 from tests.sim.raw_http import connected, get, request, until
 from tests.sim.wires import KEY
 
@@ -28,7 +28,7 @@ from bellcow.api.route import Route, Serve
 from bellcow.clock import SystemClock
 from bellcow.cluster.forward import Forwarder
 from bellcow.cluster.frames import QUESTION, Decoder, whole
-from bellcow.cluster.members import Known
+from bellcow.cluster.members import Contact, Known
 from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.roster import Roster
 from bellcow.cluster.wire_auth import HEADER, Secret
@@ -170,7 +170,8 @@ async def pair(*, key: bytes = b"", acl: bool = False) -> AsyncIterator[Pair]:
         await stack.enter_async_context(serve(pipeline, [web], **options))
         line = await stack.enter_async_context(PeerClient(Secret(key, "id-front", clock)))
         following = Elsewhere()
-        forwarder = Forwarder(line, roster_with(port), lambda: following.leader_id, clock)
+        servers = {LEADER: "leader:4647"}
+        forwarder = Forwarder(line, roster_with(port), lambda: following.leader_id, lambda: servers)
         changed = with_changed(front.server, leadership=following, forwarder=forwarder)
         front.pipeline._server = changed
         front.pipeline._paths = pipeline._paths
@@ -194,12 +195,13 @@ def nouns_but_snapshots() -> list[Route]:
 def roster_with(port: int) -> Roster:
     """Knows the leader, which lives in region west under another name too."""
     roster = Roster(itself("front"), SystemClock())
-    known = {}
+    known, contacts = {}, {}
     for server_id, name, region in ((LEADER, "leader", "global"), ("id-west", "west", "west")):
         me = itself(name, region, server_id=server_id, serf=("127.0.0.1", port))
         record = Record(itself=me, start_ns=0, status="alive", status_seq=0)
         known[server_id] = Known(record, 0.0)
-    roster.table = msgspec.structs.replace(roster.table, known=known)
+        contacts[server_id] = Contact(answered=0.0, raft=FOLLOWER)
+    roster.table = msgspec.structs.replace(roster.table, known=known, contacts=contacts)
     return roster
 
 

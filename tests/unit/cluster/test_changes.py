@@ -16,6 +16,7 @@ from bellcow.cluster.changes import (
     PAUSE_MAX_S,
     PROMOTE,
     REMOVE,
+    SERVERS_MAX,
     UPDATE,
     AddMember,
     HandOver,
@@ -464,6 +465,11 @@ def test_only_the_latest_removals_are_remembered():
     assert len(stored.removed) == REMOVED_MAX
 
 
+def test_address_of_a_server_that_does_not_answer_stays_as_it_was():
+    given = scene("abc", "d", addresses={"b": "evil:1", "d": "evil:2"}, answering=frozenset("ac"))
+    assert step(given) is None
+
+
 # Who is let in
 
 
@@ -478,7 +484,49 @@ def request(name: str, address: str = "", cluster_id: str = "") -> JoinRequest:
 
 
 def admitted(given: Scene, asked: JoinRequest) -> RaftConfiguration | None:
+    """The outcome, where the server that asks has answered."""
+    sight = given.sight
+    if asked.server_id not in sight.answering:
+        answering, addresses = sight.answering | {asked.server_id}, dict(sight.addresses)
+        addresses[asked.server_id] = asked.address
+        given = msgspec.structs.replace(
+            given,
+            sight=msgspec.structs.replace(sight, answering=answering, addresses=addresses),
+        )
     return admission(given, asked, CLUSTER)
+
+
+def test_server_that_has_not_answered_is_not_let_in():
+    with pytest.raises(Error, match="does not answer the leader") as caught:
+        admission(scene("abc"), request("d"), CLUSTER)
+    assert caught.value.code is Code.UNAVAILABLE
+
+
+def full(alive: str) -> Scene:
+    """As many servers as there may be; those whose names are not given are dead."""
+    given = scene("abc", "d", alive=alive)
+    extra = tuple(entry(f"s{n}", voter=False) for n in range(SERVERS_MAX - 4))
+    servers = (*given.configuration.servers, *extra)
+    living = given.sight.alive | {each.id for each in extra}
+    return msgspec.structs.replace(
+        given,
+        configuration=msgspec.structs.replace(given.configuration, servers=servers),
+        sight=msgspec.structs.replace(given.sight, alive=living),
+    )
+
+
+def test_configuration_holds_no_more_servers_than_there_may_be():
+    with pytest.raises(Error, match=f"has {SERVERS_MAX} servers, and all of them") as caught:
+        admitted(full("abcd"), request("x"))
+    assert caught.value.code is Code.TOO_MANY
+    assert admitted(full("abcd"), request("d")) is None
+
+
+def test_dead_server_without_a_vote_gives_its_place_to_a_new_one():
+    outcome = admitted(full("ab"), request("x"))
+    assert outcome is not None
+    ids = [server.id for server in outcome.servers]
+    assert (len(ids), "d" in ids, "c" in ids) == (SERVERS_MAX - 1, False, True)
 
 
 def test_new_server_is_let_in_without_a_vote():

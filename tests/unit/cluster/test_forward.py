@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from tests.sim.clock import FixedClock
 from tests.sim.loop import simulate
-from tests.sim.net import itself
+from tests.sim.net import FOLLOWER, itself
 
 from bellcow.cluster.forward import Forwarder
 from bellcow.cluster.frames import QUESTION_BYTES
-from bellcow.cluster.members import Known
+from bellcow.cluster.members import Contact, Known
 from bellcow.cluster.roster import Roster
 from bellcow.errors import Code, Error
 from bellcow.model.between import FORWARD_PATH, decode, encode
@@ -77,11 +77,13 @@ class Line:
         return [name for name, *_ in self.sent]
 
 
+SERVERS = {f"id-{name}": f"{name}:4647" for name in "abc"}
+
+
 def forwarder(line: Line, leader: str = "id-b", **statuses: str) -> Forwarder:
     """Server a, which knows b and c of its region, d and e of region west."""
-    clock = FixedClock()
-    roster = Roster(itself("a"), clock)
-    known = {}
+    roster = Roster(itself("a"), FixedClock())
+    known, contacts = {}, {}
     for name in "bcde":
         record = Record(
             itself=itself(name, "west" if name in "de" else "global"),
@@ -90,8 +92,9 @@ def forwarder(line: Line, leader: str = "id-b", **statuses: str) -> Forwarder:
             status_seq=0,
         )
         known[f"id-{name}"] = Known(record, 0.0)
-    roster.table = msgspec.structs.replace(roster.table, known=known)
-    return Forwarder(line, roster, lambda: leader, clock)  # type: ignore[arg-type]
+        contacts[f"id-{name}"] = Contact(answered=0.0, raft=FOLLOWER)
+    roster.table = msgspec.structs.replace(roster.table, known=known, contacts=contacts)
+    return Forwarder(line, roster, lambda: leader, lambda: SERVERS)  # type: ignore[arg-type]
 
 
 def fails(coroutine, expected: Code) -> str:
@@ -216,6 +219,46 @@ def test_request_for_another_region_may_go_one_hop_further():
     asyncio.run(forwarder(line).to_region("west", ask("PUT")))
     assert line.sent[0][0] in "de"
     assert line.sent[0][2].hops == FIRST_HOP
+
+
+def with_member(here: Forwarder, name: str, *, since: float = 1.0, heard: bool = True, **fields):
+    """The same forwarder, which has come to know another member."""
+    table = here._roster.table
+    record = Record(itself=itself(name, **fields), start_ns=0, status="alive", status_seq=0)
+    contact = Contact(answered=0.0, raft=FOLLOWER if heard else None)
+    here._roster.table = msgspec.structs.replace(
+        table,
+        known={record.server_id: Known(record, since), **table.known},
+        contacts={**table.contacts, record.server_id: contact},
+    )
+    return here
+
+
+def test_member_that_is_not_in_the_configuration_gets_no_request_whatever_its_name():
+    line = Line(c=Frames(encode(YES)))
+    here = with_member(forwarder(line, "id-evil"), "c", server_id="id-evil", serf=("evil", 1))
+    fails(here.to_leader(ask()), Code.NO_LEADER)
+    assert not here.finds("id-evil")
+    asyncio.run(here.to_server("c.global", ask()))
+    assert line.called == ["c"]
+
+
+def test_server_of_the_configuration_gets_no_request_at_another_address():
+    here = with_member(forwarder(Line()), "x", server_id="id-x")
+    table = here._roster.table
+    moved = msgspec.structs.replace(table.known["id-b"].record, itself=itself("b", rpc=("evil", 1)))
+    known = {**table.known, "id-b": Known(moved, 0.0)}
+    here._roster.table = msgspec.structs.replace(table, known=known)
+    fails(here.to_leader(ask()), Code.NO_LEADER)
+    assert not here.finds("id-b")
+
+
+@pytest.mark.parametrize(("since", "heard"), [(1.0, True), (-1.0, False)])
+def test_region_is_not_reached_through_who_came_later_or_never_answered(since, heard):
+    line = Line(d=Frames(encode(YES)))
+    here = with_member(forwarder(line), "evil", region="west", since=since, heard=heard)
+    asyncio.run(here.to_region("west", ask()))
+    assert line.called == ["d"]
 
 
 def test_region_is_reached_by_any_of_its_live_servers():

@@ -12,6 +12,8 @@ from tests.sim.loop import simulate
 from tests.sim.net import Net
 
 from bellcow.cluster.hello import REMINDERS_MAX, Reminders
+from bellcow.cluster.members import COPY, compose
+from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster
 
 HOUR = 3600.0
@@ -457,6 +459,29 @@ def test_server_whose_answer_trips_us_up_is_told_of_and_the_others_are_called():
         )
 
     assert run(story) == (1, "alive", {"a": "alive", "b": "alive"})
+
+
+@pytest.mark.parametrize("words", ["a secret of that machine", f"its own: {COPY}"])
+def test_words_of_whoever_is_at_an_address_that_was_only_named_are_kept_out(words: str):
+    async def story(net):
+        a, _, _ = await three(net)
+        named = net.start("x")
+
+        def refuse(_hello):
+            raise Error(Code.CONFLICT, words)
+
+        named.exchange.answer = refuse
+        a.exchange.answer(named_by(named))
+        await asyncio.sleep(3)
+        return a.saw("hello_refused"), str(a.events), a.exchange.twin
+
+    times, said, twin = run(story)
+    assert (len(times), words in said, twin) == (1, False, "")
+
+
+def named_by(host):
+    """A hello that names this server, as anybody may send one."""
+    return compose(host.roster.table, host.look(), 0.0, abroad=False)
 
 
 def test_server_that_reaches_nobody_says_whom_at_once_and_then_each_minute():

@@ -468,6 +468,11 @@ def test_server_that_answers_is_asked_before_it_counts_as_left(by: str):
     assert status(confirmed, "a") == "left"
 
 
+def test_server_that_answered_that_it_leaves_has_left_when_it_is_said():
+    table = told(knowing(record("a")), hello(record("a", "leaving", seq=1)), now=1, answer=True)
+    assert status(told(table, hello(record("a", "left", seq=2)), now=2), "a") == "left"
+
+
 FAR = [(NOW_NS + DAY_NS + 1, 0), (COUNT_MAX, COUNT_MAX), (NOW_NS, SEQUENCE_AHEAD + 3)]
 
 

@@ -273,6 +273,7 @@ def test_dead_are_pruned_before_a_server_is_let_in():
 def test_servers_ask_for_all_that_over_the_port_between_servers():
     async def story(herd):
         leader = herd.sight("b").targets["a"]
+        herd.going.add("c")
         answers = [
             await herd.post(leader, LEAVE_PATH, encode(LeaveRequest(server_id="c"))),
             await herd.post(
@@ -285,6 +286,35 @@ def test_servers_ask_for_all_that_over_the_port_between_servers():
     assert not left.configured
     assert msgspec.structs.replace(standing, servers=()) == msgspec.structs.replace(
         left, servers=()
+    )
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_server_that_does_not_say_so_itself_is_not_made_to_leave(gone: bool):
+    async def story(herd):
+        if gone:
+            await herd.stop("c")
+        leader = herd.sight("b").targets["a"]
+        asked = herd.post(leader, LEAVE_PATH, encode(LeaveRequest(server_id="c")))
+        return await refusal(asked), herd.votes.voters()
+
+    error, voters = run(story)
+    assert error.code is Code.CONFLICT
+    assert "c does not say itself that it leaves" in error.message
+    assert voters == ["a", "b", "c"]
+
+
+def test_server_that_does_not_answer_is_not_let_in():
+    async def story(herd):
+        herd.start("d")
+        asked = herd.request("d")
+        await herd.stop("d")
+        return await refusal(herd.servers["a"].membership.admit(asked))
+
+    error = run(story)
+    assert (error.code, "does not answer the leader" in error.message) == (
+        Code.UNAVAILABLE,
+        True,
     )
 
 
