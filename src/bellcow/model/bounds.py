@@ -11,7 +11,7 @@ UINT64_MAX: Final = (1 << 64) - 1
 # At 10,000 writes a second an index gets there after 28,000 years. Up to here each whole number is
 # one that every JSON reader holds exactly (RFC 8259, section 6).
 INDEX_MAX: Final = (1 << 53) - 1
-"""No index is believed to be above this one."""
+"""The highest index that every client reads exactly."""
 
 ARCHIVE_INDEX_MAX: Final = INDEX_MAX // 2
 """No archive with an index above this one is restored: writes go on from there, up to INDEX_MAX."""

@@ -11,11 +11,6 @@ ITSELF = "itself"
 
 REMOVED_MAX = 16  # as many removed servers are remembered
 
-# The highest index that may come from outside, in an archive or from another server. Every JSON
-# reader keeps integers up to here exact (RFC 8259, section 6), and a billion writes a second would
-# take a hundred days to get there.
-INDEX_MAX = 2**53
-
 
 class RaftServer(Wire, frozen=True, kw_only=True):
     """One server of the configuration. `address` is `ip:port` of the peer port (4647)."""

@@ -7,6 +7,7 @@ import pytest
 from tests.sim.net import itself
 
 from bellcow.errors import Code, Error
+from bellcow.model.bounds import INDEX_MAX
 from bellcow.model.hello import (
     COUNT_MAX,
     Cluster,
@@ -17,7 +18,6 @@ from bellcow.model.hello import (
     decode_hello,
     encode_hello,
 )
-from bellcow.model.raft import INDEX_MAX
 
 ME = Record(itself=itself("a"), start_ns=1, status="alive", status_seq=0)
 HELLO = Hello(
