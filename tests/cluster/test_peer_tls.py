@@ -14,7 +14,6 @@ from tests.sim.certificates import Authority, Pair
 from tests.sim.etcd import Cluster, needs_etcd, run, short_directory
 
 from bellcow.agent.peer_tls import peer_security
-from bellcow.clock import SystemClock
 from bellcow.config.model import Settings, Tls
 from bellcow.etcd import etcd_pb2 as pb
 
@@ -29,7 +28,7 @@ def tls_of(pair: Pair, ca: str) -> PeerTls:
     """What etcd is told for settings that ask for names."""
     files = {"cert_file": pair.cert, "key_file": pair.key, "ca_file": ca}
     tls = Tls(rpc=True, verify_server_hostname=True, **files)
-    made = peer_security(Settings(tls=tls), "id", SystemClock()).etcd
+    made = peer_security(Settings(tls=tls), [], None).etcd
     assert made is not None
     return made
 

@@ -81,7 +81,7 @@ async def here(*, acl: bool = False, prometheus: bool = True) -> AsyncIterator[H
         addresses=addresses,
         itself=itself,
         ground=Ground(store=store, peers=peers),
-        security=peer_security(settings, itself.server_id, clock),
+        security=peer_security(settings, [], None),
         folder=None,
         clock=clock,
         log=log,

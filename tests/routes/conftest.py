@@ -85,7 +85,7 @@ class Running:
                 store=self.store,
                 peers=Single(itself.server_id, itself.rpc_address, await self.store.starts()),
             ),
-            security=peer_security(loaded.settings, itself.server_id, clock),
+            security=peer_security(loaded.settings, [], None),
             folder=None,
             clock=clock,
             log=Log(clock, Level.ERROR, out=io.StringIO()),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from typing import TYPE_CHECKING
 
 from tests.sim.net import Host, itself
 
+from bellcow.agent.peer_tls import PeerSecurity, peer_security
 from bellcow.api.http_server import bind, serve
 from bellcow.api.internal import LIMITS, Gate, Internal, StreamRoute, routes
 from bellcow.clock import SystemClock
 from bellcow.cluster.peer_client import PeerClient
-from bellcow.cluster.wire_auth import Secret
+from bellcow.config.model import Server, Settings
 from bellcow.state.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -22,8 +24,23 @@ if TYPE_CHECKING:
     from bellcow.api.internal import StreamHandler
     from bellcow.api.limits import HttpLimits
     from bellcow.clock import Clock
+    from bellcow.cluster.server_names import ServerNames
 
 KEY = bytes(range(32))
+
+
+def keyed(key: bytes, region: str = "global") -> PeerSecurity:
+    """What a server with this key makes of it at one start; nothing without a key."""
+    server = Server(encrypt=base64.b64encode(key).decode())
+    return peer_security(Settings(region=region, server=server), ["127.0.0.1"], None)
+
+
+def client_of(key: bytes = b"") -> PeerClient:
+    """Calls others as a server with this key does."""
+    if not key:
+        return PeerClient()
+    made = keyed(key)
+    return PeerClient(tls=made.call_with, names=made.gate.names)
 
 
 @contextlib.asynccontextmanager
@@ -34,7 +51,7 @@ async def host(
     key: bytes = b"",
     serve_with: ssl.SSLContext | None = None,
     call_with: ssl.SSLContext | None = None,
-    verify_names: bool = False,
+    names: ServerNames | None = None,
     join: Host | None = None,
     clock: Clock | None = None,
     limits: HttpLimits = LIMITS,
@@ -43,15 +60,18 @@ async def host(
 ) -> AsyncIterator[Host]:
     """A server that listens, and calls others while `run`. Its port is that of its serf address.
 
-    `streams` are handlers of more paths, each with a body of a megabyte at most.
+    With a key it trusts as servers do that share it. `streams` are handlers of more paths, each
+    with a body of a megabyte at most.
     """
     clock = clock or SystemClock()
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     me = itself(name, region, rpc=("127.0.0.1", port), serf=("127.0.0.1", port))
-    secret = Secret(key, me.server_id, clock)
-    gate = Gate(secret=secret, verify_names=verify_names, region=region)
-    async with PeerClient(secret, tls=call_with, verify_names=verify_names) as client:
+    if key:
+        made = keyed(key, region)
+        serve_with, call_with, names = made.serve_with, made.call_with, made.gate.names
+    gate = Gate(region=region, names=names)
+    async with PeerClient(tls=call_with, names=names) as client:
         joins = (join.roster.itself.serf,) if join else ()
         server = Host(me, clock, lambda _: client, joins)
         table = routes(server.exchange, gate)

@@ -119,7 +119,7 @@ def build(
     )
     committer = Committer(store, tables, mirror, clock, log.report)
     roster = Roster(itself, clock)
-    line = PeerClient(security.secret, tls=security.call_with, verify_names=security.verify_names)
+    line = PeerClient(tls=security.call_with, names=security.gate.names)
     joins = join_addresses(settings)
     seat: Seat = EmbeddedSeat(tables)
     if ground.member is not None and folder is not None:

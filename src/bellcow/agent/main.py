@@ -40,9 +40,10 @@ from bellcow.api.pipeline import Pipeline
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.embedded_seat import EmbeddedSeat
 from bellcow.cluster.farewell import leave
-from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses
+from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses, this_machine
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load
+from bellcow.config.peer_ports import are_open, hosts_of, listening
 from bellcow.config.report import report as check
 from bellcow.config.tls import http_context
 from bellcow.deadline import timeout
@@ -129,14 +130,14 @@ class _Agent:
     async def live(self) -> int:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         settings = self._settings
-        addresses = resolve_addresses(settings, self._loaded.dev)
+        addresses = listening(settings, resolve_addresses(settings, self._loaded.dev))
         self._open_log()
         async with contextlib.AsyncExitStack() as stack:
             listener = self._bind(stack, "http", addresses.http_bind)
             between = self._bind(stack, "serf", addresses.serf_bind)
             folder, server_id = self._open_data(stack)
             itself = itself_of(settings, addresses, server_id)
-            security = self._security(itself)
+            security = self._security(addresses, folder)
             ground = await self._open_ground(addresses, itself, security, folder)
             if ground.store is not None:
                 stack.push_async_callback(ground.store.close)
@@ -170,6 +171,8 @@ class _Agent:
         """Start every task, answer until a signal, stop in the opposite order."""
         self._log.report("starting", version=bellcow.BUILD, pid=os.getpid())
         self._report_configuration()
+        if are_open(self._settings, addresses):
+            self._log.report("peers_unprotected", address=join_host_port(addresses.serf_bind))
         pipeline = Pipeline(server, self._guards(server, addresses), nouns.routes())
         context = self._tls_context()
         reloader = Reloader(
@@ -253,8 +256,6 @@ class _Agent:
             **internal_follow.routes(server.tables, server.mirror.ring, server.seat.serves),
             **internal_forward.routes(pipeline, security.gate),
         }
-        address = (server.roster.itself.serf[0], server.roster.itself.serf[1])
-        internal.warn_if_open(address, security.gate, self._log.report)
         return serve(
             internal.Internal(table, security.gate, self._clock, self._log.report),
             [listener],
@@ -363,9 +364,10 @@ class _Agent:
             self._log.report("node_id_created", id=data.node_id)
         return data.path, data.node_id
 
-    def _security(self, itself: Itself) -> PeerSecurity:
+    def _security(self, addresses: Addresses, folder: Path | None) -> PeerSecurity:
+        hosts = hosts_of(addresses, this_machine(), os.uname().nodename)
         try:
-            security = peer_security(self._settings, itself.server_id, self._clock)
+            security = peer_security(self._settings, hosts, folder)
             keep_key(self._settings)
         except Error as error:
             raise StartError(f"Error starting agent: {error.message}") from None

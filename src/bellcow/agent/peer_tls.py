@@ -1,4 +1,4 @@
-"""What protects the ports between servers: contexts and files of mutual TLS, and the shared key.
+"""What protects the ports between servers: mutual TLS, with whose certificates, and for whom.
 
 Made of the settings in one place, for the servers' own port, for the calls to others and for etcd,
 so that the three ask for the same. It opens no connection.
@@ -6,64 +6,127 @@ so that the three ask for the same. It opens no connection.
 
 from __future__ import annotations
 
-import os
 import ssl
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bellcow import files
 from bellcow.api.internal import Gate
-from bellcow.cluster.wire_auth import Secret
+from bellcow.cluster.server_names import ServerNames
 from bellcow.config import keyring
-from bellcow.config.tls import peer_contexts
+from bellcow.config.peer_certificates import issue
+from bellcow.config.peer_ports import Protection, protection
+from bellcow.config.tls import make_client_context, make_context, peer_contexts
 from bellcow.config.tls import reload as reload_context
 from bellcow.errors import invalid
 from bellcow.etcd.flags import PeerTls
 
 if TYPE_CHECKING:
-    from bellcow.clock import Clock
+    from collections.abc import Iterable
+
     from bellcow.config import model
+    from bellcow.config.peer_certificates import Issued
+
+FOLDER = "peer-tls"  # in the server's directory: the certificate of this start, and what it needs
+CERT, KEY, AUTHORITIES = "cert.pem", "key.pem", "ca.pem"
 
 
 class PeerSecurity(msgspec.Struct, frozen=True, kw_only=True):
-    """How servers trust each other. The contexts and `etcd` are None without `tls.rpc`."""
+    """How servers trust each other. Without protection the contexts and `etcd` are None.
 
-    secret: Secret
+    `etcd` is None as well for a server that keeps nothing.
+    """
+
     gate: Gate
-    verify_names: bool
+    protection: Protection
     serve_with: ssl.SSLContext | None = None
     call_with: ssl.SSLContext | None = None
     etcd: PeerTls | None = None
 
 
-def peer_security(settings: model.Settings, server_id: str, clock: Clock) -> PeerSecurity:
-    """All of it. Error(INVALID) names the file or the setting that is wrong."""
+def peer_security(
+    settings: model.Settings, hosts: Iterable[str], folder: Path | None
+) -> PeerSecurity:
+    """All of it. Error(INVALID) names the file or the setting that is wrong.
+
+    `hosts` are the addresses and names of this server, `folder` is where it keeps its state.
+    """
+    kind = protection(settings)
+    if kind == "certificates":
+        return _with_certificates(settings)
+    if kind == "key":
+        return _with_key(settings, hosts, folder)
+    return PeerSecurity(gate=Gate(region=settings.region), protection=kind)
+
+
+def _with_certificates(settings: model.Settings) -> PeerSecurity:
+    """The operator's own."""
     tls = settings.tls
-    secret = _secret(settings, server_id, clock)
-    names = tls.rpc and tls.verify_server_hostname
-    gate = Gate(secret=secret, verify_names=names, region=settings.region)
-    if not tls.rpc:
-        return PeerSecurity(secret=secret, gate=gate, verify_names=False)
+    names = ServerNames("nomad") if tls.verify_server_hostname else None
     serve_with, call_with = peer_contexts(tls)
     return PeerSecurity(
-        secret=secret,
-        gate=gate,
-        verify_names=names,
+        gate=Gate(region=settings.region, names=names),
+        protection="certificates",
         serve_with=serve_with,
         call_with=call_with,
-        etcd=_etcd_side(tls, f"server.{settings.region}.nomad" if names else ""),
+        etcd=_etcd_side(tls, names.of(settings.region) if names else ""),
+    )
+
+
+def _with_key(settings: model.Settings, hosts: Iterable[str], folder: Path | None) -> PeerSecurity:
+    """One that is issued here and now, with an authority that follows from the shared key."""
+    try:
+        keys = keyring.read_keys(settings)
+    except (OSError, ValueError) as error:
+        raise invalid(f"failed to configure keyring: {error}") from None
+    issued = issue(keys, settings.region, hosts)
+    if folder is not None:
+        return _with_issued(settings, issued, folder / FOLDER)
+    with tempfile.TemporaryDirectory() as passing:  # contexts are made of files alone
+        made = _with_issued(settings, issued, Path(passing))
+    return msgspec.structs.replace(made, etcd=None)
+
+
+def _with_issued(settings: model.Settings, issued: Issued, folder: Path) -> PeerSecurity:
+    cert, key, ca = (str(folder.absolute() / name) for name in (CERT, KEY, AUTHORITIES))
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        files.write(Path(ca), issued.authorities)
+        files.write(Path(key), issued.key)
+        files.write(Path(cert), issued.cert)
+    except OSError as error:
+        raise invalid(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    names = ServerNames("bellcow")
+    return PeerSecurity(
+        gate=Gate(region=settings.region, names=names),
+        protection="key",
+        serve_with=make_context(cert, key, ca, verify_client=True, min_version="tls13"),
+        call_with=make_client_context(cert, key, ca, min_version="tls13"),
+        etcd=PeerTls(
+            cert_file=cert,
+            key_file=key,
+            ca_file=ca,
+            name=names.of(settings.region),
+            any_source=True,  # who has the key can issue a certificate for every address
+        ),
     )
 
 
 def reload_peer_tls(security: PeerSecurity, tls: model.Tls) -> int:
-    """Read the files anew for the connections to come; Error(INVALID) leaves all as it was.
+    """Read the operator's files anew for the connections to come.
 
-    The result is how many authorities are gone from the file and are believed until a restart. The
-    paths must be those of the start, because etcd, which reads its files with every connection,
-    cannot be told others.
+    Error(INVALID) leaves all as it was. The result is how many authorities are gone from the file
+    and are believed until a restart. The paths must be those of the start, because etcd, which
+    reads its files with every connection, cannot be told others. What follows from a key stays.
     """
-    if security.serve_with is None or security.call_with is None:
+    if (
+        security.protection != "certificates"
+        or security.serve_with is None
+        or security.call_with is None
+    ):
         return 0
     if security.etcd is not None and _etcd_side(tls, security.etcd.name) != security.etcd:
         raise invalid("tls.cert_file, key_file and ca_file between servers need a restart")
@@ -81,27 +144,13 @@ def keep_key(settings: model.Settings) -> bool:
     if path is None or path.exists() or not settings.server.encrypt:
         return False
     (key,) = keyring.read_keys(settings)
-    partial = path.with_name(f"{path.name}.partial")  # swept away by the next start
     try:
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(keyring.to_text(key))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
+        files.write(path, keyring.to_text(key))
     except OSError as error:
         raise invalid(
             f"failed to configure keyring: cannot write {path}: {error.strerror}"
         ) from None
     return True
-
-
-def _secret(settings: model.Settings, server_id: str, clock: Clock) -> Secret:
-    try:
-        first, *others = keyring.read_keys(settings) or (b"",)
-    except (OSError, ValueError) as error:
-        raise invalid(f"failed to configure keyring: {error}") from None
-    return Secret(first, server_id, clock, others)
 
 
 def _etcd_side(tls: model.Tls, name: str) -> PeerTls:

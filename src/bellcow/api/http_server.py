@@ -20,6 +20,7 @@ from uvicorn import Config, Server
 from bellcow.api.asgi import asgi
 from bellcow.api.limits import HttpLimits
 from bellcow.api.protocol import Connection, Site
+from bellcow.cluster.peer_client import WITHOUT_TLS
 from bellcow.deadline import timeout
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ _PLAIN_HTTP = tuple(
     method.encode()
     for method in ("GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ")
 )
-_WITHOUT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+_WITHOUT_TLS = f"HTTP/1.0 400 Bad Request\r\n\r\n{WITHOUT_TLS}\n".encode()
 
 
 class Listener(Server):

@@ -15,14 +15,14 @@ from bellcow.api.guard import refuse_page
 from bellcow.api.limits import Held, HttpLimits, Share
 from bellcow.api.message import Response, body_length
 from bellcow.api.render import plain
-from bellcow.cluster.frames import ANSWER, QUESTION, QUESTION_BYTES, Sealed, opened
+from bellcow.cluster.frames import QUESTION_BYTES, Framed, opened
 from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH, Reminders
-from bellcow.cluster.wire_auth import HEADER, Secret, check_is_server, check_names
+from bellcow.cluster.server_names import ServerNames
 from bellcow.errors import Code, Error, not_found
 from bellcow.model.hello import decode_hello
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 
     from bellcow.api.message import Body, Request, Wait
     from bellcow.clock import Clock
@@ -37,8 +37,6 @@ LIMITS = HttpLimits(header_s=5.0, body_s=5.0, keep_alive_s=75.0, connections_per
 HELD_BYTES = 8 << 20  # of unfinished requests from one address: a hello of 500 servers is 150 KiB
 _PACKED = (b"Content-Type", b"application/msgpack")
 _FRAMED = (b"Content-Type", b"application/octet-stream")
-_PROOF = HEADER.encode()
-_ASKED_PROOF = HEADER.lower().encode()
 _SHOWN = 200  # characters of a path that a stranger sent
 
 
@@ -69,16 +67,28 @@ AnyRoute = Route | StreamRoute
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller must show: the shared key if there is one, its certificate's name if asked."""
+    """What a caller must show beyond its certificate, which the handshake has looked at.
 
-    secret: Secret
-    verify_names: bool
+    `names` is None where they are not looked at.
+    """
+
     region: str
+    names: ServerNames | None = None
+
+    def check(self, names: Collection[str], region: str) -> None:
+        """Raise Error(DENIED) unless a certificate with these names is of a server there."""
+        if self.names is not None:
+            self.names.check(names, region)
+
+    def check_any(self, names: Collection[str]) -> None:
+        """The same for a server of whichever region."""
+        if self.names is not None:
+            self.names.check_any(names)
 
     @property
     def proves(self) -> bool:
         """Whether a caller who has come through is a server of ours, and not just anybody."""
-        return bool(self.secret) or self.verify_names
+        return self.names is not None
 
 
 def routes(exchange: Exchange, gate: Gate) -> dict[tuple[str, str], AnyRoute]:
@@ -91,8 +101,7 @@ def routes(exchange: Exchange, gate: Gate) -> dict[tuple[str, str], AnyRoute]:
 def _hello(exchange: Exchange, gate: Gate) -> Handler:
     async def answer(request: Request, body: bytes) -> bytes:
         hello = decode_hello(body)
-        if gate.verify_names:
-            check_names(request.peer_names, hello.region)
+        gate.check(request.peer_names, hello.region)
         return exchange.answer(hello)
 
     return answer
@@ -133,18 +142,12 @@ class Internal:
         refuse_page(request)
         route = self._table.get((request.method, request.path))
         self._check_certificate(request, route)
-        if isinstance(route, StreamRoute):
-            return await self._answer_stream(route, request, body)
-        data = await self._read(request, body, route.body_bytes if route else HELLO_BYTES)
-        nonce = self._check_secret(request, data)
         if route is None:
             raise not_found(f"nothing of this name between servers: {request.method}")
-        answer = await route.handle(request, data)
-        headers = [_PACKED]
-        if self._gate.secret:
-            proof = self._gate.secret.sign_answer(nonce, 200, answer)
-            headers.append((_PROOF, proof.encode()))
-        return Response(200, headers, answer)
+        if isinstance(route, StreamRoute):
+            return await self._answer_stream(route, request, body)
+        data = await self._read(request, body, route.body_bytes)
+        return Response(200, [_PACKED], await route.handle(request, data))
 
     async def _read(self, request: Request, body: Body, limit: int) -> bytes:
         """A whole body. Its bytes are taken before they come, since they may come slowly."""
@@ -157,30 +160,17 @@ class Internal:
             self._held.give_back(request.client, size)
 
     async def _answer_stream(self, route: StreamRoute, request: Request, body: Body) -> Response:
-        """The proof covers the request without its body, whose frames are sealed one by one."""
-        secret = self._gate.secret
-        nonce = self._check_secret(request, b"")
         chunks = _at_most(route.body_bytes, body.chunks())
         share = Share(self._held, request.client)
-        keys = secret.stream_keys(nonce, QUESTION)
-        frames = share.freed(opened(share.counted(chunks), keys, QUESTION_BYTES))
+        frames = share.freed(opened(share.counted(chunks), QUESTION_BYTES))
         answer = await route.handle(request, frames)
-        key = next(iter(secret.stream_keys(nonce, ANSWER)), b"")
-        return Response(200, [_FRAMED], stream=Sealed(key, (), answer), packed=True)
+        return Response(200, [_FRAMED], stream=Framed((), answer), packed=True)
 
     def _check_certificate(self, request: Request, route: AnyRoute | None) -> None:
-        if not self._gate.verify_names:
-            return
         if route is not None and route.any_region:
-            check_is_server(request.peer_names)
+            self._gate.check_any(request.peer_names)
         else:
-            check_names(request.peer_names, self._gate.region)
-
-    def _check_secret(self, request: Request, body: bytes) -> str:
-        if not self._gate.secret:
-            return ""
-        proof = request.header(_ASKED_PROOF)
-        return self._gate.secret.check(request.method, _target(request), body, proof)
+            self._gate.check(request.peer_names, self._gate.region)
 
     def _say(self, request: Request, error: Error) -> None:
         self._reminders.say(
@@ -195,17 +185,3 @@ async def _at_most(limit: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
         if limit and size > limit:
             raise Error(Code.TOO_LARGE, f"request body is larger than {limit} bytes")
         yield chunk
-
-
-def _target(request: Request) -> str:
-    """Path and query, as they stood on the wire."""
-    query = b"?" + request.raw_query if request.raw_query else b""
-    return (request.raw_path + query).decode("latin-1")
-
-
-def warn_if_open(address: tuple[str, int], gate: Gate, report: Report) -> None:
-    """Say so when whoever reaches the port may pass for a server."""
-    host, port = address
-    if gate.secret or gate.verify_names or host in {"127.0.0.1", "::1", "localhost"}:
-        return
-    report("peers_unprotected", address=f"{host}:{port}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from bellcow.api.internal import StreamRoute
 from bellcow.api.message import Request, body_length, decoded_path, too_large
 from bellcow.cluster.frames import pieces
-from bellcow.cluster.wire_auth import check_names
 from bellcow.errors import Code, Error, invalid
 from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import INLINE_BYTES, LAST_HOP, Answer, Ask, Undone
@@ -30,8 +29,8 @@ def routes(app: App, gate: Gate) -> dict[tuple[str, str], StreamRoute]:
 
     async def answer(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         ask = decode(await _first(frames), Ask)
-        if gate.verify_names and ask.hops == LAST_HOP:
-            check_names(request.peer_names, gate.region)
+        if ask.hops == LAST_HOP:
+            gate.check(request.peer_names, gate.region)
         # Limits count by the client's address, which is believed only of a server of ours.
         asked = _asked(ask, ask.client if gate.proves else request.client)
         return _Answered(await app.answer(asked, _Content(ask, frames, body_length(asked))))

@@ -1,8 +1,9 @@
 """Calls to other servers over HTTP: one session, POST only.
 
 A PUT or DELETE would be sent a second time when a kept connection breaks, a POST is not. A call is
-a message and its answer, or a stream of frames either way. It signs what it sends and believes only
-what is signed; what is said is not its business.
+a message and its answer, or a stream of frames either way. Where there is TLS, nothing is sent and
+nothing believed, not even a refusal, before the other side has shown that it is a server; what is
+said is not its business.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Self
 
-from bellcow.cluster.frames import ANSWER, QUESTION, Sealed, opened, whole
-from bellcow.cluster.wire_auth import HEADER
+from bellcow.cluster.frames import Framed, opened, whole
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:
@@ -22,11 +22,23 @@ if TYPE_CHECKING:
     import aiohttp
 
     from bellcow.cluster.calls import Target
-    from bellcow.cluster.wire_auth import Secret
+    from bellcow.cluster.server_names import ServerNames
 
 ANSWER_BYTES = 16 << 20
 WORDS = 300  # characters of a refusal that are worth telling
 CONNECT_S = 1.0  # a server of ours that does not take a call by then is not there
+# What OpenSSL says of a certificate that another key or authority has signed,
+_OF_STRANGERS = frozenset(
+    {
+        "self-signed certificate in certificate chain",
+        "self signed certificate in certificate chain",
+        "unable to get local issuer certificate",
+        "unable to verify the first certificate",
+    }
+)
+# and of who answers a handshake with something else.
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+WITHOUT_TLS = "Client sent an HTTP request to an HTTPS server."  # Go's words
 IDLE_S = 30.0  # a connection is kept this long; more than the longest pause between two hellos
 
 
@@ -35,15 +47,13 @@ class PeerClient:
 
     def __init__(
         self,
-        secret: Secret,
         *,
         tls: ssl.SSLContext | None = None,
-        verify_names: bool = False,
+        names: ServerNames | None = None,
         source: str = "",
     ) -> None:
-        self._secret = secret
         self._tls = tls
-        self._verify_names = verify_names
+        self._names = names
         self._source = source
         self._open = False
         self._session: aiohttp.ClientSession | None = None
@@ -80,21 +90,15 @@ class PeerClient:
         import aiohttp
 
         headers = {"Content-Type": "application/msgpack"}
-        nonce = ""
-        if self._secret:
-            headers[HEADER], nonce = self._secret.sign("POST", path, body, target.server_id)
         try:
-            status, answer, proof = await self._send(target, path, body, headers)
+            status, answer = await self._send(target, path, body, headers)
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as fault:
-            raise Error(Code.DENIED, f"TLS: {fault}") from None
+            raise Error(Code.DENIED, f"TLS: {_no_handshake(fault)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as fault:
             # ValueError: an address that no name service could be asked about.
             raise Error(Code.UNAVAILABLE, str(fault) or type(fault).__name__) from None
         if status != 200:
-            text = answer[:WORDS].decode("utf-8", "replace")
-            raise Error(Code.REFUSED, f"{status}: {text}")
-        if self._secret:
-            self._secret.check_answer(nonce, status, answer, proof)
+            raise _refusal(status, answer[:WORDS].decode("utf-8", "replace"))
         return answer
 
     async def stream(
@@ -108,30 +112,27 @@ class PeerClient:
         while the answer is read. Close what is returned.
         """
         headers = {"Content-Type": "application/octet-stream"}
-        nonce = ""
-        if self._secret:
-            headers[HEADER], nonce = self._secret.sign("POST", path, b"", target.server_id)
-        sent = _Outgoing(frames, next(iter(self._secret.stream_keys(nonce, QUESTION)), b""))
+        sent = _Outgoing(frames)
         with _explained(sent):
             response = await self._post(target, path, sent.data, headers)
-        answer = PeerStream(response, sent, self._secret.stream_keys(nonce, ANSWER))
+        answer = PeerStream(response, sent)
         if response.status != 200:
             try:
                 text = await answer.words()
             finally:
                 await answer.aclose()
             # A server that fails or is stopped says 500, wherever it stood.
-            code = Code.UNKNOWN_OUTCOME if response.status >= 500 else Code.REFUSED
-            raise Error(code, f"{response.status}: {text}")
+            if response.status >= 500:
+                raise Error(Code.UNKNOWN_OUTCOME, f"{response.status}: {text}")
+            raise _refusal(response.status, text)
         return answer
 
     async def _send(
         self, target: Target, path: str, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, bytes, str | None]:
-        """Status, body and proof of the answer."""
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer."""
         async with await self._post(target, path, body, headers) as response:
-            answer = await _read(response)
-            return response.status, answer, response.headers.get(HEADER)
+            return response.status, await _read(response)
 
     async def _post(
         self, target: Target, path: str, body: Any, headers: dict[str, str]
@@ -151,9 +152,9 @@ class PeerClient:
         return f"{'https' if self._tls else 'http'}://{shown}:{port}{path}"
 
     def _name_of(self, target: Target) -> str | None:
-        if self._tls is None or not self._verify_names:
+        if self._tls is None or self._names is None:
             return None
-        return f"server.{target.region}.nomad"
+        return self._names.of(target.region)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -169,16 +170,22 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
+def _refusal(status: int, text: str) -> Error:
+    """What a refusal means to who called, in the server's own words but for one."""
+    if text.strip() == WITHOUT_TLS:
+        words = "it speaks TLS: give this server the same `encrypt`, or certificates, as the others"
+        return Error(Code.DENIED, words)
+    return Error(Code.REFUSED, f"{status}: {text}")
+
+
 class PeerStream:
     """The frames of an answer. Closing it before its end breaks the connection."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, sent: _Outgoing, keys: tuple[bytes, ...]
-    ) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, sent: _Outgoing) -> None:
         self._response = response
         self._sent = sent
         sent.on_failure = response.close  # else the reader would wait for ever
-        self._frames = opened(response.content.iter_any(), keys)
+        self._frames = opened(response.content.iter_any())
 
     def __aiter__(self) -> Self:
         return self
@@ -202,22 +209,22 @@ class PeerStream:
 class _Outgoing:
     """What is sent, and how it failed: the HTTP client tells of a failure in words of its own."""
 
-    def __init__(self, frames: Iterable[bytes] | AsyncIterator[bytes], key: bytes) -> None:
+    def __init__(self, frames: Iterable[bytes] | AsyncIterator[bytes]) -> None:
         self.failure: Exception | None = None
         self.on_failure: Callable[[], None] | None = None
         self.data: bytes | _Outgoing = self
-        self._sealed = Sealed(key)
+        self._framed = Framed()
         if isinstance(frames, AsyncIterator):
-            self._sealed = Sealed(key, (), frames)
+            self._framed = Framed((), frames)
         else:
-            self.data = whole(key, frames)
+            self.data = whole(frames)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            return await anext(self._sealed)
+            return await anext(self._framed)
         except StopAsyncIteration:
             raise
         except Exception as failure:
@@ -244,12 +251,24 @@ def _explained(sent: _Outgoing) -> Iterator[None]:
         raise
 
 
+def _no_handshake(fault: Exception) -> str:
+    """Why two servers did not come to terms, and what to look at."""
+    # What the HTTP client wraps has the reason, without the address that every event shows.
+    reason = getattr(fault, "certificate_error", None) or getattr(fault, "os_error", fault)
+    said = getattr(reason, "verify_message", "") or getattr(reason, "reason", "") or str(reason)
+    if said in _OF_STRANGERS:
+        return f"{said}: `encrypt` must be the same on all servers, or the certificates' authority"
+    if said in _NOT_TLS:
+        return "it speaks without TLS: give all servers the same `encrypt`"
+    return str(said)
+
+
 def _meaning(fault: Exception) -> Error:
     import aiohttp
 
     text = str(fault) or type(fault).__name__
     if isinstance(fault, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-        return Error(Code.DENIED, f"TLS: {text}")
+        return Error(Code.DENIED, f"TLS: {_no_handshake(fault)}")
     unsent = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError
     if isinstance(fault, unsent):
         return Error(Code.UNAVAILABLE, text)

@@ -1,4 +1,4 @@
-"""The keys that servers sign with: the `encrypt` setting, and the file that wins over it.
+"""The keys that servers share: the `encrypt` setting, and the file that wins over it.
 
 It reads the file and never writes it; what the keys are for is not known here.
 """
@@ -29,8 +29,14 @@ def path_of(settings: Settings) -> Path | None:
     return directory / NAME if directory else None
 
 
+def is_there(settings: Settings) -> bool:
+    """Whether the servers share a key. Who may not read the file still sees that it is there."""
+    path = path_of(settings)
+    return bool(settings.server.encrypt) or (path is not None and path.exists())
+
+
 def read_keys(settings: Settings) -> tuple[bytes, ...]:
-    """All keys, the one to sign with first. ValueError for a file that holds none."""
+    """All keys, the one that issues certificates first. ValueError for a file that holds none."""
     path = path_of(settings)
     kept = _read(path) if path else ()
     if kept:

@@ -134,8 +134,19 @@ class Server(Block, frozen=True, kw_only=True):
     authoritative_region: Annotated[str, later("Region that owns ACLs; its own when empty.")] = ""
     data_dir: Annotated[str, acts("Where state is kept; `<data_dir>/server` when empty.")] = ""
     encrypt: Annotated[
-        str, acts("Key between servers: base64 of 16, 24 or 32 bytes; a kept keyring wins over it.")
+        str,
+        acts(
+            "Key that servers prove themselves with: base64 of 16, 24 or 32 bytes; a kept keyring "
+            "wins over it."
+        ),
     ] = ""
+    open_peers: Annotated[
+        bool,
+        acts(
+            "Listen for other servers beyond loopback without a key and without TLS: whoever "
+            "reaches the ports reads and replaces the whole state."
+        ),
+    ] = False
     server_join: Annotated[ServerJoin, acts("Which servers to join.")] = ServerJoin()
     start_join: Annotated[Strings, acts("Old spelling of `server_join.start_join`.")] = ()
     retry_join: Annotated[Strings, acts("Old spelling of `server_join.retry_join`.")] = ()

@@ -28,13 +28,15 @@ class Founding(msgspec.Struct, frozen=True, kw_only=True):
 class PeerTls(msgspec.Struct, frozen=True, kw_only=True):
     """Files for mutual TLS between members. `name` is what each certificate must be for, "" any.
 
-    Paths are absolute, because etcd has a working directory of its own.
+    Paths are absolute, because etcd has a working directory of its own. With `any_source` a member
+    may call from an address that its certificate does not name: translated on the way, or new.
     """
 
     cert_file: str
     key_file: str
     ca_file: str
     name: str = ""
+    any_source: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,7 @@ def command_line(plan: Plan) -> list[str]:
         *([] if has_data(plan) else _first_start(plan)),
         *_timing(plan),
         *_limits(plan),
-        *_tls(plan.tls),
+        *_tls(plan.tls, plan.version),
         *(["--force-new-cluster"] if plan.alone else []),
     ]
 
@@ -133,7 +135,7 @@ def _limits(plan: Plan) -> list[str]:
     return limits
 
 
-def _tls(tls: PeerTls | None) -> list[str]:
+def _tls(tls: PeerTls | None, version: Version) -> list[str]:
     if tls is None:
         return []
     words = [
@@ -144,4 +146,7 @@ def _tls(tls: PeerTls | None) -> list[str]:
     ]
     if tls.name:
         words.append(f"--peer-cert-allowed-hostname={tls.name}")
+    if tls.any_source:
+        stage = "" if version >= (3, 6, 0) else "experimental-"
+        words.append(f"--{stage}peer-skip-client-san-verification")
     return words

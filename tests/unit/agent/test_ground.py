@@ -33,7 +33,7 @@ async def stand(folder: Path | None, server: Server, events: list[str]) -> Groun
         settings,
         PORTS,
         ME,
-        peer_security(settings, ME.server_id, clock),
+        peer_security(settings, [], None),
         folder,
         clock,
         lambda event, /, **_fields: events.append(event),

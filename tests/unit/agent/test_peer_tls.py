@@ -16,14 +16,20 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from tests.sim.certificates import Authority, Pair
 from tests.sim.raw_http import run
-from tests.sim.wires import KEY, host
+from tests.sim.wires import host
 
-from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security, reload_peer_tls
-from bellcow.clock import SystemClock
+from bellcow.agent.peer_tls import (
+    FOLDER,
+    PeerSecurity,
+    keep_key,
+    peer_security,
+    reload_peer_tls,
+)
 from bellcow.cluster.calls import Target
 from bellcow.cluster.hello import HELLO_PATH
 from bellcow.cluster.members import compose
 from bellcow.cluster.peer_client import PeerClient
+from bellcow.cluster.server_names import ServerNames
 from bellcow.config import keyring, model
 from bellcow.config.model import Settings
 from bellcow.errors import Error
@@ -47,8 +53,8 @@ def with_files(pair: Pair, ca: str, **changes: Any) -> Settings:
     return settings(**({"tls__rpc": True} | files | changes))
 
 
-def security(made: Settings, server_id: str = "id-me") -> PeerSecurity:
-    return peer_security(made, server_id, SystemClock())
+def security(made: Settings, folder: Path | None = None) -> PeerSecurity:
+    return peer_security(made, ["127.0.0.1"], folder)
 
 
 # --- what is made
@@ -57,17 +63,16 @@ def security(made: Settings, server_id: str = "id-me") -> PeerSecurity:
 def test_without_settings_nothing_is_asked():
     made = security(settings())
     assert (made.serve_with, made.call_with, made.etcd) == (None, None, None)
-    assert not made.secret
-    assert not made.gate.verify_names
+    assert not made.gate.proves
 
 
 def test_names_are_looked_at_only_where_there_is_tls(tmp_path: Path):
     authority = Authority(tmp_path)
     changes = {"tls__verify_server_hostname": True, "region": "eu"}
     made = security(with_files(authority.sign(), authority.file, **changes))
-    assert made.verify_names
-    assert (made.gate.verify_names, made.gate.region) == (True, "eu")
-    assert not security(settings(tls__verify_server_hostname=True)).gate.verify_names
+    assert made.gate.proves
+    assert (made.gate.names, made.gate.region) == (ServerNames("nomad"), "eu")
+    assert not security(settings(tls__verify_server_hostname=True)).gate.proves
 
 
 def test_etcd_is_told_whole_paths_and_the_name_that_is_asked_for(tmp_path: Path, monkeypatch):
@@ -95,13 +100,17 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path, missing: str):
 # --- the key
 
 
-def signs_for(one: PeerSecurity, other: PeerSecurity) -> bool:
-    header, _ = one.secret.sign("POST", "/x", b"", "")
-    try:
-        other.secret.check("POST", "/x", b"", header.encode())
-    except Error:
-        return False
-    return True
+def comes_to_terms(one: PeerSecurity, other: PeerSecurity) -> bool:
+    """Whether each takes the other's calls."""
+
+    said: list[str] = []
+
+    async def both() -> None:
+        async with serving(one) as first, serving(other) as second:
+            said.extend([await call(first, other), await call(second, one)])
+
+    run(both())
+    return said == ["", ""]
 
 
 OLD, NEW = "b29vb29vb29vb29vb29vbw==", "bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4="
@@ -116,7 +125,8 @@ def test_the_key_of_the_settings_is_kept_once_and_counts_from_then_on(tmp_path: 
     assert path.read_text() == f'["{OLD}"]'
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not keep_key(new)
-    assert signs_for(security(new), security(settings(server__encrypt=OLD)))
+    assert comes_to_terms(security(new), security(settings(server__encrypt=OLD)))
+    assert not comes_to_terms(security(new), security(settings(server__encrypt=NEW)))
     assert [each.name for each in path.parent.iterdir()] == [keyring.NAME]
 
 
@@ -141,9 +151,50 @@ def test_a_key_is_changed_on_one_server_after_the_other(tmp_path: Path):
 
     steps = [kept(OLD), kept(OLD, NEW), kept(NEW, OLD), kept(NEW)]
     for before, after in itertools.pairwise(steps):
-        assert signs_for(before, after)
-        assert signs_for(after, before)
-    assert not signs_for(steps[0], steps[3])
+        assert comes_to_terms(before, after)
+    assert not comes_to_terms(steps[0], steps[3])
+
+
+def test_what_is_issued_is_kept_from_others_and_new_at_each_start(tmp_path: Path):
+    made = settings(server__encrypt=OLD, region="eu")
+    etcd = security(made, tmp_path).etcd
+    assert etcd is not None
+    assert (etcd.name, etcd.any_source) == ("server.eu.bellcow", True)
+    folder = tmp_path / FOLDER
+    assert {etcd.cert_file, etcd.key_file, etcd.ca_file} == {str(p) for p in folder.iterdir()}
+    assert [stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()] == [0o600] * 3
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    first = Path(etcd.cert_file).read_bytes(), Path(etcd.key_file).read_bytes()
+    assert security(made, tmp_path).etcd == etcd
+    second = Path(etcd.cert_file).read_bytes(), Path(etcd.key_file).read_bytes()
+    assert first[0] != second[0]
+    assert first[1] != second[1]
+
+
+def test_a_server_that_keeps_nothing_has_a_certificate_all_the_same():
+    one, other = (security(settings(server__encrypt=OLD)) for _ in range(2))
+    assert one.etcd is None
+    assert comes_to_terms(one, other)
+
+
+def test_a_server_with_the_key_in_another_region_is_known_as_such():
+    here, abroad = (security(settings(server__encrypt=OLD, region=each)) for each in ("x", "EU 1"))
+    with pytest.raises(Error, match=r"certificate is not one of server\.x\.bellcow"):
+        here.gate.check(names_of(abroad), "x")
+    here.gate.check(names_of(abroad), "EU 1")
+    here.gate.check_any(names_of(abroad))
+
+
+def names_of(made: PeerSecurity) -> set[str]:
+    assert made.gate.names is not None
+    return {made.gate.names.of(made.gate.region)}
+
+
+def test_the_operator_s_certificates_count_where_there_is_a_key_too(tmp_path: Path):
+    authority = Authority(tmp_path)
+    both = security(with_files(authority.sign(dns=NAME), authority.file, server__encrypt=OLD))
+    assert both.protection == "certificates"
+    assert comes_to_terms(both, server_of(authority, name="two", verify=False))
 
 
 def test_a_keyring_that_cannot_be_read_stops_the_start(tmp_path: Path):
@@ -161,9 +212,7 @@ async def call(there: Host, security: PeerSecurity) -> str:
     target = Target(server_id=me.server_id, address=me.serf, region=me.region)
     async with (
         host("caller", run=False) as caller,
-        PeerClient(
-            security.secret, tls=security.call_with, verify_names=security.verify_names
-        ) as client,
+        PeerClient(tls=security.call_with, names=security.gate.names) as client,
     ):
         now = caller.clock.monotonic()
         body = encode_hello(compose(caller.roster.table, caller.look(), now, abroad=False))
@@ -174,9 +223,8 @@ async def call(there: Host, security: PeerSecurity) -> str:
         return ""
 
 
-def serving(made: PeerSecurity, key: bytes = b"") -> Any:
-    tls = {"serve_with": made.serve_with, "verify_names": made.verify_names}
-    return host("a", key=key, run=False, **tls)
+def serving(made: PeerSecurity) -> Any:
+    return host("a", run=False, serve_with=made.serve_with, names=made.gate.names)
 
 
 def server_of(authority: Authority, ca: str = "", *, verify: bool = True, **signed: Any) -> Any:
@@ -284,19 +332,6 @@ def told_nothing(here: PeerSecurity, caller: PeerSecurity, reason: str) -> None:
             assert reason in await call(there, caller)
             assert there.roster.table.known == {}
             assert there.saw("peer_refused") == []
-
-    run(test())
-
-
-def test_a_key_is_asked_for_on_top_of_a_certificate(tmp_path: Path):
-    authority = Authority(tmp_path)
-    here = server_of(authority)
-
-    async def test() -> None:
-        async with serving(here, KEY) as there:
-            assert "not signed" in await call(there, here)
-            assert there.roster.table.known == {}
-            assert len(there.saw("peer_refused")) == 1
 
     run(test())
 

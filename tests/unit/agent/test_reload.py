@@ -80,7 +80,7 @@ class Reloading:
             metrics=self.metrics,
             server=self.server,
             pipeline=SimpleNamespace(add_headers=self._add_headers),
-            security=peer_security(loaded.settings, "id-me", clock),
+            security=peer_security(loaded.settings, [], None),
             context=None,
         )
         self.reloader.listens(self.listener)

@@ -12,15 +12,13 @@ import pytest
 import uvloop
 from tests.sim.certificates import Authority
 from tests.sim.raw_http import connected, request, run, until
-from tests.sim.wires import KEY, host, with_clock_ahead
+from tests.sim.wires import KEY, client_of, host, with_clock_ahead
 
-from bellcow.api.internal import HELD_BYTES, LIMITS, Gate, warn_if_open
-from bellcow.clock import SystemClock
+from bellcow.api.internal import HELD_BYTES, LIMITS
 from bellcow.cluster.calls import Target
 from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH
 from bellcow.cluster.members import compose
-from bellcow.cluster.peer_client import PeerClient
-from bellcow.cluster.wire_auth import HEADER, Secret
+from bellcow.cluster.server_names import ServerNames
 from bellcow.config.tls import make_context
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, encode_hello
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from bellcow.api.message import Request
 
+NOMAD = ServerNames("nomad")
 PACKED = "Content-Type: application/msgpack"
 
 
@@ -95,8 +94,8 @@ def test_servers_with_certificates_of_their_region_find_each_other(tmp_path):
 
     async def test() -> None:
         async with (
-            host("a", verify_names=True, **tls) as a,
-            host("b", verify_names=True, join=a, **tls) as b,
+            host("a", names=NOMAD, **tls) as a,
+            host("b", names=NOMAD, join=a, **tls) as b,
         ):
             await all_know([a, b])
 
@@ -111,14 +110,14 @@ def test_certificate_of_anybody_else_is_refused_on_both_sides(tmp_path, dns: str
     loose.check_hostname = False
 
     async def test() -> None:
-        async with host("a", verify_names=True, **right) as a:
+        async with host("a", names=NOMAD, **right) as a:
             before = table_of(a)
             # b does not check names, a does.
             async with host("b", join=a, **wrong) as b:
                 await until(lambda: b.saw("hello_refused"))
             assert len(a.saw("peer_refused")) == 1
             assert table_of(a) == before
-        async with host("b", **wrong) as b, host("a", verify_names=True, join=b, **right) as a:
+        async with host("b", **wrong) as b, host("a", names=NOMAD, join=b, **right) as a:
             await until(lambda: a.saw("hello_refused"))
             assert table_of(b).known == {}
 
@@ -132,7 +131,7 @@ def test_certificate_is_looked_at_before_the_body(tmp_path):
 
     async def test() -> None:
         async with (
-            host("a", verify_names=True, run=False, **tls) as a,
+            host("a", names=NOMAD, run=False, **tls) as a,
             connected(port_of(a), authority.client_context(pair)) as client,
         ):
             for path in (HELLO_PATH, "/nothing"):
@@ -200,22 +199,24 @@ def test_wrong_secret_is_refused_and_changes_nothing(mine: bytes, theirs: bytes)
             await asyncio.sleep(0.05)
             assert b.roster.alive() == {"id-b"}
             assert len(b.saw("hello_refused")) == 1
+            assert a.roster.alive() == {"id-a"}
             if mine:
-                assert a.roster.alive() == {"id-a"}
-                assert len(a.saw("peer_refused")) == 1
+                assert a.saw("tls_handshake_failed")
 
     run(test())
 
 
-def test_clock_that_is_a_minute_off_is_named_as_the_reason():
+def test_clock_that_is_an_hour_off_changes_nothing():
     async def test() -> None:
-        async with (
-            host("a", key=KEY, run=False) as a,
-            host("b", key=KEY, join=a, clock=with_clock_ahead(61)) as b,
-        ):
-            await until(lambda: b.saw("hello_refused"))
-            assert "+61 s" in dict(a.events)["peer_refused"]["reason"]
-            assert a.roster.alive() == {"id-a"}
+        for ahead_s in (3_600, -3_600):
+            async with (
+                host("a", key=KEY) as a,
+                host("b", key=KEY, join=a, clock=with_clock_ahead(ahead_s)) as b,
+            ):
+                b.lead(1)
+                await all_know([a, b])
+                await until(lambda a=a: a.roster.table.leader is not None)
+                assert [each.saw("peer_refused") for each in (a, b)] == [[], []]
 
     run(test())
 
@@ -231,49 +232,6 @@ def test_server_of_another_cluster_is_refused():
             assert answer.status == 409
             assert b"another cluster" in answer.body
             assert (table_of(a), table_of(b)) == before
-            assert len(a.saw("peer_refused")) == 1
-
-    run(test())
-
-
-async def signed(server, body: bytes) -> bytes:
-    proof, _ = Secret(KEY, "id-x", SystemClock()).sign("POST", HELLO_PATH, body, "id-a")
-    return request("POST", HELLO_PATH, PACKED, f"{HEADER}: {proof}", body=body)
-
-
-def test_message_that_is_sent_again_is_refused():
-    async def test() -> None:
-        async with host("a", key=KEY, run=False) as a, host("b", run=False) as b:
-            message = await signed(a, hello_of(b))
-            async with connected(port_of(a)) as client:
-                await client.send(message)
-                assert (await client.answer()).status == 200
-                before = a.roster.table
-                await client.send(message)
-                answer = await client.answer()
-            assert (answer.status, answer.body) == (403, b"a message that was sent before")
-            assert a.roster.table is before
-            assert len(a.saw("peer_refused")) == 1
-
-    run(test())
-
-
-@pytest.mark.parametrize("forge", ["path", "body", "method", "header"])
-def test_forged_message_is_refused(forge: str):
-    async def test() -> None:
-        async with host("a", key=KEY, run=False) as a, host("b", run=False) as b:
-            message = await signed(a, hello_of(b))
-            change = {
-                "path": (HELLO_PATH.encode(), HELLO_PATH.encode() + b"?x=1"),
-                "body": (b"dc1", b"dc2"),
-                "method": (b"POST", b"PUT"),
-                "header": (f"{HEADER}: 1 ".encode(), f"{HEADER}: 1 1".encode()),
-            }[forge]
-            assert change[0] in message
-            async with connected(port_of(a)) as client:
-                await client.send(message.replace(*change))
-                assert (await client.answer()).status == 403
-            assert a.roster.table.known == {}
             assert len(a.saw("peer_refused")) == 1
 
     run(test())
@@ -298,12 +256,17 @@ def test_paths_are_unknown_only_to_those_who_may_ask():
             for message in (request("GET", "/v1/agent/self"), request("GET", HELLO_PATH)):
                 await client.send(message)
                 assert (await client.answer()).status == 404
-        async with host("a", key=KEY, run=False) as a, connected(port_of(a)) as client:
+
+    run(test())
+
+
+def test_whoever_shows_no_certificate_is_not_even_told_that_a_path_is_unknown():
+    async def test() -> None:
+        async with host("a", key=KEY, run=False) as a:
             for path in ("/v1/agent/self", HELLO_PATH, "/nothing"):
-                await client.send(request("GET", path))
-                assert (await client.answer()).status == 403
-                await client.send(request("POST", path, body=b"x"))
-                assert (await client.answer()).status == 403
+                async with connected(port_of(a)) as client:
+                    await client.send(request("GET", path))
+                    assert (await client.answer()).status == 400
 
     run(test())
 
@@ -367,30 +330,14 @@ def test_server_that_takes_calls_and_never_answers_costs_a_second():
     run(test())
 
 
-def test_open_port_is_said_unless_it_is_on_loopback_or_guarded():
-    said: list[dict[str, object]] = []
-
-    def report(event: str, /, **fields: object) -> None:
-        assert event == "peers_unprotected"
-        said.append(fields)
-
-    opened = Gate(secret=Secret(b"", "a", SystemClock()), verify_names=False, region="global")
-    keyed = msgspec.structs.replace(opened, secret=Secret(KEY, "a", SystemClock()))
-    warn_if_open(("127.0.0.1", 4648), opened, report)
-    warn_if_open(("10.0.0.1", 4648), keyed, report)
-    assert said == []
-    warn_if_open(("10.0.0.1", 4648), opened, report)
-    assert said == [{"address": "10.0.0.1:4648"}]
-
-
 @pytest.mark.slow
 def test_twenty_servers_in_one_process_know_each_other():
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
-            first = await stack.enter_async_context(host("h0", key=KEY))
+            first = await stack.enter_async_context(host("h0"))
             servers = [first]
             for number in range(1, 20):
-                joined = await stack.enter_async_context(host(f"h{number}", key=KEY, join=first))
+                joined = await stack.enter_async_context(host(f"h{number}", join=first))
                 servers.append(joined)
             first.lead(1)
             # A busy machine takes its time: what counts is that they get there.
@@ -427,10 +374,6 @@ def target_of(server) -> Target:
     return Target(server_id="id-a", address=server.roster.itself.serf, region="global")
 
 
-def client_of(key: bytes) -> PeerClient:
-    return PeerClient(Secret(key, "id-b", SystemClock()))
-
-
 @pytest.mark.parametrize("key", [b"", KEY])
 def test_frames_go_both_ways_at_the_same_time(key: bytes):
     async def test() -> None:
@@ -459,14 +402,8 @@ def test_frames_go_both_ways_at_the_same_time(key: bytes):
 @pytest.mark.parametrize("key", [b"", KEY])
 def test_short_streams_share_one_connection(key: bytes):
     async def test() -> None:
-        ports = set()
-
-        async def remember(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-            ports.add(request.header(b"x-bellcow-auth") or b"")
-            return await echo(request, frames)
-
         async with (
-            host("a", key=key, run=False, streams={STREAM: remember}) as a,
+            host("a", key=key, run=False, streams={STREAM: echo}) as a,
             client_of(key) as b,
         ):
             for _ in range(3):
@@ -476,7 +413,6 @@ def test_short_streams_share_one_connection(key: bytes):
             assert b._session is not None
             connections = b._session.connector._conns  # type: ignore[union-attr]
             assert sum(map(len, connections.values())) == 1
-            assert len(ports) == (3 if key else 1)
 
     run(test())
 
@@ -500,36 +436,24 @@ def test_stream_of_a_stranger_is_refused_before_its_first_frame(mine: bytes, the
             async with client_of(theirs) as b:
                 with pytest.raises(Error) as caught:
                     await b.stream(target_of(a), STREAM, endless())
-            # The refusal may be lost under what is still being sent.
-            assert caught.value.code in {Code.REFUSED, Code.UNKNOWN_OUTCOME}
+            assert caught.value.code in {Code.DENIED, Code.UNKNOWN_OUTCOME}
             assert reached == []
-            assert len(a.saw("peer_refused")) == 1
+            await until(lambda: a.saw("tls_handshake_failed"))
 
     run(test())
 
 
-def test_answer_of_a_server_with_another_key_is_not_believed():
+def test_nothing_is_sent_to_a_server_with_another_key():
     async def test() -> None:
-        # It asks for no proof and seals nothing.
-        async with host("a", run=False, streams={STREAM: silent}) as a, client_of(KEY) as b:
-            answer = await b.stream(target_of(a), STREAM, [b"one"])
+        async with (
+            host("a", key=bytes(32), run=False, streams={STREAM: echo}) as a,
+            client_of(KEY) as b,
+        ):
             with pytest.raises(Error) as caught:
-                await anext(answer)
+                await b.stream(target_of(a), STREAM, [b"one"])
             assert caught.value.code is Code.DENIED
-            await answer.aclose()
 
     run(test())
-
-
-async def silent(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Reads nothing and says a word."""
-    del request, frames
-
-    async def answer() -> AsyncIterator[bytes]:
-        yield b"x" * 60
-        yield b"x" * 60
-
-    return answer()
 
 
 def test_stream_above_the_limit_is_cut():

@@ -14,6 +14,7 @@ import pytest
 import uvloop
 from tests.sim.loop import simulate
 from tests.sim.net import itself
+from tests.sim.wires import KEY, client_of, keyed
 
 from bellcow.api import internal_follow
 from bellcow.api.http_server import bind, serve
@@ -22,8 +23,6 @@ from bellcow.api.internal_follow import ANSWER_BYTES, CHUNK_OBJECTS, routes
 from bellcow.clock import SystemClock
 from bellcow.cluster.calls import Target
 from bellcow.cluster.follow_source import Voters
-from bellcow.cluster.peer_client import PeerClient
-from bellcow.cluster.wire_auth import Secret
 from bellcow.errors import Code, Error
 from bellcow.model.between import COMMITS_PATH, STATE_PATH, encode
 from bellcow.model.hello import Cluster
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Key, Store
 
 HERD = Cluster("herd", 0)
-KEY = bytes(range(32))
 
 
 def row(name: str, index: int, text: str = "") -> bytes:
@@ -280,12 +278,13 @@ async def listening(voter: Voter, name: str, key: bytes) -> AsyncIterator[Target
     port = listener.getsockname()[1]
     me = itself(name, rpc=("127.0.0.1", port), serf=("127.0.0.1", port))
     clock = SystemClock()
-    gate = Gate(secret=Secret(key, me.server_id, clock), verify_names=False, region="global")
+    made = keyed(key) if key else None
+    gate = made.gate if made else Gate(region="global")
     app = Internal(voter.table, gate, clock, quiet)
     async with serve(
         app,
         [listener],
-        ssl_context=None,
+        ssl_context=made.serve_with if made else None,
         limits=LIMITS,
         waiting=Waiting(),
         log=quiet,
@@ -309,7 +308,7 @@ class Follower:
 @contextlib.asynccontextmanager
 async def following(path, targets, *, key=b"", report=quiet) -> AsyncIterator[Follower]:
     clock = SystemClock()
-    async with PeerClient(Secret(key, "id-follower", clock)) as client:
+    async with client_of(key) as client:
         store = FollowStore(path, HERD, Voters(client, lambda: targets, lambda: 0), clock, report)
         follower = Follower(store)
         async with asyncio.TaskGroup() as group:
@@ -327,7 +326,7 @@ def run(story) -> None:
         runner.run(story)
 
 
-@pytest.mark.parametrize("key", [b"", KEY], ids=["open", "sealed"])
+@pytest.mark.parametrize("key", [b"", KEY], ids=["open", "keyed"])
 def test_memory_of_a_follower_equals_that_of_the_voter(tmp_path, key):
     async def story():
         async with voting() as voter, listening(voter, "one", key) as target:

@@ -14,7 +14,7 @@ import pytest
 from tests.contract.http_here import Here, here
 from tests.sim.net import FOLLOWER, itself
 from tests.sim.raw_http import connected, get, request, until
-from tests.sim.wires import KEY
+from tests.sim.wires import KEY, client_of, keyed
 
 from bellcow.acl.policy import Need
 from bellcow.api import internal_forward, nouns
@@ -27,11 +27,9 @@ from bellcow.api.pipeline import Pipeline
 from bellcow.api.route import Route, Serve
 from bellcow.clock import SystemClock
 from bellcow.cluster.forward import Forwarder
-from bellcow.cluster.frames import QUESTION, Decoder, whole
+from bellcow.cluster.frames import Decoder, whole
 from bellcow.cluster.members import Contact, Known
-from bellcow.cluster.peer_client import PeerClient
 from bellcow.cluster.roster import Roster
-from bellcow.cluster.wire_auth import HEADER, Secret
 from bellcow.errors import Code, Error, no_leader, refused
 from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import LAST_HOP, Ask
@@ -159,16 +157,19 @@ async def pair(*, key: bytes = b"", acl: bool = False) -> AsyncIterator[Pair]:
     async with here(acl=acl) as back, here(acl=acl) as front, contextlib.AsyncExitStack() as stack:
         guards = Guards(loopback_only=True, names=["test"])
         pipeline = Pipeline(back.server, guards, [*nouns_but_snapshots(), *handled.routes()])
-        gate = Gate(secret=Secret(key, LEADER, clock), verify_names=False, region="global")
+        made = keyed(key) if key else None
+        gate = made.gate if made else Gate(region="global")
         table = internal_forward.routes(pipeline, gate)
         listener, web = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
         port, web_port = listener.getsockname()[1], web.getsockname()[1]
         options: dict[str, Any] = {"waiting": Waiting(), "log": silent, "graceful_s": 0.0}
         app = Internal(table, gate, clock, silent)
         between = await stack.enter_async_context(contextlib.AsyncExitStack())
-        await between.enter_async_context(serve(app, [listener], limits=LIMITS, **options))
+        await between.enter_async_context(
+            serve(app, [listener], limits=LIMITS, ssl_context=made and made.serve_with, **options)
+        )
         await stack.enter_async_context(serve(pipeline, [web], **options))
-        line = await stack.enter_async_context(PeerClient(Secret(key, "id-front", clock)))
+        line = await stack.enter_async_context(client_of(key))
         following = Elsewhere()
         servers = {LEADER: "leader:4647"}
         forwarder = Forwarder(line, roster_with(port), lambda: following.leader_id, lambda: servers)
@@ -276,12 +277,11 @@ async def forwarded(servers: Pair, key: bytes, method: str, target: str, *lines:
         client="9.9.9.9",
         hops=LAST_HOP,
     )
-    secret = Secret(key, "id-front", SystemClock())
-    proof, nonce = secret.sign("POST", FORWARD_PATH, b"", LEADER)
-    seal = next(iter(secret.stream_keys(nonce, QUESTION)), b"")
-    async with connected(servers.between) as client:
-        lines = (f"{HEADER}: {proof}",) if key else ()
-        await client.send(request("POST", FORWARD_PATH, *lines, body=whole(seal, [encode(ask)])))
+    trust = keyed(key).call_with if key else None
+    if trust is not None:
+        trust.check_hostname = False
+    async with connected(servers.between, trust) as client:
+        await client.send(request("POST", FORWARD_PATH, body=whole([encode(ask)])))
         return await client.answer()
 
 

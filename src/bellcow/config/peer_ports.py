@@ -1,0 +1,82 @@
+"""The ports between servers: what protects them, and where they listen.
+
+Nothing proves who calls without certificates or a key. Then these ports stay on the loopback
+interface, and a server that needs others elsewhere does not start. It opens no socket.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from bellcow.config import keyring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bellcow.config.addresses import Address, Addresses, Machine
+    from bellcow.config.model import Settings
+
+Protection: TypeAlias = Literal["certificates", "key", "none"]
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+def protection(settings: Settings) -> Protection:
+    """What a caller of these ports must show. The operator's certificates win over the key."""
+    if settings.tls.rpc:
+        return "certificates"
+    return "key" if keyring.is_there(settings) else "none"
+
+
+def are_open(settings: Settings, addresses: Addresses) -> bool:
+    """Whether anybody who reaches these ports may pass for a server, from another machine too."""
+    hosts = (addresses.rpc_bind[0], addresses.serf_bind[0])
+    return protection(settings) == "none" and not all(map(is_loopback, hosts))
+
+
+def listening(settings: Settings, addresses: Addresses) -> Addresses:
+    """The addresses with those of these ports moved to loopback where nothing protects them."""
+    if protection(settings) != "none" or settings.server.open_peers:
+        return addresses
+    return addresses._replace(
+        rpc_bind=_closed(addresses.rpc_bind), serf_bind=_closed(addresses.serf_bind)
+    )
+
+
+def _closed(address: Address) -> Address:
+    host, port = address
+    if is_loopback(host):
+        return address
+    return LOOPBACK[6 if ":" in host else 4], port
+
+
+def is_loopback(host: str) -> bool:
+    """By what is written. A name but `localhost` is not: it may mean something else elsewhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def hosts_of(addresses: Addresses, machine: Machine, name: str) -> Iterator[str]:
+    """Every address and name under which other servers may call this one or hear from it.
+
+    `name` is that of the machine. Addresses that mean something on one link only are left out.
+    """
+    yield from LOOPBACK.values()
+    yield name
+    for host, _ in (addresses.rpc_adv, addresses.serf_adv, addresses.rpc_bind, addresses.serf_bind):
+        yield from _specified([host])
+    for found in machine.interfaces.values():
+        yield from _specified(found)
+
+
+def _specified(hosts: Iterable[str]) -> Iterator[str]:
+    for host in hosts:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            yield host
+            continue
+        if not (address.is_unspecified or address.is_link_local):
+            yield host

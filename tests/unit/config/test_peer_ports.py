@@ -1,0 +1,114 @@
+"""What protects the ports between servers, and where they listen without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bellcow.config import model
+from bellcow.config.addresses import Machine, resolve_addresses
+from bellcow.config.peer_ports import are_open, hosts_of, is_loopback, listening, protection
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bellcow.config.addresses import Addresses
+
+KEY = "b29vb29vb29vb29vb29vbw=="
+MACHINE = Machine(
+    {"lo": ("127.0.0.1", "::1"), "eth0": ("10.0.0.1", "fe80::1"), "eth1": ("2001:db8::7",)},
+    lambda host: {"one": ("10.0.0.1",)}[host],
+)
+
+
+def settings(**changes: Any) -> model.Settings:
+    made = model.Settings()
+    for path, value in changes.items():
+        made = model.put(made, path.replace("__", "."), value)
+    return made
+
+
+def told(made: model.Settings) -> Addresses:
+    return resolve_addresses(made, dev=False, machine=MACHINE)
+
+
+def hosts(found: Addresses) -> tuple[str, ...]:
+    return found.http_bind[0], found.rpc_bind[0], found.serf_bind[0]
+
+
+@pytest.mark.parametrize("changes", [{"server__encrypt": KEY}, {"tls__rpc": True}])
+def test_what_is_protected_listens_where_it_is_told(changes: dict[str, Any]):
+    made = settings(**changes)
+    found = listening(made, told(made))
+    assert hosts(found) == ("0.0.0.0",) * 3
+    assert not are_open(made, found)
+
+
+@pytest.mark.parametrize(
+    ("bind", "closed"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("10.0.0.1", "127.0.0.1"),
+        ("one", "127.0.0.1"),
+        ("2001:db8::7", "::1"),
+        ("::", "::1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_without_protection_the_servers_ports_stay_on_loopback_whatever_is_told(bind, closed):
+    advertised = {"http": "10.0.0.1", "rpc": "10.0.0.1", "serf": "10.0.0.1"}
+    made = settings(bind_addr=bind, advertise=model.Advertise(**advertised))
+    found = listening(made, told(made))
+    assert hosts(found) == (bind, closed, closed)
+    assert not are_open(made, found)
+
+
+@pytest.mark.parametrize("name", ["rpc", "serf"])
+def test_an_address_of_one_port_opens_nothing_either(name: str):
+    made = settings(bind_addr="127.0.0.1", **{f"addresses__{name}": "10.0.0.1"})
+    made = model.put(made, "advertise", model.Advertise(http="h", rpc="h", serf="h"))
+    assert are_open(made, told(made))
+    assert hosts(listening(made, told(made))) == ("127.0.0.1",) * 3
+
+
+def test_a_server_may_be_opened_and_is_judged_by_what_is_bound():
+    advertise = model.Advertise(http="127.0.0.1", rpc="127.0.0.1", serf="127.0.0.1")
+    made = settings(server__open_peers=True, advertise=advertise)
+    found = listening(made, told(made))
+    assert hosts(found) == ("0.0.0.0",) * 3
+    assert are_open(made, found)
+    made = settings(server__open_peers=True, bind_addr="127.0.0.1", advertise=advertise)
+    assert not are_open(made, listening(made, told(made)))
+
+
+def test_the_operator_s_certificates_win_over_the_key():
+    assert protection(settings()) == "none"
+    assert protection(settings(server__encrypt=KEY)) == "key"
+    assert protection(settings(server__encrypt=KEY, tls__rpc=True)) == "certificates"
+
+
+def test_a_key_that_is_kept_protects_without_one_in_the_file(tmp_path: Path):
+    made = settings(data_dir=str(tmp_path))
+    assert protection(made) == "none"
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server/serf.keyring").write_text(f'["{KEY}"]')
+    assert protection(made) == "key"
+
+
+def test_a_certificate_is_for_every_address_of_the_machine_and_what_others_are_told():
+    made = settings(advertise=model.Advertise(rpc="192.0.2.1", serf="one.example:4648"))
+    found = set(hosts_of(told(made), MACHINE, "one"))
+    wanted = {"127.0.0.1", "::1", "10.0.0.1", "2001:db8::7", "192.0.2.1", "one.example", "one"}
+    assert found == wanted
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_is_known(host: str):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", "", "one"])
+def test_what_is_not_loopback_is_known(host: str):
+    assert not is_loopback(host)
