@@ -92,6 +92,11 @@ EVENTS: dict[str, Event] = {
     "member_left": Event(Level.INFO, "nomad.member", "server has left"),
     "member_forgotten": Event(Level.INFO, "nomad.member", "server is forgotten"),
     "name_taken": Event(Level.WARN, "nomad.member", "two live servers have one name"),
+    "acl_differs": Event(
+        Level.WARN,
+        "nomad.member",
+        "ACLs are not on in every file; once bootstrapped they are enforced",
+    ),
     "expect_differs": Event(Level.WARN, "nomad.member", "servers differ in bootstrap_expect"),
     "cluster_ahead": Event(Level.WARN, "nomad.member", "our cluster was recovered without us"),
     "hello_refused": Event(Level.WARN, "nomad.member", "our hello was not taken, or not answered"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -209,6 +210,19 @@ def test_data_directory_of_another_region_is_refused(start_agent):
     log = refused(agent)
     assert 'belongs to a cluster of region "global"' in log
     assert 'configured for "elsewhere"' in log
+
+
+def test_acls_stay_on_when_a_file_says_otherwise_after_the_bootstrap(start_agent):
+    agent = start_agent({"acl": {"enabled": True}})
+    secret = agent.bootstrap()
+    agent.stop()
+    written = json.loads(agent.config_path.read_text())
+    agent.config_path.write_text(json.dumps({**written, "acl": {"enabled": False}}))
+    agent.start()
+    for path in ("/v1/operator/snapshot?stale", "/v1/operator/scheduler/configuration?stale"):
+        assert agent.get(path).status == 403
+    assert agent.get("/v1/acl/token/self", secret).status == 200
+    assert "event=acl_differs" in agent.log
 
 
 def test_server_keeps_its_id_and_tells_of_its_new_address(start_agent):

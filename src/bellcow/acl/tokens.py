@@ -17,10 +17,10 @@ from bellcow.acl.policy import (
     parse_rules,
 )
 from bellcow.errors import Code, Error, denied
-from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS, secret_digest
+from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS, secret_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bellcow.clock import Clock
     from bellcow.events import Report
@@ -36,14 +36,32 @@ SAY_EVERY_S = 60.0
 
 
 class Resolver:
-    """Rights by secret. With ACLs off everything is allowed and secrets are not looked at."""
+    """Rights by secret. With ACLs off everything is allowed and secrets are not looked at.
 
-    def __init__(self, tables: Tables, *, enabled: bool) -> None:
+    ACLs belong to the cluster: once they are bootstrapped they are on, whatever this server's own
+    settings say. While it is not known whether they are, they are on as well.
+    """
+
+    def __init__(
+        self, tables: Tables, *, enabled: bool, is_known: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`enabled` is this server's setting; `is_known` tells whether memory holds the state."""
         self._tables = tables
-        self.enabled = enabled
+        self._is_set = enabled
+        self._is_known = is_known
         self._cache: dict[str, Rights] = {}
         self._rules: dict[str, tuple[ACLPolicy, Rules]] = {}
         self._version = -1
+
+    @property
+    def enabled(self) -> bool:
+        """Whether tokens are asked for."""
+        return self._is_set or self.are_bootstrapped or not self._is_known()
+
+    @property
+    def are_bootstrapped(self) -> bool:
+        """Whether the cluster has a first token, or had one."""
+        return self._tables.one(ACL_BOOTSTRAP) is not None
 
     def resolve(self, secret: str) -> Rights:
         """What the bearer of `secret` ("" for none) may do; Error(DENIED) when nobody has it."""

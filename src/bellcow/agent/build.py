@@ -89,6 +89,7 @@ def itself_of(settings: model.Settings, addresses: Addresses, server_id: str) ->
         non_voting=settings.server.non_voting_server,
         zone=settings.server.redundancy_zone,
         upgrade_version=settings.server.upgrade_version,
+        acl=settings.acl.enabled,
     )
 
 
@@ -244,7 +245,11 @@ def build(
         forwarder=forwarder,
         membership=membership,
         autopilot=autopilot,
-        resolver=Resolver(tables, enabled=settings.acl.enabled),
+        resolver=Resolver(
+            tables,
+            enabled=settings.acl.enabled,
+            is_known=lambda: mirror.loaded.is_set() or seat.cluster is None,
+        ),
         bad_tokens=BadTokens(clock, settings.limits.http_max_bad_tokens),
         licenses=Licenses(tables, clock, settings.license.issuers),
         snapshots=snapshots,

@@ -40,6 +40,7 @@ from bellcow.api.pipeline import Pipeline
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.embedded_seat import EmbeddedSeat
 from bellcow.cluster.farewell import leave
+from bellcow.cluster.members import ACL_HINT
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses, this_machine
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load
@@ -404,6 +405,10 @@ class _Agent:
                 "use another data_dir, or restore a snapshot into a new cluster of that region"
             )
         self._warn_of_differences(server)
+        if server.resolver.are_bootstrapped and not self._settings.acl.enabled:
+            self._log.report(
+                "acl_differs", setting="acl.enabled", file=False, cluster=True, hint=ACL_HINT
+            )
 
     def _warn_of_differences(self, server: Server) -> None:
         """The file's autopilot and scheduler blocks count once in a cluster's life: say so."""

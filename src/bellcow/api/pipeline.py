@@ -27,7 +27,7 @@ from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
 from bellcow.model.forwarded import LAST_HOP
 from bellcow.state.reads import PATIENCE_S
-from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS
+from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
 from bellcow.wire import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ PACK_NOW_LIMIT = 64 << 10  # bigger bodies are compressed in a thread
 PACKERS = 4
 DECODERS = 1
 SHARED_BYTES = 16 << 20  # bodies of blocking queries kept while those who waited are answered
-RIGHTS_TABLES = (ACL_TOKENS, ACL_POLICIES)
+RIGHTS_TABLES = (ACL_BOOTSTRAP, ACL_TOKENS, ACL_POLICIES)
 LOGGED_CHARS = 200
 MESSAGE_CHARS = 4_000
 DECODE_NOW_LIMIT = 4 << 10  # bytes; the slow reader takes a few milliseconds for as much
@@ -213,10 +213,7 @@ class Pipeline:
 
     def _watched(self, route: Route) -> tuple[str, ...]:
         """The tables that wake a query; its rights too, so that a lost one ends it at once."""
-        tables = route.watch
-        if self._server.resolver.enabled:
-            tables += RIGHTS_TABLES
-        return tuple({table.name for table in tables})
+        return tuple({table.name for table in (*route.watch, *RIGHTS_TABLES)})
 
     def _read_woken(self, route: Route, call: Call) -> Response | Wait:
         """The same for one who has waited, and so have others, maybe thousands, for the same."""

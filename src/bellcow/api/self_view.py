@@ -83,7 +83,7 @@ def _config(server: Server) -> dict[str, Any]:
     bind = settings.bind_addr
     return {
         "ACL": {
-            "Enabled": settings.acl.enabled,
+            "Enabled": server.resolver.enabled,
             "PolicyTTL": settings.acl.policy_ttl.ns,
             "ReplicationToken": _secret(settings.acl.replication_token),
             "TokenTTL": settings.acl.token_ttl.ns,

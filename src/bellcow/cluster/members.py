@@ -45,6 +45,7 @@ DAY_NS = 24 * 3600 * NS_PER_S  # further ahead of our clock nobody has started
 SEQUENCE_AHEAD = 1_000_000  # changes of status that may have been missed
 TERMS_AHEAD = 2**32  # elections that may have been missed: one a second for 136 years
 EPOCHS_AHEAD = 1_000  # recoveries that may have been missed; each is made by hand
+ACL_HINT = "write acl { enabled = true } into the file of every server and restart it"
 COPY = "is its data directory a copy?"  # what two servers of one id are told
 GONE = frozenset({FAILED, LEFT})
 _RANK = {ALIVE: 0, LEAVING: 1, FAILED: 2, LEFT: 3}
@@ -692,7 +693,14 @@ def _disagreements(table: Table, sender: Record, here: Here) -> tuple[Note, ...]
         mine = table.me.itself.bootstrap_expect
         expected = {**fields, "theirs": itself.bootstrap_expect, "ours": mine}
         notes.append(Note("expect_differs", expected, lasting=True))
+    if _differ_in_acl(table.me.itself, itself) and sender.status == ALIVE:
+        settings = {"theirs": itself.acl, "ours": table.me.itself.acl, "hint": ACL_HINT}
+        notes.append(Note("acl_differs", {**fields, **settings}, lasting=True))
     return tuple(notes)
+
+
+def _differ_in_acl(mine: Itself, theirs: Itself) -> bool:
+    return mine.region == theirs.region and {mine.acl, theirs.acl} == {True, False}
 
 
 def _by(twin: Itself) -> dict[str, object]:

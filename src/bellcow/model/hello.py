@@ -47,6 +47,7 @@ class Itself(msgspec.Struct, frozen=True, kw_only=True):
     non_voting: bool
     zone: _Text
     upgrade_version: _Text
+    acl: bool | None = None  # whether its own settings turn ACLs on; None where it does not say
 
     @property
     def member_name(self) -> str:

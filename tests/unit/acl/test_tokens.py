@@ -10,10 +10,17 @@ from tests.sim.clock import FixedClock
 
 from bellcow.acl import tokens
 from bellcow.acl.policy import MANAGEMENT, NOTHING, Need, compile_rights
-from bellcow.acl.tokens import BAD_TOKEN_WINDOW_S, BadTokens, Resolver
+from bellcow.acl.tokens import BAD_TOKEN_WINDOW_S, TOKEN_NOT_FOUND, BadTokens, Resolver
 from bellcow.errors import Code, Error
-from bellcow.model.acl import ACLPolicy, ACLToken
-from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS, Tables, with_indexes
+from bellcow.model.acl import ACLBootstrap, ACLPolicy, ACLToken
+from bellcow.state.tables import (
+    ACL_BOOTSTRAP,
+    ACL_POLICIES,
+    ACL_TOKENS,
+    ONLY,
+    Tables,
+    with_indexes,
+)
 from bellcow.store.protocol import Head
 from bellcow.wire import to_msgpack
 
@@ -53,6 +60,29 @@ def state():
 def test_without_acls_everybody_may_do_everything():
     resolver = Resolver(Tables(), enabled=False)
     assert resolver.resolve("whatever") is MANAGEMENT
+
+
+def bootstrapped() -> Tables:
+    tables = Tables()
+    row = ACLBootstrap(accessor_id="root", reset_index=5, create_index=5, modify_index=5)
+    tables.apply(Head(index=5), {(ACL_BOOTSTRAP.name, ONLY): to_msgpack(row)})
+    return tables
+
+
+def test_server_of_a_bootstrapped_cluster_asks_for_tokens_whatever_its_own_file_says():
+    resolver = Resolver(bootstrapped(), enabled=False)
+    assert resolver.enabled
+    assert resolver.resolve("") is NOTHING
+    with pytest.raises(Error, match=TOKEN_NOT_FOUND):
+        resolver.resolve("whatever")
+
+
+def test_nobody_is_let_through_before_it_is_known_whether_acls_are_on():
+    known = False
+    resolver = Resolver(Tables(), enabled=False, is_known=lambda: known)
+    assert resolver.resolve("") is NOTHING
+    known = True
+    assert resolver.resolve("") is MANAGEMENT
 
 
 def test_management_token_may_do_everything(state):

@@ -742,6 +742,27 @@ def test_conflicting_expectations_are_said_each_time_until_there_is_a_cluster():
     assert "expect_differs" not in events(hear(table, word, FOLLOWING, 0, answer=False))
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (True, False, True),
+        (False, True, True),
+        (True, True, False),
+        (False, False, False),
+        (True, None, False),
+        (None, False, False),
+    ],
+)
+def test_servers_whose_files_differ_in_acls_say_so_on_both_sides(ours, theirs, said):
+    outcome = hear(empty(acl=ours), hello(record("a", acl=theirs)), FOLLOWING, 0, answer=False)
+    notes = [note for note in outcome.notes if note.event == "acl_differs"]
+    assert len(notes) == said
+    for note in notes:
+        assert note.lasting
+        assert (note.fields["theirs"], note.fields["ours"]) == (theirs, ours)
+        assert "acl { enabled = true }" in str(note.fields["hint"])
+
+
 @pytest.mark.parametrize("expected", [0, 3])
 def test_equal_or_no_expectation_is_no_conflict(expected: int):
     table = told(empty(bootstrap_expect=3), hello(record("a", bootstrap_expect=expected)))

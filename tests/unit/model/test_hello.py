@@ -145,7 +145,9 @@ def test_missing_field_is_named(field: str):
     assert refusal(message) == (f"this is not a hello between servers: field {field} is missing")
 
 
-@pytest.mark.parametrize("field", type(ME.itself).__struct_fields__)
+@pytest.mark.parametrize(
+    "field", [each for each in type(ME.itself).__struct_fields__ if each != "acl"]
+)
 def test_missing_field_of_the_sender_is_named(field: str):
     message = plain()
     del message["sender"]["itself"][field]
