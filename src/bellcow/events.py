@@ -59,6 +59,7 @@ EVENTS: dict[str, Event] = {
     "reload_failed": Event(Level.ERROR, "agent", "reload failed, old settings stay"),
     "restart_needed": Event(Level.WARN, "agent", "changed setting needs a restart"),
     "permissions_tightened": Event(Level.WARN, "agent", "file was readable by others, closed it"),
+    "data_dir_exposed": Event(Level.WARN, "agent", "other users can replace this server's files"),
     # Consensus and state
     "node_id_created": Event(Level.INFO, "nomad", "made a server id"),
     "leadership_acquired": Event(Level.INFO, "nomad", "cluster leadership acquired"),

@@ -17,13 +17,14 @@ import bellcow
 from bellcow.agent import banner
 from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.ground import Ground, GroundError, open_ground
-from bellcow.agent.identity import DataDirectory, DataDirectoryError
+from bellcow.agent.identity import DataDirectory
 from bellcow.agent.joining import JoinError, join_at_start
 from bellcow.agent.listening import http_limits, peer_limits
 from bellcow.agent.log import Log
 from bellcow.agent.log_outputs import SYSLOG_SOCKET, LogFile, Syslog, log_path
 from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
+from bellcow.agent.ownership import DataDirectoryError
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
 from bellcow.api import (
@@ -361,6 +362,10 @@ class _Agent:
         except DataDirectoryError as error:
             raise StartError(f"Error starting agent: {error}") from None
         stack.callback(data.close)
+        if data.above.closed:
+            self._log.report("permissions_tightened", path=path.parent)
+        if data.above.exposed:
+            self._log.report("data_dir_exposed", path=path.parent, reason=data.above.exposed)
         if data.made_id:
             self._log.report("node_id_created", id=data.node_id)
         return data.path, data.node_id

@@ -232,6 +232,8 @@ def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
     owner = path.parent.parent.stat()
     kept = None
     try:
+        if path.parent.is_symlink():  # whoever made it would choose where root writes
+            raise CommandError(f"{path.parent} is a symbolic link: put the directory there itself")
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700)
             _give(path.parent, owner)

@@ -20,6 +20,8 @@ from bellcow.store.protocol import (
     NO_HEAD,
     Busy,
     Fenced,
+    Head,
+    NoSpace,
     NotLeader,
     StoreError,
     Unavailable,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from bellcow.state.committer import Committer
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
-    from bellcow.store.protocol import Head, Key, Store
+    from bellcow.store.protocol import Key, Store
 
 LOOK_S = 0.1  # between two looks at who leads
 LOOP_PAUSE_S = 1.0  # before a loop that failed begins again
@@ -58,6 +60,14 @@ def _nothing() -> None:
 
 class Deposed(Exception):
     """This server's member does not lead any more."""
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    """Leadership from `head` on. `unwritten` is why the claim itself is not in the store."""
+
+    head: Head
+    term: int
+    unwritten: NoSpace | None = None
 
 
 class Leadership:
@@ -155,7 +165,7 @@ class Leadership:
             if not done.done():
                 done.set_result(None)
 
-    async def _try_to_claim(self) -> Head | None:
+    async def _try_to_claim(self) -> _Claim | None:
         """A claim, or None; why it failed is said once, not ten times a second."""
         try:
             claim = await self._claim()
@@ -168,10 +178,11 @@ class Leadership:
         self._reason = ""
         return claim
 
-    async def _claim(self) -> Head | None:
+    async def _claim(self) -> _Claim | None:
         """Take leadership in `head` if the consensus says so twice.
 
-        None when it is not our turn.
+        None when it is not our turn. Where no other server can write, a full disk does not keep
+        this one from leading: reads go on, and each write is refused until there is room.
         """
         if not await self._is_named():
             return None
@@ -191,9 +202,14 @@ class Leadership:
         )
         index, changes = await self._changes_of_claim(after)
         head = msgspec.structs.replace(head, index=index, ops=len(changes))
-        head = await self._store.commit(after, head, changes)
+        try:
+            head = await self._store.commit(after, head, changes)
+        except NoSpace as error:
+            if after == NO_HEAD or not self._store.confirms_locally:
+                raise
+            return _Claim(after, term, error)
         await self._mirror.reached(head.index)
-        return head
+        return _Claim(head, term)
 
     async def _is_named(self) -> bool:
         """Whether the consensus says that the member beside us leads.
@@ -231,15 +247,17 @@ class Leadership:
         row = with_indexes(corrected, configuration.create_index, index)
         return index, {(RAFT.name, ONLY): to_msgpack(row)}
 
-    async def _lead(self, claim: Head) -> None:
+    async def _lead(self, claim: _Claim) -> None:
         """Run committer and loops until one of them finds that this server does not lead any
         more.
         """
         over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_until(over, self._committer.run(claim)), name="committer")
+                group.create_task(_until(over, self._committer.run(claim.head)), name="committer")
                 await asyncio.sleep(0)  # the committer takes the queue over before we say we lead
+                if claim.unwritten is not None:
+                    self._committer.say_full(claim.unwritten)
                 self._begin(claim)
                 group.create_task(_until(over, self._watch(claim)), name="leadership watch")
                 for loop in self._loops:
@@ -254,12 +272,12 @@ class Leadership:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
 
-    def _begin(self, claim: Head) -> None:
+    def _begin(self, claim: _Claim) -> None:
         self.is_leader = True
         self.claims += 1
         self.epoch += 1
         self._leads.set()
-        self._report("leadership_acquired", term=claim.term, index=claim.index)
+        self._report("leadership_acquired", term=claim.term, index=claim.head.index)
         self.on_change()
 
     def _end(self) -> None:
@@ -268,7 +286,7 @@ class Leadership:
         self._leads.clear()
         self.on_change()
 
-    async def _watch(self, claim: Head) -> None:
+    async def _watch(self, claim: _Claim) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             status = await self._status()

@@ -195,7 +195,7 @@ class Committer:
         try:
             await self.advance(head, changes)
         except (NoSpace, Unavailable) as error:
-            self._say_full(error)
+            self.say_full(error)
             _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error}"))
         except TooLarge as error:
             _fail(jobs, Error(Code.TOO_LARGE, f"not done: {error}"))
@@ -214,7 +214,7 @@ class Committer:
                 self._report("space_again")
             self._answer(jobs)
 
-    def _say_full(self, error: StoreError) -> None:
+    def say_full(self, error: StoreError) -> None:
         """Once, until a commit succeeds again."""
         if isinstance(error, NoSpace) and not self.full:
             self.full = True

@@ -43,10 +43,10 @@ class Resting:
 
     def _due(self) -> None:
         self._timer = None
-        self._worker.submit(self._work)
+        self._loop.run_in_executor(self._worker, self._settle).add_done_callback(self._done)
 
-    def _work(self) -> None:
+    def _done(self, settled: asyncio.Future[bool]) -> None:
         # What fails here fails at the next write too, which has somebody to tell.
-        with contextlib.suppress(StoreError):
-            if not self._settle():
-                self._loop.call_soon_threadsafe(self.wrote)
+        with contextlib.suppress(StoreError, asyncio.CancelledError):
+            if not settled.result():
+                self.wrote()

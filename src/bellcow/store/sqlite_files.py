@@ -97,6 +97,7 @@ class Files:
         self._totals = Totals()  # after the last transaction
         self._settled = -1  # the write that `settle` met last
         self._log_stays = False
+        self._alone = False
         self._inode = 0
         self._released = False
         self.tightened: tuple[Path, ...] = ()
@@ -115,9 +116,9 @@ class Files:
             if _has_bytes(self._path):
                 self._check_log(self._path)
                 # Read only, so that a refusal leaves the damaged file and its log as they are.
-                with contextlib.closing(_connect(_read_only(self._path))) as reader:
+                with contextlib.closing(_connect(_unshared(self._path))) as reader:
                     self._check(reader)
-            self._writer = _connect(str(self._path))
+            self._writer = self._open_writer(str(self._path))
         if not has_tables(self._writer):
             self._writer.executescript(TABLES)
         records = self._records(self._writer)
@@ -126,6 +127,19 @@ class Files:
         self.starts = self._count_start(records)
         if self.head is not NO_HEAD:
             self._write_mark()
+
+    def _open_writer(self, name: str) -> sqlite3.Connection:
+        """The connection that writes; on a full disk it is the only one, as that needs no room.
+
+        SQLite shares the index of its log in a file, which it makes at each start.
+        """
+        try:
+            return _connect(name)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) not in _NO_ROOM:
+                raise
+            self._alone = True
+            return _connect(name, alone=True)
 
     def _take_place(self, path: Path) -> None:
         """Lock the place of the file, and see that it is there if it should be."""
@@ -192,7 +206,7 @@ class Files:
 
     def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
         with self._translated():
-            if self._path is None:  # one connection only: the rows are taken at once
+            if self._path is None or self._alone:  # one connection: the rows are taken at once
                 head = self._read_head(self._writer)
                 return head, iter(list(self._rows(self._writer, head.gen)))
             reader = _connect(_read_only(self._path))
@@ -446,16 +460,21 @@ class _Tally:
         return Totals(self._writes, self._rows, self._sum)
 
 
-def _connect(name: str) -> sqlite3.Connection:
-    """A connection without implicit transactions; text comes as bytes, as damage may break it."""
+def _connect(name: str, *, alone: bool = False) -> sqlite3.Connection:
+    """A connection without implicit transactions; text comes as bytes, as damage may break it.
+
+    `alone` keeps all others out.
+    """
     connection = sqlite3.connect(
         name, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
     )
     connection.text_factory = bytes
-    if name.endswith("?mode=ro"):
+    if "?mode=ro" in name:
         connection.execute("PRAGMA cache_size = -64")  # pages are read once, so none are kept
         return connection
     try:
+        if alone:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
@@ -469,6 +488,12 @@ def _read_only(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=ro"
 
 
+def _unshared(path: Path) -> str:
+    """As `_read_only`, before anybody writes: where there is no log nothing at all is made."""
+    has_log = _has_bytes(_beside(path, "-wal"))
+    return _read_only(path) if has_log else f"{_read_only(path)}&immutable=1"
+
+
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
@@ -480,7 +505,11 @@ def _has_bytes(path: Path) -> bool:
 def _prepare(path: Path) -> tuple[Path, ...]:
     """Make the directory, and take away the rights of other users; returns what had too many."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ours = [path.parent, path, *(_beside(path, end) for end in ("-wal", "-shm", ".mark"))]
+    files = [path, *(_beside(path, end) for end in ("-wal", "-shm", ".mark"))]
+    for each in files:
+        if each.is_symlink():  # SQLite would follow it
+            raise Unavailable(f"{each} is a symbolic link: put the file itself in its place")
+    ours = [path.parent, *files]
     wide = [each for each in ours if each.exists() and each.stat().st_mode & 0o077]
     for each in wide:
         try:

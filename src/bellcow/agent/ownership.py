@@ -1,0 +1,103 @@
+"""Whose a data directory is: nothing in it may lead elsewhere or belong to somebody else.
+
+A server writes, empties and closes what it finds there, as root if it runs as root. So whoever
+could write there before the start must not have the choice of what that is. `data_dir` itself may
+be a symbolic link: it is the operator who names it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class DataDirectoryError(Exception):
+    """Why this directory cannot be used, and what to do."""
+
+
+class Above(msgspec.Struct, frozen=True):
+    """What was found of `data_dir` itself: whether it was closed, and what is left to be done."""
+
+    closed: bool = False
+    exposed: str = ""
+
+
+def make_own(folder: Path) -> None:
+    """Make the directory, or take one that is ours, and close it to others.
+
+    Raises DataDirectoryError or OSError.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        _check_entry(folder)
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        raise DataDirectoryError(
+            f"{folder} is a file, and there must be a directory: move it away, or choose another"
+            " data_dir"
+        )
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(handle).st_mode & _OTHERS:
+            os.fchmod(handle, 0o700)
+    finally:
+        os.close(handle)
+
+
+def check_entries(folder: Path) -> None:
+    """Raise DataDirectoryError where something in a directory of ours is a link, or another's."""
+    for each in _entries(folder):
+        _check_entry(each)
+
+
+def look_above(data_dir: Path) -> Above:
+    """Close `data_dir` to the writing of others, who could put another directory into it.
+
+    Where everybody may make files but only remove his own, as in /tmp, nothing is changed.
+    """
+    found = data_dir.stat()
+    if found.st_uid not in _trusted():
+        return Above(
+            exposed=f"it belongs to user {found.st_uid}, who can put other files in the place of"
+            f" ours: run `chown {os.geteuid()} {data_dir}`"
+        )
+    if not found.st_mode & _OTHERS_WRITE or found.st_mode & stat.S_ISVTX:
+        return Above()
+    try:
+        data_dir.chmod(found.st_mode & 0o7777 & ~_OTHERS_WRITE)
+    except OSError:
+        return Above(exposed=f"other users can write there: run `chmod go-w {data_dir}`")
+    return Above(closed=True)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.exists() else iter(())
+
+
+def _check_entry(path: Path) -> None:
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise DataDirectoryError(
+            f"{path} is a symbolic link, which is not followed: put the file or directory itself"
+            " there, or mount it there; only data_dir itself may be a link"
+        )
+    if found.st_uid not in _trusted():
+        raise DataDirectoryError(
+            f"{path} belongs to user {found.st_uid}, and this server runs as user {os.geteuid()}:"
+            f" run it as that user, or give it all of the data directory with `chown -R`"
+        )
+
+
+def _trusted() -> set[int]:
+    """Who may own what we write to: this user, and root, who can do everything anyway."""
+    return {os.geteuid(), 0}
