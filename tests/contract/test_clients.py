@@ -253,8 +253,8 @@ def test_nomadpy_asks_for_health_host_and_status(served, py):
     health = py.agent.health()
     assert health.server.ok is True
     assert health.client is None
-    host = py.agent.host()
-    assert host.agent_id == py.operator.raft_get_configuration().servers[0].id
+    host = py.agent.host(server_id="leader")
+    assert host.agent_id == py.agent.members().members[0].name
     assert all(disk.disk_mb >= disk.used_mb >= 0 for disk in host.host_data.disk.values())
     assert host.host_data.network
     address = f"127.0.0.1:{served.agent.rpc_port}"
@@ -291,16 +291,18 @@ def test_nomadpy_finds_no_keyring_and_no_client(py):
         assert caught.value.status_code == 501
 
 
-def test_nomadpy_is_told_404_of_what_newer_servers_have(py):
+def test_nomadpy_is_refused_what_newer_servers_have(py):
     for ask in (
         py.operator.upgrade_check_vault_workload_identity,
-        py.keyring.list,
         py.agent.get_scheduler_workers_info,
         py.acl_roles.list,
     ):
         with pytest.raises(UnexpectedResponseError) as caught:
             ask()
         assert caught.value.status_code == 404
+    with pytest.raises(UnexpectedResponseError, match="there is no root keyring") as caught:
+        py.keyring.list()
+    assert caught.value.status_code == 501
 
 
 def test_nomadpy_lists_no_jobs_nodes_allocations_evaluations_deployments(py):
@@ -537,7 +539,10 @@ def test_python_nomad_tells_its_refusals_apart(served, old):
     with pytest.raises(BadRequestNomadException):
         served.old(served.secret).acl.generate_bootstrap()
     with pytest.raises(URLNotFoundNomadException):
+        old.job.get_job("web")
+    with pytest.raises(BaseNomadException) as caught:
         old.validate.validate_job({"Job": {}})
+    assert caught.value.nomad_resp.status_code == 501
     with pytest.raises(BaseNomadException) as caught:
         served.old(served.secret, region="mars").status.leader.get_leader()
     assert caught.value.nomad_resp.text == "No path to region"
