@@ -19,10 +19,10 @@ from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.ground import Ground, GroundError, open_ground
 from bellcow.agent.identity import DataDirectory
 from bellcow.agent.joining import JoinError, join_at_start
-from bellcow.agent.listening import http_limits, peer_limits
+from bellcow.agent.listening import http_limits, peer_limits, raise_file_limit
 from bellcow.agent.log import Log
 from bellcow.agent.log_outputs import SYSLOG_SOCKET, LogFile, Syslog, log_path
-from bellcow.agent.measure import measure
+from bellcow.agent.measure import measure, measure_connections
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.ownership import DataDirectoryError
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
@@ -37,6 +37,7 @@ from bellcow.api import (
 )
 from bellcow.api.guard import Guards
 from bellcow.api.http_server import bind, serve
+from bellcow.api.limits import Clients
 from bellcow.api.pipeline import Pipeline
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.embedded_seat import EmbeddedSeat
@@ -125,12 +126,14 @@ class _Agent:
             Level[self._settings.log_level.upper()],
             as_json=self._settings.log_json,
         )
+        self._clients = Clients(0)
         self._stop = asyncio.Event()
         self._ended_by = signal.SIGTERM
         self._due = 0.0  # when the last answer must be given
 
     async def live(self) -> int:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        raise_file_limit()
         settings = self._settings
         addresses = listening(settings, resolve_addresses(settings, self._loaded.dev))
         self._open_log()
@@ -221,11 +224,13 @@ class _Agent:
                 if isinstance(server.seat, EmbeddedSeat):
                     await self._wait_for_leader(server)
                 measure(metrics, server, pipeline)
+                measure_connections(metrics, self._clients)
                 async with serve(
                     pipeline,
                     [listener],
                     ssl_context=context,
                     limits=http_limits(self._settings.limits),
+                    clients=self._clients,
                     waiting=server.waiting,
                     log=self._log.report,
                 ) as listening:

@@ -10,6 +10,7 @@ import psutil
 
 if TYPE_CHECKING:
     from bellcow.agent.metrics import Metrics
+    from bellcow.api.limits import Clients
     from bellcow.api.pipeline import Pipeline
     from bellcow.server import Server
 
@@ -52,6 +53,13 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
     for name, read in counters.items():
         metrics.counter(name, read)
     committer.on_commit = metrics.sample("nomad.raft.commitTime")
+
+
+def measure_connections(metrics: Metrics, clients: Clients) -> None:
+    """The connections of the HTTP port. They are counted anyway, for the limits."""
+    metrics.gauge("nomad.http.connections", lambda: float(clients.open))
+    metrics.gauge("nomad.http.connections_limit", lambda: float(clients.total))
+    metrics.counter("nomad.http.connections_refused", lambda: float(clients.refused))
 
 
 class _Pauses:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bellcow.api.limits import HttpLimits
+from bellcow.api.limits import Budget, HttpLimits
 from bellcow.api.message import Request, body_length, too_large
 from bellcow.api.protocol import SCOPE_KEY, closing
 from bellcow.deadline import timeout
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 def asgi(app: App, limits: HttpLimits | None = None) -> Asgi:
     """The callable that answers every request with what `app` says."""
     bounds = limits or HttpLimits()
+    budget = Budget(bounds.bodies_bytes)
 
     async def answer(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"this is an HTTP server, not one for {scope['type']!r}")
         cycle = scope.get("extensions", {}).get(SCOPE_KEY)
         request = _request(scope) if cycle is None else cycle.request
-        response = await app.answer(request, AsgiBody(request, receive, bounds, cycle))
+        response = await app.answer(request, AsgiBody(request, receive, bounds, budget, cycle))
         if cycle is None:
             await _send(request, response, send)
         else:
@@ -48,11 +49,17 @@ def asgi(app: App, limits: HttpLimits | None = None) -> Asgi:
 class AsgiBody:
     """A request's body (`message.Body`) over ASGI's `receive`."""
 
-    __slots__ = ("_cycle", "_length", "_limits", "_receive")
+    __slots__ = ("_budget", "_cycle", "_length", "_limits", "_receive")
 
     def __init__(
-        self, request: Request, receive: Receive, limits: HttpLimits, cycle: Cycle | None = None
+        self,
+        request: Request,
+        receive: Receive,
+        limits: HttpLimits,
+        budget: Budget,
+        cycle: Cycle | None = None,
     ) -> None:
+        self._budget = budget
         self._cycle = cycle
         self._length = body_length(request) if cycle is None else cycle.declared
         self._receive = receive
@@ -75,13 +82,18 @@ class AsgiBody:
         parts: list[bytes] = []
         size = 0
         more = True
-        while more:
-            piece, more = await self._piece()
-            size += len(piece)
-            if size > limit:
-                raise too_large(limit)
-            parts.append(piece)
-        return b"".join(parts)
+        try:
+            while more:
+                piece, more = await self._piece()
+                if size + len(piece) > limit:
+                    raise too_large(limit)
+                if not self._budget.take(len(piece)):
+                    raise Error(Code.TOO_MANY, "too many request bodies at once; try again")
+                size += len(piece)
+                parts.append(piece)
+            return b"".join(parts)
+        finally:
+            self._budget.give(size)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         more = self._length != 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 from uvicorn import Config, Server
 
 from bellcow.api.asgi import asgi
-from bellcow.api.limits import HttpLimits
+from bellcow.api.limits import Clients, HttpLimits
 from bellcow.api.protocol import Connection, Site
 from bellcow.cluster.peer_client import WITHOUT_TLS
 from bellcow.deadline import timeout
@@ -62,11 +62,12 @@ async def serve(
     *,
     ssl_context: ssl.SSLContext | None = None,
     limits: HttpLimits | None = None,
+    clients: Clients | None = None,
     waiting: Waiting,
     log: Report,
     graceful_s: float = 5.0,
 ) -> AsyncIterator[Listener]:
-    """Answer on `listen` while inside; the sockets are closed on leaving.
+    """Answer on `listen` while inside; the sockets are closed on leaving. `clients` are counted.
 
     On leaving: no new connections, blocking queries are answered as things stand, what is being
     answered gets `graceful_s` to end.
@@ -75,6 +76,7 @@ async def serve(
         app,
         ssl_context=ssl_context,
         limits=limits or HttpLimits(),
+        clients=clients or Clients(0),
         waiting=waiting,
         log=log,
         graceful_s=graceful_s,
@@ -104,6 +106,7 @@ class Listener(Server):
         *,
         ssl_context: ssl.SSLContext | None,
         limits: HttpLimits,
+        clients: Clients,
         waiting: Waiting,
         log: Report,
         graceful_s: float,
@@ -130,7 +133,13 @@ class Listener(Server):
         self._handshakes: set[_Handshake] = set()
         self._ticker: asyncio.TimerHandle | None = None
         self._site = Site(
-            app, config=config, state=self.server_state, limits=limits, waiting=waiting, log=log
+            app,
+            config=config,
+            state=self.server_state,
+            limits=limits,
+            clients=clients,
+            waiting=waiting,
+            log=log,
         )
 
     async def start(self, listen: Sequence[socket.socket]) -> None:
@@ -151,8 +160,7 @@ class Listener(Server):
 
         Open connections stay, but for those that are on the wrong side of TLS from now on.
         """
-        self._site.limits = limits
-        self._site.clients.limit = limits.connections_per_client
+        self._site.take(limits)
         self._ssl_context = ssl_context
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection) and connection.secure == (ssl_context is None):
@@ -248,7 +256,8 @@ class _Handshake(asyncio.Protocol):
 
     def _failed(self, reason: str) -> None:
         self._leave()
-        self._site.log("tls_handshake_failed", client=self._connection.peer, reason=reason)
+        peer = self._connection.peer
+        self._site.say("tls_handshake_failed", client=peer, key=f"{peer} {reason}", reason=reason)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:

@@ -12,18 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+RESERVED = 256  # files for all but clients, where there are enough
+MOST_CLIENTS = 20_000  # connections of 20 KiB each are 400 MiB
+MOST_SERVERS = 8_192
+REFUSALS = 16  # one connection more in so many, for those that are being refused
+
+
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much and how slow a client may be. Seconds, bytes.
 
-    0 for `handshake_s` or `connections_per_client` means no limit.
+    0 for `handshake_s`, `connections` or `connections_per_client` means no limit.
     """
 
     header_bytes: int = 64 * 1024
     header_s: float = 10.0
     handshake_s: float = 5.0
     body_s: float = 30.0
+    bodies_bytes: int = 32 << 20  # of bodies on their way in, of all requests together
     upload_window_s: float = 30.0
     upload_bytes_per_s: int = 1024
+    connections: int = 0
     connections_per_client: int = 100
     keep_alive_s: float = 75.0
     linger_s: float = 0.5
@@ -31,28 +39,50 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clients:
-    """Connections a client address: those over the limit get a 429, those over twice it nothing.
+    """Counts connections, in all and by address.
 
-    Another `limit` counts for the connections to come.
+    Those over a limit get a 429, those over twice the limit of an address nothing. Other limits
+    count for the connections to come; 0 is none.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, total: int = 0) -> None:
         self.limit = limit
+        self.total = total
+        self.open = 0  # those admitted
+        self.refused = 0  # since the start, cut ones included
         self._admitted: dict[str, int] = {}
         self._refused: dict[str, int] = {}
+        self._refused_now = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for any address."""
+        return bool(self.total) and self.open >= self.total
 
     def enter(self, address: str) -> Literal["admitted", "refused", "cut"]:
-        if not self.limit or _count(self._admitted, address) < self.limit:
+        if not self.full and (not self.limit or _count(self._admitted, address) < self.limit):
             self._admitted[address] = _count(self._admitted, address) + 1
+            self.open += 1
             return "admitted"
-        if _count(self._refused, address) < self.limit:
+        self.refused += 1
+        here = self.limit or self.total
+        if _count(self._refused, address) < here and self._may_refuse():
             self._refused[address] = _count(self._refused, address) + 1
+            self._refused_now += 1
             return "refused"
         return "cut"
+
+    def _may_refuse(self) -> bool:
+        """A refusal takes a connection for a moment too, so there are few at once."""
+        return not self.total or self._refused_now < max(1, self.total // REFUSALS)
 
     def leave(self, address: str, how: Literal["admitted", "refused", "cut"]) -> None:
         if how == "cut":
             return
+        if how == "admitted":
+            self.open -= 1
+        else:
+            self._refused_now -= 1
         counts = self._admitted if how == "admitted" else self._refused
         counts[address] -= 1
         if not counts[address]:
@@ -120,3 +150,62 @@ class Share:
 
 def _count(counts: dict[str, int], address: str) -> int:
     return counts.get(address, 0)
+
+
+class Budget:
+    """Bytes that all may hold together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    def take(self, size: int) -> bool:
+        """Hold so much more; False when there is no room for it."""
+        if self.held + size > self._most:
+            return False
+        self.held += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Hold so much less."""
+        self.held -= size
+
+
+def rooms(files: int) -> tuple[int, int]:
+    """Connections of clients, and of servers, where this process may open so many files.
+
+    The rest is for the store, for files and for calls of our own: a quarter or 256 for all but
+    clients, who get a quarter of very few.
+    """
+    clients = max(files - max(files // 4, RESERVED), files // 4)
+    return min(clients, MOST_CLIENTS), min(max(files // 8, 1), MOST_SERVERS)
+
+
+class Throttle:
+    """Lets one of each key through in a while, and counts the others.
+
+    Of more than `most` keys in that while the later ones are not let through at all.
+    """
+
+    def __init__(self, every_s: float, most: int) -> None:
+        self._every_s = every_s
+        self._most = most
+        self._seen: dict[object, tuple[float, int]] = {}
+
+    def passes(self, key: object, now: float) -> int | None:
+        """None when it is not let through, else how many of its key were not since the last."""
+        since, held = self._seen.get(key, (None, 0))
+        if since is not None and now - since < self._every_s:
+            self._seen[key] = (since, held + 1)
+            return None
+        if since is None and len(self._seen) >= self._most:
+            self._forget(now)
+            if len(self._seen) >= self._most:
+                return None
+        self._seen[key] = (now, 0)
+        return held
+
+    def _forget(self, now: float) -> None:
+        for key, (since, _) in list(self._seen.items()):
+            if now - since >= self._every_s:
+                del self._seen[key]

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from bellcow.api.limits import Clients, HttpLimits
+from bellcow.api.limits import Clients, HttpLimits, Throttle
 from bellcow.api.message import Request, Response, Wait, body_length, decoded_path
 from bellcow.api.render import plain, render
 from bellcow.deadline import timeout
@@ -45,12 +45,19 @@ STOPPING: Final = "this server stops"
 _TIMER_SLACK_S: Final = 0.001  # timers are rounded to milliseconds and may be that much early
 
 _TOKEN: Final = re.compile(rb"(?:\r?\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?= )")
+_SPACES: Final = 2  # of a first line
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_AUTHORITY: Final = re.compile(rb"[/?#]")  # what ends the host and port of a URL
 _STAND_IN: Final = b"PATCH"  # a method the parser knows, for one that it does not
 
 _TOO_MANY: Final = (
     "Too many connections from your address: %d are allowed (limits.http_max_conns_per_client)"
 )
+_FULL: Final = "Too many connections: this server has room for %d (its limit of open files)"
+# What clients do wrong is logged once a second an address, and for so many addresses.
+_SAY_EVERY_S: Final = 1.0
+_SAY_OF: Final = 100
+_ALL: Final = "all addresses"
 
 # What a connection waits for, and so what happens when it takes too long.
 _FIRST: Final = "first byte"
@@ -67,7 +74,7 @@ _CLOSE: Final = "the last bytes to leave"
 class Site:
     """What the connections of one server share."""
 
-    __slots__ = ("app", "clients", "config", "limits", "log", "state", "waiting")
+    __slots__ = ("_throttle", "app", "clients", "config", "limits", "log", "state", "waiting")
 
     def __init__(
         self,
@@ -76,16 +83,34 @@ class Site:
         config: Config,
         state: ServerState,
         limits: HttpLimits,
+        clients: Clients,
         waiting: Waiting,
         log: Report,
     ) -> None:
         self.app = app
         self.config = config
         self.state = state
-        self.limits = limits
         self.waiting = waiting
         self.log = log
-        self.clients = Clients(limits.connections_per_client)
+        self.clients = clients
+        self._throttle = Throttle(_SAY_EVERY_S, _SAY_OF)
+        self.take(limits)
+
+    def take(self, limits: HttpLimits) -> None:
+        """Other limits, from now on."""
+        self.limits = limits
+        self.clients.limit = limits.connections_per_client
+        self.clients.total = limits.connections
+
+    def say(self, event: str, /, *, client: str, key: str = "", **fields: object) -> None:
+        """Log what a client does wrong, once a second. `more` counts what was not logged before."""
+        now = asyncio.get_running_loop().time()
+        held = self._throttle.passes((event, key or client), now)
+        if held is None:
+            return
+        if held:
+            fields["more"] = held
+        self.log(event, client=client, **fields)
 
 
 def _is_known_method(method: bytes) -> bool:
@@ -114,6 +139,7 @@ class _Quick:
 
     __slots__ = ("disconnected", "keep_alive", "more_body", "response_complete")
 
+    asked = True
     message_event = _NoEvent()
 
     def __init__(self) -> None:
@@ -203,7 +229,8 @@ class Connection(HttpToolsProtocol):
         self.peer = str(address[0]) if isinstance(address, tuple) else ""
         self._admission = self._site.clients.enter(self.peer)
         if self._admission != "admitted":
-            self._site.log("http_too_many_connections", client=self.peer)
+            key = _ALL if self._site.clients.full else ""
+            self._site.say("http_too_many_connections", client=self.peer, key=key)
         if self._admission == "cut":
             self._ended = True
             transport.abort()
@@ -224,7 +251,9 @@ class Connection(HttpToolsProtocol):
             return
         limits = self._site.limits
         if self._admission == "refused":
-            self._say_last(plain(429, _TOO_MANY % limits.connections_per_client))
+            full = self._site.clients.full
+            text = _FULL % limits.connections if full else _TOO_MANY % limits.connections_per_client
+            self._say_last(plain(429, text))
             return
         first_s = limits.handshake_s if self.secure else 0.0
         self._expect(_FIRST, first_s or limits.header_s)
@@ -333,7 +362,7 @@ class Connection(HttpToolsProtocol):
         elif self._phase is _GONE:
             self._judge_stream()
         else:
-            self._site.log("http_client_too_slow", client=self.peer, waited_for=self._phase)
+            self._site.say("http_client_too_slow", client=self.peer, waited_for=self._phase)
             self._ended = True
             self.transport.abort()
 
@@ -368,6 +397,10 @@ class Connection(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         between = not self._in_head and not self._in_body
+        if between and data.count(b" ", 0, data.find(b"\n", 4)) > _SPACES:
+            # The parser takes any number. Only where the request stands first in what was read.
+            self._refuse(400, "400 Bad Request: more than two spaces in the first line")
+            return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
@@ -388,6 +421,8 @@ class Connection(HttpToolsProtocol):
             self._count_head(len(data))
         elif self._in_body:
             self._count_overhead(len(data))
+            if not self.cycle.asked:
+                self.flow.pause_reading()  # nobody wants it yet, and maybe nobody ever will
 
     def _feed_unknown_method(self, data: bytes) -> bool:
         """Nomad takes any token for a method and answers by route; the parser knows a closed list.
@@ -514,11 +549,20 @@ class Connection(HttpToolsProtocol):
         )
 
     def _split_url(self, url: bytes) -> tuple[bytes, bytes]:
-        """Path and query of an absolute URL; of CONNECT's host and port, nothing."""
+        """Path and query of an absolute URL, which must be of the host that Host names.
+
+        Of CONNECT's host and port, nothing.
+        """
+        scheme, separator, rest = url.partition(b"://")
+        if separator and scheme.lower() not in {b"http", b"https"}:
+            self._fail(400, "400 Bad Request: a target of another scheme")
         try:
             parsed = httptools.parse_url(url)
         except httptools.HttpParserInvalidURLError:
             self._fail(400, "400 Bad Request")
+        hosts = [value.lower() for name, value in self.headers if name == b"host"]
+        if separator and _AUTHORITY.split(rest, 1)[0].lower() not in hosts:
+            self._fail(400, "400 Bad Request: the target is of another host than Host")
         return parsed.path or b"/", parsed.query or b""
 
     def _fail(self, status: int, text: str) -> NoReturn:
@@ -694,7 +738,7 @@ class Connection(HttpToolsProtocol):
             self._say_last(self._last_words or plain(500, text))
 
     def stalled(self) -> None:
-        self._site.log("http_client_too_slow", client=self.peer, waited_for="reading our answer")
+        self._site.say("http_client_too_slow", client=self.peer, waited_for="reading our answer")
         self._ended = True
         self._task = None
         self.transport.abort()
@@ -712,7 +756,7 @@ class Connection(HttpToolsProtocol):
         """No more is read. The answer waits for its turn behind what is still being answered."""
         if self._ended or self._last_words is not None:
             return
-        self._site.log("http_request_refused", client=self.peer, status=status, reason=text)
+        self._site.say("http_request_refused", client=self.peer, status=status, reason=text)
         self.flow.pause_reading()
         self._in_head = False
         self._last_words = words = plain(status, text)
@@ -790,6 +834,7 @@ class Cycle(RequestResponseCycle):
         self.connection = connection
         self.request = request
         self.declared = body_length(request)
+        self.asked = False  # whether anybody wants the body
         self.old = version == "1.0"
         self.scope["extensions"] = {SCOPE_KEY: self}  # type: ignore[dict-item]
 
@@ -812,6 +857,10 @@ class Cycle(RequestResponseCycle):
         finally:
             self.scope.clear()  # type: ignore[attr-defined]
             self.on_response = _nothing
+
+    async def receive(self) -> Any:
+        self.asked = True
+        return await super().receive()
 
     async def respond(self, response: Response) -> None:
         """Write the answer, all of it, and close its stream whatever happens."""

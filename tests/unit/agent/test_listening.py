@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bellcow.agent.listening import http_limits, peer_limits
+import resource
+
+import msgspec
+import pytest
+
+from bellcow.agent.listening import MOST_FILES, http_limits, peer_limits, raise_file_limit
 from bellcow.api.internal import LIMITS
 from bellcow.config.model import Limits
 from bellcow.wire import Duration
@@ -28,7 +33,41 @@ def test_servers_have_limits_of_their_own():
 
 
 def test_servers_without_settings_have_what_is_the_default_between_them():
-    assert peer_limits(Limits()) == LIMITS
+    made = peer_limits(Limits())
+    assert msgspec.structs.replace(made, connections=LIMITS.connections) == LIMITS
+
+
+def test_connections_in_all_follow_from_the_limit_of_open_files(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
+    assert (http_limits(Limits()).connections, peer_limits(Limits()).connections) == (768, 128)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert http_limits(Limits()).connections == 20_000
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((256, 19_000), (19_000, 19_000)),
+        ((1_024, resource.RLIM_INFINITY), (MOST_FILES, resource.RLIM_INFINITY)),
+        ((4_096, 4_096), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+)
+def test_limit_of_open_files_is_raised_to_what_the_system_gives(monkeypatch, before, after):
+    asked = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: before)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    raise_file_limit()
+    assert asked == ([after] if after else [])
+
+
+def test_system_that_gives_no_more_files_is_no_error(monkeypatch):
+    def refuse(_: int, limits: object) -> None:
+        raise ValueError(limits)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1_024))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    raise_file_limit()
 
 
 def test_servers_have_as_many_connections_as_they_like_where_the_settings_say_so():

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.sim.loop import simulate
 from tests.sim.raw_http import FIXED, FixedApp, run
 
 from bellcow.api.asgi import AsgiBody, asgi
-from bellcow.api.limits import HttpLimits
+from bellcow.api.limits import Budget, HttpLimits
 from bellcow.api.message import Request, Response
 from bellcow.errors import Code, Error
 
@@ -129,7 +130,9 @@ def test_only_http_is_spoken():
     run(test())
 
 
-def body_of(*messages: dict[str, Any], limits: HttpLimits, each_s: float = 0.0) -> AsgiBody:
+def body_of(
+    *messages: dict[str, Any], limits: HttpLimits, each_s: float = 0.0, budget: Budget | None = None
+) -> AsgiBody:
     """A body whose messages come one by one, `each_s` apart, and after them nothing more."""
     left = list(messages)
 
@@ -140,7 +143,8 @@ def body_of(*messages: dict[str, Any], limits: HttpLimits, each_s: float = 0.0) 
         return left.pop(0)
 
     headers = [(b"transfer-encoding", b"chunked")]
-    return AsgiBody(Request("PUT", "/", b"/", b"", headers), receive, limits)
+    request = Request("PUT", "/", b"/", b"", headers)
+    return AsgiBody(request, receive, limits, budget or Budget(1_000))
 
 
 def piece(data: bytes, *, more: bool = True) -> dict[str, Any]:
@@ -154,7 +158,7 @@ def test_a_body_that_does_not_come_in_time_is_a_timeout():
             await body.read(100)
         assert caught.value.code is Code.TIMEOUT
 
-    run(test())
+    simulate(test())
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_an_error():
@@ -163,7 +167,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_an_error():
         with pytest.raises(Error, match="unexpected EOF"):
             await body.read(100)
 
-    run(test())
+    simulate(test())
 
 
 async def _count(body: AsgiBody, digest_s: float = 0.0) -> int:
@@ -183,7 +187,7 @@ def test_an_upload_without_progress_is_a_timeout():
             await _count(body_of(piece(b"x" * 10), limits=FAST))
         assert caught.value.code is Code.TIMEOUT
 
-    run(test())
+    simulate(test())
 
 
 def test_the_least_speed_counts_over_a_window_and_not_by_piece():
@@ -191,7 +195,7 @@ def test_the_least_speed_counts_over_a_window_and_not_by_piece():
         slow = [piece(b"x" * 400, more=i < 4) for i in range(5)]
         assert await _count(body_of(*slow, limits=FAST, each_s=0.11)) == 2000
 
-    run(test())
+    simulate(test())
 
 
 def test_the_time_we_take_ourselves_is_not_the_clients_fault():
@@ -199,4 +203,25 @@ def test_the_time_we_take_ourselves_is_not_the_clients_fault():
         few = [piece(b"x", more=i < 1) for i in range(2)]
         assert await _count(body_of(*few, limits=FAST), digest_s=0.25) == 2
 
-    run(test())
+    simulate(test())
+
+
+def test_bodies_on_their_way_have_one_budget_and_give_it_back():
+    async def test() -> None:
+        budget, limits = Budget(100), HttpLimits(body_s=5.0)
+        first = asyncio.ensure_future(
+            body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
+        )
+        await asyncio.sleep(1.0)
+        with pytest.raises(Error) as caught:
+            await body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
+        assert caught.value.code is Code.TOO_MANY
+        assert budget.held == 60
+        with pytest.raises(Error):
+            await first
+        assert budget.held == 0
+        whole = piece(b"x" * 100, more=False)
+        assert await body_of(whole, limits=limits, budget=budget).read(100) == b"x" * 100
+        assert budget.held == 0
+
+    simulate(test())

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bellcow.api.limits import Clients, Held, Share
+from bellcow.api.limits import Clients, Held, Share, Throttle, rooms
 from bellcow.errors import Code, Error
 
 
@@ -104,3 +104,44 @@ def test_share_of_a_request_that_ends_early_is_given_back(count: int):
         assert held._bytes == {}
 
     asyncio.run(test())
+
+
+def test_limit_in_all_counts_every_address_and_few_are_refused_at_once():
+    clients = Clients(10, total=32)
+    hows = [clients.enter(f"10.0.0.{number}") for number in range(40)]
+    assert hows == ["admitted"] * 32 + ["refused"] * 2 + ["cut"] * 6
+    assert (clients.open, clients.refused, clients.full) == (32, 8, True)
+    clients.leave("10.0.0.32", "refused")
+    assert clients.enter("x") == "refused"
+    clients.leave("10.0.0.0", "admitted")
+    assert not clients.full
+    assert clients.enter("x") == "admitted"
+
+
+@pytest.mark.parametrize("files", [1, 16, 64, 256, 1_024, 4_096, 65_536, 1 << 20, 1 << 30])
+def test_clients_and_servers_leave_files_for_the_store(files: int):
+    clients, servers = rooms(files)
+    assert clients + servers <= max(files, 1)
+    assert files < 16 or min(clients, servers) > 1
+    assert files - clients - servers >= min(files // 2, 128)
+
+
+def test_clients_get_most_of_many_files():
+    assert rooms(1_024) == (768, 128)
+    assert rooms(1 << 20) == (20_000, 8_192)
+
+
+def test_throttle_lets_one_of_each_key_through_and_counts_the_others():
+    throttle = Throttle(1.0, 10)
+    assert [throttle.passes("a", now) for now in (0.0, 0.1, 0.9)] == [0, None, None]
+    assert throttle.passes("b", 0.9) == 0
+    assert throttle.passes("a", 1.0) == 2
+    assert throttle.passes("a", 2.5) == 0
+
+
+def test_throttle_lets_a_bounded_number_of_keys_through():
+    throttle = Throttle(1.0, 10)
+    passed = [throttle.passes(number, 0.0) for number in range(100)]
+    assert passed == [0] * 10 + [None] * 90
+    assert throttle.passes(50, 1.0) == 0
+    assert len(throttle._seen) == 1
