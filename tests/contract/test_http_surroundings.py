@@ -627,12 +627,20 @@ def test_join_at_the_port_of_http_says_which_port_is_meant(shared):
     )
 
 
-def test_join_where_something_else_answers_says_which_port_is_meant(shared):
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"\x15\x03\x01\x00\x02\x02\x46",  # of TLS, to who does not speak it
+        b"SSH-2.0-OpenSSH_9.2p1 secret\r\n",
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\nsecret",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret",
+    ],
+)
+def test_join_where_something_else_answers_repeats_nothing_of_it(shared, greeting):
     def hang_up(listener: socket.socket) -> None:
         for _ in range(2):
             connection, _ = listener.accept()
-            # What TLS says to who does not speak it.
-            connection.sendall(b"\x15\x03\x01\x00\x02\x02\x46")
+            connection.sendall(greeting)
             connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -641,7 +649,15 @@ def test_join_where_something_else_answers_says_which_port_is_meant(shared):
         other.start()
         error = shared.put(f"/v1/agent/join?address=127.0.0.1:{port}").json()["error"]
         other.join(10)
-    assert f"Failed to join 127.0.0.1: 127.0.0.1:{port}: no server port answers there (" in error
+    assert f"Failed to join 127.0.0.1: 127.0.0.1:{port}: no server port answers there" in error
+    assert "secret" not in error
+
+
+def test_join_of_what_can_be_no_name_is_a_plain_failure(shared):
+    answer = shared.put(f"/v1/agent/join?address=a.{'b' * 64}")
+    assert answer.status == 200
+    assert "a part of the host name has 64 characters" in answer.json()["error"]
+    assert answer.json()["num_joined"] == 0
 
 
 def test_join_tells_of_each_address_that_failed(shared):

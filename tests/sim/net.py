@@ -15,7 +15,7 @@ from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, Itself, RaftView, Record, decode_hello
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from typing import Self
 
     from bellcow.cluster.calls import Target
@@ -70,13 +70,16 @@ class Host:
         clock: VirtualClock,
         make_line: Callable[[Host], Line],
         joins: tuple[tuple[str, int], ...] = (),
+        lookup: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
         self.clock = clock
         self.events: list[tuple[str, dict[str, object]]] = []
         self.cluster: Cluster | None = None
         self.raft = FOLLOWER
         self.roster = Roster(me, clock)
-        self.exchange = Exchange(self.roster, make_line(self), self.look, clock, self.report, joins)
+        self.exchange = Exchange(
+            self.roster, make_line(self), self.look, clock, self.report, joins, lookup
+        )
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -126,6 +129,7 @@ class Net:
     def __init__(self, seed: int = 0, *, loss: float = 0.0, delay_s: float = 0.001) -> None:
         self.clock = VirtualClock(seed)
         self.hosts: dict[str, Host] = {}
+        self.names: dict[str, tuple[str, ...]] = {}  # of several hosts each
         self.loss = loss
         self.calls = 0
         self._delay_s = delay_s
@@ -146,10 +150,16 @@ class Net:
         """Start a server that joins by the addresses `join` names."""
         joins = tuple((each, 4648) for each in join.split())
         me = itself(name, region, **fields)
-        host = Host(me, self.clock, lambda host: _Line(self, host), joins)
+        host = Host(me, self.clock, lambda host: _Line(self, host), joins, self.lookup)
         self.hosts[me.serf[0]] = host
         host.start(self._group)
         return host
+
+    async def lookup(self, name: str) -> tuple[str, ...]:
+        found = self.names.get(name, (name,))
+        if not found:
+            raise Error(Code.UNAVAILABLE, f"lookup {name}: no such host")
+        return found
 
     async def stop(self, name: str) -> None:
         await self.hosts.pop(name).stop()

@@ -21,6 +21,7 @@ from bellcow.cluster.follow_source import Voters
 from bellcow.cluster.forward import Forwarder
 from bellcow.cluster.hello import Exchange
 from bellcow.cluster.leader import Leadership
+from bellcow.cluster.lookup import Lookups
 from bellcow.cluster.members import Here, leader_of_region
 from bellcow.cluster.membership import Membership
 from bellcow.cluster.peer_client import PeerClient
@@ -166,6 +167,7 @@ def build(
         clock,
         log.report,
         tuple(dict.fromkeys(joins)),
+        Lookups().addresses,
     )
 
     def leader_changed() -> None:

@@ -9,12 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bellcow.acl.policy import several_errors
+from bellcow.cluster.joining import join, knock_over_tcp
 from bellcow.config.derive import server_join
 from bellcow.config.joins import split_join_address
-from bellcow.errors import Error
 
 if TYPE_CHECKING:
     from bellcow.cluster.hello import Exchange
+    from bellcow.cluster.joining import Knock
     from bellcow.cluster.roster import Roster
     from bellcow.config import model
 
@@ -25,31 +26,31 @@ class JoinError(Exception):
     """Nobody to join was found. The message is the last one the agent says."""
 
 
-async def join_at_start(settings: model.Settings, exchange: Exchange, roster: Roster) -> None:
+async def join_at_start(
+    settings: model.Settings, exchange: Exchange, roster: Roster, knock: Knock = knock_over_tcp
+) -> None:
     """Try `start_join` once; then count the time that `retry_join` has. Raises JoinError.
 
     Nomad: N further tries are N + 1 in all.
     """
-    join = server_join(settings)
-    if join.start_join:
-        await _once(join.start_join, exchange)
-    if not join.retry_join or not join.retry_max:
+    told = server_join(settings)
+    if told.start_join:
+        await _once(told.start_join, exchange, knock)
+    if not told.retry_join or not told.retry_max:
         return
-    for _ in range(join.retry_max + 1):
-        if await _somebody(roster, join.retry_interval.s):
+    for _ in range(told.retry_max + 1):
+        if await _somebody(roster, told.retry_interval.s):
             return
     raise JoinError("max join retry exhausted, exiting")
 
 
-async def _once(addresses: tuple[str, ...], exchange: Exchange) -> None:
-    failures = []
+async def _once(addresses: tuple[str, ...], exchange: Exchange, knock: Knock) -> None:
+    failures: list[str] = []
     for text in addresses:
-        try:
-            await exchange.join(split_join_address(text))
-        except Error as error:
-            failures.append(f"Failed to join {text}: {error.message}")
-        else:
+        joined = await join(split_join_address(text), exchange, knock)
+        if joined.servers:
             return
+        failures += joined.failures
     raise JoinError(several_errors(failures))
 
 

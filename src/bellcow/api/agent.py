@@ -16,7 +16,8 @@ from bellcow.api.protocol import closing
 from bellcow.api.redaction import without_secrets
 from bellcow.api.route import Serve, route
 from bellcow.cluster.forward import LEADER
-from bellcow.deadline import timeout
+from bellcow.cluster.joining import join as join_server
+from bellcow.config.joins import split_join_address
 from bellcow.errors import Code, Error, denied, invalid, no_leader, not_found, refused
 from bellcow.events import Level
 from bellcow.model.agent import MembersReply
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 BASE = "/v1/agent"
-SERF_PORT = 4648
-JOIN_TIMEOUT_S = 5.0
 HEARTBEAT_S = 10.0
 RECHECK_S = 0.5  # how soon a stream ends whose token has lost its right
 SHOWN_CHARS = 128  # of what a client named
@@ -58,62 +57,22 @@ def list_members(call: Call) -> MembersReply:
 
 @route("PUT, POST", f"{BASE}/join", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
 async def join(call: Call) -> dict[str, Any]:
-    """Join the servers named by `address`. A failure is told in the body, with status 200."""
+    """Join the servers named by `address`. A failure is told in the body, with status 200.
+
+    A name is called at all its addresses. A server that was taken out asks to be let in again.
+    """
     addresses = call.request.query.get("address", [])
     if not addresses:
         raise invalid("missing address to join")
-    failures = []
+    count, failures = 0, list[str]()
     for address in addresses:
-        host, port = _split(address)
-        if failure := await _join(call, host, port):
-            failures.append(f"Failed to join {host}: {failure}")
-    joined = len(addresses) - len(failures)
+        joined = await join_server(split_join_address(address), call.server.exchange)
+        count += joined.servers
+        failures += joined.failures
+    if count:
+        await call.server.seat.rejoin()
     # Nomad: what failed is told only when nothing worked.
-    return {"error": "" if joined else several_errors(failures), "num_joined": joined}
-
-
-async def _join(call: Call, host: str, port: int) -> str:
-    """Why it failed, "" when it did not. A server that was taken out asks to be let in again."""
-    server = call.server
-    try:
-        async with timeout(JOIN_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(host, port)
-            writer.close()
-            await server.exchange.join((host, port))
-    except (OSError, TimeoutError) as error:
-        return _dial(host, port, error)
-    except Error as error:
-        return _unmet(host, port, error)
-    await server.seat.rejoin()
-    return ""
-
-
-def _unmet(host: str, port: int, error: Error) -> str:
-    """Why who is at an address is no server that lets us in; often it is the port of HTTP."""
-    if error.code is Code.DENIED:
-        return f"{host}:{port}: {error.message}"
-    # Servers know the path, and say a word with each refusal.
-    if error.code is not Code.UNAVAILABLE and not error.message.startswith("404:"):
-        return error.message
-    return (
-        f"{host}:{port}: no server port answers there ({error.message.rstrip(': ')}); "
-        f"it is {SERF_PORT} unless ports say otherwise"
-    )
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        return address.strip("[]"), SERF_PORT
-    return host.strip("[]"), min(int(port[:6]), 65535)
-
-
-def _dial(host: str, port: int, error: Exception) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return f"dial tcp {host}:{port}: connect: connection refused"
-    if isinstance(error, TimeoutError):
-        return f"dial tcp {host}:{port}: i/o timeout"
-    return f"dial tcp {host}:{port}: {error.strerror if isinstance(error, OSError) else error}"
+    return {"error": "" if count else several_errors(failures), "num_joined": count}
 
 
 @route("PUT, POST", f"{BASE}/force-leave", need=Need.AGENT_WRITE, serve=Serve.LEADER)

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from bellcow.cluster.calls import FAR_S, Target, plan
 from bellcow.cluster.members import (
     COPY,
@@ -30,7 +32,7 @@ from bellcow.model.agent import ALIVE
 from bellcow.model.hello import decode_hello, encode_hello
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from bellcow.clock import Clock
     from bellcow.cluster.members import Here, Note, Outcome
@@ -86,7 +88,9 @@ class Exchange:
         clock: Clock,
         report: Report,
         joins: tuple[tuple[str, int], ...] = (),
+        lookup: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
+        """`lookup` gives all addresses of a name to join; without it a name is its own address."""
         self._roster = roster
         self._line = line
         self._look = look
@@ -94,6 +98,7 @@ class Exchange:
         self._report = report
         self._reminders = Reminders(clock, report)
         self._joins = joins
+        self._lookup = lookup
         self._tried: dict[str, float] = {}
         self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
         self._regions: dict[str, str] = {}  # of those who answered there
@@ -139,9 +144,16 @@ class Exchange:
         self._hear(hello, answer=False)
         return self._hello(hello.sender.server_id, hello.region)
 
-    async def join(self, address: tuple[str, int]) -> None:
-        """Say hello to whoever is at `address`, once. Raises Error with why it failed."""
-        await self._call(Target(server_id="", address=address, region=self._roster.itself.region))
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        """All addresses of a name. Raises Error(UNAVAILABLE) with the reason without any."""
+        return (host,) if self._lookup is None else await self._lookup(host)
+
+    async def join(self, address: tuple[str, int], name: str = "") -> None:
+        """Say hello to whoever is at `address`, once. Raises Error with why it failed.
+
+        `name` is the host name that was written for it, which a certificate may hold instead.
+        """
+        await self._greet(address, name)
 
     def force_leave(self, member_name: str, *, prune: bool = False) -> None:
         """Let a failed member be one that left. The leader's table is the one that counts."""
@@ -203,7 +215,10 @@ class Exchange:
 
     async def _try(self, target: Target) -> None:
         try:
-            await self._call(target)
+            if target.server_id:
+                await self._call(target)
+            else:
+                await self._call_name(target)
             self._twins.pop(target.key, None)
         except Error as error:
             said = error.message
@@ -236,7 +251,48 @@ class Exchange:
         table, here, waited_s = self._roster.table, self._look(), now - self._began
         return is_wanted(target.address, table, here, waited_s, now)
 
-    async def _call(self, target: Target) -> None:
+    async def _call_name(self, target: Target) -> None:
+        """Say hello at every address of a name to join but our own.
+
+        Raises Error when nobody answers. When only this server does, the others are told of.
+        """
+        host, port = target.address
+        itself = self._roster.itself
+        found = await self.addresses(host)
+        others = [ip for ip in found if (ip, port) != itself.serf] or list(found)
+        outcomes = await asyncio.gather(
+            *(self._greet((ip, port), host) for ip in others), return_exceptions=True
+        )
+        hellos = [each for each in outcomes if not isinstance(each, BaseException)]
+        faults = [each for each in outcomes if isinstance(each, BaseException)]
+        if not hellos and len(others) == len(found):
+            raise faults[0]
+        home = [each for each in hellos if self._is_another(each)]
+        self._led_home[target.key] = bool(home)
+        self._regions[target.key] = (home or hellos)[0].region if hellos else itself.region
+        if not home:
+            for ip, fault in zip(others, outcomes, strict=True):
+                if isinstance(fault, Error):
+                    at = Target(server_id="", address=(ip, port), region=target.region)
+                    self._missed(at, fault.message, silent=fault.code is Code.UNAVAILABLE)
+
+    def _is_another(self, hello: Hello) -> bool:
+        """Whether it is from another server of our region."""
+        itself = self._roster.itself
+        return hello.sender.server_id != itself.server_id and hello.region == itself.region
+
+    async def _greet(self, address: tuple[str, int], name: str) -> Hello:
+        """Say hello at one address of a name, whoever is there."""
+        target = Target(server_id="", address=address, region=self._roster.itself.region)
+        try:
+            return await self._call(target)
+        except Error as error:
+            if error.code is not Code.DENIED or name in {"", address[0]}:
+                raise
+            # A certificate may hold the name alone.
+            return await self._call(msgspec.structs.replace(target, address=(name, address[1])))
+
+    async def _call(self, target: Target) -> Hello:
         body = self._hello(target.server_id, target.region)
         try:
             async with timeout(TIMEOUT_S):
@@ -245,13 +301,9 @@ class Exchange:
             raise Error(Code.UNAVAILABLE, "no answer within a second") from None
         hello = decode_hello(answer)
         self._hear(hello, answer=True)
-        if not target.server_id:
-            itself = self._roster.itself
-            another = hello.sender.server_id != itself.server_id
-            self._led_home[target.key] = another and hello.region == itself.region
-            self._regions[target.key] = hello.region
         if target.server_id and hello.sender.server_id != target.server_id:
             raise Error(Code.UNAVAILABLE, "another server answers at its address")
+        return hello
 
     # The table
 

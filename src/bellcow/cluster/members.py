@@ -176,6 +176,24 @@ def hear(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) ->
     return Outcome(table, (*_changes(before, table), *_disagreements(table, sender, here)))
 
 
+# How the texts begin with which a server refuses a hello, here and in its decoder.
+_REFUSALS = (
+    "another server has the id",
+    "a server with the id",
+    "server of another cluster",
+    "cluster ",
+    "epoch ",
+    f"{MEMBERS_MAX} other servers",
+    "this is not a hello",
+    "this hello",
+)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text is one with which a server refuses a hello, and not a stranger's answer."""
+    return text.startswith(_REFUSALS)
+
+
 def _hear_own_id(table: Table, hello: Hello) -> Outcome:
     """Our own hello come back by a roundabout address, or a stranger with our id."""
     if hello.sender.itself == table.me.itself:

@@ -19,7 +19,11 @@ class Neighbors:
         self.after_s = after_s
         self.asked: list[tuple[str, int]] = []
 
-    async def join(self, address: tuple[str, int]) -> None:
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        return (host,)
+
+    async def join(self, address: tuple[str, int], name: str = "") -> None:
+        assert name == address[0]
         self.asked.append(address)
         if address not in self.answering:
             raise Error(Code.UNAVAILABLE, "connection refused")
@@ -31,6 +35,10 @@ class Neighbors:
         return frozenset({"a"})
 
 
+async def knock(address: tuple[str, int]) -> None:
+    """Something listens everywhere."""
+
+
 def settings(**join: object) -> Settings:
     return Settings(server=Server(server_join=ServerJoin(**join)))
 
@@ -40,7 +48,7 @@ def join(told: Settings, neighbors: Neighbors) -> float:
 
     async def story() -> float:
         began = asyncio.get_running_loop().time()
-        await join_at_start(told, neighbors, neighbors)
+        await join_at_start(told, neighbors, neighbors, knock)
         return asyncio.get_running_loop().time() - began
 
     return simulate(story())
@@ -62,8 +70,9 @@ def test_start_join_that_nobody_answers_ends_the_agent():
     with pytest.raises(JoinError) as caught:
         join(settings(start_join=("one", "[::1]:7")), Neighbors())
     assert str(caught.value) == (
-        "2 errors occurred:\n\t* Failed to join one: connection refused\n"
-        "\t* Failed to join [::1]:7: connection refused\n\n"
+        "2 errors occurred:\n\t* Failed to join one: one:4648: no server port answers there; "
+        "it is 4648 unless ports say otherwise\n\t* Failed to join ::1: [::1]:7: no server port "
+        "answers there; it is 4648 unless ports say otherwise\n\n"
     )
 
 

@@ -49,6 +49,40 @@ def test_three_servers_find_each_other_through_one_address():
     assert run(story) == {"a": everyone, "b": everyone, "c": everyone}
 
 
+def test_three_servers_find_each_other_through_one_name_for_all_of_them():
+    async def story(net):
+        net.names["all"] = ("a", "b", "c")
+        for name in "abc":
+            net.start(name, join="all", bootstrap_expect=3)
+        await asyncio.sleep(2.5)
+        return [len(host.roster.alive()) for host in net.hosts.values()]
+
+    assert run(story) == [3, 3, 3]
+
+
+def test_a_name_is_looked_up_again_at_each_try():
+    async def story(net):
+        net.names["all"] = ()
+        a, b = net.start("a"), net.start("b", join="all")
+        await asyncio.sleep(5)
+        before = b.saw("join_unanswered", reason="lookup all: no such host"), b.statuses()
+        net.names["all"] = ("b", "a")
+        await asyncio.sleep(3)
+        return before, a.statuses(), b.statuses()
+
+    assert run(story) == (([0.0], {}), {"b": "alive"}, {"a": "alive"})
+
+
+def test_a_server_that_only_meets_itself_under_a_name_says_who_does_not_answer():
+    async def story(net):
+        net.names["all"] = ("a", "b", "c")
+        a = net.start("a", join="all", bootstrap_expect=3)
+        await asyncio.sleep(5)
+        return [a.saw("join_unanswered", address=f"{name}:4648") for name in "abc"]
+
+    assert run(story) == [[], [0.0], [0.0]]
+
+
 def test_servers_find_each_other_whichever_comes_last():
     async def story(net):
         net.start("b", join="a")
