@@ -11,7 +11,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BELLCOW = Path(sys.executable).parent / "bellcow"
 START_S = 20.0
@@ -27,6 +30,14 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def until(holds: Callable[[], object], what: str, limit_s: float = 10.0) -> None:
+    """Wait until something holds that comes about in another process."""
+    deadline = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain for {what}"
+        time.sleep(0.02)
 
 
 class Answer:

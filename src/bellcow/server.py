@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 
 class LogTap(Protocol):
-    """Where the log can be followed."""
+    """Where the log can be followed, and events be counted."""
+
+    def reported(self, event: str) -> int: ...
 
     def follow(
         self, level: Level, *, as_json: bool, heartbeat_s: float

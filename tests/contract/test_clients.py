@@ -226,7 +226,7 @@ def test_prometheus_text_says_what_it_is(served):
     answer = served.agent.get("/v1/metrics?format=prometheus")
     assert answer.header("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
     kinds = {family.type for family in text_string_to_metric_families(answer.text)}
-    assert kinds == {"gauge", "counter"}
+    assert kinds == {"gauge", "counter", "summary"}
 
 
 # nomadpy: agent, status, system

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import traceback
+from collections import Counter
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
@@ -56,6 +57,7 @@ class Log:
         self._file: LogFile | None = None
         self._syslog: Syslog | None = None
         self._watchers: set[Watcher] = set()
+        self._counts: Counter[str] = Counter()
         self.level = level
         self._logger = structlog.wrap_logger(
             self,
@@ -67,8 +69,13 @@ class Log:
     def report(self, event: str, /, **fields: object) -> None:
         """Log one event of the closed list."""
         kind = EVENTS[event].with_level_for(fields)
+        self._counts[event] += 1
         if kind.level >= self.level or any(kind.level >= w.level for w in self._watchers):
             self._logger.msg(event, _kind=kind, **fields)
+
+    def reported(self, event: str) -> int:
+        """How often this event happened, shown or not."""
+        return self._counts[event]
 
     def _stamp(self, _logger: Any, _method: str, fields: Fields) -> Fields:
         fields["_time"] = self._clock.wall_ns() // NS_PER_MS * NS_PER_MS

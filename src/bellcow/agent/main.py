@@ -191,7 +191,7 @@ class _Agent:
             security=security,
             context=context,
         )
-        self._watch_signals(reloader)
+        self._watch_signals(reloader, metrics)
         failure = ""
         try:
             async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as ports:
@@ -486,11 +486,12 @@ class _Agent:
         )
         self._log.report("started", address=join_host_port(addresses.http_bind))
 
-    def _watch_signals(self, reloader: Reloader) -> None:
+    def _watch_signals(self, reloader: Reloader, metrics: Metrics) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, number)
         loop.add_signal_handler(signal.SIGHUP, reloader.reload)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: banner.say(metrics.lines(), sys.stderr))
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def _end(self, number: signal.Signals) -> None:

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import psutil
 
+from bellcow.state.tables import RAFT
+from bellcow.wire import NS_PER_S
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from bellcow.agent.metrics import Metrics
     from bellcow.api.limits import Clients
     from bellcow.api.pipeline import Pipeline
     from bellcow.server import Server
+
+# Nomad: what alert rules ask for. Nothing is scheduled here, so all of it is 0, as in a Nomad
+# without jobs.
+NOTHING_SCHEDULED = (
+    "nomad.nomad.blocked_evals.total_blocked",
+    "nomad.nomad.blocked_evals.total_escaped",
+    "nomad.nomad.blocked_evals.total_quota_limit",
+    "nomad.nomad.broker.total_blocked",
+    "nomad.nomad.broker.total_pending",
+    "nomad.nomad.broker.total_ready",
+    "nomad.nomad.broker.total_unacked",
+    "nomad.nomad.broker.total_waiting",
+    "nomad.nomad.heartbeat.active",
+    "nomad.nomad.job_status.dead",
+    "nomad.nomad.job_status.pending",
+    "nomad.nomad.job_status.running",
+    "nomad.nomad.plan.queue_depth",
+    "nomad.nomad.vault.distributed_tokens_revoking",
+    "nomad.nomad.vault.token_ttl",
+)
 
 
 def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
@@ -20,6 +46,7 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
     process = psutil.Process()
     tables, committer = server.tables, server.committer
     leads = server.leadership
+    pauses = _Pauses()
     gauges = {
         "nomad.nomad.autopilot.healthy": lambda: float(server.autopilot.health.healthy),
         "nomad.nomad.autopilot.failure_tolerance": (
@@ -38,7 +65,14 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
         "nomad.runtime.alloc_bytes": lambda: float(process.memory_info().rss),
         "nomad.runtime.num_goroutines": lambda: float(server.facts.tasks()),
         "nomad.runtime.open_files": lambda: float(process.num_fds()),
-        "nomad.runtime.gc_longest_pause_ms": _Pauses().longest_ms,
+        "nomad.runtime.sys_bytes": lambda: float(process.memory_info().vms),
+        "nomad.runtime.heap_objects": lambda: float(sys.getallocatedblocks()),
+        "nomad.runtime.total_gc_runs": lambda: float(
+            sum(generation["collections"] for generation in gc.get_stats())
+        ),
+        "nomad.runtime.total_gc_pause_ns": lambda: pauses.total_s * NS_PER_S,
+        "nomad.runtime.gc_longest_pause_ms": lambda: pauses.longest_s * 1_000,
+        **dict.fromkeys(NOTHING_SCHEDULED, _zero),
     }
     counters = {
         "nomad.nomad.rpc.request": lambda: float(pipeline.answered + pipeline.refused),
@@ -47,12 +81,34 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
         "nomad.raft.apply": lambda: float(committer.commands),
         "nomad.raft.commits": lambda: float(committer.commits),
         "nomad.raft.state.leader": lambda: float(leads.claims),
+        # A new leader waits until a majority has one entry of its own.
+        "nomad.raft.barrier": lambda: float(leads.claims),
+        "nomad.serf.member.join": lambda: float(server.facts.log.reported("member_alive")),
+        "nomad.serf.member.failed": lambda: float(server.facts.log.reported("member_failed")),
     }
     for name, read in gauges.items():
         metrics.gauge(name, read)
     for name, read in counters.items():
         metrics.counter(name, read)
     committer.on_commit = metrics.sample("nomad.raft.commitTime")
+    server.mirror.on_apply = metrics.sample("nomad.raft.fsm.apply")
+    pauses.on_pause = metrics.sample("nomad.runtime.gc_pause_ns")
+    metrics.poll("nomad.raft.leader.lastContact", lambda: _contacts_ms(server))
+
+
+def _contacts_ms(server: Server) -> Iterator[float]:
+    """How long ago each other voter answered this server, milliseconds, while it leads."""
+    if not server.leadership.is_leader:
+        return
+    raft = server.tables.one(RAFT)
+    voters = {peer.id for peer in raft.servers if peer.voter} if raft else set()
+    for server_id, (age_s, _) in server.roster.contacts().items():
+        if server_id in voters:
+            yield age_s * 1_000
+
+
+def _zero() -> float:
+    return 0.0
 
 
 def measure_connections(metrics: Metrics, clients: Clients) -> None:
@@ -63,11 +119,13 @@ def measure_connections(metrics: Metrics, clients: Clients) -> None:
 
 
 class _Pauses:
-    """The longest pause of the garbage collector so far, milliseconds."""
+    """The pauses of the garbage collector, in seconds; each is given to `on_pause` in ns."""
 
     def __init__(self) -> None:
         self._began = 0.0
-        self._longest = 0.0
+        self.longest_s = 0.0
+        self.total_s = 0.0
+        self.on_pause: Callable[[float], None] = _unmeasured
         gc.callbacks.append(self._seen)
 
     def _seen(self, phase: str, info: object) -> None:
@@ -75,8 +133,12 @@ class _Pauses:
         now = time.perf_counter()
         if phase == "start":
             self._began = now
-        else:
-            self._longest = max(self._longest, now - self._began)
+            return
+        took_s = now - self._began
+        self.longest_s = max(self.longest_s, took_s)
+        self.total_s += took_s
+        self.on_pause(took_s * NS_PER_S)
 
-    def longest_ms(self) -> float:
-        return self._longest * 1_000
+
+def _unmeasured(_: float) -> None:
+    pass

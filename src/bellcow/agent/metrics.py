@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from bellcow.agent import exposition
 from bellcow.wire import NS_PER_S, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bellcow.clock import Clock
 
 INTERVAL_S = 10.0
+POLL_S = 1.0  # between two looks at what is only known when one looks, such as an age
+LATEST = 1_000  # values of a sample that quantiles are taken of
 
 
 class Sample:
@@ -40,8 +44,29 @@ class Sample:
         self.high = max(self.high, value)
 
 
+class Series:
+    """A sample over the whole life of the process: this interval's, the latest values, all."""
+
+    __slots__ = ("count", "interval", "latest", "total")
+
+    def __init__(self) -> None:
+        self.interval = Sample()
+        self.latest: deque[float] = deque(maxlen=LATEST)
+        self.total = 0.0
+        self.count = 0
+
+    def add(self, value: float) -> None:
+        self.interval.add(value)
+        self.latest.append(value)
+        self.total += value
+        self.count += 1
+
+
 class Metrics:
-    """Named sources, and what they said over the last whole interval."""
+    """Named sources, and what they said over the last whole interval.
+
+    Until the first interval ends, what it has so far is shown.
+    """
 
     def __init__(
         self,
@@ -58,22 +83,28 @@ class Metrics:
         self.filter(filters, default=filter_default)
         self._gauges: dict[str, Callable[[], float]] = {}
         self._counters: dict[str, Callable[[], float]] = {}
-        self._samples: dict[str, Sample] = {}
+        self._samples: dict[str, Series] = {}
+        self._polled: dict[str, Callable[[], Iterable[float]]] = {}
         self._last: dict[str, float] = {}
-        self._shown = self._summary({}, {}, clock.wall_ns())
+        self._shown: dict[str, Any] | None = None
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         self._gauges[name] = read
 
     def counter(self, name: str, read: Callable[[], float]) -> None:
-        """A number that only grows; what is shown is by how much it grew."""
+        """A number that grows from 0; what is shown is by how much it grew."""
         self._counters[name] = read
-        self._last[name] = read()
+        self._last[name] = 0.0
 
     def sample(self, name: str) -> Callable[[float], None]:
         """Where to put values, such as milliseconds of a commit."""
-        self._samples[name] = Sample()
-        return lambda value: self._samples[name].add(value)  # noqa: PLW0108  samples are replaced
+        self._samples[name] = Series()
+        return self._samples[name].add
+
+    def poll(self, name: str, read: Callable[[], Iterable[float]]) -> None:
+        """A sample whose values are there for whoever looks: it is read once a second."""
+        self.sample(name)
+        self._polled[name] = read
 
     def filter(self, filters: Sequence[str], *, default: bool) -> None:
         """Which names are shown: gauges at once, the rest from the next interval on."""
@@ -86,23 +117,46 @@ class Metrics:
         return max(hits, key=len)[0] == "+" if hits else self._default
 
     async def run(self) -> None:
-        """Close an interval every ten seconds."""
+        """Look at what is polled every second; close an interval every ten."""
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            for _ in range(int(INTERVAL_S / POLL_S)):
+                await asyncio.sleep(POLL_S)
+                self.look()
             self.tick()
 
+    def look(self) -> None:
+        """Read the polled samples."""
+        for name, read in self._polled.items():
+            for value in read():
+                self._samples[name].add(value)
+
     def tick(self) -> None:
-        grown = {}
-        for name, read in self._counters.items():
-            now = read()
-            grown[name], self._last[name] = now - self._last[name], now
-        samples = self._samples
-        self._samples = {name: Sample() for name in samples}
-        self._shown = self._summary(grown, samples, self._clock.wall_ns())
+        """Close the interval."""
+        now = {name: read() for name, read in self._counters.items()}
+        self._shown = self._interval(now)
+        self._last = now
+        for series in self._samples.values():
+            series.interval = Sample()
 
     def summary(self) -> dict[str, Any]:
         """Counters and samples of the last finished interval, gauges as they are."""
-        return {**self._shown, "Gauges": self._gauge_rows()}
+        shown = self._shown
+        if shown is None:
+            shown = self._interval({name: read() for name, read in self._counters.items()})
+        return {**shown, "Gauges": self._gauge_rows()}
+
+    def lines(self) -> Iterator[str]:
+        """The summary, a line a series. Nomad: this is written to the log on SIGUSR1."""
+        shown = self.summary()
+        for row in shown["Gauges"]:
+            yield f"[{shown['Timestamp']}][G] '{row['Name']}': {row['Value']:.3f}"
+        for kind in ("Counters", "Samples"):
+            for row in shown[kind]:
+                yield (
+                    f"[{shown['Timestamp']}][{kind[0]}] '{row['Name']}': Count: {row['Count']} "
+                    f"Min: {row['Min']:.3f} Mean: {row['Mean']:.3f} Max: {row['Max']:.3f} "
+                    f"Stddev: {row['Stddev']:.3f} Sum: {row['Sum']:.3f}"
+                )
 
     def _gauge_rows(self) -> list[dict[str, Any]]:
         return [
@@ -111,10 +165,11 @@ class Metrics:
             if self._wanted(name)
         ]
 
-    def _summary(
-        self, grown: dict[str, float], samples: dict[str, Sample], now_ns: int
-    ) -> dict[str, Any]:
-        seconds = now_ns // NS_PER_S // int(INTERVAL_S) * int(INTERVAL_S)
+    def _interval(self, now: dict[str, float]) -> dict[str, Any]:
+        """By how much the counters, which stand at `now`, grew, and the samples that came."""
+        grown = {name: value - self._last[name] for name, value in now.items()}
+        samples = {name: series.interval for name, series in self._samples.items()}
+        seconds = self._clock.wall_ns() // NS_PER_S // int(INTERVAL_S) * int(INTERVAL_S)
         return {
             "Counters": [
                 self._counter_row(name, n)
@@ -153,35 +208,27 @@ class Metrics:
         }
 
     def prometheus(self) -> bytes:
-        """The exposition format, made by prometheus-client."""
-        from prometheus_client import CollectorRegistry, generate_latest
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        families: list[Any] = []
-        labels, values = list(self._labels), list(self._labels.values())
-        for kind, sources in (
-            (GaugeMetricFamily, self._gauges),
-            (CounterMetricFamily, self._counters),
-        ):
+        """The text form that Prometheus reads: these series, and those of the process."""
+        lines: list[str] = []
+        for kind, sources in (("gauge", self._gauges), ("counter", self._counters)):
             for name, read in sorted(sources.items()):
-                if not self._wanted(name):
-                    continue
-                family = kind(name.replace(".", "_").replace("-", "_"), name, labels=labels)
-                family.add_metric(values, read())
-                families.append(family)
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Fixed(families))
-        return generate_latest(registry)
+                if self._wanted(name):
+                    lines += exposition.series(kind, name, self._labels, read())
+        for name, sample in sorted(self._samples.items()):
+            if self._wanted(name):
+                lines += exposition.summary(
+                    name, self._labels, sample.latest, sample.total, sample.count
+                )
+        return "".join(f"{line}\n" for line in lines).encode() + _of_the_process()
 
 
-class _Fixed:
-    """A collector of families that are made already."""
+def _of_the_process() -> bytes:
+    """CPU, memory and descriptors, under the names that every program uses."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-    def __init__(self, families: list[Any]) -> None:
-        self._families = families
-
-    def collect(self) -> list[Any]:
-        return self._families
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
 
 
 def _timestamp(seconds: int) -> str:

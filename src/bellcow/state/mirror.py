@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -38,6 +39,10 @@ def told_nothing() -> int:
     return 0
 
 
+def _unmeasured(milliseconds: float) -> None:
+    del milliseconds
+
+
 class Mirror:
     """Keeps `tables` equal to the store. `run` is its life; `reached` is how others wait for it."""
 
@@ -61,6 +66,7 @@ class Mirror:
         self._followers: list[tuple[str, asyncio.Future[Head | None]]] = []
         self._heads: deque[Head] = deque(maxlen=HEADS_KEPT)  # seen last, the newest at the end
         self._patience = timeout(None)
+        self.on_apply: Callable[[float], None] = _unmeasured  # gets milliseconds
         self.loaded = asyncio.Event()
         self.ring = Ring()  # the commits taken in last, for servers that copy them
 
@@ -108,8 +114,10 @@ class Mirror:
                     if not isinstance(change, Change) or not _follows(change, head):
                         return
                     head = change.head
+                    began = time.perf_counter()
                     with _readable():
                         touched = self._tables.apply(head, change.changes)
+                    self.on_apply((time.perf_counter() - began) * 1_000)
                     self.ring.add(change)
                     self._announce(head, touched)
 

@@ -36,11 +36,11 @@ def test_gauge_is_shown_as_it_stands():
 
 def test_counter_is_shown_by_what_it_grew_in_the_last_interval():
     metrics, source = made(), Source()
-    source.value = 100
     metrics.counter("c", source)
-    assert metrics.summary()["Counters"] == []
+    source.value = 100
+    metrics.tick()
     source.value = 105
-    assert metrics.summary()["Counters"] == []
+    assert rows(metrics, "Counters")["c"]["Count"] == 100
     metrics.tick()
     assert rows(metrics, "Counters")["c"]["Count"] == 5
     assert rows(metrics, "Counters")["c"]["Sum"] == 5.0
@@ -54,7 +54,6 @@ def test_sample_is_shown_with_its_spread():
     put = metrics.sample("s")
     for value in (1.0, 2.0, 3.0):
         put(value)
-    assert metrics.summary()["Samples"] == []
     metrics.tick()
     row = rows(metrics, "Samples")["s"]
     assert (row["Count"], row["Min"], row["Max"], row["Mean"], row["Sum"]) == (3, 1, 3, 2, 6)
@@ -146,12 +145,73 @@ def test_interval_ends_every_ten_seconds():
     assert simulate(story()) == [True, True, True]
 
 
-def test_prometheus_shows_gauges_and_counters():
+def test_counters_and_samples_are_there_before_the_first_interval_ends():
     metrics, source = made(), Source()
+    metrics.counter("c", source)
+    source.value = 3
+    metrics.sample("s")(1.5)
+    assert rows(metrics, "Counters")["c"]["Count"] == 3
+    assert rows(metrics, "Samples")["s"]["Sum"] == 1.5
+
+
+def test_counter_keeps_its_name_and_sample_has_quantiles_in_the_text_form():
+    metrics, source = made(host='a "host"'), Source()
+    source.value = 7
+    metrics.counter("nomad.nomad.rpc.request", source)
+    put = metrics.sample("nomad.raft.commitTime")
+    for value in range(100):
+        put(float(value))
+    metrics.tick()
+    put(1000.0)
+    lines = metrics.prometheus().decode().splitlines()
+    assert "# TYPE nomad_nomad_rpc_request counter" in lines
+    assert 'nomad_nomad_rpc_request{host="a \\"host\\""} 7' in lines
+    assert "# TYPE nomad_raft_commitTime summary" in lines
+    assert 'nomad_raft_commitTime{host="a \\"host\\"",quantile="0.5"} 50' in lines
+    assert 'nomad_raft_commitTime_count{host="a \\"host\\""} 101' in lines
+    assert 'nomad_raft_commitTime_sum{host="a \\"host\\""} 5950' in lines
+    assert not any(line.startswith("nomad") and "_total" in line for line in lines)
+
+
+def test_text_form_is_what_prometheus_reads():
+    from prometheus_client.parser import text_string_to_metric_families
+
+    metrics = made()
+    metrics.gauge("nomad.a", Source())
+    metrics.counter("nomad.b", Source())
+    metrics.sample("nomad.c")
+    families = {
+        one.name: one for one in text_string_to_metric_families(metrics.prometheus().decode())
+    }
+    assert {name: families[name].type for name in ("nomad_a", "nomad_b", "nomad_c")} == {
+        "nomad_a": "gauge",
+        "nomad_b": "counter",
+        "nomad_c": "summary",
+    }
+    assert families["process_resident_memory_bytes"].samples[0].value > 0
+    assert families["process_open_fds"].samples[0].value > 0
+
+
+def test_polled_sample_is_read_once_a_second():
+    async def story() -> int:
+        metrics = made()
+        metrics.poll("p", lambda: [1.0, 2.0])
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(metrics.run())
+            await asyncio.sleep(INTERVAL_S + 0.5)
+            task.cancel()
+        return rows(metrics, "Samples")["p"]["Count"]
+
+    assert simulate(story()) == 20
+
+
+def test_lines_for_the_log_name_each_series():
+    metrics, source = made(), Source()
+    metrics.gauge("g", source)
+    metrics.counter("c", source)
+    metrics.sample("s")(2.0)
     source.value = 4
-    metrics.gauge("nomad.raft.lastIndex", source)
-    metrics.counter("nomad.raft.apply", source)
-    text = metrics.prometheus().decode()
-    assert 'nomad_raft_lastIndex{host="h"} 4.0' in text
-    assert 'nomad_raft_apply_total{host="h"} 4.0' in text
-    assert "# TYPE nomad_raft_lastIndex gauge" in text
+    kinds = {line.partition("][")[2][0]: line for line in metrics.lines()}
+    assert kinds["G"].endswith("[G] 'g': 4.000")
+    assert "'c': Count: 4 " in kinds["C"]
+    assert "'s': Count: 1 Min: 2.000" in kinds["S"]
