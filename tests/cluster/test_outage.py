@@ -210,6 +210,20 @@ def test_embedded_server_is_converted_by_one_setting(folder: Path):
         assert names(agent) == ["after", "default", "kept"]
 
 
+def test_state_of_a_single_server_is_taken_over_by_three_that_join_it(folder: Path):
+    agents = [Agent(folder / f"s{n}", name=f"s{n}") for n in range(3)]
+    with agents[0]:
+        agents[0].put("/v1/namespace", {"Name": "kept"})
+    for agent in agents:
+        configure(agent, agents, bootstrap_expect=3)
+    with contextlib.ExitStack() as stack:
+        for agent in agents:
+            agent.start(wait=False)
+            stack.callback(agent.stop)
+        until(lambda: all("kept" in names(agent) for agent in agents), "namespace everywhere")
+        until(lambda: [each["Voter"] for each in servers(agents[0])] == [True] * 3, "three votes")
+
+
 def test_embedded_server_goes_by_the_file_and_removes_it(folder: Path):
     agent = Agent(folder / "s0")
     with agent:

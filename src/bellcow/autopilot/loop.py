@@ -62,6 +62,9 @@ class Contacts(Protocol):
 class Changes(Protocol):
     """How the loop acts. Each raises Error when it may not be so."""
 
+    def why_no_votes(self) -> str:
+        """Why no other server can ever vote beside this one; "" where one can."""
+
     async def promote(self, server_id: str) -> None: ...
 
     async def remove_dead(self, server_id: str, silent_since_ns: int) -> None: ...
@@ -270,6 +273,8 @@ class Autopilot:
                 for server in raft.servers
             ),
             lately_out=self._lately_out(raft, configuration),
+            removed=raft.removed,
+            no_votes=self._changes.why_no_votes() if self._changes else "",
         )
 
     def _of_this_leadership(self, contact: Contact) -> Contact:

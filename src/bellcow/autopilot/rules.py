@@ -10,13 +10,19 @@ from __future__ import annotations
 import msgspec
 
 from bellcow.model.agent import ALIVE, FAILED, LEFT
-from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth, ServerHealth
-from bellcow.model.raft import RaftServer
+from bellcow.model.autopilot import (
+    AutopilotConfiguration,
+    ClusterHealth,
+    RemovedVoter,
+    ServerHealth,
+)
+from bellcow.model.raft import AUTOPILOT, RaftServer, RemovedServer
 from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"
 UNKNOWN_IS_DEAD_AFTER_S = 15.0  # a new leader has not met everybody yet
+REMEMBERED_S = 24 * 3_600.0  # a removed voter is missed for as long
 REMOVED_AFTER_S = 10.0  # after it has failed: a restart that takes longer than usual costs no vote
 
 
@@ -57,6 +63,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """All that a round is decided on. `leader_index` was taken before the servers were asked.
 
     `lately_out` counts the dead voters that were taken out within the last stabilization time.
+    `removed` are the servers that the configuration remembers as removed, `no_votes` says why no
+    other server can ever vote, "" where one can.
     """
 
     now_ns: int
@@ -66,6 +74,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     configuration: AutopilotConfiguration
     servers: tuple[Facts, ...]
     lately_out: int = 0
+    removed: tuple[RemovedServer, ...] = ()
+    no_votes: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,8 +134,41 @@ def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
         leader=inputs.leader_id,
         servers=tuple(servers),
         voters=tuple(server.id for server in voters),
+        removed=missing_voters(inputs.removed, len(voters), inputs.now_ns) or msgspec.UNSET,
     )
     return Round(health=health, found=found)
+
+
+def missing_voters(
+    removed: tuple[RemovedServer, ...], voters: int, now_ns: int
+) -> tuple[RemovedVoter, ...]:
+    """The dead voters that autopilot removed within a day, while there are fewer voters than then.
+
+    `voters` is how many there are now; `now_ns` is wall time.
+    """
+    return tuple(
+        RemovedVoter(
+            address=server.address,
+            id=server.id,
+            name=server.name,
+            removed=rfc3339_seconds(server.removed_ns),
+            silent_since=rfc3339_seconds(server.silent_since_ns),
+            voters_before=server.voters_before,
+        )
+        for server in removed
+        if server.voter
+        and server.by == AUTOPILOT
+        and server.voters_before > voters
+        and now_ns - server.removed_ns < REMEMBERED_S * NS_PER_S
+    )
+
+
+def _why_no_vote(facts: Facts, inputs: Inputs) -> str:
+    if facts.server.voter:
+        return ""
+    if facts.non_voting:
+        return "its own settings say non_voting_server"
+    return inputs.no_votes
 
 
 def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int) -> ServerHealth:
@@ -144,6 +187,7 @@ def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int) -> Ser
         healthy=healthy,
         voter=facts.server.voter,
         stable_since=rfc3339_seconds(since_ns),
+        no_vote=_why_no_vote(facts, inputs) or msgspec.UNSET,
     )
 
 

@@ -142,11 +142,17 @@ def too_few(answer: dict[str, Any], tolerates: int) -> str:
     voters = [one for one in servers if one["Voter"]]
     why = [f"{len(voters)} {'voter' if len(voters) == 1 else 'voters'}" if servers else NEW]
     why += [f"{name(one)} is not healthy" for one in voters if not one["Healthy"]]
-    why += [f"{name(one)} has no vote yet" for one in servers if not one["Voter"]]
+    why += [_no_vote(one) for one in servers if not one["Voter"]]
     return (
         f"FailureTolerance is {answer['FailureTolerance']}, {tolerates} is asked for: "
         f"{'; '.join(why)}"
     )
+
+
+def _no_vote(server: dict[str, Any]) -> str:
+    if reason := server.get("NoVote"):
+        return f"{name(server)} will get no vote: {one_line(reason)}"
+    return f"{name(server)} has no vote yet"
 
 
 def _health(client: Client, answer: dict[str, Any]) -> str:

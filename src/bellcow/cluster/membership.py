@@ -355,15 +355,21 @@ class Membership:
         await self._remove(server_id, by=ITSELF)
         return self._standing(server_id, is_member=False)
 
+    def why_no_votes(self) -> str:
+        """Why no other server can ever vote beside this one, and what to do; "" where one can."""
+        if self._grows():
+            return ""
+        me = self._look().names.get(self._me, self._me)
+        return (
+            f"{me} keeps its state in the embedded store, which has one voter; start {me} once "
+            'with server { engine = "etcd" }, or with retry_join, so that others can vote'
+        )
+
     async def promote(self, server_id: str) -> None:
         """Write down that a server shall vote; the loop sees to it."""
         self._must_lead()
-        if not self._grows():
-            raise Error(
-                Code.UNSUPPORTED,
-                "the embedded store has one voter; start this server once with "
-                'server { engine = "etcd" } so that others can vote',
-            )
+        if problem := self.why_no_votes():
+            raise Error(Code.UNSUPPORTED, problem)
         count, due = self._failures.get(server_id, (0, 0.0))
         if self._clock.monotonic() < due:
             raise Error(Code.UNAVAILABLE, f"promoting {server_id} failed {count} times; later")

@@ -90,13 +90,11 @@ def engine_of(folder: Path | None, wanted: str, *, several: bool) -> str:
                 "server.engine is embedded; leave the setting out, or choose another data_dir"
             )
         return "etcd"
-    if folder and (folder / STORE).exists():
-        return "convert" if wanted == "etcd" else "embedded"
-    if wanted == "etcd" or (wanted == "auto" and several):
-        if folder is None:
-            raise Unreadable("a cluster of several servers needs a data_dir")
-        return "etcd"
-    return "embedded"
+    if wanted == "embedded" or (wanted == "auto" and not several):
+        return "embedded"
+    if folder is None:
+        raise Unreadable("a cluster of several servers needs a data_dir")
+    return "convert" if (folder / STORE).exists() else "etcd"
 
 
 def read(path: Path, kind: type[T]) -> T | None:

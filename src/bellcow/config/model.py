@@ -127,7 +127,8 @@ class Server(Block, frozen=True, kw_only=True):
         str,
         acts(
             "Where the state is kept: `embedded` (one server), `etcd` (several) or `auto`, which "
-            "takes etcd when servers are expected or joined."
+            "takes etcd when servers are expected or joined, and takes the state of a single "
+            "server over into it."
         ),
     ] = "auto"
     etcd_path: Annotated[str, acts("The etcd program; looked up in PATH when empty.")] = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from bellcow.errors import Error, invalid
 from bellcow.model.bounds import counts_problem
 from bellcow.wire import NEVER, Duration, Wire
@@ -51,7 +53,8 @@ class ServerHealth(Wire, frozen=True, kw_only=True):
     """The health of one server as autopilot last found it.
 
     Nomad: an encoder of its own, hence this field order. `last_contact` is -1 ns, `last_term` and
-    `last_index` are 0 and `stable_since` is the year 1 where nothing is known.
+    `last_index` are 0 and `stable_since` is the year 1 where nothing is known. `no_vote`, which
+    Nomad does not have, is sent for a server that will never be given a vote: why.
     """
 
     last_contact: Duration = Duration(-1)
@@ -66,13 +69,30 @@ class ServerHealth(Wire, frozen=True, kw_only=True):
     healthy: bool = False
     voter: bool = False
     stable_since: str = NEVER
+    no_vote: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RemovedVoter(Wire, frozen=True, kw_only=True):
+    """A voter that autopilot removed because it had stopped answering. Times are RFC 3339, UTC."""
+
+    address: str
+    id: str
+    name: str
+    removed: str
+    silent_since: str
+    voters_before: int
 
 
 class ClusterHealth(Wire, frozen=True, kw_only=True):
-    """The health of the cluster. `servers` is None before the first round of a new leader."""
+    """The health of the cluster. `servers` is None before the first round of a new leader.
+
+    `removed`, which Nomad does not have, is sent where voters that seemed dead were removed within
+    a day and are neither back nor replaced.
+    """
 
     failure_tolerance: int = 0
     healthy: bool = False
     leader: str = ""
     servers: tuple[ServerHealth, ...] | None = None
     voters: tuple[str, ...] = ()
+    removed: tuple[RemovedVoter, ...] | msgspec.UnsetType = msgspec.UNSET

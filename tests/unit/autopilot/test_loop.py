@@ -276,6 +276,9 @@ class Cleaner(Loop):
         row = to_msgpack(with_indexes(configuration(self.names), 2, index))
         self.tables.apply(Head(index=index, term=1), {("raft_configuration", "-"): row})
 
+    def why_no_votes(self) -> str:
+        return ""
+
     async def remove_dead(self, server_id: str, silent_since_ns: int) -> None:
         del silent_since_ns
         await asyncio.sleep(3)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.autopilot.rules import (
+    REMEMBERED_S,
     UNKNOWN_IS_DEAD_AFTER_S,
     Contact,
     Dead,
@@ -22,8 +23,8 @@ from bellcow.autopilot.rules import (
     promotions,
 )
 from bellcow.model.autopilot import AutopilotConfiguration
-from bellcow.model.raft import RaftServer
-from bellcow.wire import NS_PER_S, Duration
+from bellcow.model.raft import AUTOPILOT, RaftServer, RemovedServer
+from bellcow.wire import NS_PER_S, Duration, to_json
 
 MS = 1_000_000
 NOW = 1_800_000_000 * NS_PER_S
@@ -405,6 +406,48 @@ def test_voters_left_by_clean_up_are_a_quorum_of_those_there_were(servers, min_q
     if len(left) < len(voters):
         quorum = (len(voters) + lately_out) // 2 + 1
         assert len(left) >= max(quorum, min_quorum)
+
+
+def removed(name: str, *, age_s: float = 60, by: str = AUTOPILOT, voter: bool = True):
+    return RemovedServer(
+        address=f"{name}:4647",
+        by=by,
+        id=name,
+        name=f"{name}.global",
+        removed_ns=NOW - round(age_s * NS_PER_S),
+        silent_since_ns=NOW - round((age_s + 15) * NS_PER_S),
+        voter=voter,
+        voters_before=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "voters", "missed"),
+    [
+        (removed("c"), "ab", True),
+        (removed("c"), "abd", False),
+        (removed("c", by="operator"), "ab", False),
+        (removed("c", voter=False), "ab", False),
+        (removed("c", age_s=REMEMBERED_S), "ab", False),
+    ],
+    ids=["dead", "replaced", "removed on purpose", "had no vote", "long ago"],
+)
+def test_dead_voter_that_was_removed_is_missed_until_it_is_replaced(record, voters, missed):
+    health = observe(inputs(*map(facts, voters), removed=(record,)), {}).health
+    shown = to_json(health)
+    assert (b'"Removed"' in shown) == missed
+    if missed:
+        (one,) = health.removed
+        assert (one.name, one.voters_before) == ("c.global", 3)
+        assert one.silent_since < one.removed
+
+
+def test_server_that_will_never_vote_is_shown_with_the_reason():
+    waiting, never = facts("b", voter=False), facts("c", voter=False, non_voting=True)
+    shown = observe(inputs(facts("a"), waiting, never), {}).health.servers
+    assert [server.no_vote is msgspec.UNSET for server in shown] == [True, True, False]
+    alone = observe(inputs(facts("a"), waiting, no_votes="one voter"), {}).health.servers
+    assert [server.no_vote for server in alone] == [msgspec.UNSET, "one voter"]
 
 
 def test_answer_from_before_this_leadership_says_nothing_of_contact_and_term():

@@ -205,6 +205,11 @@ def test_a_cluster_that_may_lose_as_many_as_asked_for_ends_with_zero(
             True,
             "2 voters; c2 has no vote yet",
         ),
+        (
+            [LEADER, server_health("c2", Voter=False, NoVote="c1 has the embedded store")],
+            True,
+            "1 voter; c2 will get no vote: c1 has the embedded store",
+        ),
         ([LEADER], True, "1 voter"),
         ([], False, "the leader is new and has not looked at the servers yet"),
         ([LEADER, server_health("c3")], True, "2 voters"),
