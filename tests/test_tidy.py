@@ -24,11 +24,12 @@ SUFFIXES = {"", ".css", ".html", ".js", ".md", ".py", ".sh", ".svg", ".toml", ".
 # Words of others: a license text, recorded answers.
 NOT_OURS = ("LICENSE", "tests/contract/recordings/")
 
-# Modules, and whole folders, that have no test file of their own name, and what tests them.
+# Modules that have no test file of their own name, and what tests them.
 TESTED_BY = {
     "acl/commands.py": "tests/contract/test_http_recordings.py",
     "acl/tokens.py": "tests/contract/test_http_rights.py",
-    "agent/": "tests/contract/test_cli_process.py",  # process life, seen from outside
+    "agent/exposition.py": "tests/unit/agent/test_metrics.py",
+    "agent/main.py": "tests/contract/test_cli_process.py",  # process life, seen from outside
     "api/acl.py": "tests/contract/test_http_recordings.py",
     "api/agent.py": "tests/contract/test_http_surroundings.py",
     "api/answers.py": "tests/contract/test_both_paths.py",
@@ -49,19 +50,26 @@ TESTED_BY = {
     "api/self_view.py": "tests/contract/test_http_surroundings.py",
     "api/status.py": "tests/contract/test_http_surroundings.py",
     "api/system.py": "tests/routes/test_every_route.py",
-    "autopilot/": "tests/stories/health.txt",
     "clock.py": "tests/sim/clock.py",  # the virtual one stands in for it everywhere else
-    "cluster/": "tests/stories/leader_lost.txt",
+    "cluster/brief.py": "tests/cluster/test_found.py",  # a real etcd, started for a moment
+    "cluster/convert.py": "tests/cluster/test_found.py",
+    "cluster/found.py": "tests/cluster/test_found.py",
+    "cluster/recover.py": "tests/cluster/test_recover.py",
+    "cluster/survivor.py": "tests/cluster/test_recover.py",
     "errors.py": "tests/routes/test_every_route.py",
     "events.py": "tests/test_tidy.py",
     "failpoint.py": "tests/cluster/test_restore_crash.py",
     "license/keeper.py": "tests/contract/test_cli_process.py",
-    "model/": "tests/contract/test_http_recordings.py",  # fields, as they look on the wire
+    "model/acl.py": "tests/contract/test_http_recordings.py",  # fields, as they look on the wire
+    "model/agent.py": "tests/contract/test_http_recordings.py",
+    "model/bounds.py": "tests/unit/model/test_hello.py",
+    "model/forwarded.py": "tests/unit/api/test_internal_forward.py",
+    "model/namespace.py": "tests/contract/test_http_recordings.py",
+    "model/raft.py": "tests/contract/test_http_recordings.py",
     "server.py": "tests/routes/conftest.py",  # a list of parts
     "snapshot/restore.py": "tests/stories/restore.txt",
     "snapshot/save.py": "tests/abuse/rows_snapshots.py",
     "snapshot/service.py": "tests/abuse/rows_snapshots.py",
-    "state/": "tests/stories/mirror.txt",
     "store/etcd_space.py": "tests/unit/cli/test_raft_defrag.py",
     "store/protocol.py": "tests/unit/store/test_conformance.py",
     "wire.py": "tests/contract/test_http_recordings.py",
@@ -222,22 +230,16 @@ def test_only_the_command_line_prints() -> None:
     assert printing == []
 
 
-def elsewhere(module: str) -> str:
-    """What tests a module without a test file of its own name: its own entry or its folder's."""
-    return TESTED_BY.get(module) or TESTED_BY.get(f"{module.partition('/')[0]}/", "")
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_the_tests_of_a_module_are_where_one_looks_for_them(module: str) -> None:
     folder, _, name = module.rpartition("/")
     mirrored = ROOT / "tests" / "unit" / folder / f"test_{name}"
-    named = elsewhere(module)
+    named = TESTED_BY.get(module)
     assert mirrored.is_file() or (named and (ROOT / named).is_file()), mirrored
 
 
 def test_the_list_of_those_tested_elsewhere_names_nothing_that_is_gone() -> None:
-    folders = {f"{module.partition('/')[0]}/" for module in MODULES}
-    assert set(TESTED_BY) <= set(MODULES) | folders
+    assert set(TESTED_BY) <= set(MODULES)
 
 
 # Pages

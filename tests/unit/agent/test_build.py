@@ -1,0 +1,109 @@
+"""How the parts of a server are joined: what one part gets to know from another."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.sim.clock import FixedClock
+
+from bellcow.agent.build import build, itself_of
+from bellcow.agent.ground import Ground
+from bellcow.agent.log import Log
+from bellcow.agent.metrics import Metrics
+from bellcow.agent.peer_tls import peer_security
+from bellcow.cluster.place import Place
+from bellcow.cluster.seat import ClusterSeat
+from bellcow.config.addresses import resolve_addresses
+from bellcow.config.load import load
+from bellcow.events import Level
+from bellcow.model.hello import Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bellcow.server import Server
+
+ME = "88d0d276-86f1-511a-6be0-20dd3ec00188"
+
+
+class Member:
+    """An etcd member that never starts."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def has_data(self) -> bool:
+        return False
+
+    def running(self, start: object) -> Any:
+        raise AssertionError(f"it is not to be started: {start}")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    """One of several servers, built and not running."""
+    loaded = load([], dev=True)
+    clock = FixedClock()
+    addresses = resolve_addresses(loaded.settings, True)
+    return build(
+        loaded,
+        addresses=addresses,
+        itself=itself_of(loaded.settings, addresses, ME),
+        ground=Ground(member=Member(tmp_path / "raft")),
+        security=peer_security(loaded.settings, (), tmp_path),
+        folder=tmp_path,
+        clock=clock,
+        log=Log(clock, Level.ERROR, out=io.StringIO()),
+        metrics=Metrics(clock, host="", prometheus=False),
+    )
+
+
+def seat_of(server: Server) -> ClusterSeat:
+    assert isinstance(server.seat, ClusterSeat)
+    return server.seat
+
+
+def test_request_that_waits_is_woken_when_the_leader_changes(server: Server) -> None:
+    async def woken() -> bool:
+        event = asyncio.Event()
+
+        class Waiter:
+            def wake(self) -> None:
+                event.set()
+
+        server.waiting.add(["namespaces"], Waiter())
+        server.leadership.on_change()
+        async with asyncio.timeout(1):
+            return await event.wait()
+
+    assert asyncio.run(woken())
+
+
+def test_server_knows_of_another_one_with_its_id(server: Server) -> None:
+    assert seat_of(server)._twin() == ""
+    server.exchange._twins["10.0.0.2:4648"] = "our ID answers there too"
+    assert seat_of(server)._twin() == "our ID answers there too"
+
+
+def test_server_knows_which_servers_went_to_another_cluster(server: Server) -> None:
+    other = Cluster(id="other", epoch=1)
+    server.exchange._elsewhere["s2"] = (server.clock.monotonic(), other)
+    assert seat_of(server)._elsewhere() == {"s2": other}
+
+
+def test_leader_knows_how_its_cluster_was_founded(server: Server) -> None:
+    assert server.membership._founding() == ""
+    place = Place(cluster_id="c", epoch=1, founding="f", role="voter")
+    seat_of(server)._papers._place = place
+    assert server.membership._founding() == "f"
+
+
+def test_dead_servers_are_cleaned_up_before_a_server_joins(server: Server) -> None:
+    assert server.membership.before_join == server.autopilot.clean_up
+
+
+def test_restore_makes_autopilot_begin_anew(server: Server) -> None:
+    assert server.snapshots._on_restored == server.autopilot.begin_anew
