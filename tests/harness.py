@@ -118,6 +118,7 @@ class Agent:
         *,
         environment: dict[str, str] | None = None,
         name: str = "single",
+        prefix: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
@@ -139,6 +140,7 @@ class Agent:
         folder.mkdir(parents=True, exist_ok=True)
         self.config_path.write_text(json.dumps(base))
         self._environment = environment or {}
+        self._prefix = prefix  # a command that runs the agent in its place
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -154,7 +156,7 @@ class Agent:
     def start(self, *, wait: bool = True) -> Self:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [BELLCOW, "agent", f"-config={self.config_path}"],
+                [*self._prefix, BELLCOW, "agent", f"-config={self.config_path}"],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -272,7 +272,7 @@ class Tls(Block, frozen=True, kw_only=True):
 
     http: Annotated[bool, acts("TLS on the HTTP API.")] = False
     rpc: Annotated[bool, acts("Mutual TLS between servers.")] = False
-    ca_file: Annotated[str, acts("Certificates of the authorities, PEM.")] = ""
+    ca_file: Annotated[str, acts("Certificates of authorities, PEM; no roots needed.")] = ""
     cert_file: Annotated[str, acts("Certificate of this agent, PEM.")] = ""
     key_file: Annotated[str, acts("Key of this agent, PEM.")] = ""
     verify_server_hostname: Annotated[
@@ -350,7 +350,9 @@ class Telemetry(Block, frozen=True, kw_only=True):
 class Client(Block, frozen=True, kw_only=True):
     """This agent as a client: accepted so that shared files load; bellcow has no client."""
 
-    enabled: Annotated[bool, acts("Run as a client; refused, since bellcow has none.")] = False
+    enabled: Annotated[
+        bool, acts("Run as a client; refused without a server, since bellcow has none.")
+    ] = False
     servers: Annotated[Strings, ignored("Servers of the client.")] = ()
     server_join: Annotated[ServerJoin, ignored("Servers of the client.")] = ServerJoin()
     state_dir: Annotated[str, ignored("Where the client keeps its state.")] = ""

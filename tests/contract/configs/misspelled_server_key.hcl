@@ -1,0 +1,2 @@
+data_dir = "/opt/nomad"
+server { enabled = true bootstrap_expct = 3 }
