@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import time
 from contextlib import ExitStack
@@ -77,3 +78,25 @@ def test_agent_can_be_stopped_while_it_starts(start_agent):
         time.sleep(0.002)
     time.sleep(0.02)
     assert agent.stop() == 0, agent.log
+
+
+def test_agent_stops_in_five_seconds_under_everything_at_once(start_agent):
+    """Bodies to decode, an archive to read, queries, streams and readers that do not read."""
+    agent = start_agent({"limits": {"http_max_conns_per_client": 0}})
+    odd = b"[" + b"0," * (1 << 19)
+    odd = odd[: (1 << 20) - 3] + b"-0]"
+    bodies = [
+        b"PUT /v1/operator/scheduler/configuration HTTP/1.1\r\n"
+        + HOST
+        + b"Content-Length: %d\r\n\r\n" % len(odd)
+        + odd
+    ] * 40
+    zeros = gzip.compress(bytes(64 << 20), 1)
+    archive = (
+        b"PUT /v1/operator/snapshot HTTP/1.1\r\n"
+        + HOST
+        + b"Content-Length: %d\r\n\r\n" % len(zeros)
+        + zeros
+    )
+    stop_amid(agent, [*bodies, *[archive] * 4, *REQUESTS.values(), *REQUESTS.values()])
+    agent.start()

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import bellcow
@@ -27,6 +28,7 @@ from bellcow.agent.metrics import Metrics
 from bellcow.agent.ownership import DataDirectoryError
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
+from bellcow.agent.threads import end_despite_threads
 from bellcow.api import (
     internal,
     internal_follow,
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
 STOP_S = 5.0  # from a signal to the end, whatever has to be waited for
 CLOSE_S = 0.75  # of it to close connections and files
 ETCD_S = 2.0  # of it for the same and for the member beside us, which is killed then
+EXIT_S = 0.25  # of it for the end of the process itself
 ANSWER_S = 0.5  # of it for what is being answered, at least
 HAND_OVER_S = 1.0
 SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
@@ -98,7 +101,10 @@ def run(paths: Sequence[str], flags: dict[str, Any], dev: bool) -> int:
         return 1
     try:
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
-            return runner.run(_Agent(paths, flags, loaded).live())
+            agent = _Agent(paths, flags, loaded)
+            status = runner.run(agent.live())
+            end_despite_threads(status, SystemClock(), agent.ends_at)
+            return status
     except StartError as error:
         banner.say([f"==> {error}"], sys.stderr)
         return 1
@@ -130,10 +136,13 @@ class _Agent:
         self._stop = asyncio.Event()
         self._ended_by = signal.SIGTERM
         self._due = 0.0  # when the last answer must be given
+        self.ends_at = 0.0  # when the process must be gone
+        self._workers = ThreadPoolExecutor(thread_name_prefix="work")
 
     async def live(self) -> int:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         raise_file_limit()
+        asyncio.get_running_loop().set_default_executor(self._workers)
         settings = self._settings
         addresses = listening(settings, resolve_addresses(settings, self._loaded.dev))
         self._open_log()
@@ -160,6 +169,7 @@ class _Agent:
             )
             await stack.enter_async_context(server.line)
             await self._run(server, metrics, security, addresses, listener, between)
+        self._workers.shutdown(wait=False, cancel_futures=True)
         self._log.report("stopped")
         self._log.close()
         return 0
@@ -239,12 +249,14 @@ class _Agent:
                     self._announce(addresses, consensus=not alone)
                     await self._stop.wait()
                     self._log.report("stopping")
-                    self._due = self._clock.monotonic() + STOP_S - (CLOSE_S if alone else ETCD_S)
+                    self.ends_at = self._clock.monotonic() + STOP_S - EXIT_S
+                    self._due = self.ends_at - (CLOSE_S if alone else ETCD_S)
                     await self._leave(server)
                     await self._hand_over(server)
                     self._log.end_following()
                     pipeline.stop()
                     listening.graceful_s = max(ANSWER_S, self._left_s())
+                pipeline.close()
                 for task in tasks:
                     task.cancel()
         except* (StartError, StoreError, UnknownTableError) as group_error:
