@@ -67,8 +67,7 @@ def hosts_of(addresses: Addresses, machine: Machine, name: str) -> Iterator[str]
     yield name
     for host, _ in (addresses.rpc_adv, addresses.serf_adv, addresses.rpc_bind, addresses.serf_bind):
         yield from _specified([host])
-    for found in machine.interfaces.values():
-        yield from _specified(found)
+    yield from _specified(str(found.ip.ip) for found in machine.network.interfaces)
 
 
 def _specified(hosts: Iterable[str]) -> Iterator[str]:
