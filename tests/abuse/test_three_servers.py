@@ -181,6 +181,19 @@ def test_b9_rights_are_looked_at_wherever_and_however_it_is_asked(name: str, sit
             assert DENIED in answer.text or UNKNOWN in answer.text, answer
 
 
+def test_machine_of_another_server_is_asked_for_by_the_name_of_that_server(site: Site) -> None:
+    by_name = site.peers()
+    for asked in GLOBAL:
+        for other in GLOBAL:
+            for name in (f"{other}.global", by_name[other]["ID"]):
+                told = site.ask(asked, "GET", f"/v1/agent/host?server_id={name}").json()
+                assert told["AgentID"] == f"{other}.global", (asked, name)
+                words = site.ask(asked, "GET", f"/v1/agent/pprof/cmdline?server_id={name}").text
+                assert str(site.agents[other].config_path) in words, (asked, name)
+        answer = site.ask(asked, "GET", f"/v1/agent/host?server_id={asked}")
+        assert (answer.status, answer.text) == (500, f"unknown Nomad server {asked}")
+
+
 def test_b8_a_token_that_is_deleted_is_dead_at_every_server_at_once(site: Site) -> None:
     secret = site.make_token("b8", 'operator { policy = "read" }')
     for name in GLOBAL:

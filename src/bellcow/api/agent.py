@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -313,8 +314,9 @@ def _host_data() -> dict[str, Any]:
     ]
     disks = {}
     for part in psutil.disk_partitions():
-        usage = psutil.disk_usage(part.mountpoint)
-        disks[part.mountpoint] = {"DiskMB": usage.total >> 20, "UsedMB": usage.used >> 20}
+        with suppress(OSError):  # a mount that we may not look into
+            usage = psutil.disk_usage(part.mountpoint)
+            disks[part.mountpoint] = {"DiskMB": usage.total >> 20, "UsedMB": usage.used >> 20}
     return {
         "Disk": disks,
         "Environment": without_secrets(os.environ),
