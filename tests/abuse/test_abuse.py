@@ -16,7 +16,7 @@ from tests.abuse.rows import Row, parameters
 if TYPE_CHECKING:
     from tests.abuse.site import Site, Sites
 
-SECTIONS = ("http", "acl", "bodies", "snapshots", "peers", "surroundings", "forgotten")
+SECTIONS = ("http", "acl", "bodies", "snapshots", "peers", "surroundings", "forgotten", "crowds")
 for _section in SECTIONS:
     importlib.import_module(f"tests.abuse.rows_{_section}")
 
