@@ -369,6 +369,27 @@ def test_token_that_is_to_end_is_refused(guarded, field, update):
     assert len(agent.get("/v1/acl/tokens", root).json()) == before
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/acl/token", "ACLToken"),
+        ("/v1/acl/policy/p", "ACLPolicy"),
+        ("/v1/namespace", "Namespace"),
+    ],
+)
+def test_body_of_the_wrong_form_is_refused_by_the_name_that_nomad_has_for_it(guarded, path, kind):
+    agent, root = guarded
+    answer = agent.put(path, b"[]", root)
+    assert (answer.status, answer.text) == (
+        500,
+        f"json: cannot unmarshal array into Go value of type structs.{kind}",
+    )
+    answer = agent.put(path, {"Name": 1}, root)
+    assert answer.text == (
+        f"json: cannot unmarshal number into Go struct field {kind}.Name of type string"
+    )
+
+
 def test_token_with_roles_is_refused(guarded):
     agent, root = guarded
     body = {"Name": "r", "Type": "client", "Policies": ["read"], "Roles": [{"Name": "dev"}]}

@@ -329,6 +329,19 @@ def test_meta_of_a_namespace_holds_texts_alone(shared, meta):
     assert answer.text.endswith("of type map[string]string")
 
 
+@pytest.mark.parametrize("part", ["Consul", "NodePool", "Vault"])
+def test_what_a_namespace_may_hold_in_the_enterprise_edition_alone_is_refused(shared, part):
+    key = f"{part}Configuration"
+    answer = shared.put("/v1/namespace", {"Name": "more", key: {"Default": "", "Denied": ["x"]}})
+    assert answer.status == 400
+    assert answer.text == f"{key} of a namespace is not supported; leave it out"
+    assert shared.get("/v1/namespace/more").status == 404
+    for empty in (None, {}, {"Default": "", "Allowed": None, "Denied": None}):
+        answer = shared.put("/v1/namespace", {"Name": "less", key: empty})
+        assert (answer.status, answer.header("Warning")) == (200, None)
+    assert shared.delete("/v1/namespace/less").status == 200
+
+
 def test_namespace_with_a_quota_that_does_not_exist_is_refused(shared):
     for path in ("/v1/namespace", "/v1/namespace/q1"):
         answer = shared.put(path, {"Name": "q1", "Quota": "nope"})

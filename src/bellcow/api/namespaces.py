@@ -9,7 +9,7 @@ from bellcow.acl.policy import Need, invalid_namespace, validate_namespace
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.errors import Code, denied, invalid, refused
-from bellcow.model.namespace import Namespace
+from bellcow.model.namespace import Namespace, NamespaceBody
 from bellcow.state.commands import delete_namespace, put_namespace
 from bellcow.state.tables import NAMESPACES
 from bellcow.wire import go_quote
@@ -60,7 +60,7 @@ def read_namespace(call: Call) -> Reply[Namespace]:
 
 
 @route("PUT, POST", "/v1/namespace", need=Need.MANAGEMENT, serve=Serve.LEADER, body_rules=BODY)
-async def create_namespace(call: Call, body: Namespace) -> Reply[None]:
+async def create_namespace(call: Call, body: NamespaceBody) -> Reply[None]:
     """Create or replace the namespace that the body names."""
     return await _put(call, body)
 
@@ -72,7 +72,7 @@ async def create_namespace(call: Call, body: Namespace) -> Reply[None]:
     serve=Serve.LEADER,
     body_rules=BODY,
 )
-async def update_namespace(call: Call, body: Namespace) -> Reply[None]:
+async def update_namespace(call: Call, body: NamespaceBody) -> Reply[None]:
     """Create or replace a namespace."""
     if body.name != call.tail:
         raise invalid("Namespace name does not match request path")
@@ -86,13 +86,14 @@ async def remove_namespace(call: Call) -> Reply[None]:
     return Reply(index=written.index)
 
 
-async def _put(call: Call, body: Namespace) -> Reply[None]:
-    if reasons := validate_namespace(body):
-        raise invalid_namespace(body.name, reasons)
-    if body.quota:
+async def _put(call: Call, body: NamespaceBody) -> Reply[None]:
+    namespace = body.row()
+    if reasons := validate_namespace(namespace):
+        raise invalid_namespace(namespace.name, reasons)
+    if namespace.quota:
         # There are no quotas, so none of any name exists.
-        quota = go_quote(body.quota, SHOWN_CHARS)
-        raise refused(f"namespace {go_quote(body.name)} using non-existent quota {quota}")
-    hashed = msgspec.structs.replace(body, hash=namespace_hash(body))
+        quota = go_quote(namespace.quota, SHOWN_CHARS)
+        raise refused(f"namespace {go_quote(namespace.name)} using non-existent quota {quota}")
+    hashed = msgspec.structs.replace(namespace, hash=namespace_hash(namespace))
     written = await call.server.commit(put_namespace(hashed))
     return Reply(index=written.index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import ClassVar
 
 from bellcow.acl.policy import Need
 from bellcow.api.answers import contact
@@ -45,6 +46,9 @@ REFUSED_ALONE = frozenset(CAPABILITIES) - {"scaling_policy"} | {"nodes", NAMESPA
 
 class SearchBody(Wire, frozen=True, kw_only=True):
     """What to look for. `context` is a kind of thing, or `all`."""
+
+    GO_STRUCT: ClassVar[str] = "SearchRequest"
+    GO_TYPE: ClassVar[str] = "structs.SearchRequest"
 
     context: str = ""
     prefix: str = ""

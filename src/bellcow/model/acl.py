@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from bellcow.errors import Error, invalid
 from bellcow.wire import Wire, parse_duration
@@ -23,6 +23,9 @@ class ACLPolicy(Wire, frozen=True, kw_only=True, gc=False):
 
 class ACLPolicyBody(Wire, frozen=True, kw_only=True):
     """A policy as a client sends it. `job_acl` is of later releases."""
+
+    GO_STRUCT: ClassVar[str] = "ACLPolicy"
+    GO_TYPE: ClassVar[str] = "structs.ACLPolicy"
 
     create_index: int = 0
     description: str = ""
@@ -74,6 +77,9 @@ class ACLToken(Wire, frozen=True, kw_only=True, gc=False):
 
 class ACLTokenBody(Wire, frozen=True, kw_only=True):
     """A token as a client sends it. What is not a field of `ACLToken` is of later releases."""
+
+    GO_STRUCT: ClassVar[str] = "ACLToken"
+    GO_TYPE: ClassVar[str] = "structs.ACLToken"
 
     accessor_id: str = ""
     create_index: int = 0
