@@ -1,7 +1,7 @@
 """What every declared route keeps to, one loop over the table: a new route is covered at once.
 
-That a route answers the same through a follower as at the leader is not asked here: it takes a
-cluster of several servers, which there is not yet.
+That a route answers the same through a follower as at the leader is asked with two servers, in
+tests/unit/api/test_internal_forward.py.
 """
 
 from __future__ import annotations
