@@ -77,6 +77,11 @@ EVENTS: dict[str, Event] = {
     "state_unreadable": Event(
         Level.ERROR, "nomad.store", "state cannot be read, memory stays as it is"
     ),
+    "state_recalled": Event(
+        Level.WARN,
+        "nomad.store",
+        "no quorum: stale reads are answered from the last state on disk",
+    ),
     "store_fills": Event(Level.WARN, "nomad.store", "store fills up, writes end at the quota"),
     "store_has_room": Event(Level.INFO, "nomad.store", "store has room again"),
     "commit_slow": Event(Level.WARN, "nomad.store", "commit took long: slow disk or network"),

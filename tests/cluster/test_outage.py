@@ -178,6 +178,25 @@ def test_server_without_a_vote_brings_the_cluster_back(cluster: list[Agent], fol
         left.stop()
 
 
+def test_voter_started_without_a_quorum_answers_stale_reads_from_its_disk(cluster: list[Agent]):
+    one = cluster[0]
+    configured = servers(one)
+    for agent in cluster:
+        agent.kill()
+    one.start(wait=False)
+    until(lambda: names(one) == ["default", "kept"], "stale read", 15)
+    shown = one.get(f"{CONFIGURATION}?stale").json()["Servers"]
+    assert [each["ID"] for each in shown] == [each["ID"] for each in configured]
+    assert one.get("/v1/jobs?stale").status == 200
+    assert one.get("/v1/operator/snapshot?stale").status == 200
+    assert one.get("/v1/namespaces").text == "No cluster leader"
+    assert one.log.count("event=state_recalled") == 1
+    for agent in cluster[1:]:
+        agent.start(wait=False)
+    until(lambda: has_leader(one), "leader")
+    assert one.put("/v1/namespace", {"Name": "after"}).status == 200
+
+
 def test_wrong_file_stops_the_start_and_changes_nothing(cluster: list[Agent]):
     one = cluster[0]
     one.stop()

@@ -125,6 +125,7 @@ class CampServer:
             clock=clock,
             report=report,
             elsewhere=lambda: self.exchange.elsewhere,
+            recall=self.mirror.recall,
         )
         joins += self.seat.known_addresses
         self.leadership = Leadership(

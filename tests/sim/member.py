@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.sim.store import Call
 
-    from bellcow.cluster.engine import Start
+    from bellcow.cluster.engine import Start, State
     from bellcow.store.protocol import Change, Head, Reload
 
 DATA = "data"  # beside the mark in a member's directory
@@ -204,6 +204,10 @@ class SimMember:
 
     def has_data(self) -> bool:
         return (self.directory / DATA).exists()
+
+    async def last_state(self) -> State:
+        disk = self._groups[self._identity(None).token].disk
+        return disk.head, list(disk.objects.get(disk.head.gen, {}).items())
 
     @asynccontextmanager
     async def running(self, start: Start | None) -> AsyncIterator[SimRunning]:

@@ -138,6 +138,7 @@ def build(
             recover=lambda: ground.recover(roster, exchange),
             twin=lambda: exchange.twin,
             elsewhere=lambda: exchange.elsewhere,
+            recall=mirror.recall,
             roster=roster,
             line=line,
             slot=store,

@@ -97,7 +97,10 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
 def _explain_no_leader(session: Session, refusal: RequestError) -> None:
     """Show what this server knew last, marked as such, and end."""
     complain(f"Failed to retrieve raft configuration: {refusal.message}")
-    known = _configuration(session.client, stale=True)
+    try:
+        known = _configuration(session.client, stale=True)
+    except RequestError:
+        raise CommandError("") from None  # the refusal would be the same, and is said already
     if known["Servers"]:
         complain(
             f"No server leads. What {session.client.address} knew last follows. If most of the "

@@ -5,7 +5,7 @@ With the answer for a server that is alone. It must know neither etcd nor when a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from bellcow.store.protocol import Store
+    from bellcow.store.protocol import Head, Key, Store
+
+
+State: TypeAlias = "tuple[Head, list[tuple[Key, bytes]]]"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,12 @@ class Engine(Protocol):
     def directory(self) -> Path: ...
 
     def has_data(self) -> bool: ...
+
+    async def last_state(self) -> State:
+        """What its files hold, whether it runs or not: committed, and maybe not the latest.
+
+        Raises StoreError.
+        """
 
     def running(self, start: Start | None) -> AbstractAsyncContextManager[Running]: ...
 

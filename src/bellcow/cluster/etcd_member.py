@@ -16,7 +16,7 @@ from bellcow.etcd.client import CallFailed, open_client
 from bellcow.etcd.flags import Founding, Plan, has_data
 from bellcow.etcd.process import Member
 from bellcow.etcd.version import CannotRun
-from bellcow.store.etcd import EtcdStore
+from bellcow.store.etcd import EtcdStore, read_file
 from bellcow.store.protocol import Corrupt
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.clock import Clock
-    from bellcow.cluster.engine import Start
+    from bellcow.cluster.engine import Start, State
     from bellcow.etcd.client import Client
     from bellcow.events import Report
 
@@ -52,6 +52,9 @@ class EtcdMember:
 
     def has_data(self) -> bool:
         return has_data(self._plan)
+
+    async def last_state(self) -> State:
+        return await asyncio.to_thread(read_file, self._plan.directory)
 
     @asynccontextmanager
     async def running(self, start: Start | None) -> AsyncIterator[Running]:

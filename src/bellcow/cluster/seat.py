@@ -38,7 +38,7 @@ from bellcow.model.between import BootstrapRequest, Done, MemberOrder, Standing
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import RAFT
-from bellcow.store.protocol import Corrupt, StoreError
+from bellcow.store.protocol import NO_HEAD, Corrupt, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -52,19 +52,25 @@ if TYPE_CHECKING:
     from bellcow.cluster.roster import Roster
     from bellcow.events import Report
     from bellcow.state.tables import Tables
-    from bellcow.store.protocol import Store
+    from bellcow.store.protocol import Head, Key, Store
     from bellcow.store.slot import StoreSlot
 
 LOOK_S = 0.1  # between two looks at what may end a step
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
 TWIN_S = 10.0  # after which another server with our id is not our own past
 AGAIN_S = 1.0  # between two tries to be admitted
+RECALL_S = 2.0  # without a leader after the start of a member, before its files are read
 DOWN_S = 5.0  # between two questions whether a member that does not run is still wanted
 
 
 def _nobody() -> str:
     """A server whose id nobody else has."""
     return ""
+
+
+async def _forgetful(head: Head, items: list[tuple[Key, bytes]]) -> None:
+    """A memory that takes nothing in but from its store."""
+    del head, items
 
 
 class Seat(Protocol):
@@ -132,8 +138,12 @@ class ClusterSeat:
         report: Report,
         twin: Callable[[], str] = _nobody,
         elsewhere: Callable[[], Mapping[str, Cluster]] = dict,
+        recall: Callable[[Head, list[tuple[Key, bytes]]], Awaitable[None]] = _forgetful,
     ) -> None:
-        """`twin` tells of another server with our id, `elsewhere` of those in other clusters."""
+        """`twin` tells of another server with our id, `elsewhere` of those in other clusters.
+
+        `recall` takes a state that may be old into a memory that has none.
+        """
         self._engine = engine
         self._open_follower = follow
         self._recover = recover
@@ -143,6 +153,7 @@ class ClusterSeat:
         self._tables = tables
         self._twin = twin
         self._elsewhere = elsewhere
+        self._recall = recall
         self._clock = clock
         self._report = report
         self._reminders = Reminders(clock, report)
@@ -150,6 +161,7 @@ class ClusterSeat:
         self._order: MemberOrder | None = None
         self._rejoin = False
         self._absence = Absence()
+        self._has_recalled = False
         self._serves = False  # the store is that of our own member
         self.has_member = False
         self._leader = LeaderLine(roster, line, clock, self._reminders)
@@ -423,6 +435,8 @@ class ClusterSeat:
                 if await self._leader.join(self._cluster_id()) is not None:
                     return _Join()
                 await self._pause(AGAIN_S)
+            if not self._serves and self._clock.monotonic() - began >= RECALL_S:
+                await self._remember_last_state()
             if self._serves:
                 began = self._clock.monotonic()
             elif self._clock.monotonic() - began >= GIVEN_UP_S:
@@ -434,6 +448,19 @@ class ClusterSeat:
             await self._correct_address()
             await self._papers.remember_addresses()
             await self._pause(LOOK_S if self._serves else LOOK_S / 5)
+
+    async def _remember_last_state(self) -> None:
+        """Without a quorum the member serves no read: answer `stale` from what its files hold."""
+        if self._has_recalled or self._tables.head != NO_HEAD:
+            return
+        self._has_recalled = True
+        try:
+            head, items = await self._engine.last_state()
+            if head != NO_HEAD:
+                await self._recall(head, items)
+                self._report("state_recalled", index=head.index, term=head.term)
+        except StoreError as error:
+            self._report("state_unreadable", reason=str(error))
 
     async def _begin_to_vote(self, running: Running) -> bool:
         """Take the store of our own member once it may be read; whether it may."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.state.tables import Tables
     from bellcow.state.waiting import Waiting
-    from bellcow.store.protocol import Head, Store
+    from bellcow.store.protocol import Head, Key, Store
 
 RETRY_S = 0.1
 UNREADABLE_S = 1.0  # before a state that cannot be read is looked at again
@@ -104,6 +104,19 @@ class Mirror:
         self._unreadable = ""
         self._announce(head, set(REGISTRY))
         await asyncio.to_thread(old.drain)
+
+    async def recall(self, head: Head, items: list[tuple[Key, bytes]]) -> None:
+        """Take a committed state that may be old, if memory has nothing yet.
+
+        It holds until the store can be read, which may take for ever.
+        """
+        with _readable():
+            rows = await asyncio.to_thread(fill, items)
+        if self.loaded.is_set():
+            return
+        self._tables.replace(head, rows)
+        self.loaded.set()
+        self._announce(head, set(REGISTRY))
 
     async def _follow(self) -> None:
         """Apply commits until the chain breaks, another generation is the truth, or one is lost."""

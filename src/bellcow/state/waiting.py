@@ -20,10 +20,13 @@ class Waiter(Protocol):
 
 
 class Waiting:
-    """Sets of waiters a table. `wake` empties the sets it touches, then wakes in slices."""
+    """Sets of waiters a table. `wake` empties the sets it touches, then wakes in slices.
+
+    They are woken in the order in which they came: dicts without values are sets with an order.
+    """
 
     def __init__(self) -> None:
-        self._sets: dict[str, set[Waiter]] = {}
+        self._sets: dict[str, dict[Waiter, None]] = {}
         self._woken: list[Waiter] = []
         self._scheduled = False
 
@@ -32,11 +35,11 @@ class Waiting:
 
     def add(self, tables: Iterable[str], waiter: Waiter) -> None:
         for table in tables:
-            self._sets.setdefault(table, set()).add(waiter)
+            self._sets.setdefault(table, {})[waiter] = None
 
     def discard(self, tables: Iterable[str], waiter: Waiter) -> None:
         for table in tables:
-            self._sets.get(table, set()).discard(waiter)
+            self._sets.get(table, {}).pop(waiter, None)
 
     def has(self, table: str) -> bool:
         """Whether anybody waits for this one."""
@@ -44,7 +47,7 @@ class Waiting:
 
     def wake(self, tables: Iterable[str]) -> None:
         """Wake all who wait for one of `tables`, each once, 500 a turn of the loop."""
-        woken: set[Waiter] = set()
+        woken: dict[Waiter, None] = {}
         for table in tables:
             waiters = self._sets.pop(table, None)
             if waiters:
@@ -52,7 +55,8 @@ class Waiting:
         if not woken:
             return
         for others in self._sets.values():
-            others.difference_update(woken)
+            for waiter in others.keys() & woken.keys():
+                del others[waiter]
         self._woken.extend(woken)
         if not self._scheduled:
             self._scheduled = True

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bellcow.etcd import etcd_pb2 as pb
+from bellcow.etcd.backend import FILE, UnreadableError, read_keys
 from bellcow.etcd.client import CallFailed
 from bellcow.store.checks import check_chain, check_limits, check_unseen
 from bellcow.store.etcd_errors import refusal
@@ -33,6 +34,7 @@ from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from bellcow.etcd.client import Client
     from bellcow.store.protocol import Key
@@ -227,6 +229,22 @@ class EtcdStore:
         if place is None and head == NO_HEAD:
             return _Place(NO_HEAD, 0)
         return place if place is not None and place.head == head else None
+
+
+def read_file(directory: Path) -> tuple[Head, list[tuple[Key, bytes]]]:
+    """The state that a member's directory holds, read without its member; for a worker thread.
+
+    It may be old by what was committed in the member's last moment. Raises Corrupt.
+    """
+    try:
+        keys = read_keys(directory / FILE)
+    except UnreadableError as error:
+        raise Corrupt(str(error)) from error
+    if HEAD not in keys:
+        return NO_HEAD, []
+    head = _decoded(keys[HEAD][0])
+    prefix, _ = _generation(head.gen)
+    return head, [(_key(key), value) for key, (value, _) in keys.items() if key.startswith(prefix)]
 
 
 @contextmanager

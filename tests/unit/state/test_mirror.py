@@ -185,6 +185,26 @@ def test_copy_with_a_lower_index_is_not_taken():
     assert run(story) == ({"a"}, 1)
 
 
+def test_last_state_on_disk_is_taken_only_until_the_store_can_be_read():
+    async def story():
+        seen = Seen()
+        await seen.put("a")
+        old = seen.disk.head
+        last = [(key, value) for key, value in seen.disk.objects[old.gen].items()]
+        await seen.put("b")
+        await seen.mirror.recall(old, last)
+        before = seen.names(), seen.tables.head
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(seen.mirror.run())
+            await seen.mirror.reached(seen.disk.head.index)
+            await seen.mirror.recall(old, last)
+            after = seen.names(), seen.tables.head
+            task.cancel()
+        return before == ({"a"}, old), after == ({"a", "b"}, seen.disk.head)
+
+    assert simulate(story()) == (True, True)
+
+
 def test_store_that_cannot_be_loaded_is_tried_again():
     async def story():
         seen = Seen()
