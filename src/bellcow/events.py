@@ -85,6 +85,7 @@ EVENTS: dict[str, Event] = {
     "store_fills": Event(Level.WARN, "nomad.store", "store fills up, writes end at the quota"),
     "store_has_room": Event(Level.INFO, "nomad.store", "store has room again"),
     "commit_slow": Event(Level.WARN, "nomad.store", "commit took long: slow disk or network"),
+    "write_refused": Event(Level.WARN, "nomad.store", "write not done, clients may try again"),
     "space_again": Event(Level.INFO, "nomad.store", "there is space again, writes are taken"),
     # The copy of a server without a vote
     "copy_taken": Event(Level.INFO, "nomad.store", "state taken from a voter"),

@@ -161,7 +161,9 @@ def test_store_deleted_while_running_stops_writes_and_not_reads(start_agent):
         path.unlink()
     answer = agent.put("/v1/namespace", {"Name": "lost"})
     assert answer.status == 500, "a write that no file holds was acknowledged"
-    assert "store.db" in answer.text
+    assert "the store is damaged; the server's log says more" in answer.text
+    assert str(agent.data_dir) not in answer.text
+    assert f"{agent.data_dir}/server/store.db is damaged" in agent.log
 
 
 def test_log_of_the_store_cut_short_is_recovered_or_refused(start_agent):

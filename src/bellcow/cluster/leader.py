@@ -257,7 +257,7 @@ class Leadership:
                 group.create_task(_until(over, self._committer.run(claim.head)), name="committer")
                 await asyncio.sleep(0)  # the committer takes the queue over before we say we lead
                 if claim.unwritten is not None:
-                    self._committer.say_full(claim.unwritten)
+                    self._committer.say_refused(claim.unwritten)
                 self._begin(claim)
                 group.create_task(_until(over, self._watch(claim)), name="leadership watch")
                 for loop in self._loops:

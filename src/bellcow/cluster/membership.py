@@ -400,7 +400,7 @@ class Membership:
             async with _deadline(ANSWER_S, doubt, Code.UNKNOWN_OUTCOME):
                 await self._lead.hand_over(member.member_id)
         except StoreError as error:
-            raise Error(Code.UNAVAILABLE, f"leadership was not handed over: {error}") from None
+            raise Error(Code.UNAVAILABLE, f"leadership was not handed over: {error.told}") from None
 
     async def hand_on(self) -> None:
         """Let whichever other voter answers lead; Error where there is none."""
@@ -465,7 +465,7 @@ class Membership:
         try:
             return await self._gather()
         except StoreError as error:
-            raise Error(Code.UNAVAILABLE, f"the servers are not known now: {error}") from None
+            raise Error(Code.UNAVAILABLE, f"the servers are not known now: {error.told}") from None
 
     async def _greet(self, server_id: str) -> None:
         """Ask it once more where it stands: what it said last may be from before its restart."""

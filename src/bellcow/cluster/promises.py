@@ -84,7 +84,7 @@ class PromiseBook:
             try:
                 await self._add(request.cluster_id, request.proposer, request.members)
             except OSError as error:
-                raise refused(f"the promise cannot be written down: {error}") from None
+                raise refused(f"the promise cannot be written down: {error.strerror}") from None
 
     async def propose(self, cluster_id: str, members: tuple[tuple[str, str], ...]) -> Promise:
         """Promise what we are about to ask of others.

@@ -110,7 +110,8 @@ class Restorer:
                 Code.UNKNOWN_OUTCOME, "outcome unknown: leadership was lost during the restore"
             ) from error
         except StoreError as error:
-            raise Error(Code.UNAVAILABLE, f"not restored, nothing changed: {error}") from error
+            text = f"not restored, nothing changed: {error.told}"
+            raise Error(Code.UNAVAILABLE, text) from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise Error(Code.UNAVAILABLE, f"not restored, nothing changed: {reason}") from error

@@ -17,7 +17,7 @@ import msgspec
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
 from bellcow.state.draft import Draft
-from bellcow.store.protocol import Fenced, NoSpace, TooLarge, Unavailable, Unknown
+from bellcow.store.protocol import Fenced, NoSpace, StoreError, TooLarge, Unavailable, Unknown
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
-    from bellcow.store.protocol import Head, Key, Limits, Store, StoreError
+    from bellcow.store.protocol import Head, Key, Limits, Store
 
 T = TypeVar("T")
 
@@ -83,6 +83,7 @@ class Committer:
         self._open.set()
         self._leading = False
         self._failure: StoreError | None = None
+        self._refused = ""  # why the last write was refused, if that was said
         self.known: Head | None = None
         self.full = False  # the last write found no space
         self._slow_due = 0.0  # when a slow commit is told of again
@@ -179,7 +180,7 @@ class Committer:
         try:
             confirmed = await self._store.confirm()
         except Unavailable as error:
-            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error}"))
+            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error.told}"))
         except BaseException:
             _fail(jobs, no_leader())
             raise
@@ -195,30 +196,38 @@ class Committer:
         try:
             await self.advance(head, changes)
         except (NoSpace, Unavailable) as error:
-            self.say_full(error)
-            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error}"))
+            self.say_refused(error)
+            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error.told}"))
         except TooLarge as error:
-            _fail(jobs, Error(Code.TOO_LARGE, f"not done: {error}"))
+            _fail(jobs, Error(Code.TOO_LARGE, f"not done: {error.told}"))
         except Fenced:
             _fail(jobs, no_leader())
             raise
         except (Unknown, asyncio.CancelledError):
             self._settle_later(jobs, known, head)
             raise
-        except BaseException as error:
-            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error}"))
+        except StoreError as error:
+            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error.told}"))
+            raise
+        except BaseException:
+            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, "outcome unknown; the server's log says more"))
             raise
         else:
+            self._refused = ""
             if self.full:
                 self.full = False
                 self._report("space_again")
             self._answer(jobs)
 
-    def say_full(self, error: StoreError) -> None:
-        """Once, until a commit succeeds again."""
-        if isinstance(error, NoSpace) and not self.full:
-            self.full = True
-            self._report("no_space", reason=str(error))
+    def say_refused(self, error: NoSpace | Unavailable) -> None:
+        """Once for each reason, until a commit succeeds again. Clients are not told of files."""
+        if isinstance(error, NoSpace):
+            if not self.full:
+                self.full = True
+                self._report("no_space", reason=str(error))
+        elif str(error) != self._refused:
+            self._refused = str(error)
+            self._report("write_refused", reason=str(error))
 
     def _say_slow(self, took_s: float) -> None:
         now = self._clock.monotonic()

@@ -37,6 +37,16 @@ _PLAINLY = (
     ("recvmsg:", "it ended"),
     ("Stream removed", "it ended"),
 )
+# What a client reads, to whom neither etcd nor gRPC means anything.
+_TOLD: dict[type[StoreError], str] = {
+    Busy: "the consensus is busy with another change; try again in a moment",
+    Corrupt: "the store is damaged; the server's log says more",
+    NoSpace: "the store is full: writes are refused until there is room",
+    NotLeader: "another server leads the consensus",
+    TooLarge: "it is more than the store takes at once",
+    Unavailable: "the consensus does not answer now",
+    Unknown: "the consensus has not answered",
+}
 # etcd answers with these before it proposes anything.
 _REFUSED = {
     "FAILED_PRECONDITION",
@@ -55,10 +65,9 @@ def refusal(code: str, details: str, *, write: bool) -> StoreError:
     text = f"etcd: {_plainly(details)} ({code})"
     for words, kind in _BY_TEXT:
         if words in details:
-            return kind(text)
-    if write and code not in _REFUSED:
-        return Unknown(text)
-    return Unavailable(text)
+            return kind(text, _TOLD[kind])
+    kind = Unknown if write and code not in _REFUSED else Unavailable
+    return kind(text, _TOLD[kind])
 
 
 def _plainly(details: str) -> str:

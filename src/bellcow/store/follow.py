@@ -105,7 +105,7 @@ class FollowStore:
             yield from items
         except Corrupt as error:
             self._damage = str(error)
-            raise Unavailable(str(error)) from error
+            raise Unavailable(str(error), error.told) from error
 
     async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
         while not self._waits.ended:
@@ -208,9 +208,9 @@ class FollowStore:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
         except Corrupt as error:
             self._damage = str(error)
-            raise Unavailable(str(error)) from error
+            raise Unavailable(str(error), error.told) from error
         except StoreError as error:
-            raise Unavailable(str(error)) from error
+            raise Unavailable(str(error), error.told) from error
         finally:
             self._resting.wrote()
 

@@ -59,7 +59,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreError(Exception):
-    """Base of what a store raises; the message is for the log."""
+    """Base of what a store raises; the message is for the log.
+
+    It may name files of the machine and speak in the words of a library. `told` is what a client
+    may read, and the message itself where that has neither.
+    """
+
+    def __init__(self, message: str, told: str = "") -> None:
+        super().__init__(message)
+        self.told = told or message
 
 
 class Fenced(StoreError):

@@ -64,6 +64,9 @@ ADVICE = (
 
 BUSY_MS = 5_000  # how long SQLite waits for another connection, but where nothing may wait
 
+_FULL = "the disk or a quota is full: writes are refused until there is room"
+_UNUSABLE = "the store cannot be used now; the server's log says more"
+
 _DELETE = "DELETE FROM objects WHERE gen = ? AND tbl = ? AND id = ?"
 _SUM_OF = "SELECT sum FROM objects WHERE gen = ? AND tbl = ? AND id = ?"
 
@@ -412,7 +415,8 @@ class Files:
             self._mark.begin(wire.rfc3339_seconds(self._clock.wall_ns()))
 
     def _corrupt(self, what: str) -> Corrupt:
-        return Corrupt(f"{self._path or 'the store in memory'} is damaged: {what}. {self._advice}")
+        text = f"{self._path or 'the store in memory'} is damaged: {what}. {self._advice}"
+        return Corrupt(text, "the store is damaged; the server's log says more")
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -423,19 +427,21 @@ class Files:
         except UnicodeDecodeError as error:  # SQLite quotes damaged bytes in the text of its error
             raise self._corrupt(str(error)) from error
         except OSError as error:
-            kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT} else Unavailable
-            raise kind(f"{error.filename or self._path}: {error.strerror}") from error
+            text = f"{error.filename or self._path}: {error.strerror}"
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise NoSpace(text, _FULL) from error
+            raise Unavailable(text, _UNUSABLE) from error
 
     def _refusal(self, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
         text = f"{self._path}: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
         if code in _NO_ROOM:
-            return NoSpace(f"{text}: the disk or a quota is full")
+            return NoSpace(f"{text}: the disk or a quota is full", _FULL)
         if code in _SYNC_FAILED:
-            return Unknown(text)
+            return Unknown(text, _UNUSABLE)
         if code in _DAMAGED or code & 0xFF == sqlite3.SQLITE_CORRUPT:
             return self._corrupt(str(error))
-        return Unavailable(text)
+        return Unavailable(text, _UNUSABLE)
 
 
 class _Tally:

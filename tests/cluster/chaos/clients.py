@@ -52,14 +52,9 @@ UNREACHED = "no connection"
 VALUES_A_CLIENT = 10_000_000
 
 # Reasons that an answer with 5xx may give, word by word. What is not here is a fault of ours.
-ETCD_SAYS = (
-    r"etcd: (?:etcdserver: no leader \(UNAVAILABLE\)"
-    r"|etcdserver: leader changed \(UNAVAILABLE\)"
-    r"|etcdserver: mvcc: database space exceeded \(RESOURCE_EXHAUSTED\)"
-    r"|etcdserver: request timed out(?:, [a-z ]+)? \((?:UNAVAILABLE|UNKNOWN)\)"
-    r"|Deadline Exceeded \(DEADLINE_EXCEEDED\)"
-    r"|it does not run \(UNAVAILABLE\)"
-    r"|it ended \(UNAVAILABLE\))"
+STORE_SAYS = (
+    r"(?:the consensus does not answer now"
+    r"|the store is full: writes are refused until there is room)"
 )
 NOT_DONE = re.compile(
     r"(?:rpc error: )?(?:"
@@ -67,8 +62,8 @@ NOT_DONE = re.compile(
     r"|snapshot restore in progress"
     r"|this server stops"
     r"|not done: leadership changed while committing"
-    rf"|not done: {ETCD_SAYS}"
-    rf"|not restored, nothing changed: (?:{ETCD_SAYS}|No space left on device))"
+    rf"|not done: {STORE_SAYS}"
+    rf"|not restored, nothing changed: (?:{STORE_SAYS}|No space left on device))"
 )
 UNKNOWN = re.compile(
     r"(?:rpc error: )?outcome unknown: (?:"

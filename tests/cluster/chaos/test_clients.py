@@ -13,7 +13,7 @@ from tests.cluster.chaos.clients import is_known, judge
         (500, "rpc error: No cluster leader", "not done", True),
         (500, "not done: leadership changed while committing", "not done", True),
         (500, "snapshot restore in progress", "not done", True),
-        (500, "not done: etcd: etcdserver: no leader (UNAVAILABLE)", "not done", True),
+        (500, "not done: the consensus does not answer now", "not done", True),
         (500, "not done: for some reason", "unknown", False),
         (500, "not restored, nothing changed: No space left on device", "not done", True),
         (500, "not restored, nothing changed: no room", "unknown", False),

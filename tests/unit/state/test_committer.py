@@ -16,7 +16,7 @@ from bellcow.model.namespace import Namespace
 from bellcow.state.commands import put_namespace
 from bellcow.state.committer import COMMANDS_A_BATCH, QUEUE_LIMIT
 from bellcow.state.tables import NAMESPACES
-from bellcow.store.protocol import Fenced, Limits
+from bellcow.store.protocol import Fenced, Limits, Unavailable
 
 if TYPE_CHECKING:
     from bellcow.state.draft import Draft
@@ -265,6 +265,28 @@ def test_full_disk_is_said_once_until_there_is_room_again():
         return server.saw("no_space"), server.saw("space_again")
 
     assert run(story) == (2, 1)
+
+
+def test_refused_write_is_said_once_for_each_reason_and_clients_read_less_of_it():
+    async def story(server):
+        real = server.store.commit
+        reasons = ["/srv/store.db: locked", "/srv/store.db: locked", "", "/srv/store.db: locked"]
+
+        async def commit(*told):
+            if reason := reasons.pop(0):
+                raise Unavailable(reason, "the store cannot be used now")
+            return await real(*told)
+
+        server.store.commit = commit
+        texts = []
+        for name in "abcd":
+            try:
+                await server.committer.commit(put(name))
+            except Error as error:
+                texts.append(error.message)
+        return texts, server.saw("write_refused")
+
+    assert run(story) == (["not done: the store cannot be used now"] * 3, 2)
 
 
 def test_slow_commits_are_told_of_once_a_minute():

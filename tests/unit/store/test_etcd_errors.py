@@ -59,6 +59,15 @@ def test_words_of_etcd_mean_one_thing(code, details, read, write):
     assert type(refusal(code, details, write=True)) is getattr(protocol, write)
 
 
+@pytest.mark.parametrize("row", ROWS)
+def test_clients_read_neither_etcds_nor_grpcs_words(row):
+    code, details, _, _ = row
+    for write in (False, True):
+        told = refusal(code, details, write=write).told
+        assert told
+        assert not any(word in told for word in ("etcd", "grpc", code, details) if word)
+
+
 def test_text_names_the_code_and_what_etcd_said():
     assert str(refusal("UNKNOWN", "what?", write=True)) == "etcd: what? (UNKNOWN)"
     assert str(refusal("UNKNOWN", "", write=True)) == "etcd: no reason given (UNKNOWN)"

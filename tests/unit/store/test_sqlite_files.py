@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -452,7 +453,12 @@ def test_each_kind_of_failure_is_told_apart(path, code, kind):
     error = sqlite3.OperationalError("it failed")
     error.sqlite_errorcode = code
     try:
-        assert type(files._refusal(error)) is kind
+        refusal = files._refusal(error)
+        assert type(refusal) is kind
+        assert "it failed" in str(refusal)
+        assert str(path) in str(refusal)
+        assert "store" in refusal.told or "disk" in refusal.told
+        assert not re.search(r"it failed|SQLITE|store\.db|/", refusal.told)
     finally:
         files.close()
 
