@@ -113,7 +113,10 @@ EVENTS: dict[str, Event] = {
     ),
     "peer_refused": Event(Level.WARN, "nomad.member", "refused who came to the servers' port"),
     "peers_unprotected": Event(
-        Level.WARN, "nomad.member", "whoever reaches the servers' port may pass for a server"
+        Level.WARN, "nomad.member", "whoever reaches the servers' ports may pass for a server"
+    ),
+    "api_open": Event(
+        Level.WARN, "agent", "whoever reaches the HTTP API may read and replace the whole state"
     ),
     # The consensus configuration
     "server_admitted": Event(Level.INFO, "nomad", "server admitted, without a vote for now"),

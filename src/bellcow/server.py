@@ -63,6 +63,7 @@ class Facts:
     log: LogTap
     metrics: MetricsView
     tasks: Callable[[], int]  # how many coroutines run
+    closed_peers: bool = False  # the ports between servers are for this machine alone
 
 
 @dataclass(slots=True)

@@ -686,6 +686,12 @@ def test_join_tells_of_each_address_that_failed(shared):
     }
 
 
+def test_a_server_without_a_key_calls_nobody_on_another_machine(shared):
+    error = shared.put("/v1/agent/join?address=192.0.2.1").json()["error"]
+    assert "Failed to join 192.0.2.1: this server has no key" in error
+    assert "give all servers the same `encrypt`" in error
+
+
 # Headers of every answer
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import bellcow
 from bellcow.config.addresses import Addresses, join_host_port
+from bellcow.config.peer_ports import are_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,6 +52,10 @@ def lines(settings: Settings, addresses: Addresses, *, dev: bool, consensus: boo
     for name, value in sorted(facts.items()):
         yield f"    {name:>{WIDTH}}: {value}"
     yield ""
+    if are_open(settings, addresses):
+        yield "==> WARNING: the ports between servers are open: whoever reaches them reads and"
+        yield "    replaces the whole state. Set encrypt on all servers, or tls { rpc = true }."
+        yield ""
     if dev:
         yield from _first_steps(settings, addresses)
     yield "==> Nomad agent started! Log data will stream in below:"

@@ -37,6 +37,7 @@ from bellcow.config.derive import (
     first_scheduler_configuration,
     join_addresses,
 )
+from bellcow.config.peer_ports import are_closed, are_open
 from bellcow.etcd.flags import QUOTA_BYTES
 from bellcow.license.keeper import Licenses
 from bellcow.model.agent import FAILED
@@ -91,6 +92,7 @@ def itself_of(settings: model.Settings, addresses: Addresses, server_id: str) ->
         zone=settings.server.redundancy_zone,
         upgrade_version=settings.server.upgrade_version,
         acl=settings.acl.enabled,
+        open_peers=are_open(settings, addresses),
     )
 
 
@@ -232,6 +234,7 @@ def build(
             log=log,
             metrics=metrics,
             tasks=lambda: len(asyncio.all_tasks()),
+            closed_peers=are_closed(settings, addresses),
         ),
         tables=tables,
         waiting=waiting,

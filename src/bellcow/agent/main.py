@@ -6,6 +6,7 @@ Every task that runs has its owner in `_live`.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
 import os
@@ -45,10 +46,11 @@ from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.embedded_seat import EmbeddedSeat
 from bellcow.cluster.farewell import leave
 from bellcow.cluster.members import ACL_HINT
+from bellcow.cluster.seat import ClusterSeat
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses, this_machine
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load
-from bellcow.config.peer_ports import are_open, hosts_of, listening
+from bellcow.config.peer_ports import are_open, hosts_of, is_loopback, listening, refusal
 from bellcow.config.report import report as check
 from bellcow.config.tls import http_context
 from bellcow.deadline import timeout
@@ -167,6 +169,7 @@ class _Agent:
                 log=self._log,
                 metrics=metrics,
             )
+            self._refuse_if_cut_off(server)
             await stack.enter_async_context(server.line)
             await self._run(server, metrics, security, addresses, listener, between)
         self._workers.shutdown(wait=False, cancel_futures=True)
@@ -187,7 +190,18 @@ class _Agent:
         self._log.report("starting", version=bellcow.BUILD, pid=os.getpid())
         self._report_configuration()
         if are_open(self._settings, addresses):
-            self._log.report("peers_unprotected", address=join_host_port(addresses.serf_bind))
+            self._log.report(
+                "peers_unprotected",
+                rpc=join_host_port(addresses.rpc_bind),
+                serf=join_host_port(addresses.serf_bind),
+                advice="set encrypt on all servers, or tls { rpc = true }",
+            )
+        if not self._settings.acl.enabled and not is_loopback(addresses.http_bind[0]):
+            self._log.report(
+                "api_open",
+                address=join_host_port(addresses.http_bind),
+                advice="acl { enabled = true }, or -bind=127.0.0.1",
+            )
         pipeline = Pipeline(server, self._guards(server, addresses), nouns.routes())
         context = self._tls_context()
         reloader = Reloader(
@@ -415,6 +429,17 @@ class _Agent:
             )
         except GroundError as error:
             raise StartError(f"Error starting agent: {error}") from None
+
+    def _refuse_if_cut_off(self, server: Server) -> None:
+        """Its files may tell of others on other machines where its settings do not."""
+        seat, own = server.seat, server.roster.itself.serf
+        if not server.facts.closed_peers or not isinstance(seat, ClusterSeat):
+            return
+        abroad = [at for at in seat.known_addresses if at != own and not is_loopback(at[0])]
+        if abroad:
+            why = f"belongs to a cluster with {join_host_port(abroad[0])}"
+            fresh = base64.b64encode(self._clock.random_bytes(32)).decode()
+            raise StartError("Error starting agent: " + "\n    ".join(refusal(why, fresh)))
 
     async def _loaded_state(self, server: Server) -> None:
         """Wait for memory to hold the state, then compare it with the file."""

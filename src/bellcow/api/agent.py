@@ -18,7 +18,9 @@ from bellcow.api.redaction import without_secrets
 from bellcow.api.route import Serve, route
 from bellcow.cluster.forward import LEADER
 from bellcow.cluster.joining import join as join_server
+from bellcow.cluster.lookup import shown
 from bellcow.config.joins import split_join_address
+from bellcow.config.peer_ports import is_loopback
 from bellcow.errors import Code, Error, denied, invalid, no_leader, not_found, refused
 from bellcow.events import Level
 from bellcow.model.agent import MembersReply
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 BASE = "/v1/agent"
+CLOSED = (
+    "this server has no key and no certificates, so its ports between servers are for its own "
+    "machine alone; give all servers the same `encrypt` (bellcow operator keygen) and restart them"
+)
 HEARTBEAT_S = 10.0
 RECHECK_S = 0.5  # how soon a stream ends whose token has lost its right
 SHOWN_CHARS = 128  # of what a client named
@@ -67,7 +73,11 @@ async def join(call: Call) -> dict[str, Any]:
         raise invalid("missing address to join")
     count, failures = 0, list[str]()
     for address in addresses:
-        joined = await join_server(split_join_address(address), call.server.exchange)
+        host, port = split_join_address(address)
+        if call.server.facts.closed_peers and not is_loopback(host):
+            failures.append(f"Failed to join {shown(host)}: {CLOSED}")
+            continue
+        joined = await join_server((host, port), call.server.exchange)
         count += joined.servers
         failures += joined.failures
     if count:

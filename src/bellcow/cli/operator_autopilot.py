@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import DURATION, UINT, flag, switch, three_state
 from bellcow.cli.health_view import NEW, name, reasons, view
 from bellcow.cli.output import go_bool, listing, one_line, say, show, to_json
+from bellcow.cli.server import MEMBERS, warn_of_open_peers
 from bellcow.cli.session import Session, as_data, command
 from bellcow.clock import SystemClock
 
@@ -130,6 +132,8 @@ def health(
         template=template,
         go_type="*api.OperatorHealthReply",
     )
+    with contextlib.suppress(RequestError):  # a token may read health, and no members
+        warn_of_open_peers(session.client.get(MEMBERS)["Members"] or ())
     if answer["FailureTolerance"] < tolerates:
         raise CommandError(too_few(answer, tolerates))
     if not answer["Healthy"]:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from bellcow.cli.failure import CommandError, RequestError, failing, in_flags
 from bellcow.cli.goflags import Takes, switch
-from bellcow.cli.output import complain, go_bool, say, show, table
+from bellcow.cli.output import complain, go_bool, note, say, show, table
 from bellcow.cli.session import Session, as_data, command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bellcow.cli.client import Client
 
 MEMBERS = "/v1/agent/members"
@@ -41,6 +43,7 @@ def members(
         template=template,
         go_type="[]*api.AgentMember",
     )
+    warn_of_open_peers(found)
     if not problems:
         return
     if answer.get("ServerRegion") not in {None, *problems}:
@@ -51,6 +54,17 @@ def members(
     count = f"{len(problems)} error{'s' if len(problems) > 1 else ''} occurred:"
     complain(f"Error determining leaders: {count}{lines}\n\n")
     raise CommandError("")
+
+
+def warn_of_open_peers(members: Iterable[dict[str, Any]]) -> None:
+    """Say so of servers whose ports any caller may use, each time somebody looks."""
+    names = [member["Name"] for member in members if "open_peers" in (member["Tags"] or {})]
+    if names:
+        note(
+            f"The ports between servers are open on {', '.join(sorted(names))}: whoever reaches "
+            "them reads and replaces the whole state. Set encrypt on all servers, or "
+            "tls { rpc = true }"
+        )
 
 
 def _address(member: dict[str, Any]) -> str:

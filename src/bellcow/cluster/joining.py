@@ -12,6 +12,7 @@ from bellcow.cluster.lookup import shown
 from bellcow.cluster.members import is_refusal
 from bellcow.config.addresses import join_host_port
 from bellcow.config.joins import SERF_PORT
+from bellcow.config.peer_ports import is_loopback
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Knock = Callable[[tuple[str, int]], Awaitable[None]]
 
 JOIN_S = 5.0  # for one address
+CLOSED = "; a server without `encrypt` or certificates is reached from its own machine alone"
 
 
 class Greeter(Protocol):
@@ -87,7 +89,7 @@ async def _join(
 def _dial(address: tuple[str, int], error: Exception) -> str:
     start = f"dial tcp {join_host_port(address)}"
     if isinstance(error, ConnectionRefusedError):
-        return f"{start}: connect: connection refused"
+        return f"{start}: connect: connection refused{'' if is_loopback(address[0]) else CLOSED}"
     if isinstance(error, TimeoutError):
         return f"{start}: i/o timeout"
     reason = error.strerror if isinstance(error, OSError) else None

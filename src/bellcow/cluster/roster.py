@@ -138,6 +138,7 @@ def as_member(itself: Itself, status: str) -> Member:
         "id": itself.server_id,
         "mvn": "1",
         "nonvoter": "1" if itself.non_voting else "",
+        "open_peers": "1" if itself.open_peers else "",
         "port": str(itself.rpc[1]),
         "raft_vsn": itself.raft_protocol,
         "region": itself.region,

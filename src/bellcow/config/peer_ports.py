@@ -10,6 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bellcow.config import keyring
+from bellcow.config.derive import join_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,6 +41,47 @@ def listening(settings: Settings, addresses: Addresses) -> Addresses:
         return addresses
     return addresses._replace(
         rpc_bind=_closed(addresses.rpc_bind), serf_bind=_closed(addresses.serf_bind)
+    )
+
+
+def are_closed(settings: Settings, addresses: Addresses) -> bool:
+    """Whether nobody on another machine reaches these ports, and nobody there is to be called."""
+    hosts = (addresses.rpc_bind[0], addresses.serf_bind[0])
+    return protection(settings) == "none" and all(map(is_loopback, hosts))
+
+
+def waits_in_vain(settings: Settings, addresses: Addresses) -> tuple[str, str]:
+    """The setting that needs servers on other machines, and how; empty where all is well.
+
+    `addresses` are those that the settings ask for, before `listening` has closed any.
+    """
+    if protection(settings) != "none" or settings.server.open_peers:
+        return "", ""
+    joins = (host for host, _ in join_addresses(settings))
+    if abroad := next((host for host in joins if not is_loopback(host)), ""):
+        return "server.server_join", f"is to join {abroad}"
+    if settings.server.bootstrap_expect > 1 and are_open(settings, addresses):
+        count = settings.server.bootstrap_expect
+        return "server.bootstrap_expect", f"expects {count} servers (bootstrap_expect)"
+    return "", ""
+
+
+def refusal(why: str, key: str) -> tuple[str, ...]:
+    """Why a server that `why` does not start, and what to paste. `key` is a fresh one."""
+    return (
+        (
+            f"this server {why}, and nothing protects the ports between servers: whoever reached "
+            "them could read and replace the whole state"
+        ),
+        (
+            "Give all servers one key. This line goes into the `server` block of each, with the "
+            "same key, or -encrypt=KEY onto the command line:"
+        ),
+        f'    encrypt = "{key}"',
+        (
+            "Certificates do as well: tls { rpc = true }. open_peers = true in the `server` block "
+            "leaves the ports open, where only servers reach them."
+        ),
     )
 
 

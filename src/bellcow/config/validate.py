@@ -7,6 +7,7 @@ for certificates, the date.
 
 from __future__ import annotations
 
+import base64
 import re
 import stat
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from bellcow.config.addresses import AddressError, Machine, resolve_addresses
 from bellcow.config.certificates import Pem, Wanted, find_date_flaws, find_flaws
 from bellcow.config.derive import SYSLOG_FACILITIES, encrypt_key, server_join
 from bellcow.config.joins import join_fault
+from bellcow.config.peer_ports import refusal, waits_in_vain
 from bellcow.config.problem import Phase, Problem, quoted
 from bellcow.errors import Error
 from bellcow.model.license import issuer_key
@@ -200,6 +202,23 @@ def _check_keyring(given: _Given) -> Iterator[Problem]:
         return  # `config validate` by another user than the agent's
     except (OSError, ValueError) as error:
         yield _problem(Phase.AGENT, f"failed to configure keyring: {error}")
+
+
+def _check_peer_ports(given: _Given) -> Iterator[Problem]:
+    """Servers that need others, and would hear from everybody."""
+    settings = given.settings
+    if not settings.server.enabled:
+        return
+    try:
+        addresses = resolve_addresses(settings, given.dev, given.machine)
+    except AddressError:
+        return  # said by the check of the addresses
+    key, why = waits_in_vain(settings, addresses)
+    if key:
+        fresh = base64.b64encode(SystemClock().random_bytes(32)).decode()
+        message, *places = refusal(why, fresh)
+        keys = (key, "server.encrypt")
+        yield Problem(phase=Phase.AGENT, message=message, keys=keys, places=tuple(places))
 
 
 def _check_tls_files(given: _Given) -> Iterator[Problem]:
@@ -639,6 +658,7 @@ _CHECKS: tuple[Callable[[_Given], Iterator[Problem]], ...] = (
     _check_names,
     _check_encrypt,
     _check_keyring,
+    _check_peer_ports,
     _check_tls_words,
     _check_tls_files,
     _check_certificates,

@@ -48,6 +48,7 @@ class Itself(msgspec.Struct, frozen=True, kw_only=True):
     zone: _Text
     upgrade_version: _Text
     acl: bool | None = None  # whether its own settings turn ACLs on; None where it does not say
+    open_peers: bool = False  # whoever reaches its ports between servers may pass for one
 
     @property
     def member_name(self) -> str:

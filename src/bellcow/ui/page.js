@@ -187,8 +187,17 @@ async function refreshHealth() {
   }
   // An unhealthy cluster answers 429, so this is asked only with the right to ask.
   const health = await ask("/v1/operator/autopilot/health");
+  await showOpenPeers();
   if (limits.value && health.value) showHealth(health.value, limits.value);
   else say("bad", "✗ The server refused.", (health.value ? limits : health).text);
+}
+
+/** Which servers let anybody pass for one of them: said as long as it is so. */
+async function showOpenPeers() {
+  const members = (await ask("/v1/agent/members")).value?.Members ?? [];
+  const open = members.filter((each) => each.Tags?.open_peers).map((each) => each.Name);
+  at("open").hidden = open.length === 0;
+  at("open-names").textContent = open.join(", ");
 }
 
 function showAge() {

@@ -41,6 +41,7 @@ DISK_MB = 400
 ETCD = os.environ.get("CHAOS_ETCD", "")  # the program; the one in PATH when empty
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 SLIP = re.compile(r"^(?:Task exception was never retrieved\n.*|Traceback .*)$", re.MULTILINE)
+KEY = "b25lIGtleSBmb3IgYWxsIG9mIHRoZW0sIDMyIGJ5dGU="  # between the servers; no secret
 SETTINGS: dict[str, Any] = {
     "bind_addr": "127.0.0.1",
     "log_level": "INFO",
@@ -60,7 +61,9 @@ class Copy(msgspec.Struct, frozen=True):
 class Server:
     """One agent with its guard and its etcd."""
 
-    def __init__(self, name: str, folder: Path, place: Place, join: list[str], expect: int) -> None:
+    def __init__(
+        self, name: str, folder: Path, place: Place, join: list[str], expect: int, key: str
+    ) -> None:
         self.name = name
         self.folder = folder
         self.place = place
@@ -73,6 +76,7 @@ class Server:
         self.log_path = folder / "agent.log"
         self._join = join
         self._expect = expect
+        self.key = key
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -121,6 +125,7 @@ class Server:
                 "enabled": True,
                 "bootstrap_expect": self._expect,
                 "etcd_path": ETCD,
+                **({"encrypt": self.key} if self.key else {"open_peers": True}),
                 "server_join": {"retry_join": self._join, "retry_interval": "1s"},
             },
         }
@@ -341,10 +346,14 @@ class Server:
 
 
 class Cluster:
-    """Some servers that find each other. Use it as a context."""
+    """Some servers that find each other by their key. Use it as a context.
 
-    def __init__(self, count: int = 3, *, keep: Path | None = None) -> None:
+    With "" for a key their ports are open.
+    """
+
+    def __init__(self, count: int = 3, *, keep: Path | None = None, key: str = KEY) -> None:
         self._count = count
+        self._key = key
         self._keep = keep  # where the logs go
         self._exit = contextlib.ExitStack()
         self.wires: Wires
@@ -369,7 +378,7 @@ class Cluster:
 
     def _add(self, place: Place, join: list[str], expect: int) -> Server:
         name = f"s{place.number}"
-        server = Server(name, self.folder / name, place, join, expect)
+        server = Server(name, self.folder / name, place, join, expect, self._key)
         self.servers.append(server)
         return server
 

@@ -10,7 +10,7 @@ import pytest
 
 from bellcow.agent import banner
 from bellcow.config.addresses import resolve_addresses
-from bellcow.config.model import Settings
+from bellcow.config.model import Server, Settings
 
 
 def shown(*, dev: bool, consensus: bool = True, **fields) -> list[str]:
@@ -86,3 +86,11 @@ def test_start_names_the_program_that_was_started(
     out = io.StringIO()
     banner.say(["==> Starting Nomad agent..."], out)
     assert out.getvalue() == f"==> Starting {product} agent...\n"
+
+
+def test_open_ports_between_servers_are_said_at_every_start():
+    settings = msgspec.structs.replace(Settings(), server=Server(open_peers=True))
+    addresses = resolve_addresses(settings, True)
+    lines = list(banner.lines(settings, addresses, dev=False, consensus=True))
+    assert any("the ports between servers are open" in line for line in lines)
+    assert not any("the ports between servers are open" in line for line in shown(dev=False))

@@ -250,3 +250,22 @@ def test_a_new_leader_has_no_health_yet(cli: Callable[..., Any], server: Any) ->
     result = cli("operator", "autopilot", "health")
     assert result.status == 1
     assert "the leader is new" in result.out
+
+
+def test_open_ports_between_servers_are_said_beside_health(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    answer = {"Healthy": True, "FailureTolerance": 0, "Servers": None, "Voters": None}
+    server.on(f"GET {HEALTH}", answer)
+    server.on(
+        "GET /v1/agent/members",
+        {
+            "Members": [
+                {"Name": "s1.global", "Tags": {"open_peers": "1"}},
+                {"Name": "s2", "Tags": None},
+            ]
+        },
+    )
+    result = cli("operator", "autopilot", "health")
+    assert result.status == 0
+    assert result.err.startswith("The ports between servers are open on s1.global: whoever")

@@ -171,3 +171,15 @@ def test_force_leave_needs_no_right_to_list(cli: Callable[..., Any], server: Any
     server.on("GET /v1/agent/members", b"Permission denied", 403)
     server.on("PUT /v1/agent/force-leave")
     assert cli("server", "force-leave", "x.global").out == 'Server "x.global" is now leaving\n'
+
+
+def test_open_ports_between_servers_are_said_beside_the_list(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    opened = member("node-1.global", 22012)
+    opened["Tags"]["open_peers"] = "1"
+    server.on("GET /v1/agent/members", {"Members": [MEMBERS["Members"][0], opened]})
+    server.on("GET /v1/status/leader?region=global", "127.0.0.1:22011")
+    result = cli("server", "members")
+    assert (result.status, result.out) == (0, TABLE)
+    assert result.err.startswith("The ports between servers are open on node-1.global: whoever")

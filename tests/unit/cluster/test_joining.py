@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bellcow.cluster.joining import Joined, join
+from bellcow.cluster.joining import CLOSED, Joined, join
 from bellcow.errors import Code, Error
 
 HOSTS = {"servers": ("10.0.0.1", "10.0.0.2", "10.0.0.3")}
@@ -52,7 +52,7 @@ def test_one_that_answers_is_enough_and_the_others_are_told():
     assert found == Joined(
         1,
         (
-            "Failed to join 10.0.0.1: dial tcp 10.0.0.1:4648: connect: connection refused",
+            f"Failed to join 10.0.0.1: dial tcp 10.0.0.1:4648: connect: connection refused{CLOSED}",
             "Failed to join 10.0.0.3: dial tcp 10.0.0.3:4648: i/o timeout",
         ),
     )

@@ -8,7 +8,14 @@ import pytest
 
 from bellcow.config import model
 from bellcow.config.addresses import Machine, resolve_addresses
-from bellcow.config.peer_ports import are_open, hosts_of, is_loopback, listening, protection
+from bellcow.config.peer_ports import (
+    are_open,
+    hosts_of,
+    is_loopback,
+    listening,
+    protection,
+    waits_in_vain,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,3 +123,43 @@ def test_loopback_is_known(host: str):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", "", "one"])
 def test_what_is_not_loopback_is_known(host: str):
     assert not is_loopback(host)
+
+
+ABROAD = {"server__server_join": model.ServerJoin(retry_join=("127.0.0.1", "10.0.0.2:4648"))}
+HERE = {"server__server_join": model.ServerJoin(start_join=("127.0.0.3", "localhost:5648"))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "why"),
+    [
+        (ABROAD, "server.server_join", "is to join 10.0.0.2"),
+        (ABROAD | {"bind_addr": "127.0.0.1"}, "server.server_join", "is to join 10.0.0.2"),
+        ({"server__retry_join": ("one",)}, "server.server_join", "is to join one"),
+        ({"server__bootstrap_expect": 3}, "server.bootstrap_expect", "expects 3 servers"),
+        (HERE | {"server__bootstrap_expect": 3}, "server.bootstrap_expect", "expects 3 servers"),
+    ],
+)
+def test_a_server_that_needs_others_elsewhere_is_told_of_the_key(changes, key: str, why: str):
+    advertise = {"advertise": model.Advertise(http="10.0.0.1", rpc="10.0.0.1", serf="10.0.0.1")}
+    made = settings(**(changes | advertise))
+    found = waits_in_vain(made, told(made))
+    assert found[0] == key
+    assert why in found[1]
+    for protected in ({"server__encrypt": KEY}, {"tls__rpc": True}, {"server__open_peers": True}):
+        made = settings(**(changes | advertise | protected))
+        assert waits_in_vain(made, told(made)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"server__bootstrap_expect": 1},
+        HERE,
+        HERE | {"server__bootstrap_expect": 3, "bind_addr": "127.0.0.1"},
+    ],
+)
+def test_a_server_that_needs_nobody_elsewhere_needs_no_key(changes: dict[str, Any]):
+    advertise = {"advertise": model.Advertise(http="127.0.0.1", rpc="127.0.0.1", serf="127.0.0.1")}
+    made = settings(**(changes | advertise))
+    assert waits_in_vain(made, told(made)) == ("", "")

@@ -7,7 +7,7 @@ from bellcow.config.load import load
 from bellcow.config.report import find_problems, report
 
 MACHINE = Machine({"eth0": ("10.0.0.5",)}, lambda host: (host,))
-SERVER = 'data_dir = "/d"\nserver {\n  enabled = true\n  bootstrap_expect = 3\n}\n'
+SERVER = 'data_dir = "/d"\nserver {\n  enabled = true\n  bootstrap_expect = 0\n}\n'
 STARTING = "==> Starting Nomad agent..."
 
 

@@ -19,7 +19,13 @@ from bellcow.wire import Duration
 
 MACHINE = Machine({"eth0": ("10.0.0.5",)}, lambda host: (host,))
 ISSUER = "ed25519:UL8oSBztkwE1kw0pRbNDoYAUvSTQjLsYYj8T5jLSu5A"
-GOOD = {"data_dir": "/d", "server.enabled": True, "server.bootstrap_expect": 3}
+KEY = "b29vb29vb29vb29vb29vbw=="
+GOOD = {
+    "data_dir": "/d",
+    "server.enabled": True,
+    "server.bootstrap_expect": 3,
+    "server.encrypt": KEY,
+}
 
 
 def check(changes=None, *, dev=False, origins=None, base=GOOD):
@@ -435,7 +441,7 @@ def test_a_kept_keyring_wins_over_the_key_with_a_warning(tmp_path):
     (tmp_path / "server" / "serf.keyring").write_text('["c29tZSBzaXh0ZWVuIGJ5dA=="]')
     assert warnings(changes) == ["WARNING: keyring exists but -encrypt given, using keyring"]
     assert errors(changes) == []
-    del changes["server.encrypt"]
+    changes["server.encrypt"] = ""
     assert check(changes) == []
 
 
@@ -644,3 +650,21 @@ def test_an_authority_that_may_not_sign_is_refused_in_the_words_of_the_handshake
     files = {"tls.ca_file": authority.file, "tls.cert_file": leaf.cert, "tls.key_file": leaf.key}
     ((_, message),) = errors({"tls.rpc": True} | files)
     assert "refuse each other: invalid CA certificate" in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"server.bootstrap_expect": 3},
+        {"server.bootstrap_expect": 0, "server.retry_join": ("10.0.0.2",)},
+    ],
+)
+def test_several_servers_without_a_key_are_refused_with_one_to_paste(changes):
+    (problem,) = [each for each in check({"server.encrypt": ""} | changes) if not each.warning]
+    assert problem.text.startswith("Error starting agent: this server ")
+    (line,) = [each for each in problem.places if each.startswith('    encrypt = "')]
+    key = line.split('"')[1]
+    assert errors({"server.encrypt": key} | changes) == []
+    (other,) = [each for each in check({"server.encrypt": ""} | changes) if not each.warning]
+    assert other.places != problem.places
+    assert errors({"server.encrypt": "", "server.open_peers": True} | changes) == []
