@@ -24,12 +24,16 @@ class Level(enum.IntEnum):
 
 
 class Event(NamedTuple):
-    """One kind of event. Where the field called `good` is true, its level is INFO."""
+    """One kind of event. Where the field called `good` is true, its level is INFO.
+
+    Nomad: programs look for the whole beginning of some lines; there the event's name stands last.
+    """
 
     level: Level
     module: str
     message: str
     good: str = ""
+    name_last: bool = False
 
     def with_level_for(self, fields: Mapping[str, object]) -> Event:
         """The same kind, at the level of this report."""
@@ -176,6 +180,7 @@ EVENTS: dict[str, Event] = {
     "snapshot_refused": Event(Level.WARN, "nomad.snapshot", "snapshot refused, nothing changed"),
     # HTTP
     "unknown_tokens": Event(Level.WARN, "acl", "tokens that nobody has were sent"),
+    "request_complete": Event(Level.DEBUG, "http", "request complete", name_last=True),
     "request_refused": Event(Level.DEBUG, "http", "request refused"),
     "request_failed": Event(Level.ERROR, "http", "request failed"),
     "http_server": Event(Level.WARN, "http", "server"),

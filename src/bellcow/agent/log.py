@@ -70,8 +70,12 @@ class Log:
         """Log one event of the closed list."""
         kind = EVENTS[event].with_level_for(fields)
         self._counts[event] += 1
-        if kind.level >= self.level or any(kind.level >= w.level for w in self._watchers):
+        if self.shows(kind.level):
             self._logger.msg(event, _kind=kind, **fields)
+
+    def shows(self, level: Level) -> bool:
+        """Whether an event of this level is seen by anybody."""
+        return level >= self.level or any(level >= each.level for each in self._watchers)
 
     def reported(self, event: str) -> int:
         """How often this event happened, shown or not."""
@@ -84,7 +88,8 @@ class Log:
     def msg(self, event: str, _kind: Event, _time: int, _trace: str = "", **fields: object) -> None:
         """The end of structlog's chain: render and write. A field may have any other name."""
         kind, time, trace = _kind, _time, _trace
-        shown = {"event": event, **{name: _plain(value) for name, value in fields.items()}}
+        shown = {name: _plain(value) for name, value in fields.items()}
+        shown = {**shown, "event": event} if kind.name_last else {"event": event, **shown}
         line = _line(kind, time, shown, trace)
         as_json = _json_line(kind, time, shown, trace)
         if kind.level >= self.level:

@@ -21,6 +21,7 @@ class Request:
 
     `headers` hold lower-case names in the order received. `path` is decoded exactly once;
     `raw_path` is what stood on the wire. `client` is the IP of the peer, "" when there is none.
+    `began` is when answering began, seconds of `time.perf_counter`, 0 where nobody measures it.
     `peer_names` are the DNS names of the certificate it has shown, if it had to show one. `hops`
     counts the servers that have sent it on. `round` is the round of reads it waits for or has been
     served by (`state.reads`), 0 for none.
@@ -28,6 +29,7 @@ class Request:
 
     __slots__ = (
         "_query",
+        "began",
         "client",
         "deadline",
         "headers",
@@ -57,6 +59,7 @@ class Request:
         self.path = path
         self.raw_path = raw_path
         self.raw_query = raw_query
+        self.began = 0.0
         self.headers = headers
         self.client = client
         self.secure = secure

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,11 @@ from bellcow.api.relay import Rest, Sent, ask_of, away, response_of
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
+from bellcow.events import Level
 from bellcow.model.forwarded import LAST_HOP
 from bellcow.state.reads import PATIENCE_S
 from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
-from bellcow.wire import NS_PER_S, parse_duration
+from bellcow.wire import NS_PER_S, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -107,6 +109,7 @@ class Pipeline:
 
     def __init__(self, server: Server, guards: Guards, routes: Sequence[Route] = ()) -> None:
         self._server = server
+        self._log = server.facts.log
         self._guards = guards
         self._paths = Paths(list(routes) or ROUTES)
         self.add_headers(server.settings.http_api_response_headers)
@@ -130,6 +133,25 @@ class Pipeline:
 
     def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
         """Answer from memory, say to wait, or None where something must be awaited."""
+        if not self._log.shows(Level.DEBUG):
+            return self._answer_now(request, last=last)
+        request.began = request.began or time.perf_counter()
+        outcome = self._answer_now(request, last=last)
+        if isinstance(outcome, Response):
+            self._trace(request)
+        return outcome
+
+    def _trace(self, request: Request) -> None:
+        """Nomad: a line for each request at level DEBUG."""
+        took_s = time.perf_counter() - request.began
+        self._server.report(
+            "request_complete",
+            method=request.method,
+            path=_masked(request, request.path),
+            duration=format_duration(int(took_s * NS_PER_S)),
+        )
+
+    def _answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
         found = self._paths.find(request.path)
         if found is None:
             return None
@@ -155,12 +177,15 @@ class Pipeline:
 
     async def answer(self, request: Request, body: Body) -> Response:
         """Answer any request, awaiting what must be awaited."""
+        request.began = request.began or time.perf_counter()
         try:
             response = await self._answer(request, body)
         except Error as error:
             response = self._refusal(request, error)
         except Exception as error:  # noqa: BLE001  the client gets a sentence, the log the rest
             response = self._failure(request, error)
+        if self._log.shows(Level.DEBUG):
+            self._trace(request)
         if request.method == "HEAD":
             response.body = b""
         if len(response.body) > PACK_NOW_LIMIT and not response.packed:
