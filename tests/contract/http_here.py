@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +54,13 @@ class Here(NamedTuple):
         if token:
             headers.append((b"x-nomad-token", token.encode()))
         return Request(method, path, path.encode(), query.encode(), headers, "127.0.0.1")
+
+    def twin(self, **parts: object) -> Pipeline:
+        """Another pipeline of the same server, with parts of it replaced."""
+        server = copy.copy(self.server)
+        for name, part in parts.items():
+            object.__setattr__(server, name, part)
+        return Pipeline(server, Guards(loopback_only=True, names=[]), routes())
 
     def client(self) -> httpx.AsyncClient:
         """Through plain ASGI, without a socket."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import gzip
 import re
 
@@ -128,7 +127,7 @@ def test_without_a_leader_stale_reads_answer_and_others_say_so():
         async with here() as server:
             leadership = server.server.leadership
             lost = _NoLeader(leadership)
-            server.pipeline._server = _with(server.server, leadership=lost)
+            pipeline = server.twin(leadership=lost)
             out = {}
             for target in (
                 "/v1/operator/raft/configuration",
@@ -143,9 +142,7 @@ def test_without_a_leader_stale_reads_answer_and_others_say_so():
                 "/v1/agent/health",
             ):
                 for query in ("", "?stale", "?stale=false"):
-                    answer = await server.pipeline.answer(
-                        server.request("GET", target + query), _NoBody()
-                    )
+                    answer = await pipeline.answer(server.request("GET", target + query), _NoBody())
                     if answer.stream is not None:
                         await answer.stream.aclose()  # type: ignore[attr-defined]
                     out[target + query] = (answer.status, answer.body)
@@ -187,9 +184,9 @@ def test_a_read_is_held_until_a_leader_appears(target):
             request = server.request("GET", target)
             at_once = await server.pipeline.answer(request, _NoBody())
             late = _LateLeader(server.server.leadership)
-            server.pipeline._server = _with(server.server, leadership=late)
-            assert server.pipeline.answer_now(request) is None
-            held = await server.pipeline.answer(request, _NoBody())
+            pipeline = server.twin(leadership=late)
+            assert pipeline.answer_now(request) is None
+            held = await pipeline.answer(request, _NoBody())
             assert late.asked
             assert (held.status, held.body) == (200, at_once.body)
 
@@ -200,9 +197,8 @@ def test_a_write_is_held_until_a_leader_appears():
     async def test() -> None:
         async with here() as server:
             late = _LateLeader(server.server.leadership)
-            server.pipeline._server = _with(server.server, leadership=late)
             request = server.request("PUT", "/v1/system/gc")
-            assert (await server.pipeline.answer(request, _NoBody())).status == 200
+            assert (await server.twin(leadership=late).answer(request, _NoBody())).status == 200
             assert late.asked
 
     asyncio.run(test())
@@ -239,13 +235,6 @@ class _NoLeader:
 class _NoBody:
     async def read(self, limit: int) -> bytes | None:
         return None
-
-
-def _with(server: object, **changed: object) -> object:
-    twin = copy.copy(server)
-    for name, value in changed.items():
-        object.__setattr__(twin, name, value)
-    return twin
 
 
 def test_a_blocking_query_is_told_to_wait_by_both_doors():

@@ -31,39 +31,42 @@ BY_PATH: dict[str, list[Route]] = {}
 for _route in ROUTES:
     BY_PATH.setdefault(_route.path, []).append(_route)
 
-# Routes that declare no right, each with what stands in its place. Nothing else may be open.
+# Routes that ask for no right, each with the reason. Nothing else may be open.
 OPEN = {
     "bootstrap": "makes the first token",
     "list_client_servers": "says that this is no client",
-    "list_namespaced": "asks for the capability in the namespace",
     "list_public_keys": "open, and empty",
-    "list_plugins": "asks for plugin:list",
-    "read_allocation": "asks for any token, since it shows nothing yet",
-    "read_deployment": "asks for the capability in the namespace",
-    "read_evaluation": "asks for the capability in the namespace",
     "read_events": "refuses everything",
-    "read_job": "asks for the capability in the namespace",
-    "read_plugin": "asks for plugin:read",
-    "read_scaling_policy": "asks for the capability in the namespace",
-    "read_volume": "asks for the capability in the namespace",
     "refuse_enterprise": "refuses everything",
     "refuse_job_write": "refuses everything",
     "refuse_root_keyring": "refuses everything",
-    "search": "asks for node:read or any right in the namespace",
-    "list_namespaces": "shows the namespaces that the token has a right in",
     "list_peers": "open, for those who look for the servers",
-    "list_policies": "shows the policies that the token has",
     "list_regions": "open, for those who look for the servers",
     "read_file": "the page itself holds nothing",
     "read_health": "open, for load balancers",
     "read_leader": "open, for those who look for the servers",
+    "redirect_to_page": "leads to the page",
+    "refuse_other_raft_path": "refuses everything",
+}
+# Routes whose handler judges the token, by what is asked for: the table names the right in words.
+JUDGED = {
+    "list_namespaced": "asks for the capability in the namespace",
+    "list_plugins": "asks for plugin:list",
+    "read_allocation": "asks for any token, since it shows nothing yet",
+    "read_deployment": "asks for the capability in the namespace",
+    "read_evaluation": "asks for the capability in the namespace",
+    "read_job": "asks for the capability in the namespace",
+    "read_plugin": "asks for plugin:read",
+    "read_scaling_policy": "asks for the capability in the namespace",
+    "read_volume": "asks for the capability in the namespace",
+    "search": "asks for node:read or any right in the namespace",
+    "list_namespaces": "shows the namespaces that the token has a right in",
+    "list_policies": "shows the policies that the token has",
     "read_metrics": "open unless telemetry.metrics_require_token is set",
     "read_namespace": "asks for any right in the namespace",
     "read_own_token": "shows the token that the request carries",
     "read_policy": "asks for management, or a token that has the policy",
     "read_token": "asks for management, or the token itself",
-    "redirect_to_page": "leads to the page",
-    "refuse_other_raft_path": "refuses everything",
 }
 # What keeps a request harmless, or short, where its method and path alone would not.
 QUERY = {"monitor": "?log_level=none"}
@@ -135,21 +138,17 @@ def test_an_unknown_token_is_refused_where_a_token_counts(server: Running, route
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.need == Need.ANONYMOUS], ids=_id)
 def test_a_route_that_declares_no_right_has_a_reason(route: Route) -> None:
-    assert route.name in OPEN
+    assert (route.name in OPEN, route.name in JUDGED) == (not route.right, bool(route.right))
 
 
 def test_a_route_that_judges_by_itself_says_so_in_the_table() -> None:
-    judged = {
-        name for name, why in OPEN.items() if why.startswith(("asks ", "shows ", "open unless"))
-    }
-    by_themselves = [r for r in ROUTES if r.right and r.need == Need.ANONYMOUS]
-    assert {route.name for route in by_themselves} == judged
     jobs = [route.asks for route in ROUTES if (route.method, route.path) == ("GET", "/v1/jobs")]
     assert jobs == ["list-jobs in the namespace"]
 
 
 def test_the_list_of_open_routes_names_no_other() -> None:
-    assert set(OPEN) == {route.name for route in ROUTES if route.need == Need.ANONYMOUS}
+    without = {route.name for route in ROUTES if route.need == Need.ANONYMOUS}
+    assert {*OPEN, *JUDGED} == without
 
 
 # Methods
@@ -278,7 +277,10 @@ def test_a_region_that_is_not_ours_is_refused(server: Running, route: Route) -> 
     assert (answer.status_code, answer.text) == (500, "No path to region")
 
 
-@pytest.mark.parametrize("route", [r for r in ROUTES if not r.awaits], ids=_id)
+# The body of an answer to HEAD is left out behind the pipeline's first door.
+@pytest.mark.parametrize(
+    "route", [r for r in ROUTES if not r.awaits and r.method != "HEAD"], ids=_id
+)
 def test_both_paths_of_the_pipeline_answer_alike(server: Running, route: Route) -> None:
     request = server.request(route.method, _path(route), token=server.tokens[Need.MANAGEMENT])
     at_once = server.answer_now(request)
