@@ -15,7 +15,7 @@ from bellcow.model.namespace import Namespace
 from bellcow.state.mirror import Mirror
 from bellcow.state.tables import NAMESPACES, Tables
 from bellcow.state.waiting import Waiting
-from bellcow.store.protocol import Corrupt, StoreError, Unknown
+from bellcow.store.protocol import Change, Corrupt, StoreError, Unknown
 from bellcow.wire import to_msgpack
 
 
@@ -120,6 +120,23 @@ def test_lost_commit_is_noticed_at_the_next_one():
         return seen.names()
 
     assert run(story) == {"a", "b"}
+
+
+def test_commit_of_which_a_part_comes_is_loaded_whole():
+    async def story(seen: Seen):
+        known = seen.disk.head
+        head = msgspec.structs.replace(known, index=1, commit="c1", prev=known.commit, ops=2)
+        rows = {
+            ("namespaces", name): to_msgpack(Namespace(name=name, modify_index=1))
+            for name in ("first", "second")
+        }
+        seen.disk.apply(Change(head, rows))
+        part = {("namespaces", "first"): rows["namespaces", "first"]}
+        seen.disk.log[-1] = Change(head, part)
+        await seen.mirror.reached(1)
+        return seen.names()
+
+    assert run(story) == {"first", "second"}
 
 
 def test_last_commit_lost_is_noticed_by_who_waits_for_it_after_a_second():
