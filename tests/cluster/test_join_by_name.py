@@ -13,6 +13,7 @@ from tests.sim.etcd import short_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
+KEY = "jSF4ErO9rzUPknSRCFUirjUfnu5WCus8kh3cLafNR90="
 HOSTS = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
 IN_A_MOUNT_OF_ITS_OWN = 'mount --bind "$0" /etc/hosts && exec "$@"'
 needs_root = pytest.mark.skipif(
@@ -32,6 +33,7 @@ def agent(folder: Path, host: str, rpc: int, serf: int) -> Agent:
             "advertise": {"rpc": host, "serf": host},
             "server": {
                 "bootstrap_expect": 3,
+                "encrypt": KEY,
                 "server_join": {"retry_join": [f"nomad-servers:{serf}"]},
             },
         },

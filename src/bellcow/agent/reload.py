@@ -167,6 +167,6 @@ def changed(old: model.Settings, new: model.Settings) -> list[str]:
         key.path
         for key in model.all_keys()
         if key.kind != "block"
-        and key.priority != "C"
+        and key.priority not in {"L", "C"}
         and model.get(old, key.path) != model.get(new, key.path)
     ]

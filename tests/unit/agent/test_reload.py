@@ -315,7 +315,8 @@ def test_changed_settings_are_told_by_path(tmp_path):
     path = tmp_path / "agent.hcl"
     path.write_text('name = "a"')
     old = load([str(path)]).settings
-    path.write_text('name = "b"\nports { http = 5 }\nclient { node_class = "c" }')
+    without_effect = 'client { node_class = "c" }\ntelemetry { statsd_address = "s" }\n'
+    path.write_text(f'{without_effect}name = "b"\nports {{ http = 5 }}')
     assert changed(old, load([str(path)]).settings) == ["name", "ports.http"]
     assert changed(old, old) == []
 
