@@ -44,6 +44,7 @@ UNHEARD_REAPED_S = 60.0  # of failure, before one that never answered is forgott
 DAY_NS = 24 * 3600 * NS_PER_S  # further ahead of our clock nobody has started
 SEQUENCE_AHEAD = 1_000_000  # changes of status that may have been missed
 TERMS_AHEAD = 2**32  # elections that may have been missed: one a second for 136 years
+INDEXES_AHEAD = 2**40  # commits that memory may lack: a million a second for twelve days
 EPOCHS_AHEAD = 1_000  # recoveries that may have been missed; each is made by hand
 ACL_HINT = "write acl { enabled = true } into the file of every server and restart it"
 COPY = "is its data directory a copy?"  # what two servers of one id are told
@@ -285,13 +286,14 @@ def _with_leader(
     if hello.raft.role != "leader":
         deposed = answer and old is not None and old.server_id == sender.server_id
         return _replace(table, leader=None) if deposed else table
+    known = hello.raft.index - here.raft.index <= INDEXES_AHEAD  # else nothing follows from it
     claim = Leader(
         server_id=sender.server_id,
         epoch=hello.cluster.epoch if hello.cluster else 0,
         term=hello.raft.term,
         heard=now,
-        index=hello.raft.index,
-        as_of=min(hello.echo_ms / 1_000, now) if hello.echo_ms else None,
+        index=hello.raft.index if known else 0,
+        as_of=min(hello.echo_ms / 1_000, now) if hello.echo_ms and known else None,
     )
     if not _is_credible(claim, here) or not _beats(claim, old, here, now):
         return table

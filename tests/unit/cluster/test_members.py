@@ -12,6 +12,7 @@ from tests.sim.net import itself
 
 from bellcow.cluster.members import (
     EPOCHS_AHEAD,
+    INDEXES_AHEAD,
     MEMBERS_MAX,
     SEQUENCE_AHEAD,
     TERMS_AHEAD,
@@ -439,6 +440,28 @@ def test_own_lead_is_not_lost_to_a_term_that_our_member_has_not_heard_of():
     here = Here(cluster=US, raft=view("leader", 7), claimant="id-me", member_term=7)
     table = judge(told(knowing(record("a")), claims("a", 900), here=here, now=1), here, 1).table
     assert table.leader.server_id == "id-me"
+
+
+@pytest.mark.parametrize(("ahead", "believed"), [(INDEXES_AHEAD, True), (INDEXES_AHEAD + 1, False)])
+def test_index_that_nobody_can_have_come_to_makes_no_memory_old(ahead: int, believed: bool):
+    raft = msgspec.structs.replace(view("leader", 7), index=CLUSTER.raft.index + ahead)
+    word = msgspec.structs.replace(claims("b", 7), raft=raft, echo_ms=900)
+    leader = told(empty(), word, here=CLUSTER, now=1).leader
+    assert (leader.index, leader.as_of) == ((raft.index, 0.9) if believed else (0, None))
+
+
+def test_own_lead_comes_back_when_one_that_claimed_a_higher_term_falls_silent():
+    here = leading(5)
+    table = told(judge(empty(), here, 0).table, claims("b", 6), here=here, now=1)
+    assert judge(table, here, 5.9).table.leader.server_id == "id-b"
+    assert judge(table, here, 6.0).table.leader.server_id == "id-me"
+
+
+def test_table_that_a_caller_sends_in_the_name_of_the_leader_does_not_count():
+    table = told(knowing(record("a"), record("b")), claims("b", 7), here=CLUSTER, now=1)
+    word = hello(record("b"), record("a", "failed", seq=1), here=leading(7))
+    assert status(told(table, word, here=CLUSTER, now=2, answer=False), "a") == "alive"
+    assert status(told(table, word, here=CLUSTER, now=2, answer=True), "a") == "failed"
 
 
 def test_epoch_that_nobody_can_have_come_to_is_refused():
