@@ -29,8 +29,12 @@ SELF = "the token itself"
 
 # Method and path: what it needs, and a body that does no harm.
 ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
-    ("GET", "/"): (OPEN, None),
+    **{
+        (method, "/"): (OPEN, None)
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+    },
     ("GET", "/ui/{name}"): (OPEN, None),
+    ("HEAD", "/ui/{name}"): (OPEN, None),
     ("PUT", "/v1/acl/bootstrap"): (OPEN, None),
     ("POST", "/v1/acl/bootstrap"): (OPEN, None),
     ("GET", "/v1/acl/policies"): (VALID, None),
