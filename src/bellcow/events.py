@@ -67,6 +67,7 @@ EVENTS: dict[str, Event] = {
     # Consensus and state
     "node_id_created": Event(Level.INFO, "nomad", "made a server id"),
     "leadership_acquired": Event(Level.INFO, "nomad", "cluster leadership acquired"),
+    "no_leader": Event(Level.WARN, "nomad", "no server leads: writes and default reads wait"),
     "leadership_lost": Event(Level.WARN, "nomad", "cluster leadership lost"),
     "claim_failed": Event(Level.WARN, "nomad", "leadership not claimed, trying again"),
     "loop_failed": Event(Level.ERROR, "nomad", "leader loop failed, starting it again"),

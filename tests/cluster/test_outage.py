@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import shutil
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,12 +190,42 @@ def test_voter_started_without_a_quorum_answers_stale_reads_from_its_disk(cluste
     assert [each["ID"] for each in shown] == [each["ID"] for each in configured]
     assert one.get("/v1/jobs?stale").status == 200
     assert one.get("/v1/operator/snapshot?stale").status == 200
-    assert one.get("/v1/namespaces").text == "No cluster leader"
+    health = one.get("/v1/operator/autopilot/health?stale")
+    assert health.status == 429
+    known = {each["ID"]: each["Healthy"] for each in health.json()["Servers"]}
+    assert sorted(known.values()) == [False, False, True]
+    assert health.json()["Leader"] == ""
+    until(lambda: "event=no_leader" in one.log, "word of it", 20)
+    refusal = one.get("/v1/namespaces")
+    assert refusal.text == "No cluster leader"
+    assert "start s1.global, s2.global until 2 of 3" in (refusal.header("X-Bellcow-Reason") or "")
+    assert "start s1.global, s2.global until 2 of 3" in one.command("namespace", "list").stderr
     assert one.log.count("event=state_recalled") == 1
     for agent in cluster[1:]:
         agent.start(wait=False)
     until(lambda: has_leader(one), "leader")
     assert one.put("/v1/namespace", {"Name": "after"}).status == 200
+
+
+def test_servers_that_have_all_moved_say_which_command_helps(cluster: list[Agent]):
+    for agent in cluster:
+        agent.stop()
+    old = [agent.rpc_port for agent in cluster]
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        for probe in (one, two, three):
+            probe.bind(("127.0.0.1", 0))
+        new = [probe.getsockname()[1] for probe in (one, two, three)]
+    for agent, port in zip(cluster, new, strict=True):
+        settings = json.loads(agent.config_path.read_text())
+        settings["ports"]["rpc"] = port
+        agent.config_path.write_text(json.dumps(settings))
+        agent.start(wait=False)
+    for agent in cluster:
+        until(lambda agent=agent: "event=no_leader" in agent.log, "word of it")
+        line = next(line for line in agent.log.splitlines() if "event=no_leader" in line)
+        assert "bellcow operator raft recover -servers=" in line
+        for before, after in zip(old, new, strict=True):
+            assert f"from 127.0.0.1:{before} to 127.0.0.1:{after}" in line
 
 
 def test_wrong_file_stops_the_start_and_changes_nothing(cluster: list[Agent]):

@@ -278,6 +278,7 @@ def here_of(seat: Seat, leadership: Leadership, tables: Tables, clock: Clock) ->
         claimant=head.leader,
         member_term=leadership.member_term if seat.has_member else 0,
         servers=frozenset(each.id for each in configuration.servers) if configuration else NOBODY,
+        voters=tuple(e for e in configuration.servers if e.voter) if configuration else (),
         wall_ns=clock.wall_ns(),
     )
 

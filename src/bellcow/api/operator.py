@@ -186,12 +186,18 @@ async def update_autopilot_configuration(call: Call, body: AutopilotConfiguratio
     "GET",
     f"{BASE}/autopilot/health",
     need=Need.OPERATOR_READ,
-    serve=Serve.LEADER,
+    serve=Serve.LEADER_OR_STALE,
     wrong_method=404,
 )
-def read_autopilot_health(call: Call) -> Reply[ClusterHealth]:
-    """The health of each server and of the cluster; 429 when the cluster is not healthy."""
-    health = call.server.autopilot.health
+async def read_autopilot_health(call: Call) -> Reply[ClusterHealth]:
+    """The health of each server and of the cluster; 429 when the cluster is not healthy.
+
+    With `stale`, a server that does not lead tells what it knows itself.
+    """
+    server = call.server
+    health = server.autopilot.health
+    if not server.leadership.is_leader:
+        health = await server.autopilot.last_known(server.leadership.leader_id)
     lines = tuple(to_json(server) for server in health.servers or ())
     return Reply(health, status=200 if health.healthy else 429, one_line=lines)
 

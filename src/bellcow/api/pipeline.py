@@ -22,6 +22,7 @@ from bellcow.api.decode import Decoded, DecodeError, decode
 from bellcow.api.errors import STATUS
 from bellcow.api.guard import Guards, secret_of
 from bellcow.api.message import Request, Response, Wait, body_length
+from bellcow.api.reason import why_no_leader
 from bellcow.api.relay import Rest, Sent, ask_of, away, response_of
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.deadline import timeout
@@ -617,6 +618,8 @@ class Pipeline:
         headers: Headers = [answers.TEXT, *self._extra]
         if error.code in {Code.TOO_MANY, Code.NO_LEADER}:
             headers.append((b"Retry-After", b"10" if error.code is Code.TOO_MANY else b"1"))
+        if error.code is Code.NO_LEADER and (reason := why_no_leader(self._server)):
+            headers.append((b"X-Bellcow-Reason", reason.encode("ascii", "replace")))
         close = error.code in {Code.TIMEOUT, Code.TOO_LARGE}
         body = (_prefix(request, error) + _visible(error.message)).encode("utf-8", "replace")
         response = Response(status, headers, body, close=close)

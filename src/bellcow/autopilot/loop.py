@@ -157,6 +157,23 @@ class Autopilot:
         self._found = outcome.found
         self.health = outcome.health
 
+    async def last_known(self, leader_id: str) -> ClusterHealth:
+        """Health as this server knows it without leading; `leader_id` is "" where nobody leads.
+
+        A server that answers is in contact: only the leader hears of each often enough to say more.
+        """
+        inputs = await self._gather()
+        servers = tuple(
+            facts
+            if facts.contact is None
+            else msgspec.structs.replace(
+                facts, contact=msgspec.structs.replace(facts.contact, is_earlier=True)
+            )
+            for facts in inputs.servers
+        )
+        seen = msgspec.structs.replace(inputs, leader_id=leader_id, servers=servers)
+        return observe(seen, {}).health
+
     def _report_cluster(self, health: ClusterHealth) -> None:
         before = None if self.health.servers is None else self.health.healthy
         if self._is_news(_CLUSTER, before, healthy=health.healthy):

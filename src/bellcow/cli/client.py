@@ -25,7 +25,7 @@ from urllib3.util import Retry, Timeout
 
 from bellcow.cli import hints
 from bellcow.cli.failure import CommandError, RequestError, opening, os_text
-from bellcow.cli.output import saying_after
+from bellcow.cli.output import one_line, saying_after
 from bellcow.cli.settings import DEFAULT_ADDRESS
 from bellcow.config.tls import trust_as_go_does
 from bellcow.wire import UNDECODABLE, undecodable
@@ -149,13 +149,15 @@ class Client:
             f"Unexpected response code: {answer.status} ({text})",
             status=answer.status,
             body=text,
-            hint=self._hint(answer.status, text),
+            hint=self._hint(answer.status, text, answer.headers.get("X-Bellcow-Reason", "")),
         )
 
-    def _hint(self, status: int, text: str) -> str:
+    def _hint(self, status: int, text: str, reason: str) -> str:
+        """What to do; `reason` is what the server itself says about a missing leader."""
         if "No path to region" in text:
             return hints.of_regions(self._regions())
-        return hints.of_answer(status, text, token_sent=bool(self.settings.token))
+        hint = hints.of_answer(status, text, token_sent=bool(self.settings.token))
+        return "\n".join(filter(None, (one_line(reason), hint)))
 
     def _regions(self) -> list[str]:
         """The regions that the server knows; none when it does not say."""

@@ -12,6 +12,8 @@ from bellcow.model.hello import Cluster
 from bellcow.state.tables import CLUSTER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bellcow.cluster.bootstrap import Charter
     from bellcow.model.between import BootstrapRequest, Done, MemberOrder
     from bellcow.state.tables import Tables
@@ -37,6 +39,9 @@ class EmbeddedSeat:
 
     def charter(self) -> Charter | None:
         return None
+
+    def troubles(self) -> Mapping[str, Mapping[str, object]]:
+        return {}
 
     async def run(self) -> None:
         """Nothing ever changes."""

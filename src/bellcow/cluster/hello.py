@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from bellcow.cluster.calls import FAR_S, Target, plan
+from bellcow.cluster.leaderless import is_led, leaderless
 from bellcow.cluster.members import (
     COPY,
     MEMBERS_MAX,
@@ -45,6 +46,7 @@ HELLO_BYTES = 1 << 20
 TIMEOUT_S = 1.0
 REMIND_S = 60.0  # between two events that say the same
 REMINDERS_MAX = 256
+LATELY_S = 15.0  # each cause shows again within it while it lasts
 ELSEWHERE_S = 2 * FAR_S + TIMEOUT_S  # who called us and was refused calls again within it
 
 
@@ -64,9 +66,16 @@ class Reminders:
         self._clock = clock
         self._report = report
         self._said: dict[str, float] = {}
+        self._latest: dict[str, tuple[float, Mapping[str, object]]] = {}
+
+    def latest(self) -> dict[str, Mapping[str, object]]:
+        """The fields of each event that was to be said within the last `LATELY_S`, said or not."""
+        now = self._clock.monotonic()
+        return {e: fields for e, (at, fields) in self._latest.items() if now - at <= LATELY_S}
 
     def say(self, event: str, /, **fields: object) -> None:
         now = self._clock.monotonic()
+        self._latest[event] = now, fields
         key = f"{event} {sorted(fields.items())}"
         said = self._said.get(key)
         if said is not None and now - said < REMIND_S:
@@ -107,11 +116,11 @@ class Exchange:
         self._elsewhere: dict[str, tuple[float, Cluster]] = {}  # refused for it, and when
         self._clocks: dict[str, int] = {}  # what a server's clock showed when it last spoke to us
         self._changed = asyncio.Event()
-        self._began = clock.monotonic()
+        self._led_at = self._began = clock.monotonic()  # when a server was known to lead
 
     async def run(self) -> None:
         """Say hello whenever it is due, for as long as the server lives."""
-        self._began = self._clock.monotonic()
+        self._led_at = self._began = self._clock.monotonic()
         async with asyncio.TaskGroup() as group:
             while True:
                 wake_s = self._round(group)
@@ -119,6 +128,10 @@ class Exchange:
                     async with timeout(wake_s):
                         await self._changed.wait()
                 self._changed.clear()
+
+    def troubles(self) -> Mapping[str, Mapping[str, object]]:
+        """What has kept servers apart lately: events of the log, with their fields."""
+        return self._reminders.latest()
 
     @property
     def twin(self) -> str:
@@ -195,7 +208,10 @@ class Exchange:
         if len(self._tried) > 2 * len(table.known) + len(self._joins):
             self._forget_tries()
         waited_s = now - self._began
-        for note in reasons(table, here, self._regions, waited_s, now):
+        notes = reasons(table, here, self._regions, waited_s, now)
+        if is_led(table, here, now):
+            self._led_at = now
+        for note in (*notes, *leaderless(table, here, now - self._led_at, now)):
             self._tell(note)
         wake_s = min(due.wake_s, next_verdict(table, now))
         return min(wake_s, max(0.001, HEARD_S - waited_s)) if waited_s < HEARD_S else wake_s

@@ -28,6 +28,7 @@ from bellcow.model.hello import (
     Recovery,
     Status,
 )
+from bellcow.model.raft import RaftServer
 from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
 
     `claimant` is the server that leads by the head in memory, in the term of `raft`. `member_term`
     is the term that our member of the consensus knows, 0 without one. `servers` are the ids in the
-    raft configuration, none while it is not known. `wall_ns` is our clock (UTC, Unix time), which
-    by default bounds nothing.
+    raft configuration, and `voters` its voters; none while it is not known. `wall_ns` is our clock
+    (UTC, Unix time), which by default bounds nothing.
     """
 
     cluster: Cluster | None
@@ -110,6 +111,7 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
     claimant: str = ""
     member_term: int = 0
     servers: frozenset[str] = frozenset()
+    voters: tuple[RaftServer, ...] = ()
     wall_ns: int = COUNT_MAX
 
     @property

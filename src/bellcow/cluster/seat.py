@@ -88,6 +88,9 @@ class Seat(Protocol):
 
     def charter(self) -> Charter | None: ...
 
+    def troubles(self) -> Mapping[str, Mapping[str, object]]:
+        """What has kept it out of a cluster lately: events of the log, with their fields."""
+
     async def run(self) -> None: ...
 
     async def promise(self, request: BootstrapRequest) -> Done: ...
@@ -179,6 +182,9 @@ class ClusterSeat:
         self._read_files()
 
     # What others ask
+
+    def troubles(self) -> Mapping[str, Mapping[str, object]]:
+        return self._reminders.latest()
 
     @property
     def cluster(self) -> Cluster | None:
