@@ -132,8 +132,10 @@ def many_keys(site: Site) -> None:
         assert site.put(f"{AUTOPILOT}?cas=0", shallow).text == "false"
         deeper = deep % (opening * 5000, closing * 5000)
         assert site.put(f"{AUTOPILOT}?cas=0", deeper).status == 400
-    keys = b"{" + b",".join(b'"MinQuorum":%d' % n for n in range(30_000)) + b"}"
+    keys = b"{" + b",".join(b'"MinQuorum":%d' % n for n in range(5_000)) + b"}"
     assert site.put(f"{AUTOPILOT}?cas=0", keys).text == "false"
+    keys = b"{" + b",".join(b'"MinQuorum":%d' % n for n in range(30_000)) + b"}"
+    assert site.put(f"{AUTOPILOT}?cas=0", keys).status == 400
     assert site.put(f"{AUTOPILOT}?cas=0", {"a" * 500_000: 1, "MinQuorum": 1}).text == "false"
 
 
@@ -262,13 +264,13 @@ def versions(site: Site) -> None:
 def absolute(site: Site) -> None:
     for method, target, statuses in (
         ("GET", f"http://localhost{SCHEDULER}", {200}),
-        ("GET", f"http://evil.example{SCHEDULER}", {200, 421}),
-        ("GET", f"https://user:pass@localhost:1{SCHEDULER}?pretty", {200, 400}),
+        ("GET", f"http://evil.example{SCHEDULER}", {400}),
+        ("GET", f"https://user:pass@localhost:1{SCHEDULER}?pretty", {400}),
         ("GET", "http://localhost", {307, 400}),
         ("GET", "http://", {307, 400}),
         ("GET", "http:///v1/status/leader", {200, 400}),
-        ("GET", "ftp://localhost/etc/passwd", {400, 404}),
-        ("GET", "file:///etc/passwd", {400, 404}),
+        ("GET", "ftp://localhost/etc/passwd", {400}),
+        ("GET", "file:///etc/passwd", {400}),
         ("CONNECT", "localhost:22", {400, 404, 405}),
         ("CONNECT", "169.254.169.254:80", {400, 404, 405}),
         ("OPTIONS", "*", {200, 400, 404, 405}),

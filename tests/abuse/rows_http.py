@@ -15,7 +15,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from tests.abuse.rows import left_out, row
-from tests.abuse.wire import in_parallel, request, reset, talk
+from tests.abuse.wire import elsewhere, in_parallel, request, reset, talk
 from tests.sim.certificates import Authority
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def client(site: Site, name: str = "", *, old: bool = False) -> ssl.SSLContext:
 def over_tls(site: Site, context: ssl.SSLContext) -> bytes:
     """What a GET over TLS gets; b"" when the handshake is refused, at once or at the first read."""
     with (
-        site.connected() as sock,
+        site.connected(source=elsewhere()) as sock,
         contextlib.suppress(ssl.SSLError, ConnectionError),
         context.wrap_socket(sock, server_hostname="localhost") as secured,
     ):

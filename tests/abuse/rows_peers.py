@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.abuse.rows import left_out, row
 from tests.abuse.rows_http import AUTOPILOT
-from tests.abuse.wire import request, talk
+from tests.abuse.wire import elsewhere, request, talk
 from tests.harness import BELLCOW, Answer
 from tests.sim.certificates import Authority
 from tests.sim.etcd import PROGRAM, WHY
@@ -141,7 +141,7 @@ def with_key(key: bytes) -> Any:
 def over_context(site: Site, context: Any, raw: bytes) -> bytes:
     """What is answered; b"" when the handshake is refused."""
     with (
-        socket.create_connection(port(site), 5) as sock,
+        socket.create_connection(port(site), 5, (elsewhere(), 0)) as sock,
         contextlib.suppress(ssl.SSLError, ConnectionError),
         context.wrap_socket(sock, server_hostname=NAME) as secured,
     ):
@@ -230,7 +230,10 @@ def large(site: Site) -> None:
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
     began = time.monotonic()
     # What comes after the refusal is thrown away for a moment, so that the client reads it.
-    with socket.create_connection(port(site), 5) as sock, contextlib.suppress(ConnectionError):
+    with (
+        socket.create_connection(port(site), 5, (elsewhere(), 0)) as sock,
+        contextlib.suppress(ConnectionError),
+    ):
         sock.sendall(start)
         while time.monotonic() < began + 4:
             sock.sendall(chunk)
@@ -262,7 +265,7 @@ def over_tls(site: Site, name: str, raw: bytes) -> bytes:
         cert, key = (str(site.agent.folder / f"{name}{end}.pem") for end in ("", "-key"))
         context.load_cert_chain(cert, key)
     with (
-        socket.create_connection(port(site), 5) as sock,
+        socket.create_connection(port(site), 5, (elsewhere(), 0)) as sock,
         contextlib.suppress(ssl.SSLError, ConnectionError),
         context.wrap_socket(sock, server_hostname=NAME) as secured,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import select
 import socket
 import struct
@@ -68,6 +69,15 @@ def request(
         lines.append(f"Content-Length: {len(body)}")
         payload = body
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + payload
+
+
+_others = itertools.count(1)
+
+
+def elsewhere() -> str:
+    """An address that asked nothing yet: what one does wrong is logged once a second."""
+    number = next(_others)
+    return f"127.1.{number // 250}.{number % 250 + 1}"
 
 
 @contextlib.contextmanager
