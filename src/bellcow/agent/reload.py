@@ -101,6 +101,7 @@ class Reloader:
         if not said.ok:
             self._fail(_reason(said.stderr))
             return
+        before = self._server.settings
         try:
             self._take_over(in_force(self._server.settings, fresh.settings))
         except Error as error:
@@ -108,7 +109,11 @@ class Reloader:
             return
         self._tell_of_the_rest(fresh)
         self._loaded = fresh
-        self._log.report("reloaded", files=", ".join(fresh.files))
+        self._log.report(
+            "reloaded",
+            files=", ".join(fresh.files),
+            changed=", ".join(changed(before, self._server.settings)) or "no setting",
+        )
 
     def _take_over(self, settings: model.Settings) -> None:
         """Put settings in force. Error leaves all as it was: what may fail comes first."""

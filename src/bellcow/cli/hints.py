@@ -20,6 +20,10 @@ _NO_LEADER = (
 _SPEAKS_TLS = "The server speaks TLS: begin the address with https:// (-address, BELLCOW_ADDR)."
 _SPEAKS_PLAIN = "The server speaks no TLS: begin the address with http:// (-address, BELLCOW_ADDR)."
 _SERVERS_PORT = "This is the port between servers; the HTTP API has its own, 4646 by default."
+_LAST_VOTER = (
+    "It is the last voter. To shut the cluster down, stop the server; to replace it, let another "
+    "one join and get a vote first."
+)
 _NOT_AN_ID = "An ID looks like 88d0d276-86f1-511a-6be0-20dd3ec00188; the list command has them all."
 
 # Status and a part of the text; the first that fits counts.
@@ -28,6 +32,7 @@ _BY_TEXT = (
     (500, "No cluster leader", _NO_LEADER),
     (400, "HTTP request to an HTTPS server", _SPEAKS_TLS),
     (404, "nothing of this name between servers", _SERVERS_PORT),
+    (500, "Need at least one voter", _LAST_VOTER),
     (500, "UUID must be 36 characters", _NOT_AN_ID),
 )
 

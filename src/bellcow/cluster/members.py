@@ -239,7 +239,7 @@ def _check_cluster(theirs: Cluster | None, ours: Cluster | None) -> None:
         raise Error(
             Code.CONFLICT,
             f"server of another cluster: theirs is {theirs.id}, ours is {ours.id}; "
-            "a server must leave one to join another",
+            "a server must leave one to join another: stop it, move its data_dir away, start it",
         )
     if theirs is not None and ours is not None and theirs.is_fork_of(ours):
         raise Error(

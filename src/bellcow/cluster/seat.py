@@ -492,7 +492,11 @@ class ClusterSeat:
             self._reminders.say("place_unwritten", reason=str(error))
 
     async def _give_up_founding(self) -> _Step:
-        """The cluster that we began never was: look again for one. In this order, for a crash."""
+        """The cluster that we began never was: look again for one.
+
+        The place goes last: a promise of ours that is not marked as given up is forgotten at a
+        start without a place, and others may still found that cluster.
+        """
         cluster = self.cluster
         assert cluster is not None  # noqa: S101  it has a place in it
         self._report("founding_given_up", cluster=cluster.id)

@@ -243,8 +243,12 @@ def test_an_authority_that_stays_believed_between_servers_is_told(tmp_path, caps
 # What does not
 
 
-def test_reload_is_told_with_its_files(reloading):
-    assert reloading.reload() == {"reloaded": {"files": str(reloading.path)}}
+def test_reload_is_told_with_its_files_and_what_it_changed(reloading):
+    files = str(reloading.path)
+    assert reloading.reload() == {"reloaded": {"files": files, "changed": "no setting"}}
+    reloading.write('log_level = "WARN"\nlimits { http_max_bad_tokens = 3 }')
+    told = reloading.reload()["reloaded"]
+    assert sorted(told["changed"].split(", ")) == ["limits.http_max_bad_tokens", "log_level"]
 
 
 def test_setting_that_needs_a_restart_is_named(reloading):

@@ -15,6 +15,7 @@ from bellcow.cli import hints
         (403, "rpc error: Permission denied", True, "acl token self"),
         (403, "ACL token not found", True, "Secret ID, and not the Accessor ID"),
         (500, "No cluster leader", True, "list-peers -stale"),
+        (500, "Need at least one voter in configuration: {[]}", True, "the last voter"),
         (400, "Client sent an HTTP request to an HTTPS server.\n", False, "https://"),
         (404, "nothing of this name between servers: GET", False, "4646"),
         (500, "acl token lookup failed: index error: UUID must be 36 characters", True, "looks"),

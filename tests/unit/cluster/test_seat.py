@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.sim.camp import Camp, Dies
 from tests.sim.clock import BEGIN_NS, VirtualClock
 from tests.sim.loop import simulate
 from tests.sim.net import itself, meet
@@ -661,3 +662,37 @@ def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, mo
     scene.plays((2.0, fill), (3.0, disk.free))
     assert scene.seat.known_addresses == (("a", 4648), ("d", 4648))
     assert "place_unwritten" not in scene.events
+
+
+# A founding is given up
+
+
+@pytest.mark.parametrize(
+    ("dies_after", "in_cluster", "given_up"),
+    [("set_aside raft", True, False), ("remove cluster.json", False, True)],
+)
+def test_founding_that_a_crash_cuts_short_while_it_is_given_up_binds_until_the_end(
+    tmp_path, dies_after, in_cluster, given_up
+):
+    """Others may still found that cluster, so the promise is marked before the place is gone."""
+
+    async def story() -> None:
+        async with Camp(tmp_path, "a", "b", "c") as camp:
+            camp.start("a").dies = Dies(1, before=False, what="write cluster.json")
+            camp.start("b")
+            camp.start("c")
+            await asyncio.sleep(5)
+            for name in "bc":
+                await camp.stop(name)
+                camp.wipe(name)
+            camp.start("a").dies = Dies(1, before=False, what=dies_after)
+            camp.start("b")
+            camp.start("c")
+            await asyncio.sleep(120)
+            assert "a" not in camp.servers, "it was not killed"
+
+    simulate(story())
+    assert (tmp_path / "a" / place.PLACE).exists() == in_cluster
+    promises = place.read(tmp_path / "a" / place.PROMISE, Promises)
+    assert promises is not None
+    assert [each.given_up for each in promises.open] == [given_up]
