@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.harness import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("bellcow", deadline=None)
+settings.load_profile("bellcow")
 
 
 @pytest.fixture

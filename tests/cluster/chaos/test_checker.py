@@ -51,7 +51,7 @@ def rules(history: list[Operation]) -> set[str]:
 # Whole histories
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 1 << 32),
     clients=st.integers(1, 12),

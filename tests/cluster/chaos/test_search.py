@@ -56,13 +56,13 @@ def by_force(certain: Sequence[Step], maybes: Sequence[Step]) -> bool:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(steps(5))
 def test_search_agrees_with_all_orders(certain):
     assert search(certain).linearizable == by_force(certain, [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps(4), st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=2))
 def test_search_agrees_with_all_orders_when_answers_are_lost(certain, lost):
     maybes = [

@@ -71,7 +71,7 @@ def test_bodies_between_pipelined_requests_go_to_their_own_request():
     run(test())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(1, 700), max_size=12))
 def test_requests_may_arrive_in_any_pieces(cuts: list[int]):
     requests = [

@@ -472,7 +472,7 @@ class Foundings(RuleBasedStateMachine):
 
 
 TestFoundings = Foundings.TestCase
-TestFoundings.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestFoundings.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @pytest.mark.parametrize("given_up", [True, False])

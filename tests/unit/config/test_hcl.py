@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bellcow.config import hcl
 from bellcow.config.hcl import Body, HCLError, ListNode, Scalar, blocks, parse
 
-unhurried = settings(deadline=None, max_examples=40)  # the machine may be busy
+fewer = settings(max_examples=40)
 
 
 def plain(value: hcl.Value) -> Any:
@@ -328,7 +328,7 @@ def expected(entries: list[Any]) -> Any:
     return {"": out}
 
 
-@unhurried
+@fewer
 @given(trees)
 def test_what_is_written_is_read_back(entries):
     assert plain(parse("".join(map(entry_text, entries)))) == expected(entries)
@@ -374,7 +374,7 @@ def from_hcl2(value: Any) -> Any:
     return value
 
 
-@unhurried
+@fewer
 @given(documents)
 def test_pyhcl_reads_the_same(document):
     text = document_text(document)
@@ -382,14 +382,14 @@ def test_pyhcl_reads_the_same(document):
     assert pyhcl.loads(text) == document
 
 
-@unhurried
+@fewer
 @given(documents)
 def test_python_hcl2_reads_the_same(document):
     text = document_text(document)
     assert from_hcl2(hcl2.loads(text)) == as_dict(plain(parse(text)))
 
 
-@unhurried
+@fewer
 @given(st.dictionaries(st.text(), st.one_of(wild, st.lists(wild)), max_size=5))
 def test_json_texts_are_read_as_json(document):
     try:
@@ -399,7 +399,7 @@ def test_json_texts_are_read_as_json(document):
     assert as_dict(plain(parse(text))) == msgspec.json.decode(text)
 
 
-@unhurried
+@fewer
 @given(st.text(alphabet=st.sampled_from(list('ab="{}[],<\n\\$#/*:-.019xeE \t\0é'))))
 def test_any_text_gives_a_tree_or_an_error_with_a_place_inside(text):
     try:

@@ -390,7 +390,7 @@ def as_json(entries):
     return msgspec.json.encode(tree).decode()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(written_settings)
 def test_every_setting_that_is_written_is_what_comes_out(tmp_path_factory, entries):
     path = tmp_path_factory.mktemp("written") / "a.json"

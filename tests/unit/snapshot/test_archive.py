@@ -188,7 +188,7 @@ def test_no_messagepack_reader_takes_the_state_for_its_own():
         msgspec.msgpack.decode(STATE)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60, derandomize=True, database=None)
 @given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=8), st.binary(max_size=90))))
 def test_any_records_read_back_as_they_were_written(records):
     assert records_in(written(records)) == records

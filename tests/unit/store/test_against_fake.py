@@ -125,7 +125,6 @@ TestBoth = Both.TestCase
 TestBoth.settings = settings(
     max_examples=20,
     stateful_step_count=25,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -728,7 +728,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(steps)
 def test_whatever_happens_the_copy_ends_as_the_voter(tmp_path_factory, story):
     path = tmp_path_factory.mktemp("follow") / "server/follow.db"
