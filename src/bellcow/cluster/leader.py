@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Key, Store
 
 LOOK_S = 0.1  # between two looks at who leads
+FRESH_S = 1.0  # after which what our member said of the term does not count
 LOOP_PAUSE_S = 1.0  # before a loop that failed begins again
 HOLD_S = 5.0  # how long a request waits for a leader
 
@@ -104,7 +105,8 @@ class Leadership:
         self.on_change: Callable[[], None] = _nothing  # after leadership began or ended here
         self.is_leader = False
         self.member_answers = True  # and knows a leader; when it was looked at last
-        self.member_term = 0  # of the consensus, as it knows; 0 before it was looked at
+        self._term = 0  # of the consensus, as our member knew it
+        self._term_seen: float | None = None  # when it said so
         self.claims = 0  # how often this server has become leader
         self.epoch = 0  # counts changes of leadership seen here; caches hang on it
 
@@ -112,6 +114,12 @@ class Leadership:
     def leader_id(self) -> str:
         """The server that leads as far as this one knows; "" when nobody does."""
         return self._founder.server_id if self.is_leader else self._elsewhere()
+
+    @property
+    def member_term(self) -> int:
+        """The term that our member has said within a second; 0 when it has not answered."""
+        seen = self._term_seen
+        return self._term if seen is not None and self._clock.monotonic() - seen <= FRESH_S else 0
 
     async def wait_for_leader(self) -> None:
         """Return when a server is known to lead; raise Error(NO_LEADER) after five seconds."""
@@ -230,7 +238,7 @@ class Leadership:
             raise
         # One that is cut off from the other members still answers, and counts for no quorum.
         self.member_answers = status.leader_id is not None
-        self.member_term = status.term
+        self._term, self._term_seen = status.term, self._clock.monotonic()
         return status
 
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:

@@ -152,6 +152,20 @@ def test_server_knows_whether_its_member_answers():
     assert run(story) == [True, False, True]
 
 
+def test_term_of_a_member_that_does_not_answer_any_more_is_not_known():
+    async def story(world):
+        await world.begin()
+        other = world.servers["b"]
+        seen = [other.leadership.member_term]
+        other.peers.reachable = lambda: False
+        for _ in range(2):
+            await asyncio.sleep(0.9)
+            seen.append(other.leadership.member_term)
+        return seen
+
+    assert run(story, "a", "b", "c") == [1, 1, 0]
+
+
 def test_member_that_knows_no_leader_does_not_count_as_one_that_works():
     async def story(world):
         await world.begin()
