@@ -29,6 +29,7 @@ TURN_S = 2.0
 PAUSE_S = 0.002  # between two writes of the client that watches the gap
 CALM_S = 1.0  # before leadership moves
 WRITERS = 200
+KEY_WRITERS = 8
 
 
 def measure(options: Options) -> list[Figure]:
@@ -48,7 +49,35 @@ def measure(options: Options) -> list[Figure]:
         ]
         figures += _gaps(cluster, 2 if options.quick else 10)
         figures += _growth(cluster)
-    return figures
+    return [*figures, _key(options)]
+
+
+def _key(options: Options) -> Figure:
+    """What mutual TLS between the servers costs durable writes, beside a cluster without it."""
+    with Cluster(3) as keyed, Cluster(3, key="") as plain:
+        contenders = []
+        for name, cluster in (("key", keyed), ("plain", plain)):
+            cluster.start()
+            leader = cluster.wait_for_leader()
+            cluster.wait_until_healthy(3)
+            load = Load(
+                url=_url(leader, SCHEDULER),
+                method="PUT",
+                headers={"Content-Type": "application/json"},
+                body=BODY,
+            )
+            contenders.append(Contender(name=name, load=load, pid=_pid(leader)))
+        outcomes = compare(contenders, KEY_WRITERS, turns=options.turns, seconds=TURN_S)
+    rates = {
+        name: statistics.median(each.rate for each in found) for name, found in outcomes.items()
+    }
+    return Figure(
+        name=f"durable PUTs on three servers with the key over without, {KEY_WRITERS} writers",
+        value=rates["key"] / rates["plain"],
+        unit="x rate",
+        gate=at_least(0.8),
+        reference=f"{rates['key']:,.0f}/s over {rates['plain']:,.0f}/s",
+    )
 
 
 def _rest(cluster: Cluster) -> Figure:

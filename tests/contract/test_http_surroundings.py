@@ -692,6 +692,14 @@ def test_a_server_without_a_key_calls_nobody_on_another_machine(shared):
     assert "give all servers the same `encrypt`" in error
 
 
+@pytest.mark.parametrize("acl", [False, True])
+def test_an_api_that_everybody_may_write_to_is_said_at_the_start(start_agent, acl: bool):
+    told = dict.fromkeys(("http", "rpc", "serf"), "127.0.0.1")
+    agent = start_agent({"bind_addr": "0.0.0.0", "advertise": told, "acl": {"enabled": acl}})
+    assert ("event=api_open" in agent.log) != acl
+    assert "event=peers_unprotected" not in agent.log
+
+
 # Headers of every answer
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import textwrap
@@ -48,6 +49,7 @@ class Machines:
         self.root = root
         self.http, self.rpc, self.serf = free_ports(3)
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
+        self.token = ""
 
     def here(self, text: str, name: str) -> str:
         text = text.replace("/etc/bellcow", str(self.root / name / "etc"))
@@ -67,6 +69,8 @@ class Machines:
         (etc / "server.hcl").write_text(self.here(own, name))
         ports = {"http": self.http, "rpc": self.rpc, "serf": self.serf}
         advertise = dict.fromkeys(ports, f"127.0.0.{name[1:]}")
+        if (self.root / "encrypt.hcl").exists():
+            shutil.copy(self.root / "encrypt.hcl", etc)
         settings = {"ports": ports, "advertise": advertise, **more}
         (etc / "test.json").write_text(json.dumps(settings))
 
@@ -96,6 +100,7 @@ class Machines:
             "PATH": f"{BELLCOW.parent}:{os.environ['PATH']}",
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "HOME": str(self.root),
+            **({"BELLCOW_TOKEN": self.token} if self.token else {}),
             "BELLCOW_ADDR": f"http://127.0.0.{name[1:]}:{self.http}",
         }
         return subprocess.run(
@@ -112,6 +117,17 @@ class Machines:
         done = self.run(line, name)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def bootstrap(self, line: str) -> None:
+        """Switch ACLs on as a page says, once there is a leader, and use the token from then on."""
+        said: list[str] = []
+
+        def done() -> bool:
+            said.append(self.run(line).stdout)
+            return "Secret ID" in said[-1]
+
+        self.until(done, line)
+        (self.token,) = re.findall(r"(?m)^Secret ID *= *(\S+)", said[-1])
 
     def peers(self, name: str = "s1") -> dict[str, tuple[str, bool]]:
         """State and vote of each server, as the command prints them."""

@@ -47,11 +47,13 @@ def begin(machines: Machines) -> None:
     """Three servers, as the first part of the page has it."""
     text = section(CLUSTER, "Three servers from nothing")
     (file,) = blocks(text)
-    validate, address, peers, members, health = commands(text)
+    make_key, validate, address, acl, _, peers, members, health = commands(text)
+    machines.must(make_key)
     for name in FIRST:
         machines.furnish(name, file, **SOON)
         assert machines.must(validate, name) == "Configuration is valid!\n"
         machines.start(name)
+    machines.bootstrap(acl)
     for name in FIRST:
         machines.until(lambda n=name: voters(machines, n) == {*FIRST}, "three voters")
     assert "leader" in machines.must(f"{address}\n{peers}")
@@ -68,6 +70,8 @@ def test_the_start_of_three_servers_in_the_readme(machines: Machines) -> None:
     (text,) = re.findall(r"```\n(apt-get .*?)```", README, re.DOTALL)
     assert len(text.splitlines()) <= 5
     _, start, address, peers = text.replace("\\\n", "").splitlines()
+    (generate,) = re.findall(r"`(bellcow operator [a-z ]*generate)` makes a key", README)
+    start = start.replace("$KEY", machines.must(generate).strip())
     for name in FIRST:
         machines.furnish(name, "")
         own = start.replace("-bind=10.0.0.1 -node=s1", f"-bind=10.0.0.{name[1:]} -node={name}")
@@ -190,7 +194,10 @@ def test_one_server_becomes_two(machines: Machines) -> None:
     machines.stop("s1")
     text = section(UPGRADE, "From one server to several")
     (line,) = blocks(text)
-    (machines.root / "s1/etc/engine.hcl").write_text(line)
+    (machines.root / "s1/etc/engine.hcl").write_text(machines.here(line, "s1"))
+    make_key, *_ = commands(section(CLUSTER, "Three servers from nothing"))
+    machines.must(make_key)
+    shutil.copy(machines.root / "encrypt.hcl", machines.root / "s1/etc")
     machines.start("s1")
     (peers,) = commands(text)
     machines.until(lambda: machines.peers() == {"s1": ("leader", True)}, "it leads again")
@@ -210,7 +217,8 @@ def test_files_of_nomad_are_read(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "nomad.hcl").write_text(
         'data_dir = "/opt/nomad/data"\nbind_addr = "0.0.0.0"\n'
-        "server {\n  enabled = true\n  bootstrap_expect = 3\n  raft_protocol = 3\n}\n"
+        "server {\n  enabled = true\n  bootstrap_expect = 3\n  raft_protocol = 3\n"
+        '  encrypt = "cg8StVXbQJ0gPvMd9o7yrg=="\n}\n'
         "client {\n  enabled = false\n}\n"
     )
     (tmp_path / "nomad").symlink_to(BELLCOW)

@@ -141,11 +141,13 @@ async def _plan(
 
 
 def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report) -> Ground:
-    from bellcow.cluster.etcd_member import EtcdMember
+    from bellcow.cluster.etcd_member import EtcdMember, check_schemes
     from bellcow.cluster.recover import file_of, read_listed, recover
 
     if file_of(folder).exists():
         read_listed(folder, itself)  # a wrong file ends the start before anything begins
+    else:
+        check_schemes(plan)
 
     async def go_by_the_file(roster: Roster, exchange: Exchange) -> bool | None:
         if not file_of(folder).exists():

@@ -57,8 +57,8 @@ def _explained() -> Iterator[None]:
     except CommandError as error:
         if _NO_KEYRING in error.message:
             note(
-                "No server keeps a keyring that can be changed while it runs: the key stands in "
-                "each server's file as 'encrypt'"
+                "A key changes with a restart: the keys of a server stand in "
+                "DATA_DIR/server/serf.keyring, or in its file as 'encrypt' before its first start"
             )
         raise
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.cluster.etcd_peers import EtcdPeers
+from bellcow.etcd import etcd_pb2 as pb
+from bellcow.etcd.backend import FILE, UnreadableError, read_members
 from bellcow.etcd.client import CallFailed, open_client
-from bellcow.etcd.flags import Founding, Plan, has_data
+from bellcow.etcd.flags import Founding, Plan, has_data, scheme
 from bellcow.etcd.process import Member
 from bellcow.etcd.version import CannotRun
 from bellcow.store.etcd import EtcdStore, read_file
@@ -27,6 +29,15 @@ if TYPE_CHECKING:
     from bellcow.cluster.engine import Start, State
     from bellcow.etcd.client import Client
     from bellcow.events import Report
+
+
+LOOK_S = 0.2
+OTHER_SCHEME = {
+    "https": "the servers of this cluster were founded without TLS and know each other by plain "
+    "addresses: stop them all, and follow 'From plain ports to the key' in upgrade.md",
+    "http": "the servers of this cluster speak TLS, and this one has neither key nor certificates: "
+    "give it the same `encrypt`, or tls { rpc = true }, as the others",
+}
 
 
 class Running:
@@ -65,6 +76,7 @@ class EtcdMember:
         failure: Exception | None = None
         async with self._client() as client, asyncio.TaskGroup() as group:
             task = group.create_task(_until(ended, member), name="etcd")
+            correct = group.create_task(_correct_scheme(client, plan), name="etcd scheme")
             store = EtcdStore(client)
             try:
                 yield Running(store, EtcdPeers(client, tls=plan.tls is not None), ended)
@@ -72,8 +84,9 @@ class EtcdMember:
                 failure = error
             finally:
                 await store.close()
+                correct.cancel()
                 task.cancel()
-                await asyncio.wait([task])
+                await asyncio.wait([task, correct])
         if failure is not None:
             raise failure
 
@@ -93,6 +106,36 @@ async def _until(ended: asyncio.Future[None], member: Member) -> None:
         ended.set_exception(Corrupt(str(error)))
     else:
         ended.set_result(None)
+
+
+def check_schemes(plan: Plan) -> None:
+    """Raise Corrupt where the others are called without TLS and this one has some, or vice versa.
+
+    It would call them in vain for ever.
+    """
+    try:
+        members = read_members(plan.directory / FILE) if has_data(plan) else ()
+    except UnreadableError:
+        return  # etcd itself has the last word on its files
+    own = f"{scheme(plan)}://"
+    others = [one for one in members if one.name != plan.server_id]
+    if any(not url.startswith(own) for one in others for url in one.peer_urls):
+        raise Corrupt(OTHER_SCHEME[scheme(plan)])
+
+
+async def _correct_scheme(client: Client, plan: Plan) -> None:
+    """Tell those that will be members how this one is called now, while there are none."""
+    urls = [f"{scheme(plan)}://{plan.advertise}"]
+    while True:
+        try:
+            listed = (await client.member_list(pb.MemberListRequest())).members
+            if len(listed) == 1 and not listed[0].peer_urls[0].startswith(f"{scheme(plan)}://"):
+                request = pb.MemberUpdateRequest(id=listed[0].id, peer_urls=urls)
+                await client.member_update(request)
+        except CallFailed:
+            await asyncio.sleep(LOOK_S)  # it has not started, or does not lead itself yet
+        else:
+            return
 
 
 def _founding(start: Start | None) -> Founding | None:

@@ -96,7 +96,7 @@ class PeerClient:
             raise Error(Code.DENIED, f"TLS: {_no_handshake(fault)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as fault:
             # ValueError: an address that no name service could be asked about.
-            raise Error(Code.UNAVAILABLE, str(fault) or type(fault).__name__) from None
+            raise Error(Code.UNAVAILABLE, _said_by(fault)) from None
         if status != 200:
             raise _refusal(status, answer[:WORDS].decode("utf-8", "replace"))
         return answer
@@ -263,10 +263,15 @@ def _no_handshake(fault: Exception) -> str:
     return str(said)
 
 
+def _said_by(fault: Exception) -> str:
+    """Its words, without the address and the context that the HTTP client puts around them."""
+    return str(getattr(fault, "os_error", fault)) or type(fault).__name__
+
+
 def _meaning(fault: Exception) -> Error:
     import aiohttp
 
-    text = str(fault) or type(fault).__name__
+    text = _said_by(fault)
     if isinstance(fault, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return Error(Code.DENIED, f"TLS: {_no_handshake(fault)}")
     unsent = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import mmap
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import msgspec
 from google.protobuf.message import DecodeError
 
 from bellcow.etcd import etcd_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FILE = "data/member/snap/db"  # below the directory of a member
@@ -25,6 +26,7 @@ TRIES = 5
 PAGE_BYTES = (4_096, 8_192, 16_384, 65_536)  # etcd takes that of the machine
 MAGIC, VERSION = 0xED0CDAED, 2
 BUCKET = b"key"
+MEMBERS = b"members"
 TOMBSTONE = b"t"
 REVISION_BYTES = 17  # two numbers of eight bytes with "_" between; a tombstone has one more
 
@@ -42,6 +44,16 @@ class UnreadableError(Exception):
     """Why the file cannot be read."""
 
 
+class Listed(msgspec.Struct, frozen=True, rename="camel"):
+    """One member. Its name is empty until it has started."""
+
+    peer_urls: tuple[str, ...] = msgspec.field(name="peerURLs", default=())
+    name: str = ""
+
+
+T = TypeVar("T")
+
+
 class _Meta(NamedTuple):
     page_bytes: int
     root: int
@@ -53,18 +65,32 @@ def read_keys(path: Path) -> dict[bytes, tuple[bytes, int]]:
 
     For a worker thread: the whole file is read. Raises UnreadableError.
     """
+    return _read(path, lambda data, meta: _current(_in_bucket(data, meta, BUCKET)))
+
+
+def read_members(path: Path) -> tuple[Listed, ...]:
+    """Who is a member, by this one's own list. Raises UnreadableError."""
+    return _read(path, lambda data, meta: tuple(_members(_in_bucket(data, meta, MEMBERS))))
+
+
+def _members(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[Listed]:
+    for _, raw in pairs:
+        yield msgspec.json.decode(raw, type=Listed)
+
+
+def _read(path: Path, look: Callable[[mmap.mmap, _Meta], T]) -> T:
     reason = ""
     for _ in range(TRIES):
         try:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
                 meta = _newest(data)
-                keys = _current(_in_bucket(data, meta))
+                found = look(data, meta)
                 if _newest(data) == meta:
-                    return keys
+                    return found
             reason = "it is being written"
         except OSError as error:
             raise UnreadableError(f"{path}: {error.strerror or error}") from error
-        except (struct.error, ValueError, DecodeError) as error:
+        except (struct.error, ValueError, DecodeError, msgspec.MsgspecError) as error:
             reason = str(error)
     raise UnreadableError(f"{path}: {reason}")
 
@@ -98,10 +124,10 @@ def _fnv(raw: bytes) -> int:
     return value
 
 
-def _in_bucket(data: mmap.mmap, meta: _Meta) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs of the bucket of revisions, oldest first."""
+def _in_bucket(data: mmap.mmap, meta: _Meta, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of a bucket, by their keys: revisions come oldest first."""
     for flags, key, value in _leaves(data, meta, meta.root * meta.page_bytes):
-        if key == BUCKET and flags & _IS_BUCKET:
+        if key == bucket and flags & _IS_BUCKET:
             root, _ = _ROOT.unpack_from(value)
             if root:
                 pairs = _leaves(data, meta, root * meta.page_bytes)

@@ -60,7 +60,7 @@ def test_what_it_means_that_all_nodes_failed_is_told(cli: Callable[..., Any], se
     server.on("GET /v1/agent/keyring/list", b"1/1 nodes reported failure", 500)
     result = cli("operator", "keyring", "-list")
     assert result.status == 1
-    assert "stands in each server's file as 'encrypt'" in result.err
+    assert "the keys of a server stand in DATA_DIR/server/serf.keyring" in result.err
     assert result.err.endswith("500 (1/1 nodes reported failure)\n")
 
 
