@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bellcow.config import keyring
 from bellcow.config.derive import join_addresses
+from bellcow.config.joins import host_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +58,8 @@ def waits_in_vain(settings: Settings, addresses: Addresses) -> tuple[str, str]:
     """
     if protection(settings) != "none" or settings.server.open_peers:
         return "", ""
-    joins = (host for host, _ in join_addresses(settings))
+    # What can be no name is refused elsewhere, without its text: cloud auto-join carries secrets.
+    joins = (host for host, _ in join_addresses(settings) if not host_fault(host))
     if abroad := next((host for host in joins if not is_loopback(host)), ""):
         return "server.server_join", f"is to join {abroad}"
     if settings.server.bootstrap_expect > 1 and are_open(settings, addresses):
