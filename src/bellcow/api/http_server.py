@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 from uvicorn import Config, Server
 
 from bellcow.api.asgi import asgi
-from bellcow.api.limits import Clients, HttpLimits
+from bellcow.api.limits import Clients, FailedHandshakes, HttpLimits
 from bellcow.api.protocol import Connection, Site
 from bellcow.cluster.peer_client import WITHOUT_TLS
 from bellcow.deadline import timeout
@@ -131,6 +131,7 @@ class Listener(Server):
         self.graceful_s = graceful_s
         self._ssl_context = ssl_context
         self._handshakes: set[_Handshake] = set()
+        self._failed_handshakes = FailedHandshakes()
         self._ticker: asyncio.TimerHandle | None = None
         self._site = Site(
             app,
@@ -153,7 +154,7 @@ class Listener(Server):
     def _accept(self) -> asyncio.Protocol:
         if self._ssl_context is None:
             return Connection(self._site)
-        return _Handshake(self._site, self._ssl_context, self._handshakes)
+        return _Handshake(self._site, self._ssl_context, self._handshakes, self._failed_handshakes)
 
     def take(self, limits: HttpLimits, ssl_context: ssl.SSLContext | None) -> None:
         """Other limits, and other TLS for the handshakes to come.
@@ -217,10 +218,17 @@ class _Handshake(asyncio.Protocol):
     begin, because only then are we told why it failed.
     """
 
-    def __init__(self, site: Site, context: ssl.SSLContext, all_of_them: set[_Handshake]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        context: ssl.SSLContext,
+        all_of_them: set[_Handshake],
+        failed: FailedHandshakes,
+    ) -> None:
         self._site = site
         self._context = context
         self._all = all_of_them
+        self._failures = failed
         self._connection = Connection(site, secure=True)
         self._transport: asyncio.Transport | None = None
         self._received = b""
@@ -278,6 +286,10 @@ class _Handshake(asyncio.Protocol):
             self._transport.write(_WITHOUT_TLS)
             self._transport.close()
             return
+        if self._failures.too_many(self._connection.peer, asyncio.get_running_loop().time()):
+            self._failed("too many from this address have failed within a second")
+            self._transport.abort()
+            return
         self._transport.pause_reading()
         first, self._received = self._received, b""
         loop = asyncio.get_running_loop()
@@ -306,6 +318,7 @@ class _Handshake(asyncio.Protocol):
                 ssl_handshake_timeout=max(0.001, self._due - loop.time()),
             )
         except OSError as fault:
+            self._failures.count(self._connection.peer, loop.time())
             self._failed(_reason(fault))
             return
         if secured is None or secured.is_closing():

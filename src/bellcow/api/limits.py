@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 RESERVED = 256  # files for all but clients, where there are enough
 MOST_CLIENTS = 20_000  # connections of 20 KiB each are 400 MiB
 MOST_SERVERS = 8_192
+FAILED_HANDSHAKES = 20  # a second from one address: a browser that distrusts us has fewer
 REFUSALS = 16  # one connection more in so many, for those that are being refused
 
 
@@ -87,6 +88,32 @@ class Clients:
         counts[address] -= 1
         if not counts[address]:
             del counts[address]
+
+
+class FailedHandshakes:
+    """Which addresses have failed too often within this second to be worth another handshake.
+
+    Each costs a millisecond of the loop, and who asks for it need not prove anything before.
+    """
+
+    def __init__(self, most: int = FAILED_HANDSHAKES) -> None:
+        self._most = most
+        self._second = 0
+        self._counts: dict[str, int] = {}
+
+    def count(self, address: str, now: float) -> None:
+        """One has failed. `now` is in seconds."""
+        self._begin(now)
+        self._counts[address] = _count(self._counts, address) + 1
+
+    def too_many(self, address: str, now: float) -> bool:
+        self._begin(now)
+        return _count(self._counts, address) >= self._most
+
+    def _begin(self, now: float) -> None:
+        if int(now) != self._second:
+            self._second = int(now)
+            self._counts.clear()
 
 
 class Held:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl as ssl_module
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -582,5 +583,27 @@ def test_nobody_at_the_address_means_that_nothing_was_sent():
                 with pytest.raises(Error) as caught:
                     await b.stream(nowhere, STREAM, [b"x"])
         assert caught.value.code is Code.UNAVAILABLE
+
+    run(test())
+
+
+def test_handshakes_of_who_fails_again_and_again_are_not_tried_any_more():
+    bare = ssl_module.SSLContext(ssl_module.PROTOCOL_TLS_CLIENT)
+    bare.check_hostname, bare.verify_mode = False, ssl_module.CERT_NONE
+
+    async def test() -> None:
+        async with host("a", key=KEY, run=False) as a:
+
+            def reasons() -> list[object]:
+                return [fields["reason"] for name, fields in a.events if "handshake" in name]
+
+            while "too many from this address have failed within a second" not in reasons():
+                with contextlib.suppress(OSError, EOFError):
+                    async with connected(port_of(a), bare) as client:
+                        await client.answer()
+            # A second later it may try again, and a server of ours is let in.
+            async with host("b", key=KEY, join=a) as b:
+                await until(lambda: "id-b" in a.roster.table.known)
+                assert b.roster.alive() >= {"id-b"}
 
     run(test())

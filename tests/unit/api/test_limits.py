@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bellcow.api.limits import Clients, Held, Share, Throttle, rooms
+from bellcow.api.limits import Clients, FailedHandshakes, Held, Share, Throttle, rooms
 from bellcow.errors import Code, Error
 
 
@@ -145,3 +145,13 @@ def test_throttle_lets_a_bounded_number_of_keys_through():
     assert passed == [0] * 10 + [None] * 90
     assert throttle.passes(50, 1.0) == 0
     assert len(throttle._seen) == 1
+
+
+def test_failed_handshakes_count_by_address_and_second():
+    failed = FailedHandshakes(2)
+    for now in (5.1, 5.9):
+        assert not failed.too_many("a", now)
+        failed.count("a", now)
+    assert failed.too_many("a", 5.95)
+    assert not failed.too_many("b", 5.95)
+    assert not failed.too_many("a", 6.0)
