@@ -126,7 +126,7 @@ class Four(Cluster):
 
     def _add(self, place: Any, join: list[str], expect: int) -> Server:
         name = f"s{place.number}"
-        server = Held(name, self.folder / name, place, join, expect)
+        server = Held(name, self.folder / name, place, join, expect, self._key)
         self.servers.append(server)
         return server
 

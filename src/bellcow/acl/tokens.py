@@ -54,6 +54,11 @@ class Resolver:
         self._version = -1
 
     @property
+    def is_known(self) -> bool:
+        """Whether memory holds the tokens of the cluster, if there is one."""
+        return self._is_known()
+
+    @property
     def enabled(self) -> bool:
         """Whether tokens are asked for."""
         return self._is_set or self.are_bootstrapped or not self._is_known()

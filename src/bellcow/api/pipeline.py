@@ -496,11 +496,16 @@ class Pipeline:
         return response_of(relayed)
 
     def _authorize(self, route: Route, call: Call) -> None:
-        """Resolve the token and check the declared right."""
+        """Resolve the token and check the declared right.
+
+        Raises _NotLoaded while nobody can tell who may do what: memory is empty after a start.
+        """
         if not route.token:
             call.rights = NOTHING
             return
         resolver = self._server.resolver
+        if not resolver.is_known:
+            raise _NotLoaded
         if resolver.enabled:
             call.secret = secret_of(call.request)
         try:

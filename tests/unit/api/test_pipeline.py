@@ -500,6 +500,22 @@ def test_error_of_a_reader_is_told_once():
     run(test)
 
 
+def test_nobody_is_judged_before_memory_holds_who_may_do_what():
+    async def test(site: Confirmed) -> None:
+        server = site.here.server
+        server.resolver._is_known = server.mirror.loaded.is_set
+        server.mirror.loaded.clear()
+        request = site.here.request("GET", "/v1/agent/members")
+        assert site.now("/v1/agent/members") is None
+        task = asyncio.ensure_future(site.here.pipeline.answer(request, NoBody()))
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        server.mirror.loaded.set()
+        assert (await task).status == 200
+
+    run(test)
+
+
 def test_stale_read_waits_until_memory_holds_something():
     async def test(site: Confirmed) -> None:
         loaded = site.here.server.mirror.loaded
