@@ -9,6 +9,8 @@ import itertools
 import shutil
 import ssl
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -385,3 +387,18 @@ def test_other_paths_need_a_restart_because_of_etcd(tmp_path: Path):
     with pytest.raises(Error, match="need a restart"):
         reload_peer_tls(here, other.tls)
     assert reload_peer_tls(security(settings()), other.tls) == 0
+
+
+def test_a_server_without_a_key_does_not_load_what_signs():
+    text = (
+        "import sys\n"
+        "import bellcow.agent.main\n"
+        "from bellcow.agent.peer_tls import peer_security\n"
+        "from bellcow.config.model import Settings\n"
+        "peer_security(Settings(), [], None)\n"
+        "print({'cryptography', 'grpc'} & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\n"
