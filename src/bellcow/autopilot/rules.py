@@ -13,7 +13,7 @@ from bellcow.model.agent import ALIVE, FAILED, LEFT
 from bellcow.model.autopilot import (
     AutopilotConfiguration,
     ClusterHealth,
-    RemovedVoter,
+    RemovedReply,
     ServerHealth,
 )
 from bellcow.model.raft import AUTOPILOT, RaftServer, RemovedServer
@@ -22,7 +22,7 @@ from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"
 UNKNOWN_IS_DEAD_AFTER_S = 15.0  # a new leader has not met everybody yet
-REMEMBERED_S = 24 * 3_600.0  # a removed voter is missed for as long
+REMEMBERED_S = 24 * 3_600.0  # a removed server is shown for as long
 REMOVED_AFTER_S = 10.0  # after it has failed: a restart that takes longer than usual costs no vote
 
 
@@ -134,32 +134,35 @@ def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
         leader=inputs.leader_id,
         servers=tuple(servers),
         voters=tuple(server.id for server in voters),
-        removed=missing_voters(inputs.removed, len(voters), inputs.now_ns) or msgspec.UNSET,
+        removed=lately_removed(inputs.removed, len(voters), inputs.now_ns) or msgspec.UNSET,
     )
     return Round(health=health, found=found)
 
 
-def missing_voters(
+def lately_removed(
     removed: tuple[RemovedServer, ...], voters: int, now_ns: int
-) -> tuple[RemovedVoter, ...]:
-    """The dead voters that autopilot removed within a day, while there are fewer voters than then.
+) -> tuple[RemovedReply, ...]:
+    """The servers that were removed within a day, and which of them are missed.
 
-    `voters` is how many there are now; `now_ns` is wall time.
+    A dead voter that autopilot removed is missed while there are fewer voters than then. `voters`
+    is how many there are now; `now_ns` is wall time.
     """
     return tuple(
-        RemovedVoter(
+        RemovedReply(
             address=server.address,
+            by=server.by,
             id=server.id,
+            missed=server.voter and server.by == AUTOPILOT and server.voters_before > voters,
             name=server.name,
             removed=rfc3339_seconds(server.removed_ns),
-            silent_since=rfc3339_seconds(server.silent_since_ns),
+            silent_since=(
+                rfc3339_seconds(server.silent_since_ns) if server.silent_since_ns else msgspec.UNSET
+            ),
+            voter=server.voter,
             voters_before=server.voters_before,
         )
         for server in removed
-        if server.voter
-        and server.by == AUTOPILOT
-        and server.voters_before > voters
-        and now_ns - server.removed_ns < REMEMBERED_S * NS_PER_S
+        if now_ns - server.removed_ns < REMEMBERED_S * NS_PER_S
     )
 
 

@@ -72,22 +72,29 @@ class ServerHealth(Wire, frozen=True, kw_only=True):
     no_vote: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class RemovedVoter(Wire, frozen=True, kw_only=True):
-    """A voter that autopilot removed because it had stopped answering. Times are RFC 3339, UTC."""
+class RemovedReply(Wire, frozen=True, kw_only=True):
+    """A server that was removed and is not back. Times are RFC 3339, UTC.
+
+    `by` is `autopilot`, `operator` or `itself`. `missed` says that it was a voter that had stopped
+    answering, and that there have been fewer voters since. `silent_since` is sent where it had.
+    """
 
     address: str
+    by: str
     id: str
+    missed: bool
     name: str
     removed: str
-    silent_since: str
+    silent_since: str | msgspec.UnsetType = msgspec.UNSET
+    voter: bool
     voters_before: int
 
 
 class ClusterHealth(Wire, frozen=True, kw_only=True):
     """The health of the cluster. `servers` is None before the first round of a new leader.
 
-    `removed`, which Nomad does not have, is sent where voters that seemed dead were removed within
-    a day and are neither back nor replaced.
+    `removed`, which Nomad does not have, is sent where servers were removed within a day and are
+    not back, the latest at the end.
     """
 
     failure_tolerance: int = 0
@@ -95,4 +102,4 @@ class ClusterHealth(Wire, frozen=True, kw_only=True):
     leader: str = ""
     servers: tuple[ServerHealth, ...] | None = None
     voters: tuple[str, ...] = ()
-    removed: tuple[RemovedVoter, ...] | msgspec.UnsetType = msgspec.UNSET
+    removed: tuple[RemovedReply, ...] | msgspec.UnsetType = msgspec.UNSET

@@ -428,18 +428,34 @@ def removed(name: str, *, age_s: float = 60, by: str = AUTOPILOT, voter: bool = 
         (removed("c"), "abd", False),
         (removed("c", by="operator"), "ab", False),
         (removed("c", voter=False), "ab", False),
-        (removed("c", age_s=REMEMBERED_S), "ab", False),
     ],
-    ids=["dead", "replaced", "removed on purpose", "had no vote", "long ago"],
+    ids=["dead", "replaced", "removed on purpose", "had no vote"],
 )
 def test_dead_voter_that_was_removed_is_missed_until_it_is_replaced(record, voters, missed):
     health = observe(inputs(*map(facts, voters), removed=(record,)), {}).health
-    shown = to_json(health)
-    assert (b'"Removed"' in shown) == missed
-    if missed:
-        (one,) = health.removed
-        assert (one.name, one.voters_before) == ("c.global", 3)
-        assert one.silent_since < one.removed
+    (one,) = health.removed
+    assert one.missed == missed
+    assert (one.name, one.by, one.voter, one.voters_before) == (
+        "c.global",
+        record.by,
+        record.voter,
+        3,
+    )
+    assert one.silent_since < one.removed
+
+
+def test_removed_server_is_shown_for_a_day_and_not_longer():
+    records = (removed("c", age_s=REMEMBERED_S), removed("d", age_s=REMEMBERED_S - 1))
+    health = observe(inputs(facts("a"), removed=records), {}).health
+    assert [one.name for one in health.removed] == ["d.global"]
+    nobody = observe(inputs(facts("a"), removed=records[:1]), {}).health
+    assert b'"Removed"' not in to_json(nobody)
+
+
+def test_nobody_says_since_when_a_server_was_silent_that_was_removed_alive():
+    record = msgspec.structs.replace(removed("c", by="operator"), silent_since_ns=0)
+    health = observe(inputs(facts("a"), removed=(record,)), {}).health
+    assert b'"SilentSince"' not in to_json(health)
 
 
 def test_server_that_will_never_vote_is_shown_with_the_reason():
