@@ -30,7 +30,7 @@ from bellcow.model.agent import LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import AUTOPILOT, RAFT
-from bellcow.wire import NS_PER_S, Duration
+from bellcow.wire import NEVER, NS_PER_S, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,6 +161,7 @@ class Autopilot:
         """Health as this server knows it without leading; `leader_id` is "" where nobody leads.
 
         A server that answers is in contact: only the leader hears of each often enough to say more.
+        Since when a server is as it is, is known of those that have failed.
         """
         inputs = await self._gather()
         servers = tuple(
@@ -172,7 +173,22 @@ class Autopilot:
             for facts in inputs.servers
         )
         seen = msgspec.structs.replace(inputs, leader_id=leader_id, servers=servers)
-        return observe(seen, {}).health
+        failed = {
+            each.server.id: _found_failed(each.silence, inputs.now_ns)
+            for each in servers
+            if each.silence is not None
+        }
+        health = observe(seen, failed).health
+        names = {each.server.id: each.server.name for each in servers}
+        shown = tuple(
+            msgspec.structs.replace(
+                each,
+                name=names[each.id],
+                stable_since=each.stable_since if each.id in failed else NEVER,
+            )
+            for each in health.servers or ()
+        )
+        return msgspec.structs.replace(health, servers=shown)
 
     def _report_cluster(self, health: ClusterHealth) -> None:
         before = None if self.health.servers is None else self.health.healthy
@@ -307,6 +323,10 @@ class Autopilot:
         self._out_at = {each: at for each, at in self._out_at.items() if now - at < kept_s}
         voters = {server.id for server in raft.servers if server.voter}
         return len(self._out_at.keys() - voters)
+
+
+def _found_failed(silence: Silence, now_ns: int) -> Found:
+    return Found(healthy=False, since_ns=now_ns - round(silence.failed_s * NS_PER_S))
 
 
 def _counts(facts: Facts) -> bool:

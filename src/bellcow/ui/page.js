@@ -1,13 +1,24 @@
-// The operator's page: asks the server every two seconds and shows what it says. All that comes
-// from the server is set as text. The token stays in this module's memory and is sent as a header.
+// The operator's page: asks the server every two seconds and shows what it says, in the words of
+// page-text.js. All that comes from the server is set as text. The token is sent as a header; it
+// stays in this module's memory, or in the tab's storage when the reader asks for that.
+
+import * as text from "./page-text.js";
 
 const EVERY_MS = 2000;
 const PATIENCE_MS = 8000;
-const UNITS_MS = { ns: 1e-6, us: 1e-3, "µs": 1e-3, "μs": 1e-3, ms: 1, s: 1e3, m: 6e4, h: 3.6e6 };
-const NEVER = "0001-01-01T00:00:00Z";
+const KEPT = "token";
+const HEALTH = "/v1/operator/autopilot/health";
+const LIMITS = "/v1/operator/autopilot/configuration";
+const ICONS = {
+  good: "/ui/favicon.svg",
+  quiet: "/ui/favicon.svg",
+  warn: "/ui/favicon-warn.svg",
+  bad: "/ui/favicon-bad.svg",
+};
 
-let token = "";
+let token = sessionStorage.getItem(KEPT) ?? "";
 let refused = null; // the answer that refused this token; not asked again until another is given
+let self = null; // the answer of token/self for this token; asked once
 let answered = 0;
 
 const at = (id) => document.getElementById(id);
@@ -18,145 +29,84 @@ async function ask(path) {
   try {
     const signal = AbortSignal.timeout(PATIENCE_MS);
     const response = await fetch(path, { headers, signal, cache: "no-store" });
-    const text = await response.text();
+    const body = await response.text();
     const isJson = (response.headers.get("Content-Type") ?? "").startsWith("application/json");
-    return { status: response.status, text, value: isJson ? JSON.parse(text) : null };
+    return { status: response.status, text: body, value: isJson ? JSON.parse(body) : null };
   } catch {
     return { status: 0, text: "", value: null };
   }
 }
 
-/** Milliseconds of a duration such as 1m30s; -1 for one that is not known. */
-function milliseconds(duration) {
-  if (duration.startsWith("-")) return -1;
-  let sum = 0;
-  for (const [, number, unit] of duration.matchAll(/([\d.]+)(h|ms|m|s|us|µs|μs|ns)/g)) {
-    sum += Number(number) * UNITS_MS[unit];
-  }
-  return sum;
-}
-
-/** A duration without the digits that nobody reads: 27.291304ms -> 27ms. */
-function rounded(duration) {
-  const ms = milliseconds(duration);
-  if (ms < 0) return "never";
-  return ms < 10000 ? `${Math.round(ms)}ms` : `${Math.round(ms / 1000)}s`;
-}
-
-/** How long ago in one unit: 3 d, 2 h, 5 min, 12 s. */
-function since(time) {
-  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
-  if (seconds >= 172800) return `${Math.floor(seconds / 86400)} d`;
-  if (seconds >= 7200) return `${Math.floor(seconds / 3600)} h`;
-  if (seconds >= 120) return `${Math.floor(seconds / 60)} min`;
-  return `${Math.floor(seconds)} s`;
-}
-
-/** Why a server is not healthy, by the limits that autopilot judges by. */
-function reason(server, leader, limits) {
-  if (server.SerfStatus !== "alive") return `its member state is ${server.SerfStatus}`;
-  const contact = milliseconds(server.LastContact);
-  if (contact < 0) return "it has not been heard of yet";
-  if (contact > milliseconds(limits.LastContactThreshold)) {
-    return `last contact ${rounded(server.LastContact)} ago, limit ${limits.LastContactThreshold}`;
-  }
-  if (leader && server.LastTerm !== leader.LastTerm) {
-    return `it is in term ${server.LastTerm}, the leader in ${leader.LastTerm}`;
-  }
-  const behind = leader ? leader.LastIndex - server.LastIndex : 0;
-  if (behind > limits.MaxTrailingLogs) {
-    return `it is ${behind} entries behind, limit ${limits.MaxTrailingLogs}`;
-  }
-  return "it has only just recovered";
-}
-
-function say(kind, sentence, advice = "") {
+/** Show a state: its kind, a word for the title of the tab, a sentence and advice. */
+function say({ kind, word, sentence, advice = "" }, commands = []) {
   at("summary").className = kind;
-  at("sentence").textContent = sentence;
-  at("advice").textContent = advice;
+  setText("sentence", sentence);
+  setText("advice", advice);
+  const shown = commands.join("\n");
+  setText("commands", shown);
+  at("commands").hidden = !shown;
+  document.title = `${word} – bellcow`;
+  const icon = ICONS[kind];
+  if (at("icon").getAttribute("href") !== icon) at("icon").setAttribute("href", icon);
 }
 
-function cell(row, name, text, small = "", kind = "") {
+/** Set a text unless it stands there: what is read aloud on a change is not read again. */
+function setText(id, value) {
+  if (at(id).textContent !== value) at(id).textContent = value;
+}
+
+function cell(row, name, { text: words, small = "", kind = "", title = "" }) {
   const td = row.insertCell();
   td.dataset.name = name;
   td.className = kind;
-  td.append(text);
+  td.title = title;
+  td.append(words);
   if (small) {
     const note = document.createElement("small");
     note.textContent = small;
     td.append(note);
   }
-  return td;
 }
 
-function showServer(body, server, leader, limits) {
-  const row = body.insertRow();
-  const role = server.Leader ? "leader" : server.Voter ? "voter" : "non-voter";
-  cell(row, "Server", server.Name || server.ID, server.Address).title = server.ID;
-  cell(row, "Role", role);
-  if (server.Healthy) cell(row, "Health", "✓ healthy", "", "good");
-  else cell(row, "Health", "✗ unhealthy", reason(server, leader, limits), "bad");
-  const limit = server.Leader ? "" : `limit ${limits.LastContactThreshold}`;
-  const contact = server.Leader ? "leads" : rounded(server.LastContact);
-  cell(row, "Last contact", contact, limit).title = server.LastContact;
-  const behind = leader ? Math.max(0, leader.LastIndex - server.LastIndex) : 0;
-  const lag = server.Leader ? "" : `${behind} behind, limit ${limits.MaxTrailingLogs}`;
-  cell(row, "Index", String(server.LastIndex), lag);
-  const stable = server.StableSince === NEVER ? "–" : since(server.StableSince);
-  cell(row, "Stable for", stable).title = server.StableSince;
-}
-
-function showHealth(health, limits) {
-  const servers = health.Servers ?? [];
-  const leader = servers.find((each) => each.Leader);
-  const worstFirst = [...servers].sort((a, b) => a.Healthy - b.Healthy);
+function showRows(rows) {
   const body = document.createElement("tbody");
   body.id = "rows";
-  for (const server of worstFirst) showServer(body, server, leader, limits);
+  for (const cells of rows) {
+    const row = body.insertRow();
+    for (const [name, content] of Object.entries(cells)) cell(row, name, content);
+  }
   at("rows").replaceWith(body);
-  at("servers").hidden = servers.length === 0;
-  at("tolerance").textContent = `${health.FailureTolerance} of ${servers.length} servers`;
-  at("version").textContent = [...new Set(servers.map((each) => each.Version))].join(", ") || "–";
-  const sick = servers.filter((each) => !each.Healthy).length;
-  if (servers.length === 0) {
-    say("warn", "The leader has not judged the servers yet.", "It does within a few seconds.");
-  } else if (health.Healthy) {
-    say("good", "✓ The cluster is healthy.", tolerated(health.FailureTolerance, servers.length));
-  } else {
-    say("bad", `✗ ${sick} of ${servers.length} servers unhealthy.`, "The reasons stand below.");
+  at("servers").hidden = rows.length === 0;
+}
+
+function showFacts({ leader, leaderAddress, tolerance, toleranceKind, version }, changed) {
+  setText("leader", leader);
+  at("leader").title = leaderAddress;
+  setText("tolerance", tolerance);
+  at("tolerance").className = toleranceKind;
+  setText("version", version);
+  const now = Date.now();
+  setText("changed", changed ? `${text.clock(changed, now)} (${text.since(changed, now)} ago)` : "–");
+  at("changed").title = changed;
+}
+
+function hideServers(leader) {
+  showRows([]);
+  const nothing = { leaderAddress: "", tolerance: "–", toleranceKind: "", version: "–" };
+  showFacts({ leader, ...nothing }, "");
+}
+
+/** Who reads; the field for a token is there only where ACLs are on. */
+async function refreshReader() {
+  self ??= await ask("/v1/acl/token/self?stale");
+  if (self.status === 0) {
+    self = null;
+    return;
   }
-}
-
-function tolerated(count, servers) {
-  if (servers === 1) return "It has one server, and stops with it: keep snapshots elsewhere.";
-  if (count === 0) return "No server may fail: the next failure stops all writes.";
-  return `${count} of ${servers} servers may fail before writes stop.`;
-}
-
-function hideServers() {
-  at("servers").hidden = true;
-  at("tolerance").textContent = at("version").textContent = "–";
-}
-
-function showNoRight(answer) {
-  hideServers();
-  if (!token) {
-    say("warn", "Health is not shown without a token.", "Enter one with operator:read above.");
-  } else if (answer.text === "Permission denied") {
-    say("warn", "This token may not read health.", "It needs operator:read.");
-  } else if (answer.status === 429) {
-    say("warn", "Too many unknown tokens from here.", "Wait ten seconds before the next try.");
-  } else {
-    say("warn", "The cluster does not know this token.", "Is it the secret, not the accessor?");
-  }
-}
-
-function showNoLeader() {
-  hideServers();
-  const advice =
-    "Writes wait and fail; reads with ?stale go on. See who is there: bellcow server members, " +
-    "bellcow operator raft list-peers -stale. Start the servers that are missing.";
-  say("bad", "✗ No leader.", advice);
+  const who = text.reader(self, token !== "");
+  at("access").hidden = who === null;
+  setText("who", who ?? "");
+  if (who !== null && token && !self.value) refused = self;
 }
 
 async function refresh() {
@@ -165,44 +115,64 @@ async function refresh() {
     ask("/v1/regions"),
   ]);
   if (leader.status === 0) {
-    say("bad", "✗ This server does not answer.", "Is it running? What stands below may be out of date.");
+    const sentence = "✗ This server does not answer.";
+    const advice = "Is it running? What stands below may be out of date.";
+    say({ kind: "bad", word: "✗ no answer", sentence, advice });
     return;
   }
   answered = Date.now();
-  at("leader").textContent = leader.value || "none";
-  at("region").textContent = (regions.value ?? []).join(", ") || "–";
-  if (!leader.value) {
-    showNoLeader();
-    return;
-  }
-  await refreshHealth();
+  setText("region", (regions.value ?? []).join(", ") || "–");
+  await refreshReader();
+  await refreshHealth(leader.value);
 }
 
-async function refreshHealth() {
-  const limits = refused ?? (await ask("/v1/operator/autopilot/configuration"));
+/** Ask the leader; without one, the server that serves this page for what it knows itself. */
+async function refreshHealth(leaderAddress) {
+  const stale = leaderAddress ? "" : "?stale";
+  const limits = refused ?? (await ask(LIMITS + stale));
   if (limits.status === 403 || limits.status === 429) {
+    if (!refused) self = null; // ACLs may have been switched on: ask again who reads
     refused = limits;
-    showNoRight(limits);
+    hideServers(leaderAddress || "none");
+    if (leaderAddress) say(text.refusalState(limits, token !== ""));
+    else say(text.leaderlessState(null, Date.now()), text.leaderlessCommands(location.origin));
     return;
   }
   // An unhealthy cluster answers 429, so this is asked only with the right to ask.
-  const health = await ask("/v1/operator/autopilot/health");
-  await showOpenPeers();
-  if (limits.value && health.value) showHealth(health.value, limits.value);
-  else say("bad", "✗ The server refused.", (health.value ? limits : health).text);
+  const health = await ask(HEALTH + stale);
+  const members = (await ask("/v1/agent/members")).value;
+  showMembers(members?.Members ?? []);
+  if (!health.value) {
+    const sentence = "✗ The server refused.";
+    say({ kind: "bad", word: "✗ refused", sentence, advice: health.text });
+    return;
+  }
+  showHealth(health.value, limits.value ?? {}, members, leaderAddress);
 }
 
-/** Which servers let anybody pass for one of them: said as long as it is so. */
-async function showOpenPeers() {
-  const members = (await ask("/v1/agent/members")).value?.Members ?? [];
+function showHealth(health, limits, members, leaderAddress) {
+  const now = Date.now();
+  const here = (each) => each.Tags?.region === members.ServerRegion;
+  const ours = members ? members.Members.filter(here) : [];
+  showRows(text.rows(health, limits, ours, now));
+  showFacts(text.facts(health), text.lastChange(health));
+  if (leaderAddress) say(text.ledState(health, now));
+  else say(text.leaderlessState(health, now), text.leaderlessCommands(location.origin));
+}
+
+/** What is wrong with members, said as long as it is so: open ports, and one name for several. */
+function showMembers(members) {
   const open = members.filter((each) => each.Tags?.open_peers).map((each) => each.Name);
   at("open").hidden = open.length === 0;
-  at("open-names").textContent = open.join(", ");
+  setText("open-names", open.join(", "));
+  const shared = text.sharedNames(members);
+  at("shared").hidden = !shared;
+  setText("shared-names", shared);
 }
 
 function showAge() {
   const seconds = Math.round((Date.now() - answered) / 1000);
-  at("asof").textContent = answered ? `As of ${seconds <= 3 ? "now" : `${seconds} s ago`}.` : "";
+  setText("asof", answered ? `As of ${seconds <= 3 ? "now" : `${seconds} s ago`}.` : "");
 }
 
 let asking = false;
@@ -216,12 +186,21 @@ async function round() {
   showAge();
 }
 
+function keepToken() {
+  if (at("keep").checked && token) sessionStorage.setItem(KEPT, token);
+  else sessionStorage.removeItem(KEPT);
+}
+
 at("access").addEventListener("submit", (event) => {
   event.preventDefault();
   token = at("token").value.trim();
-  refused = null;
+  refused = self = null;
+  keepToken();
   round();
 });
+at("keep").addEventListener("change", keepToken);
+at("token").value = token;
+at("keep").checked = token !== "";
 document.addEventListener("visibilitychange", round);
 setInterval(round, EVERY_MS);
 round();

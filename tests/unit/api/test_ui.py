@@ -68,14 +68,18 @@ def test_text_of_the_server_never_becomes_markup():
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
 
 
-def test_the_token_is_kept_nowhere_but_in_memory():
+def test_the_token_is_kept_for_the_tab_at_most_and_only_when_asked_for():
     script = ui.files()["page.js"].decode()
-    assert not re.search(r"localStorage|sessionStorage|cookie|indexedDB|location|history", script)
+    assert not re.search(r"localStorage|cookie|indexedDB|location\.(?!origin)|history", script)
+    (kept,) = re.findall(r".*sessionStorage\.setItem\(.*", script)
+    assert kept.strip().startswith('if (at("keep").checked && token)')
 
 
 def test_every_file_is_named_from_the_root_and_nothing_comes_from_elsewhere():
     # From the root, because the page is also the answer to paths below its folder.
+    script = ui.files()["page.js"].decode()
     named = set(re.findall(r'(?:src|href)="/ui/([^"/]+\.\w+)"', PAGE))
+    named |= set(re.findall(r'"(?:/ui|\.)/([^"/]+\.\w+)"', script))
     assert not re.search(r'(?:src|href)="[^"/#]', PAGE)
     assert named | {"index.html"} == set(ui.files())
     for name, content in ui.files().items():
@@ -85,8 +89,8 @@ def test_every_file_is_named_from_the_root_and_nothing_comes_from_elsewhere():
 
 def test_every_element_that_the_script_looks_for_is_in_the_page():
     script = ui.files()["page.js"].decode()
-    looked_for = set(re.findall(r'\bat\("(\w+)"\)', script))
-    assert looked_for <= set(re.findall(r'\bid="(\w+)"', PAGE))
+    looked_for = set(re.findall(r'\b(?:at|setText)\("([\w-]+)"', script))
+    assert looked_for <= set(re.findall(r'\bid="([\w-]+)"', PAGE))
 
 
 def test_everything_together_is_small():

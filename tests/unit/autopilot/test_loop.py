@@ -15,14 +15,14 @@ from tests.sim.loop import simulate
 from tests.sim.world import World, configuration
 
 from bellcow.autopilot.loop import ROUND_S, Autopilot
-from bellcow.autopilot.rules import Contact
+from bellcow.autopilot.rules import Contact, Silence
 from bellcow.errors import Error
 from bellcow.model.agent import Member
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import AUTOPILOT, Tables, with_indexes
 from bellcow.store.protocol import Head
-from bellcow.wire import Duration, to_msgpack
+from bellcow.wire import NEVER, NS_PER_S, Duration, rfc3339_seconds, to_msgpack
 
 
 class Contacts:
@@ -31,6 +31,7 @@ class Contacts:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self.silent = False
+        self.failed: dict[str, Silence] = {}
         self.tags = {"build": "1.0.18"}
 
     def members_by_id(self):
@@ -42,7 +43,7 @@ class Contacts:
         }
 
     def silences(self):
-        return {}
+        return self.failed
 
     async def contacts(self, server_ids):
         await asyncio.sleep(0)
@@ -83,6 +84,22 @@ def test_round_finds_the_health_of_all_servers():
     assert health.healthy
     assert [server.id for server in health.servers] == ["a", "b"]
     assert health.leader == "a"
+
+
+def test_without_a_leader_all_are_named_and_the_failed_with_since_when():
+    async def story():
+        loop = Loop()
+        loop.contacts.silent = True
+        loop.contacts.failed = {"b": Silence(failed_s=7, silent_s=12)}
+        met = {"a": loop.contacts.members_by_id()["a"]}
+        loop.contacts.members_by_id = lambda: met
+        health = await loop.autopilot.last_known("")
+        return health, VirtualClock().wall_ns() - 7 * NS_PER_S
+
+    health, failed_ns = simulate(story())
+    names = [(each.name, each.leader, each.healthy) for each in health.servers]
+    assert names == [("a.global", False, True), ("b.global", False, False)]
+    assert [each.stable_since for each in health.servers] == [NEVER, rfc3339_seconds(failed_ns)]
 
 
 def test_change_is_said_once_for_the_server_and_once_for_the_cluster():
