@@ -145,11 +145,13 @@ class Client:
         if answer.status in accept:
             return answer
         text = answer.body().decode("utf-8", "replace")
+        reason = one_line(answer.headers.get("X-Bellcow-Reason", ""))
         raise RequestError(
             f"Unexpected response code: {answer.status} ({text})",
             status=answer.status,
             body=text,
-            hint=self._hint(answer.status, text, answer.headers.get("X-Bellcow-Reason", "")),
+            hint=self._hint(answer.status, text, reason),
+            reason=reason,
         )
 
     def _hint(self, status: int, text: str, reason: str) -> str:
@@ -157,7 +159,7 @@ class Client:
         if "No path to region" in text:
             return hints.of_regions(self._regions())
         hint = hints.of_answer(status, text, token_sent=bool(self.settings.token))
-        return "\n".join(filter(None, (one_line(reason), hint)))
+        return "\n".join(filter(None, (reason, hint)))
 
     def _regions(self) -> list[str]:
         """The regions that the server knows; none when it does not say."""

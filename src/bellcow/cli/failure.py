@@ -33,14 +33,20 @@ class MisuseError(CommandError):
 
 
 class RequestError(Exception):
-    """The server refused, or was not reached; `status` is 0 when no answer came."""
+    """The server refused, or was not reached; `status` is 0 when no answer came.
 
-    def __init__(self, message: str, *, status: int = 0, body: str = "", hint: str = "") -> None:
+    `reason` is what the server itself says about a missing leader.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, body: str = "", hint: str = "", reason: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.body = body
         self.hint = hint
+        self.reason = reason
 
 
 class ShowHelp(Exception):

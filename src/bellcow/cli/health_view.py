@@ -13,15 +13,21 @@ from bellcow.cli.output import age, listing, one_line
 from bellcow.wire import NS_PER_S, parse_duration
 
 _FIRST_YEAR = 1971
+NO_LEADER = "No server leads."
 NEW = "the leader is new and has not looked at the servers yet"
 
 
 def view(answer: dict[str, Any], settings: dict[str, Any], now_ns: int, *, verbose: bool) -> str:
     """The whole text; `verbose` adds what identifies a server and its log."""
     servers: list[dict[str, Any]] = answer["Servers"] or []
-    rows = [_head(verbose)] + [_row(one, servers, now_ns, verbose=verbose) for one in servers]
-    parts = [summary(answer), *reasons(servers, settings)]
-    return "\n".join([*parts, "", listing(rows)] if servers else parts)
+    parts = [summary(answer), *_missing(answer), *reasons(servers, settings)]
+    return "\n".join([*parts, "", rows(servers, now_ns, verbose=verbose)] if servers else parts)
+
+
+def rows(servers: list[dict[str, Any]], now_ns: int, *, verbose: bool = False) -> str:
+    """The table alone."""
+    body = [_row(one, servers, now_ns, verbose=verbose) for one in servers]
+    return listing([_head(verbose), *body])
 
 
 def summary(answer: dict[str, Any]) -> str:
@@ -29,7 +35,13 @@ def summary(answer: dict[str, Any]) -> str:
     servers: list[dict[str, Any]] = answer["Servers"] or []
     if not servers:
         return f"Health is not known: {NEW}; ask again in 2 s."
+    if not any(one["Leader"] for one in servers):
+        return leaderless(answer)
     voters = [one for one in servers if one["Voter"]]
+    if (missed := _missed(answer)) and answer["Healthy"]:
+        before = max(one["VotersBefore"] for one in missed)
+        bears = f"{answer['FailureTolerance'] or 'none'} may fail"
+        return f"Degraded: {len(voters)} of {before} voters, {bears}."
     well = sum(one["Healthy"] for one in voters)
     word = "Healthy" if answer["Healthy"] else "Unhealthy"
     if len(voters) == 1:
@@ -37,6 +49,61 @@ def summary(answer: dict[str, Any]) -> str:
     tolerance = answer["FailureTolerance"]
     bears = f"{tolerance} may fail" if tolerance else "none may fail: the next failure stops writes"
     return f"{word}: {well} of {len(voters)} voters are healthy; {bears}."
+
+
+def leaderless(answer: dict[str, Any]) -> str:
+    """How many voters answer of how many, and whom to start."""
+    voters = [one for one in answer["Servers"] or () if one["Voter"]]
+    silent = [one for one in voters if not _answers(one)]
+    there, needed = len(voters) - len(silent), len(voters) // 2 + 1
+    count = f"{there} of {len(voters)} voters {'answers' if there == 1 else 'answer'}"
+    if not voters:
+        return NO_LEADER
+    if there >= needed:
+        return f"{NO_LEADER} {count}, enough to elect one within seconds."
+    names = [f"{name(one)}{_failed_since(one)}" for one in silent]
+    lacking = needed - there
+    some = f"{lacking} of " if 1 < lacking < len(silent) else ""
+    start = (" and " if lacking == len(silent) else " or ").join(names)
+    return (
+        f"{NO_LEADER} {count}, {needed} are needed: start {some}{start}. If they are lost for "
+        "good: bellcow operator raft recover -h"
+    )
+
+
+def _answers(server: dict[str, Any]) -> bool:
+    return server["SerfStatus"] == "alive" and parse_duration(server["LastContact"]) >= 0
+
+
+def _failed_since(server: dict[str, Any]) -> str:
+    began = datetime.fromisoformat(server["StableSince"])
+    return "" if began.year < _FIRST_YEAR else f" (failed since {_clock(server['StableSince'])})"
+
+
+def _missed(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in answer.get("Removed") or () if one["Missed"]]
+
+
+def removals(answer: dict[str, Any]) -> list[str]:
+    """What became of each voter that was removed as dead and is not replaced."""
+    return [
+        f"{name(one)} {_silence(one)}was removed at {_clock(one['Removed'])}"
+        for one in _missed(answer)
+    ]
+
+
+def _missing(answer: dict[str, Any]) -> list[str]:
+    return [f"Missing: {one}; start it, or a replacement" for one in removals(answer)]
+
+
+def _silence(removed: dict[str, Any]) -> str:
+    since = removed.get("SilentSince")
+    return f"stopped answering at {_clock(since)} and " if since else ""
+
+
+def _clock(time: str) -> str:
+    """RFC 3339 without what a person skips."""
+    return f"{one_line(time)[:19].replace('T', ' ')} UTC"
 
 
 def reasons(servers: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:

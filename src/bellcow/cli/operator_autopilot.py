@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 from bellcow.cli.changes import set_with_cas
 from bellcow.cli.failure import CommandError, RequestError, failing
 from bellcow.cli.goflags import DURATION, UINT, flag, switch, three_state
-from bellcow.cli.health_view import NEW, name, reasons, view
+from bellcow.cli.health_view import NEW, name, reasons, removals, rows, view
+from bellcow.cli.no_leader import HEALTH, REFUSAL, UNHEALTHY, explain, last_known_health
 from bellcow.cli.output import go_bool, listing, one_line, say, show, to_json
 from bellcow.cli.server import MEMBERS, warn_of_open_peers
-from bellcow.cli.session import Session, as_data, command
+from bellcow.cli.session import Session, as_data, command, if_stale, stale_switch
 from bellcow.clock import SystemClock
 
 if TYPE_CHECKING:
     from bellcow.cli.client import Client
 
 CONFIGURATION = "/v1/operator/autopilot/configuration"
-HEALTH = "/v1/operator/autopilot/health"
-UNHEALTHY = 429
 _SHOWN = (
     "CleanupDeadServers",
     "LastContactThreshold",
@@ -34,10 +33,11 @@ _SHOWN = (
 
 
 @command("Shows the settings of autopilot.\n\nNeeds operator:read.")
+@stale_switch
 @as_data
-def get_config(session: Session, *, as_json: bool, template: str) -> None:
+def get_config(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
     with failing("Error querying Autopilot configuration: "):
-        answer: dict[str, Any] = session.client.get(CONFIGURATION)
+        answer: dict[str, Any] = session.client.get(CONFIGURATION, **if_stale(stale=stale))
     show(
         answer,
         lambda: "\n".join(f"{key} = {one_line(_text(answer[key]))}" for key in _SHOWN),
@@ -112,12 +112,12 @@ def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
 )
 @flag("tolerates", "n", "How many more servers must be able to fail.", kind=UINT, default=0)
 @switch("verbose", "On a terminal, show addresses, versions, terms and IDs as well.")
+@stale_switch
 @as_data
 def health(
-    session: Session, *, tolerates: int, verbose: bool, as_json: bool, template: str
+    session: Session, *, tolerates: int, verbose: bool, stale: bool, as_json: bool, template: str
 ) -> None:
-    with failing("Error querying Autopilot configuration: "):
-        answer = session.client.request("GET", HEALTH, accept=frozenset({200, UNHEALTHY})).json()
+    answer = _ask_health(session, stale=stale)
 
     def text() -> str:
         if not sys.stdout.isatty():
@@ -140,6 +140,26 @@ def health(
         raise CommandError("")
 
 
+def _ask_health(session: Session, *, stale: bool) -> dict[str, Any]:
+    client, prefix = session.client, "Error querying Autopilot configuration: "
+    accept = frozenset({200, UNHEALTHY})
+    with failing(prefix):
+        if stale:
+            return last_known_health(client)
+        try:
+            answer: dict[str, Any] = client.request("GET", HEALTH, accept=accept).json()
+        except RequestError as refusal:
+            if refusal.body != REFUSAL or session.program == "nomad":
+                raise
+            explain(session, prefix, refusal, lambda: _last_known(client))
+        return answer
+
+
+def _last_known(client: Client) -> str:
+    servers = last_known_health(client)["Servers"]
+    return rows(servers, SystemClock().wall_ns()) if servers else ""
+
+
 def too_few(answer: dict[str, Any], tolerates: int) -> str:
     """Why not as many servers may fail as is asked for."""
     servers: list[dict[str, Any]] = answer["Servers"] or []
@@ -147,6 +167,7 @@ def too_few(answer: dict[str, Any], tolerates: int) -> str:
     why = [f"{len(voters)} {'voter' if len(voters) == 1 else 'voters'}" if servers else NEW]
     why += [f"{name(one)} is not healthy" for one in voters if not one["Healthy"]]
     why += [_no_vote(one) for one in servers if not one["Voter"]]
+    why += removals(answer)
     return (
         f"FailureTolerance is {answer['FailureTolerance']}, {tolerates} is asked for: "
         f"{'; '.join(why)}"
@@ -196,7 +217,7 @@ def _reasons(client: Client, servers: list[dict[str, Any]]) -> list[str]:
 def _settings(client: Client) -> dict[str, Any]:
     """The settings that health was judged by; empty where they cannot be had."""
     try:
-        settings: dict[str, Any] = client.get(CONFIGURATION)
+        settings: dict[str, Any] = client.get(CONFIGURATION, stale="")
     except RequestError:
         return {}  # only the wording of the reasons depends on it
     return settings

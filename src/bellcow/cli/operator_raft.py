@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from bellcow.cli import no_leader
 from bellcow.cli.failure import CommandError, RequestError, failing, in_flags
 from bellcow.cli.goflags import flag, switch
-from bellcow.cli.operator_autopilot import HEALTH, UNHEALTHY
-from bellcow.cli.output import complain, go_bool, note, say, show, table
-from bellcow.cli.server import MEMBERS, alive
+from bellcow.cli.no_leader import HEALTH, UNHEALTHY
+from bellcow.cli.output import go_bool, note, say, show, table
+from bellcow.cli.server import alive
 from bellcow.cli.session import Session, as_data, command
 
 if TYPE_CHECKING:
@@ -29,13 +31,14 @@ _TRANSFER = "/v1/operator/raft/transfer-leadership"
 @switch("stale", "Ask this server for what it knows, leader or not.")
 @as_data
 def list_peers(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
-    with failing("Failed to retrieve raft configuration: "):
+    prefix = "Failed to retrieve raft configuration: "
+    with failing(prefix):
         try:
             answer = _configuration(session.client, stale=stale)
         except RequestError as refusal:
-            if not stale and refusal.body == "No cluster leader":
-                _explain_no_leader(session, refusal)
-            raise
+            if refusal.body != no_leader.REFUSAL:
+                raise
+            no_leader.explain(session, prefix, refusal, lambda: _last_known(session.client))
     show(
         answer,
         lambda: _peers(answer),
@@ -65,6 +68,11 @@ def _configuration(client: Client, *, stale: bool) -> dict[str, Any]:
     return answer
 
 
+def _last_known(client: Client) -> str:
+    known = _configuration(client, stale=True)
+    return _peers(known) if known["Servers"] else ""
+
+
 def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: str) -> None:
     """Say what a removal would do, and whether the quorum bears it by what is known now."""
     if peer is None:
@@ -80,7 +88,7 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
     if not peer["Voter"]:
         return
     names = alive(client)
-    left = [each["Node"] for each in servers if each["Voter"] and each["ID"] != peer["ID"]]
+    left = _voters_without(servers, peer)
     if names is None:
         say(f"Voters left: {len(left)}. The removal is refused if it costs the quorum.")
         return
@@ -94,59 +102,33 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
     say(f"Voters left: {len(left)}, of which {living} are alive and {needed} are needed: {bears}.")
 
 
-def _explain_no_leader(session: Session, refusal: RequestError) -> None:
-    """Show what this server knew last, marked as such, and end."""
-    complain(f"Failed to retrieve raft configuration: {refusal.message}")
-    try:
-        known = _configuration(session.client, stale=True)
-    except RequestError:
-        raise CommandError("") from None  # the refusal would be the same, and is said already
-    if known["Servers"]:
-        complain(
-            f"No server leads. What {session.client.address} knew last follows. If most of the "
-            "voters are lost for good, 'operator raft recover -h' says what helps"
-        )
-        say(_peers(known))
-    else:
-        complain(f"No server leads, and {session.client.address} has no list of servers")
-        for line in _why_no_list(session.client):
-            complain(line)
-    raise CommandError("")
+def _voters_without(servers: list[dict[str, Any]], peer: dict[str, Any]) -> list[str]:
+    return [each["Node"] for each in servers if each["Voter"] and each["ID"] != peer["ID"]]
 
 
-def _why_no_list(client: Client) -> list[str]:
-    """What a server waits for that knows of no configuration: in no cluster, or just started."""
-    try:
-        answer: dict[str, Any] = client.get(MEMBERS)
-    except RequestError:
-        return []  # the list of members may need a right of its own
-    expects, sees = awaited(answer)
-    new = (
-        f"it waits for {expects} servers with this bootstrap_expect and sees {sees}, itself "
-        "included"
-        if expects
-        else "it waits to be admitted, for bootstrap_expect is not set"
+def _confirm(client: Client, peer: dict[str, Any]) -> None:
+    """Ask before a live voter goes whose removal leaves none that may fail, if somebody is there.
+
+    A dead one is of no use to the quorum: without it as many may fail as before.
+    """
+    if not peer["Voter"] or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    names = alive(client)
+    left = _voters_without(_configuration(client, stale=False)["Servers"] or [], peer)
+    if names is None or peer["Node"] not in names or not left:
+        return
+    living, needed = sum(each in names for each in left), len(left) // 2 + 1
+    if living > needed:
+        return
+    note(f"This removes {_described(peer)}.")
+    note(
+        f"Voters left: {len(left)}, of which {living} are alive and {needed} are needed: then none"
     )
-    return [
-        f"If it is in no cluster yet: {new}. Its log says whom it cannot reach",
-        "If it was in one: it has started again, and more than half of the voters must be there",
-    ]
-
-
-def awaited(answer: dict[str, Any]) -> tuple[int, int]:
-    """How many first servers the server that is asked expects, and how many of them it sees."""
-    region, own_name = answer["ServerRegion"], f"{answer['ServerName']}.{answer['ServerRegion']}"
-    members: list[dict[str, Any]] = answer["Members"] or []
-    expected = {member["Name"]: member["Tags"].get("expect", "0") for member in members}
-    mine = expected.get(own_name, "0")
-    sees = sum(
-        member["Status"] == "alive"
-        and member["Tags"].get("region") == region
-        and "nonvoter" not in member["Tags"]
-        and expected[member["Name"]] == mine
-        for member in members
-    )
-    return int(mine), sees
+    note("of them may fail, and the next failure stops writes.")
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise CommandError("Nothing was changed.")
 
 
 def _peers(answer: dict[str, Any]) -> str:
@@ -175,13 +157,17 @@ def _which(body: Callable[..., None]) -> Callable[..., None]:
 @command(
     "Removes a server from the consensus configuration.\n\n"
     "The server is told nothing: it keeps running and keeps its data, and stays out until it is "
-    "told to join or started again. Needs a management token. A removal that would cost the quorum "
-    "is refused unless -force is given."
+    "told to join or started again. Needs a management token. A removal that would cost the "
+    "quorum is refused unless -force is given. On a terminal the command asks before a removal "
+    "after which no voter may fail."
 )
 @_which
 @switch("force", "Remove it even if the cluster then has no quorum.")
 @switch("dry-run", "Say what would be removed, and do nothing.")
-def remove_peer(session: Session, *, force: bool, dry_run: bool, **named: str | None) -> None:
+@switch("yes", "Do not ask.")
+def remove_peer(
+    session: Session, *, force: bool, dry_run: bool, yes: bool, **named: str | None
+) -> None:
     prefix = "Error removing peer: "
     key, value = _target(
         named,
@@ -198,6 +184,8 @@ def remove_peer(session: Session, *, force: bool, dry_run: bool, **named: str | 
             raise CommandError(
                 f"{prefix}no peer is called {value}; 'operator raft list-peers' has them"
             )
+        if peer and not yes:
+            _confirm(session.client, peer)
         query = {"id": peer["ID"]} if peer else {key: value}
         if force:
             query["force"] = "true"

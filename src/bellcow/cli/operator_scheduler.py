@@ -8,7 +8,7 @@ from bellcow.cli.changes import set_with_cas
 from bellcow.cli.failure import CommandError, failing
 from bellcow.cli.goflags import UINT, GoType, flag, switch, three_state
 from bellcow.cli.output import go_bool, pairs, say, show
-from bellcow.cli.session import Session, as_data, command
+from bellcow.cli.session import Session, as_data, command, if_stale, stale_switch
 from bellcow.cli.values import parse_uint, quote
 
 CONFIGURATION = "/v1/operator/scheduler/configuration"
@@ -50,10 +50,11 @@ _ALGORITHM = GoType("algorithm", _algorithm)
 
 
 @command("Shows the settings of the scheduler.\n\nNeeds operator:read.")
+@stale_switch
 @as_data
-def get_config(session: Session, *, as_json: bool, template: str) -> None:
+def get_config(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
     with failing("Error querying scheduler configuration: "):
-        answer: dict[str, Any] = session.client.get(CONFIGURATION)
+        answer: dict[str, Any] = session.client.get(CONFIGURATION, **if_stale(stale=stale))
     settings = answer["SchedulerConfig"]
     show(
         answer,

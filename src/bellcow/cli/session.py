@@ -64,3 +64,13 @@ def as_data(body: Callable[..., None]) -> Callable[..., None]:
     """Add `-json` and `-t`, which arrive as `as_json` and `template`."""
     body = flag("t", "template", "Print through a Go template.", into="template", default="")(body)
     return switch("json", "Print as JSON.", into="as_json")(body)
+
+
+def stale_switch(body: Callable[..., None]) -> Callable[..., None]:
+    """Add `-stale`, for reads that a server answers without a leader."""
+    return switch("stale", "Ask this server for what it knows, leader or not.")(body)
+
+
+def if_stale(*, stale: bool) -> dict[str, str]:
+    """The parameter of a read that any server may answer."""
+    return {"stale": ""} if stale else {}

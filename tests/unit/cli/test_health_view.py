@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.cli.test_operator_autopilot import CONFIG, LEADER, OTHERS, server_health
 
-from bellcow.cli.health_view import reason, summary, view
+from bellcow.cli.health_view import leaderless, reason, summary, view
 
 NOW_NS = int(datetime(2026, 11, 23, 14, 2, 31, tzinfo=UTC).timestamp()) * 1_000_000_000
 DEAD = server_health(
@@ -39,6 +39,52 @@ def test_sentences_come_first_and_the_table_fits_eighty_columns() -> None:
     ]
     long = view(answer(server_health("a-server-with-a-long-name.global")), CONFIG, 0, verbose=False)
     assert max(map(len, long.splitlines())) <= 80
+
+
+REMOVED = {
+    "Name": "c3",
+    "Missed": True,
+    "VotersBefore": 3,
+    "SilentSince": "2026-11-23T14:02:04Z",
+    "Removed": "2026-11-23T14:02:19Z",
+}
+
+
+def test_voter_that_was_removed_as_dead_is_missing_until_it_is_replaced() -> None:
+    after = {**answer(LEADER, OTHERS[0]), "Removed": [REMOVED]}
+    assert view(after, CONFIG, NOW_NS, verbose=False).splitlines()[:2] == [
+        "Degraded: 2 of 3 voters, none may fail.",
+        (
+            "Missing: c3 stopped answering at 2026-11-23 14:02:04 UTC and was removed at "
+            "2026-11-23 14:02:19 UTC; start it, or a replacement"
+        ),
+    ]
+    replaced = {**answer(LEADER, *OTHERS, tolerance=1), "Removed": [{**REMOVED, "Missed": False}]}
+    assert summary(replaced).startswith("Healthy: 3 of 3 voters")
+
+
+@pytest.mark.parametrize(
+    ("servers", "text"),
+    [
+        (
+            (DEAD, {**DEAD, "Name": "c1"}, OTHERS[0]),
+            (
+                "1 of 3 voters answers, 2 are needed: start c3 (failed since 2026-11-23 14:02:19 "
+                "UTC) or c1 (failed since 2026-11-23 14:02:19 UTC). If they are lost for good: "
+                "bellcow operator raft recover -h"
+            ),
+        ),
+        (
+            ({**DEAD, "StableSince": "0001-01-01T00:00:00Z"}, *OTHERS),
+            "2 of 3 voters answer, enough to elect one within seconds.",
+        ),
+    ],
+    ids=["too few", "enough"],
+)
+def test_without_a_leader_it_is_said_how_many_answer_and_whom_to_start(
+    servers: tuple[dict[str, Any], ...], text: str
+) -> None:
+    assert leaderless(answer(*servers)) == summary(answer(*servers)) == f"No server leads. {text}"
 
 
 def test_id_is_shown_when_more_is_asked_for() -> None:

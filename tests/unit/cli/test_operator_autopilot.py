@@ -187,6 +187,34 @@ def test_an_unhealthy_cluster_is_shown_with_its_reasons(
 OTHERS = [server_health("c2"), server_health("c3")]
 
 
+def test_without_a_leader_the_last_known_servers_follow_the_error(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    silent = [{**one, "SerfStatus": "failed", "LastContact": "-1ns"} for one in OTHERS]
+    known = {"Healthy": False, "FailureTolerance": 0, "Servers": [*silent, server_health("c1")]}
+    server.on(f"GET {HEALTH}?stale=", known, 429)
+    server.on(f"GET {HEALTH}", b"No cluster leader", 500)
+    refused = "Error querying Autopilot configuration: Unexpected response code: 500 (No cluster"
+    result = cli("operator", "autopilot", "health", program="bellcow")
+    error, why, _ = result.err.splitlines()
+    assert (result.status, error) == (1, f"{refused} leader)")
+    assert why.startswith("No server leads. 1 of 3 voters answers, 2 are needed: start c2 ")
+    assert [line.split()[:2] for line in result.out.splitlines()[1:]] == [
+        ["c2", "failed"],
+        ["c3", "failed"],
+        ["c1", "alive"],
+    ]
+    as_nomad = cli("operator", "autopilot", "health")
+    assert (as_nomad.out, as_nomad.err) == ("", f"{refused} leader)\n")
+
+
+def test_stale_asks_this_server(cli: Callable[..., Any], server: Any) -> None:
+    server.on(f"GET {HEALTH}?stale=", {"Healthy": True, "FailureTolerance": 0, "Servers": [LEADER]})
+    server.on(f"GET {PATH}?stale=", CONFIG)
+    assert cli("operator", "autopilot", "health", "-stale").status == 0
+    assert cli("operator", "autopilot", "get-config", "-stale").status == 0
+
+
 def test_a_cluster_that_may_lose_as_many_as_asked_for_ends_with_zero(
     cli: Callable[..., Any], server: Any
 ) -> None:
@@ -233,6 +261,16 @@ def test_a_cluster_that_may_lose_fewer_says_why(
     result = cli("operator", "autopilot", "health", "-tolerates=1")
     assert (result.status, result.err) == (1, f"FailureTolerance is 0, 1 is asked for: {why}\n")
     assert result.out.startswith(f"Healthy: {str(healthy).lower()}\n")
+
+
+def test_a_removed_voter_is_among_the_reasons(cli: Callable[..., Any], server: Any) -> None:
+    removed = {"Name": "c3", "Missed": True, "VotersBefore": 3, "Removed": "2026-11-23T14:02:19Z"}
+    answer = {"Healthy": True, "FailureTolerance": 0, "Servers": [LEADER, OTHERS[0]]}
+    server.on(f"GET {HEALTH}", {**answer, "Removed": [removed]})
+    assert cli("operator", "autopilot", "health", "-tolerates=1").err == (
+        "FailureTolerance is 0, 1 is asked for: 2 voters; c3 was removed at 2026-11-23 14:02:19 "
+        "UTC\n"
+    )
 
 
 def test_an_unhealthy_cluster_that_may_lose_enough_is_still_unhealthy(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bellcow.cli.operator_raft import awaited, healthiest
+from bellcow.cli.operator_raft import healthiest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,66 +69,8 @@ def test_without_a_leader_the_last_known_peers_follow_the_error(
     assert (result.status, result.out) == (1, TABLE)
     assert result.err.startswith(
         "Failed to retrieve raft configuration: "
-        "Unexpected response code: 500 (No cluster leader)\nNo server leads."
+        "Unexpected response code: 500 (No cluster leader)\nNo server leads.\nWhat "
     )
-
-
-def first(name: str, status: str = "alive", **tags: str) -> dict[str, Any]:
-    return {
-        "Name": name,
-        "Status": status,
-        "Tags": {"region": name.partition(".")[2], "expect": "3", **tags},
-    }
-
-
-@pytest.mark.parametrize(
-    ("others", "numbers"),
-    [
-        ([], (3, 1)),
-        ([first("s2.global"), first("s3.global")], (3, 3)),
-        ([first("s2.global", "failed")], (3, 1)),
-        ([first("s2.glbal")], (3, 1)),
-        ([first("s2.global", expect="5"), first("s3.global", nonvoter="1")], (3, 1)),
-    ],
-)
-def test_first_servers_are_those_that_expect_as_many(
-    others: list[dict[str, Any]], numbers: tuple[int, int]
-) -> None:
-    answer = {"ServerName": "s1", "ServerRegion": "global", "Members": [first("s1.global")]}
-    assert awaited({**answer, "Members": [*answer["Members"], *others]}) == numbers
-
-
-def test_server_in_no_cluster_is_said_to_wait_and_for_how_many(
-    cli: Callable[..., Any], server: Any
-) -> None:
-    members = [first("s1.global"), first("s2.global")]
-    server.on(f"GET {CONFIGURATION}?stale=", {"Index": 0, "Servers": []})
-    server.on(f"GET {CONFIGURATION}", b"No cluster leader", 500)
-    server.on(
-        "GET /v1/agent/members",
-        {"ServerName": "s1", "ServerRegion": "global", "Members": members},
-    )
-    result = cli("operator", "raft", "list-peers")
-    assert (result.status, result.out) == (1, "")
-    new = "it waits for 3 servers with this bootstrap_expect and sees 2, itself included"
-    assert result.err.splitlines()[1:] == [
-        f"No server leads, and {server.address} has no list of servers",
-        f"If it is in no cluster yet: {new}. Its log says whom it cannot reach",
-        "If it was in one: it has started again, and more than half of the voters must be there",
-    ]
-
-
-def test_server_in_no_cluster_that_founds_none_waits_to_be_admitted(
-    cli: Callable[..., Any], server: Any
-) -> None:
-    server.on(f"GET {CONFIGURATION}?stale=", {"Index": 0, "Servers": None})
-    server.on(f"GET {CONFIGURATION}", b"No cluster leader", 500)
-    own = {"Name": "s4.global", "Status": "alive", "Tags": {"region": "global"}}
-    server.on(
-        "GET /v1/agent/members",
-        {"ServerName": "s4", "ServerRegion": "global", "Members": [own]},
-    )
-    assert "it waits to be admitted" in cli("operator", "raft", "list-peers").err
 
 
 @pytest.mark.parametrize("command", ["remove-peer", "transfer-leadership"])
@@ -250,6 +194,44 @@ def test_a_dry_run_looks_who_is_alive(cli: Callable[..., Any], server: Any) -> N
     )
     assert dead.status == 0
     assert {request.method for request in server.requests} == {"GET"}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("living", "words", "answer", "asked", "removed"),
+    [
+        (("c1.global", "c2.global"), (), "n\n", True, False),
+        (("c1.global", "c2.global"), (), "y\n", True, True),
+        (("c1.global", "c2.global"), ("-yes",), "", False, True),
+        (("c1.global",), (), "", False, True),
+    ],
+    ids=["no", "yes", "not to be asked", "it is dead"],
+)
+def test_on_a_terminal_one_is_asked_before_none_may_fail(
+    cli: Callable[..., Any],
+    server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    living: tuple[str, ...],
+    words: tuple[str, ...],
+    answer: str,
+    *,
+    asked: bool,
+    removed: bool,
+) -> None:
+    server.on(f"GET {CONFIGURATION}", PEERS)
+    server.on("GET /v1/agent/members", members(*living))
+    server.on("DELETE /v1/operator/raft/peer")
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    result = cli("operator", "raft", "remove-peer", "-peer-name=c2", *words)
+    assert result.status == (0 if removed else 1)
+    assert ("Go on? [y/N]" in screen.getvalue()) == asked
+    assert any(request.method == "DELETE" for request in server.requests) == removed
 
 
 def test_a_refusal_names_the_flag_that_overrules_it(cli: Callable[..., Any], server: Any) -> None:
