@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.harness import Agent
+from tests.sim.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -698,6 +699,18 @@ def test_an_api_that_everybody_may_write_to_is_said_at_the_start(start_agent, ac
     agent = start_agent({"bind_addr": "0.0.0.0", "advertise": told, "acl": {"enabled": acl}})
     assert ("event=api_open" in agent.log) != acl
     assert "event=peers_unprotected" not in agent.log
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_certificates_that_anybody_may_have_are_said_at_the_start(start_agent, tmp_path, verify):
+    authority = Authority(tmp_path)
+    pair = authority.sign(dns="server.global.nomad")
+    Path(pair.key).chmod(0o600)
+    files = {"cert_file": pair.cert, "key_file": pair.key, "ca_file": authority.file}
+    told = dict.fromkeys(("http", "rpc", "serf"), "127.0.0.1")
+    tls = {"rpc": True, "verify_server_hostname": verify, **files}
+    agent = start_agent({"bind_addr": "0.0.0.0", "advertise": told, "tls": tls})
+    assert ("verify_server_hostname = true }: any certificate" in agent.log) != verify
 
 
 # Headers of every answer

@@ -189,12 +189,12 @@ class _Agent:
         """Start every task, answer until a signal, stop in the opposite order."""
         self._log.report("starting", version=bellcow.BUILD, pid=os.getpid())
         self._report_configuration()
-        if are_open(self._settings, addresses):
+        if advice := self._peers_advice(addresses, security):
             self._log.report(
                 "peers_unprotected",
                 rpc=join_host_port(addresses.rpc_bind),
                 serf=join_host_port(addresses.serf_bind),
-                advice="set encrypt on all servers, or tls { rpc = true }",
+                advice=advice,
             )
         if not self._settings.acl.enabled and not is_loopback(addresses.http_bind[0]):
             self._log.report(
@@ -490,6 +490,15 @@ class _Agent:
             self._log.report("config_note", note=note)
         for change in self._loaded.changes:
             self._log.report("config_changed", change=change)
+
+    def _peers_advice(self, addresses: Addresses, security: PeerSecurity) -> str:
+        """What closes the ports between servers, "" where nobody but servers is let in."""
+        if are_open(self._settings, addresses):
+            return "set encrypt on all servers, or tls { rpc = true }"
+        local = is_loopback(addresses.rpc_bind[0]) and is_loopback(addresses.serf_bind[0])
+        if security.gate.proves or local:
+            return ""
+        return "set tls { verify_server_hostname = true }: any certificate of ca_file is let in now"
 
     def _metrics(self) -> Metrics:
         telemetry = self._settings.telemetry
