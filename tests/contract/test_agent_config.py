@@ -27,7 +27,7 @@ LONGER = {
     "empty config dir": _TRY,
     "neither server nor client": _TRY,
     "json file": _TRY,
-    "server without data dir": "all problems are told, the missing data directory too",
+    "server without data dir": "what helps, and all problems, the missing data directory too",
     "unknown top key": _PLACE,
     "unknown server key": _PLACE,
     "unknown nested key": _PLACE,

@@ -77,7 +77,10 @@ class Machines:
     # Life
 
     def start(self, name: str, *flags: str) -> None:
-        words = [BELLCOW, "agent", f"-config={self.root / name / 'etc'}", *flags]
+        self.launch(name, f"-config={self.root / name / 'etc'}", *flags)
+
+    def launch(self, name: str, *flags: str) -> None:
+        words = [BELLCOW, "agent", *flags]
         with (self.root / name / "log").open("ab") as log:
             self.agents[name] = subprocess.Popen(words, stdout=log, stderr=log)
 

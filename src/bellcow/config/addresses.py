@@ -199,7 +199,10 @@ def _advertise(
         return _told(written, bind, dev, machine)
     except ValueError as error:
         keys = (f"advertise.{name}", f"addresses.{name}", "bind_addr", f"ports.{name}")
-        allowed = "set advertise { http, rpc and serf } to addresses that others can reach"
+        allowed = (
+            "set advertise { http, rpc and serf } in a file to addresses that others can reach; "
+            "for this machine alone start with -dev"
+        )
         message = f"Failed to parse {title} advertise address{shown}: {error}"
         raise AddressError(message, *keys, allowed=allowed) from None
 

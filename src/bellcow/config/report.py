@@ -79,14 +79,22 @@ def _lines(problem: Problem, loaded: Loaded) -> Sequence[str]:
     if problem.warning:
         return out
     out.extend(_INDENT + place for place in problem.places)
+    if not problem.places:
+        out.extend(_INDENT + line for line in _of_keys(problem, loaded))
+    return out
+
+
+def _of_keys(problem: Problem, loaded: Loaded) -> Sequence[str]:
+    """Where each key of the problem was set, and what is allowed there."""
     keys = {key.path: key for key in model.all_keys()}
+    out = []
     for path in problem.keys:
-        origin = loaded.origins.get(path, "-")
-        if problem.places or origin.startswith("-"):
-            continue
+        origin = loaded.origins.get(path, "")
+        if not origin or (origin.startswith("-") and not problem.allowed):
+            continue  # the message has the value of a flag
         value = shown(keys[path], model.get(loaded.settings, path))
-        tail = f": {problem.allowed}" if problem.allowed else ""
-        out.append(f"{_INDENT}{origin}: {path} = {value}{tail}")
+        where = f"{origin}={value}" if origin.startswith("-") else f"{origin}: {path} = {value}"
+        out.append(f"{where}: {problem.allowed}" if problem.allowed else where)
     return out
 
 

@@ -63,6 +63,17 @@ def test_a_value_from_a_flag_has_no_place_in_a_file(tmp_path):
     ]
 
 
+def test_a_flag_is_named_where_something_else_helps(tmp_path):
+    alone = 'data_dir = "/d"\nserver {\n  enabled = true\n}\n'
+    _, _, stderr = say(tmp_path, alone, {"bind": "127.0.0.1"})
+    first, help_ = stderr
+    assert first.startswith("==> Failed to parse HTTP advertise address")
+    assert help_ == (
+        '    -bind="127.0.0.1": set advertise { http, rpc and serf } in a file to addresses that '
+        "others can reach; for this machine alone start with -dev"
+    )
+
+
 def test_a_file_that_cannot_be_read_does_not_make_others_look_missing(tmp_path):
     _, stdout, stderr = say(tmp_path, 'sever { enabled = true }\nlog_level = "LOUD"')
     assert stdout == []
