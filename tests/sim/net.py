@@ -76,6 +76,8 @@ class Host:
         self.events: list[tuple[str, dict[str, object]]] = []
         self.cluster: Cluster | None = None
         self.raft = FOLLOWER
+        self.servers: frozenset[str] = frozenset()  # in the raft configuration
+        self.removed: frozenset[str] = frozenset()
         self.roster = Roster(me, clock)
         self.exchange = Exchange(
             self.roster, make_line(self), self.look, clock, self.report, joins, lookup
@@ -87,7 +89,9 @@ class Host:
         return self.roster.itself.name
 
     def look(self) -> Here:
-        return Here(cluster=self.cluster, raft=self.raft)
+        return Here(
+            cluster=self.cluster, raft=self.raft, servers=self.servers, removed=self.removed
+        )
 
     def report(self, event: str, /, **fields: object) -> None:
         self.events.append((event, {"at": round(self.clock.monotonic(), 1), **fields}))

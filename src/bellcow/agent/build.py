@@ -279,6 +279,7 @@ def here_of(seat: Seat, leadership: Leadership, tables: Tables, clock: Clock) ->
         member_term=leadership.member_term if seat.has_member else 0,
         servers=frozenset(each.id for each in configuration.servers) if configuration else NOBODY,
         voters=tuple(e for e in configuration.servers if e.voter) if configuration else (),
+        removed=frozenset(e.id for e in configuration.removed) if configuration else NOBODY,
         wall_ns=clock.wall_ns(),
     )
 

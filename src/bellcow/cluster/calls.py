@@ -53,8 +53,8 @@ def plan(
 ) -> Plan:
     """The calls that are due. `tried` says when each target was last called, by its key.
 
-    `servers` are the ids in the raft configuration, to whom a leader's beat goes; none while it is
-    not known, and then it goes to all who answer.
+    `servers` are the ids in the raft configuration, or taken out of it lately, to whom a leader's
+    beat goes; none while it is not known, and then it goes to all who answer.
     `joins` are called while we are alone in our region, and rarely until they have answered once.
     `led_home` says of those that have whether it was another server of our region. Who is `busy`
     with a first call gets no second.

@@ -199,7 +199,8 @@ class Exchange:
             tried=self._tried,
             busy=self._busy,
             now=now,
-            servers=here.servers,
+            # Who was removed learns of it from the new leader.
+            servers=here.servers | here.removed,
         )
         for target in due.targets:
             self._tried[target.key] = now

@@ -102,8 +102,8 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
 
     `claimant` is the server that leads by the head in memory, in the term of `raft`. `member_term`
     is the term that our member of the consensus knows, 0 without one. `servers` are the ids in the
-    raft configuration, and `voters` its voters; none while it is not known. `wall_ns` is our clock
-    (UTC, Unix time), which by default bounds nothing.
+    raft configuration, `voters` its voters, and `removed` those that were taken out lately; none
+    while it is not known. `wall_ns` is our clock (UTC, Unix time), which by default bounds nothing.
     """
 
     cluster: Cluster | None
@@ -112,6 +112,7 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
     member_term: int = 0
     servers: frozenset[str] = frozenset()
     voters: tuple[RaftServer, ...] = ()
+    removed: frozenset[str] = frozenset()
     wall_ns: int = COUNT_MAX
 
     @property

@@ -34,7 +34,7 @@ from bellcow.cluster.changes import (
     with_removal,
 )
 from bellcow.cluster.hello import Reminders
-from bellcow.cluster.servers import check_removal, find_server
+from bellcow.cluster.servers import check_removal, find_server, keeps_quorum
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
 from bellcow.model.between import (
@@ -76,6 +76,7 @@ ADMIT_S = 15.0  # an old entry may have to go first
 BREATH_S = 0.02  # between a step that was made and the next
 ORDER_S = 5.0
 CALL_S = 1.0
+PART_LOOKS = 5  # by then a voter that was promoted a moment ago has said that its member works
 
 
 class Lead(Protocol):
@@ -318,6 +319,7 @@ class Membership:
         self, server_id: str, *, by: str, force: bool = False, silent_since_ns: int = 0
     ) -> None:
         self._must_lead()
+        await self._hear_of_parts(server_id)
 
         def decide(stored: RaftConfiguration) -> RaftConfiguration:
             sight = self._look()
@@ -336,6 +338,19 @@ class Membership:
             self._report("servers_changed", kind=REMOVE, server=server_id)
         elif not await self._made(change):
             raise Error(Code.CONFLICT, f"{server_id} was not removed; the leader's log says why")
+
+    async def _hear_of_parts(self, going: str) -> None:
+        """Wait a second while the quorum left hangs on voters that answer and take no part yet."""
+        for _ in range(PART_LOOKS):
+            if not self._may_take_part_soon(going):
+                return
+            await asyncio.sleep(STEP_S)
+
+    def _may_take_part_soon(self, going: str) -> bool:
+        sight = self._look()
+        voters = [each.id for each in self._stored().servers if each.voter and each.id != going]
+        now, soon = (keeps_quorum(voters, some) for some in (sight.taking_part, sight.answering))
+        return soon and not now
 
     async def leave(self, server_id: str) -> Standing:
         """A server goes by its own will, unless that would cost the quorum.

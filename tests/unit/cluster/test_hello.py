@@ -248,6 +248,19 @@ def test_server_that_announces_its_end_has_left_at_once():
     assert run(story) == ("leaving", "left", "left")
 
 
+def test_leader_beats_whom_it_has_taken_out_that_they_learn_who_leads():
+    async def story(net):
+        a, b, c = await three(net)
+        a.servers, a.removed = frozenset({"id-a", "id-b"}), frozenset({"id-c"})
+        worst = 0.0
+        for _ in range(100):
+            await asyncio.sleep(0.0137)
+            worst = max(worst, b.roster.since_leader_s(), c.roster.since_leader_s())
+        return worst
+
+    assert run(story) < 0.11
+
+
 def test_contact_is_under_the_threshold_while_a_leader_beats():
     async def story(net):
         a, b, _ = await three(net)

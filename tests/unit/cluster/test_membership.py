@@ -229,6 +229,33 @@ def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused
     assert run(story) == (1, "b")
 
 
+def test_removal_waits_a_moment_for_voters_that_were_promoted_just_now():
+    async def story(herd):
+        asked = herd.servers["a"].membership
+        look, began = asked._look, herd.clock.monotonic()
+
+        def late() -> Sight:
+            starts = herd.clock.monotonic() - began < 0.5
+            return msgspec.structs.replace(look(), idle=frozenset("c")) if starts else look()
+
+        asked._look = late
+        await asked.remove("b")
+        return herd.votes.voters()
+
+    assert run(story) == ["a", "c"]
+
+
+def test_removal_that_would_cost_the_quorum_is_refused_within_two_seconds():
+    async def story(herd):
+        asked = herd.servers["a"].membership
+        look, began = asked._look, herd.clock.monotonic()
+        asked._look = lambda: msgspec.structs.replace(look(), idle=frozenset("c"))
+        error = await refusal(asked.remove("b"))
+        return error.code, herd.clock.monotonic() - began < 2
+
+    assert run(story) == (Code.CONFLICT, True)
+
+
 @pytest.mark.parametrize("failure", [Unknown("lost"), None])
 def test_transfer_that_does_not_come_about_is_an_error_in_time(failure):
     async def story(herd):
