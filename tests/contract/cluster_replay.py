@@ -143,10 +143,16 @@ def region_of(each: Exchange) -> str:
 
 
 def arrange(value: Any) -> Any:
-    """Servers and members by name; of indexes and contacts only what is alike in all runs."""
+    """Servers and members by name; of indexes and contacts only what is alike in all runs.
+
+    Health has a key of ours for who was removed, which names nobody that is there.
+    """
     if isinstance(value, list):
         return sorted(value)
     out = dict(value)
+    removed = {each["ID"] for each in out.get("Removed", ())}
+    if not removed & {each["ID"] for each in out.get("Servers") or ()}:
+        out.pop("Removed", None)
     if "Servers" in out and out.get("Index"):
         out["Index"] = SOME  # it counts changes, and no two runs have the same ones
     for key, name in (("Servers", "Node"), ("Servers", "Name"), ("Members", "Name")):
@@ -187,7 +193,7 @@ def begin(replay: Replay, site: Several) -> None:
 
 def healthy(site: Several, name: str, servers: int) -> bool:
     answer = site.agents[name].get(HEALTH)
-    return answer.status == 200 and len(answer.json()["Servers"]) == servers
+    return answer.status == 200 and len(answer.json()["Servers"] or ()) == servers
 
 
 def c4_joins(replay: Replay, site: Several) -> None:
@@ -195,6 +201,7 @@ def c4_joins(replay: Replay, site: Several) -> None:
     site.add("c4", bootstrap_expect=3)
     replay.learn("c4")
     site.until(lambda: "c4" in site.servers(c1), "c4 is in")
+    site.until(lambda: healthy(site, "c1", 4), "health of c4")
 
 
 def votes_soon(site: Several, name: str, leader: str) -> None:
@@ -210,7 +217,7 @@ def votes_soon(site: Several, name: str, leader: str) -> None:
 
 def health_of(site: Several, leader: str, *, voters: bool) -> set[str]:
     """Who votes, or does not, as health has it, which is a moment old."""
-    servers = site.agents[leader].get(HEALTH).json()["Servers"]
+    servers = site.agents[leader].get(HEALTH).json()["Servers"] or ()
     return {each["Name"].partition(".")[0] for each in servers if each["Voter"] is voters}
 
 

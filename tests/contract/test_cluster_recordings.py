@@ -39,6 +39,8 @@ STALE_SAVE = "a save with `stale` while nobody leads"
 NON_VOTING = "`non_voting_server`"
 NOT_LOST = "what an archive holds"
 FLOOR = "`X-Nomad-Index`, and `Index` in a body, after a restore"
+STALE_HEALTH = "health with `stale`"
+TWO_KEYS = "health of a server without a vote; after the removal of a server"
 AT_ONCE = "health right after a server begins to lead, or restores"
 # How far behind a follower was when it was asked; no client can count on it.
 BEHIND = "a stale read of a follower that had not heard of a write yet"
@@ -66,8 +68,13 @@ DIFFERENT: dict[int, Instead] = {
         where("/v1/operator/raft/configuration", 200),
         Instead(why=TRUE_INDEX, patch={"Index": SOME}),
     ),
+    42: Instead(
+        why=STALE_HEALTH,
+        patch={"Servers": [{"LastContact": SOME}, {}, {"LastContact": "0s"}]},
+    ),
     50: Instead(why=BEHIND, like=156),
     55: Instead(why=BY_ADDRESS, status=200, text="", headers={"Content-Type": None}),
+    92: Instead(why=LAG, value=expected_of(RECORDED[94]).value),  # c4 without a vote, as seen later
     **at((94, 95), Instead(why=LAG, like=115)),
     **at(
         (107, 242),
@@ -98,6 +105,10 @@ DIFFERENT: dict[int, Instead] = {
             "X-Nomad-KnownLeader": None,
             "X-Nomad-LastContact": None,
         },
+    ),
+    204: Instead(
+        why=TWO_KEYS,
+        patch={"Servers": [{}, {"NoVote": "its own settings say non_voting_server"}]},
     ),
     207: Instead(why=NON_VOTING, patch={"Index": SOME, "Servers": [{}, {"Voter": False}]}),
     214: refused(LICENSE, "No cluster leader", 500),
@@ -160,7 +171,7 @@ def test_the_differences_are_counted() -> None:
         BY_ADDRESS: 1,
         FLOOR: 2,
         JSON_429: 3,
-        LAG: 6,
+        LAG: 7,
         LEFT_OUT: 2,
         LICENSE: 1,
         NON_VOTING: 1,
@@ -168,7 +179,9 @@ def test_the_differences_are_counted() -> None:
         NO_QUORUM: 1,
         OTHERS: 21,
         REMOVED: 1,
+        STALE_HEALTH: 1,
         STALE_SAVE: 1,
         TRUE_INDEX: 33,
+        TWO_KEYS: 1,
     }
-    assert len(DIFFERENT) == 79
+    assert len(DIFFERENT) == 82
