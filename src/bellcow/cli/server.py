@@ -44,6 +44,7 @@ def members(
         go_type="[]*api.AgentMember",
     )
     warn_of_open_peers(found)
+    _note_unknown_region(session, found)
     if not problems:
         return
     if answer.get("ServerRegion") not in {None, *problems}:
@@ -54,6 +55,17 @@ def members(
     count = f"{len(problems)} error{'s' if len(problems) > 1 else ''} occurred:"
     complain(f"Error determining leaders: {count}{lines}\n\n")
     raise CommandError("")
+
+
+def _note_unknown_region(session: Session, found: list[dict[str, Any]]) -> None:
+    """Nomad: all regions are listed whichever is named, so that a wrong one goes unnoticed."""
+    known = {member["Tags"].get("region", "") for member in found}
+    region = session.settings.region
+    if region and region not in known and session.program != "nomad":
+        note(
+            f"There is no server of region {region} among them; the regions known there: "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def warn_of_open_peers(members: Iterable[dict[str, Any]]) -> None:

@@ -39,6 +39,20 @@ def test_members_are_sorted_and_the_leader_marked(cli: Callable[..., Any], serve
     assert (result.status, result.out, result.err) == (0, TABLE, "")
 
 
+def test_region_that_no_server_has_is_remarked_beside_the_list(
+    cli: Callable[..., Any], server: Any
+) -> None:
+    server.on("GET /v1/agent/members", MEMBERS)
+    server.on("GET /v1/status/leader?region=global", "127.0.0.1:22011")
+    result = cli("server", "members", "-region=west", program="bellcow")
+    assert (result.status, result.out) == (0, TABLE)
+    assert result.err == (
+        "There is no server of region west among them; the regions known there: global\n"
+    )
+    assert cli("server", "members", "-region=west").err == ""
+    assert cli("server", "members", "-region=global", program="bellcow").err == ""
+
+
 def test_members_in_detail(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/agent/members", MEMBERS)
     server.on("GET /v1/status/leader", "127.0.0.1:22011")
