@@ -19,7 +19,7 @@ from bellcow.api.route import Serve, route
 from bellcow.cluster.forward import LEADER
 from bellcow.cluster.joining import join as join_server
 from bellcow.cluster.lookup import shown
-from bellcow.config.joins import split_join_address
+from bellcow.config.joins import host_fault, split_join_address
 from bellcow.config.peer_ports import is_loopback
 from bellcow.errors import Code, Error, denied, invalid, no_leader, not_found, refused
 from bellcow.events import Level
@@ -74,7 +74,8 @@ async def join(call: Call) -> dict[str, Any]:
     count, failures = 0, list[str]()
     for address in addresses:
         host, port = split_join_address(address)
-        if call.server.facts.closed_peers and not is_loopback(host):
+        closed = call.server.facts.closed_peers and not is_loopback(host)
+        if closed and not host_fault(host):  # what can be no name is told of as such
             failures.append(f"Failed to join {shown(host)}: {CLOSED}")
             continue
         joined = await join_server((host, port), call.server.exchange)
