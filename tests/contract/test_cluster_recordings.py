@@ -106,9 +106,21 @@ DIFFERENT: dict[int, Instead] = {
             "X-Nomad-LastContact": None,
         },
     ),
-    204: Instead(
-        why=TWO_KEYS,
-        patch={"Servers": [{}, {"NoVote": "its own settings say non_voting_server"}]},
+    **at(
+        (204, 208),
+        Instead(
+            why=TWO_KEYS,
+            patch={"Servers": [{}, {"NoVote": "its own settings say non_voting_server"}]},
+        ),
+    ),
+    **at(
+        (206, 244),
+        Instead(
+            why=STALE_HEALTH,
+            status=429,
+            begins='{"FailureTolerance": 0, "Healthy": false, "Leader": "", "Servers": [{',
+            headers={"Content-Type": JSON},
+        ),
     ),
     207: Instead(why=NON_VOTING, patch={"Index": SOME, "Servers": [{}, {"Voter": False}]}),
     214: refused(LICENSE, "No cluster leader", 500),
@@ -179,9 +191,9 @@ def test_the_differences_are_counted() -> None:
         NO_QUORUM: 1,
         OTHERS: 21,
         REMOVED: 1,
-        STALE_HEALTH: 1,
+        STALE_HEALTH: 3,
         STALE_SAVE: 1,
         TRUE_INDEX: 33,
-        TWO_KEYS: 1,
+        TWO_KEYS: 2,
     }
-    assert len(DIFFERENT) == 82
+    assert len(DIFFERENT) == 85
