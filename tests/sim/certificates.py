@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bellcow.config.tls import trust_as_go_does
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -120,6 +122,7 @@ class Authority:
     def client_context(self, pair: Pair | None = None) -> ssl.SSLContext:
         """What a client trusts, and shows when asked."""
         context = ssl.create_default_context(cafile=self.file)
+        trust_as_go_does(context)  # the certificates here are as bare as an operator's may be
         if pair is not None:
             context.load_cert_chain(pair.cert, pair.key)
         return context

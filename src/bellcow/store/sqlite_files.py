@@ -84,6 +84,29 @@ _DAMAGED = {
 }
 
 
+class _Reader:
+    """A connection that reads the state of one moment.
+
+    Whoever is given the objects may never take the first one. A generator that has not begun runs
+    no clean-up, so the connection is closed with its last user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.connection = _connect(_read_only(path))
+        try:
+            self.connection.execute("BEGIN")
+        except BaseException:
+            self.close()
+            raise
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was not opened
+            self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+
+
 class Files:
     """The connection, the mark and what is read from them. Lives on the store's own thread, but for
     the objects of `load`, which may be taken on any one thread and end when the store is closed.
@@ -212,9 +235,8 @@ class Files:
             if self._path is None or self._alone:  # one connection: the rows are taken at once
                 head = self._read_head(self._writer)
                 return head, iter(list(self._rows(self._writer, head.gen)))
-            reader = _connect(_read_only(self._path))
-            reader.execute("BEGIN")
-            head = self._read_head(reader)
+            reader = _Reader(self._path)
+            head = self._read_head(reader.connection)
             return head, self._stream(reader, head.gen)
 
     def read_head(self) -> Head:
@@ -357,10 +379,10 @@ class Files:
         tally.without(self._writer.execute(_SUM_OF, (gen, *key)).fetchone())
         self._writer.execute(_DELETE, (gen, *key))
 
-    def _stream(self, reader: sqlite3.Connection, gen: int) -> Iterator[tuple[Key, bytes]]:
+    def _stream(self, reader: _Reader, gen: int) -> Iterator[tuple[Key, bytes]]:
         try:
             with self._translated():
-                yield from self._rows(reader, gen)
+                yield from self._rows(reader.connection, gen)
         finally:
             reader.close()
 

@@ -401,6 +401,15 @@ def test_load_that_meets_a_damaged_object_says_so_while_the_store_runs(path):
     files.close()
 
 
+def test_load_that_nobody_takes_an_object_of_closes_its_connection(path):
+    with contextlib.closing(opened(path)) as files:
+        objects = files.load()[1]
+        connection = objects.gi_frame.f_locals["reader"].connection
+        del objects
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
 def test_load_cut_off_by_closing_is_an_error_and_not_a_short_state(path):
     files = opened(path)
     fill(files, 4)
