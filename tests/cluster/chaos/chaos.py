@@ -47,6 +47,8 @@ LASTING = {
     "cluster.json",
     "bootstrap.json",
     "raft",
+    "serf.keyring",
+    "peer-tls",
     "snapshots",
     "follow.db",
     "follow.db.mark",
