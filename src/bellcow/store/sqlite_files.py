@@ -497,10 +497,10 @@ def _connect(name: str, *, alone: bool = False) -> sqlite3.Connection:
         name, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
     )
     connection.text_factory = bytes
-    if "?mode=ro" in name:
-        connection.execute("PRAGMA cache_size = -64")  # pages are read once, so none are kept
-        return connection
     try:
+        if "?mode=ro" in name:
+            connection.execute("PRAGMA cache_size = -64")  # pages are read once, so none are kept
+            return connection
         if alone:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,8 +33,6 @@ from bellcow.store.protocol import (
 from bellcow.store.sqlite_files import Files
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bellcow.store.protocol import Key
 
 SUFFIXES = ("", "-wal", ".mark")
@@ -92,6 +91,12 @@ def state_or_refusal(path: Path) -> tuple[Head, dict[Key, bytes]] | StoreError:
         if str(path) not in str(error):
             raise
         return error
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has it open."""
+    files = [*Path("/proc/self/fd").iterdir()]
+    return path in {each.readlink() for each in files if each.is_symlink()}
 
 
 def copy_to(source: Path, target: Path) -> Path:
@@ -303,8 +308,9 @@ def test_log_without_its_store_is_refused(crashed):
 def test_file_of_something_else_is_refused_and_left_alone(path):
     path.parent.mkdir(mode=0o700)
     path.write_bytes(b"not a database at all " * 300)
-    with pytest.raises(Corrupt, match="not a database"):
+    with pytest.raises(Corrupt, match="not a database") as refusal:
         opened(path)
+    assert not is_open(path), f"{refusal.value} keeps it open"
     assert path.read_bytes() == b"not a database at all " * 300
 
 
