@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.model.acl import ACLPolicy, ACLToken
     from bellcow.state.tables import Tables
+    from bellcow.store.protocol import Head
 
 ANONYMOUS_POLICY = "anonymous"
 TOKEN_NOT_FOUND = "ACL token not found"  # noqa: S105  a text, not a secret
@@ -52,6 +53,8 @@ class Resolver:
         self._cache: dict[str, Rights] = {}
         self._rules: dict[str, tuple[ACLPolicy, Rules]] = {}
         self._version = -1
+        self._head: Head | None = None  # of the state in which they were bootstrapped, or not
+        self._bootstrapped = False
 
     @property
     def is_known(self) -> bool:
@@ -61,7 +64,13 @@ class Resolver:
     @property
     def enabled(self) -> bool:
         """Whether tokens are asked for."""
-        return self._is_set or self.are_bootstrapped or not self._is_known()
+        if self._is_set:
+            return True
+        head = self._tables.head
+        if head is not self._head:  # each request asks, and only a commit changes it
+            self._head = head
+            self._bootstrapped = self.are_bootstrapped
+        return self._bootstrapped or not self._is_known()
 
     @property
     def are_bootstrapped(self) -> bool:

@@ -58,13 +58,26 @@ class Log:
         self._syslog: Syslog | None = None
         self._watchers: set[Watcher] = set()
         self._counts: Counter[str] = Counter()
-        self.level = level
+        self._level = self._least = level  # the least of it and those of the watchers
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._stamp, _with_traceback],
             wrapper_class=structlog.BoundLogger,
             cache_logger_on_first_use=True,
         )
+
+    @property
+    def level(self) -> Level:
+        """What is written, at least."""
+        return self._level
+
+    @level.setter
+    def level(self, level: Level) -> None:
+        self._level = level
+        self._compare()
+
+    def _compare(self) -> None:
+        self._least = min([self._level, *(each.level for each in self._watchers)])
 
     def report(self, event: str, /, **fields: object) -> None:
         """Log one event of the closed list."""
@@ -75,7 +88,7 @@ class Log:
 
     def shows(self, level: Level) -> bool:
         """Whether an event of this level is seen by anybody."""
-        return level >= self.level or any(level >= each.level for each in self._watchers)
+        return level >= self._least
 
     def reported(self, event: str) -> int:
         """How often this event happened, shown or not."""
@@ -126,6 +139,7 @@ class Log:
         """Lines until the agent stops; b"" when nothing was logged for `heartbeat_s` seconds."""
         watcher = Watcher(level, as_json=as_json)
         self._watchers.add(watcher)
+        self._compare()
         try:
             while True:
                 line: bytes | None = b""
@@ -137,6 +151,7 @@ class Log:
                 yield line
         finally:
             self._watchers.discard(watcher)
+            self._compare()
 
 
 def _with_traceback(_logger: Any, _method: str, fields: Fields) -> Fields:

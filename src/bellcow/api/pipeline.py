@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.acl.policy import NOTHING
+from bellcow.acl.policy import MANAGEMENT, NOTHING
 from bellcow.api import answers
 from bellcow.api.call import Call, Reply, parse_uint
 from bellcow.api.decode import Decoded, DecodeError, decode
@@ -56,6 +56,7 @@ NS_PER_MS = NS_PER_S // 1_000
 SNAPSHOTS = "/v1/operator/snapshot"
 
 _TRUE, _FALSE = b"true", b"false"
+_DEBUG = Level.DEBUG  # looked up once: the enumeration is slow, and each request asks
 _UUID = re.compile(r"([0-9a-fA-F]{8})-[0-9a-fA-F-]+")
 
 
@@ -134,7 +135,7 @@ class Pipeline:
 
     def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
         """Answer from memory, say to wait, or None where something must be awaited."""
-        if not self._log.shows(Level.DEBUG):
+        if not self._log.shows(_DEBUG):
             return self._answer_now(request, last=last)
         request.began = request.began or time.perf_counter()
         outcome = self._answer_now(request, last=last)
@@ -185,7 +186,7 @@ class Pipeline:
             response = self._refusal(request, error)
         except Exception as error:  # noqa: BLE001  the client gets a sentence, the log the rest
             response = self._failure(request, error)
-        if self._log.shows(Level.DEBUG):
+        if self._log.shows(_DEBUG):
             self._trace(request)
         if request.method == "HEAD":
             response.body = b""
@@ -504,15 +505,17 @@ class Pipeline:
             call.rights = NOTHING
             return
         resolver = self._server.resolver
-        if not resolver.is_known:
+        if not resolver.enabled:
+            call.rights = MANAGEMENT
+        elif not resolver.is_known:
             raise _NotLoaded
-        if resolver.enabled:
+        else:
             call.secret = secret_of(call.request)
-        try:
-            call.rights = call.resolve(call.secret)
-        except Error as error:
-            code = route.unknown_token if error.code is Code.DENIED else error.code
-            raise Error(code, error.message) from None
+            try:
+                call.rights = call.resolve(call.secret)
+            except Error as error:
+                code = route.unknown_token if error.code is Code.DENIED else error.code
+                raise Error(code, error.message) from None
         self._judge(route, call)
 
     def _judge(self, route: Route, call: Call) -> None:

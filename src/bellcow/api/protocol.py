@@ -397,8 +397,9 @@ class Connection(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         between = not self._in_head and not self._in_body
-        if between and data.count(b" ", 0, data.find(b"\n", 4)) > _SPACES:
-            # The parser takes any number. Only where the request stands first in what was read.
+        if between and b"  " in data and data.count(b" ", 0, data.find(b"\n", 4)) > _SPACES:
+            # The parser takes any number in a row. Only where the request stands first in what was
+            # read.
             self._refuse(400, "400 Bad Request: more than two spaces in the first line")
             return
         try:
