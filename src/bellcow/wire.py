@@ -116,6 +116,8 @@ def go_quote(text: str, limit: int | None = None) -> str:
     """
     cut = text if limit is None or len(text) <= limit else text[:limit]
     dots = "..." if len(cut) < len(text) else ""
+    if cut.isprintable() and '"' not in cut and "\\" not in cut:
+        return f'"{cut}{dots}"'
     return '"' + "".join(_ESCAPES.get(char) or _escaped(char) for char in cut) + dots + '"'
 
 
