@@ -1,39 +1,48 @@
-"""A thread that works on does not keep the process alive."""
+"""A thread that works on does not keep the process alive.
+
+In processes of their own: here threads of other tests may still be at work.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
-from bellcow.agent.threads import end_despite_threads
-from bellcow.clock import SystemClock
-
-ENDLESS = """
+START = """
 import threading
 from bellcow.agent.threads import end_despite_threads
 from bellcow.clock import SystemClock
-clock = SystemClock()
-threading.Thread(target=threading.Event().wait).start()
+clock, free = SystemClock(), threading.Event()
+worker = threading.Thread(target=free.wait)
+worker.start()
 print("said")
+"""
+ENDLESS = """
 end_despite_threads(3, clock, clock.monotonic() + 0.1)
 print("never")
 """
+IN_TIME = """
+threading.Timer(0.05, free.set).start()
+end_despite_threads(3, clock, clock.monotonic() + 30.0)
+print(worker.is_alive())
+"""
+
+
+def ended(script: str) -> tuple[int, str]:
+    """Its status, and what it has printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", START + script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
 def test_process_ends_with_its_status_though_a_thread_works_on():
-    ended = subprocess.run(
-        [sys.executable, "-c", ENDLESS], capture_output=True, timeout=60, check=False
-    )
-    assert (ended.returncode, ended.stdout) == (3, b"said\n")
+    assert ended(ENDLESS) == (3, "said\n")
 
 
 def test_threads_that_end_in_time_are_waited_for():
-    clock, free = SystemClock(), threading.Event()
-    workers = ThreadPoolExecutor(1)
-    working = workers.submit(free.wait)
-    workers.shutdown(wait=False)
-    threading.Timer(0.05, free.set).start()
-    end_despite_threads(1, clock, clock.monotonic() + 30.0)
-    assert working.done()
+    assert ended(IN_TIME) == (0, "said\nFalse\n")
