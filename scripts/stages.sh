@@ -19,6 +19,8 @@ stage() {
   summary+=("$(printf '%-6s  %4d s  %s' "$word" $((SECONDS - began)) "$name")")
 }
 
+# Tests that share a server have one process; the others go wherever one is free.
+spread=(-rs --dist loadgroup --no-loadscope-reorder)
 fast=(tests/unit tests/routes tests/stories tests/test_tidy.py)
 stage "format" "$bin/ruff" format --check .
 stage "lint" "$bin/ruff" check .
@@ -26,8 +28,8 @@ stage "types" "$bin/mypy"
 stage "imports" "$bin/lint-imports" --no-logo
 stage "fast tests" "$bin/pytest" -n "$workers" -rs -m "not slow" "${fast[@]}"
 if [ "$which" = test ]; then
-  stage "slow tests" "$bin/pytest" -n "$waiters" -rs -m slow "${fast[@]}"
-  stage "real servers" "$bin/pytest" -n "$waiters" -rs --dist loadfile tests/contract tests/abuse tests/cluster
+  stage "slow tests" "$bin/pytest" -n "$waiters" "${spread[@]}" -m slow "${fast[@]}"
+  stage "real servers" "$bin/pytest" -n "$waiters" "${spread[@]}" tests/contract tests/abuse tests/cluster
 fi
 
 printf '\n'

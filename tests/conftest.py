@@ -18,6 +18,23 @@ settings.register_profile("bellcow", deadline=None)
 settings.load_profile("bellcow")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep in one process the tests that share a running server, and start the long ones first."""
+    for item in items:
+        if _shares_a_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker("lengthy") is None)
+
+
+def _shares_a_fixture(item: pytest.Item) -> bool:
+    names = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]  # no public way
+    return any(
+        definition.scope in {"module", "class", "package"}
+        for definitions in names.values()
+        for definition in definitions
+    )
+
+
 @pytest.fixture
 def start_agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
     """Starts agents; all are stopped when the test ends."""

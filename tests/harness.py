@@ -11,13 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BELLCOW = Path(sys.executable).parent / "bellcow"
 START_S = 20.0
+WAIT_S = 60.0  # a machine with other work is slow; who does not wait in vain waits no longer
+
+T = TypeVar("T")
 
 
 def free_ports(count: int) -> list[int]:
@@ -32,10 +35,16 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def until(holds: Callable[[], object], what: str, limit_s: float = 10.0) -> None:
-    """Wait until something holds that comes about in another process."""
+def until(holds: Callable[[], T], what: str, limit_s: float = WAIT_S) -> T:
+    """Wait until something holds that comes about in another process, and give what it gave.
+
+    A server that does not answer yet, or answers something else, does not end the wait.
+    """
     deadline = time.monotonic() + limit_s
-    while not holds():
+    while True:
+        with contextlib.suppress(AssertionError, OSError, ValueError, StopIteration, KeyError):
+            if found := holds():
+                return found
         assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain for {what}"
         time.sleep(0.02)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.harness import Agent
+from tests.harness import WAIT_S, Agent, until
 from tests.sim.etcd import short_directory
 
 if TYPE_CHECKING:
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 CONFIGURATION = "/v1/operator/raft/configuration"
 HEALTH = "/v1/operator/autopilot/health"
-WAIT_S = 40.0
 
 
 class Several:
@@ -108,13 +106,7 @@ class Several:
 
     def until(self, holds: Callable[[], object], what: str, limit_s: float = WAIT_S) -> None:
         """Wait until it holds; one who does not answer yet does not end the wait."""
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            with contextlib.suppress(AssertionError, OSError, ValueError, StopIteration, KeyError):
-                if holds():
-                    return
-            time.sleep(0.05)
-        raise AssertionError(f"never: {what}")
+        until(holds, what, limit_s)
 
     # Changes
 

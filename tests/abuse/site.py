@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import psutil
 from tests.abuse.wire import Talk, connected, request, talk
-from tests.harness import Agent, Answer
+from tests.harness import Agent, Answer, until
 
 if TYPE_CHECKING:
     import socket
@@ -253,10 +253,7 @@ class Site:
 
     def until(self, condition: Callable[[], bool], what: str, patience_s: float = 3.0) -> None:
         """Wait for something that a server does in its own time."""
-        deadline = time.monotonic() + patience_s
-        while not condition():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.02)
+        until(condition, what, patience_s)
 
 
 class Heard(Talk):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cluster.load import namespaces
-from tests.harness import Agent
+from tests.harness import Agent, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,8 @@ def test_store_deleted_while_running_stops_writes_and_not_reads(start_agent):
     assert answer.status == 500, "a write that no file holds was acknowledged"
     assert "the store is damaged; the server's log says more" in answer.text
     assert str(agent.data_dir) not in answer.text
-    assert f"{agent.data_dir}/server/store.db is damaged" in agent.log
+    # The line is written where the writing ends, which may be a moment after the answer.
+    until(lambda: f"{agent.data_dir}/server/store.db is damaged" in agent.log, "the log's line")
 
 
 def test_log_of_the_store_cut_short_is_recovered_or_refused(start_agent):

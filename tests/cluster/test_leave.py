@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.harness import Agent
+from tests.harness import Agent, until
 from tests.sim.etcd import needs_etcd, short_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.slow, needs_etcd]
 
@@ -48,16 +47,6 @@ def agents() -> Iterator[dict[str, Agent]]:
                 if agent.process is not None and agent.process.poll() is None:
                     agent.kill()
                 print(f"== {agent.folder.name}\n{agent.log[-6000:]}")
-
-
-def until(holds: Callable[[], object], what: str, limit_s: float = 40.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, KeyError, ValueError, StopIteration):
-            if holds():
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"never: {what}")
 
 
 def voters(agent: Agent) -> dict[str, bool]:

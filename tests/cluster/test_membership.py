@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.harness import Agent
+from tests.harness import WAIT_S, Agent, until
 from tests.sim.etcd import needs_etcd, short_directory
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, needs_etcd]
-
-WAIT_S = 60.0
 
 
 class Site:
@@ -84,15 +82,8 @@ class Site:
     def leader(self) -> str:
         return next(name for name, entry in self.raft().items() if entry["Leader"])
 
-    def until(self, holds: Callable[[], object], what: str, limit_s: float = WAIT_S) -> float:
-        """Seconds until it holds."""
-        began = time.monotonic()
-        while time.monotonic() - began < limit_s:
-            with contextlib.suppress(AssertionError, OSError, StopIteration):
-                if holds():
-                    return time.monotonic() - began
-            time.sleep(0.1)
-        raise AssertionError(f"never: {what}")
+    def until(self, holds: Callable[[], object], what: str, limit_s: float = WAIT_S) -> None:
+        until(holds, what, limit_s)
 
     def logs(self) -> str:
         return "\n".join(f"== {n}\n{a.log[-6000:]}" for n, a in self.agents.items())

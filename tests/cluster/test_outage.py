@@ -11,16 +11,15 @@ import re
 import shlex
 import shutil
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.harness import Agent
+from tests.harness import Agent, until
 from tests.sim.etcd import needs_etcd, short_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.slow, needs_etcd]
 
@@ -58,16 +57,6 @@ def configure(agent: Agent, others: list[Agent], **server: Any) -> None:
     settings = json.loads(agent.config_path.read_text())
     settings["server"] = {"enabled": True, "server_join": {"retry_join": joins}, **server}
     agent.config_path.write_text(json.dumps(settings))
-
-
-def until(look: Callable[[], bool], what: str, seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(OSError):
-            if look():
-                return
-        assert time.monotonic() < deadline, f"no {what} after {seconds} s"
-        time.sleep(0.1)
 
 
 def has_leader(agent: Agent) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from nomad.api.exceptions import (
 )
 from nomadpy import QueryOptions, UnexpectedResponseError, WriteOptions
 from prometheus_client.parser import text_string_to_metric_families
-from tests.harness import Agent, free_ports
+from tests.harness import Agent, free_ports, until
 from tests.sim.certificates import Authority
 
 if TYPE_CHECKING:
@@ -67,17 +66,6 @@ def old(served: Served) -> nomad.Nomad:
     return served.old(served.secret)
 
 
-def until(test: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """What `test` gives as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = test()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not come true")
-
-
 def test_both_clients_speak_tls(tmp_path):
     authority = Authority(tmp_path)
     pair = authority.sign()
@@ -89,7 +77,7 @@ def test_both_clients_speak_tls(tmp_path):
     trust = nomadpy.TLSConfig(ca_cert=authority.file, client_cert=pair.cert, client_key=pair.key)
     try:
         new = nomadpy.Client(nomadpy.Config(address=address, tls_config=trust))
-        leader = until(lambda: quietly(new.status.leader))
+        leader = until(lambda: quietly(new.status.leader), "a leader")
         assert leader == f"127.0.0.1:{agent.rpc_port}"
         client = nomad.Nomad(address=address, verify=authority.file, cert=(pair.cert, pair.key))
         assert client.status.leader.get_leader() == leader
@@ -193,7 +181,7 @@ def test_nomadpy_reads_the_health(py):
         except UnexpectedResponseError:
             return None
 
-    health = until(healthy)
+    health = until(healthy, "health")
     assert (health.healthy, health.failure_tolerance) == (True, 0)
     assert (health.leader, health.voters) == (server.id, [server.id])
     (shown,) = health.servers
@@ -410,7 +398,7 @@ def test_nomadpy_blocking_query_returns_when_a_policy_is_written(served, py):
     seen: list[Any] = []
     thread = threading.Thread(target=lambda: seen.append(py.acl_policies.list(options)))
     thread.start()
-    until(lambda: blocked(served.agent, served.secret))
+    until(lambda: blocked(served.agent, served.secret), "a blocked query")
     written = py.acl_policies.upsert(nomadpy.ACLPolicy(name="wake", rules=READ_OPERATOR))
     thread.join(10)
     (policies, woken), *_ = seen

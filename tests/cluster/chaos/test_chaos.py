@@ -18,6 +18,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "180"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 
+@pytest.mark.lengthy
 def test_promises_are_kept_under_faults(tmp_path):
     wanted = int(20_000 * SECONDS / 180)
     report = run(SECONDS, SEED, tmp_path, at_least=wanted)
