@@ -29,7 +29,7 @@ stage "imports" "$bin/lint-imports" --no-logo
 stage "fast tests" "$bin/pytest" -n "$workers" -rs -m "not slow" "${fast[@]}"
 if [ "$which" = test ]; then
   stage "slow tests" "$bin/pytest" -n "$waiters" "${spread[@]}" -m slow "${fast[@]}"
-  stage "real servers" "$bin/pytest" -n "$waiters" "${spread[@]}" tests/contract tests/abuse tests/cluster
+  stage "real servers" "$bin/pytest" -n "$waiters" "${spread[@]}" tests/cluster tests/abuse tests/contract
 fi
 
 printf '\n'

@@ -18,6 +18,7 @@ settings.register_profile("bellcow", deadline=None)
 settings.load_profile("bellcow")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep in one process the tests that share a running server, and start the long ones first."""
     for item in items:
