@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 LOCKS := requirements.txt requirements-dev.txt
 STAMP := $(VENV)/.made-from-$(shell cat pyproject.toml $(LOCKS) scripts/setup.sh | cksum | cut -d' ' -f1)-$(shell $(PYTHON) --version 2>&1 | tr ' ' '-')
 WORKERS ?= 2
-# Tests of real servers wait more than they compute: 3 is quicker where nothing else runs.
-WAITERS ?= 2
+# Tests of real servers wait more than they compute.
+WAITERS ?= 3
 SECONDS ?= 180
 SEED ?= 1
 

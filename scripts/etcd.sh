@@ -1,13 +1,22 @@
 #!/usr/bin/env bash
-# Brings in etcd, which the tests of several servers need. `scripts/etcd.sh` does nothing when it is
-# there, installs Debian's package when run as root, and else says what to do.
+# Brings in etcd, which the tests of several servers need, and libfaketime, with which some of them
+# move a clock. Does nothing when both are there, installs Debian's packages when run as root, and
+# else says what to do. Fails without etcd alone.
 set -euo pipefail
 
-if command -v etcd >/dev/null; then
+install() {
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@"
+}
+
+has_etcd() {
+  command -v etcd >/dev/null
+}
+
+if has_etcd && compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; then
   exit 0
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "installing etcd-server, for the tests of several servers"
+  echo "installing etcd-server and libfaketime, for the tests of several servers"
   # The package would start a server of its own, which nobody asked for. This keeps it from doing so.
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
@@ -17,10 +26,11 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   fi
   apt-get update -qq
   # Older releases have it in the package etcd.
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq etcd-server ||
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq etcd
-  command -v etcd >/dev/null && exit 0
+  has_etcd || install etcd-server || install etcd
+  install libfaketime || echo "no libfaketime: the tests that move a clock are left out" >&2
 fi
-echo "etcd is missing. On Debian and Ubuntu: apt-get install etcd-server; elsewhere put the program" >&2
-echo "of an etcd release (3.5.20 or later) into PATH. Without it the tests of several servers are left out." >&2
-exit 1
+if ! has_etcd; then
+  echo "etcd is missing. On Debian and Ubuntu: apt-get install etcd-server; elsewhere put the program" >&2
+  echo "of an etcd release (3.5.20 or later) into PATH. Without it the tests of several servers are left out." >&2
+  exit 1
+fi
