@@ -51,11 +51,11 @@ TESTED_BY = {
     "api/status.py": "tests/contract/test_http_surroundings.py",
     "api/system.py": "tests/routes/test_every_route.py",
     "clock.py": "tests/sim/clock.py",  # the virtual one stands in for it everywhere else
-    "cluster/brief.py": "tests/cluster/test_found.py",  # a real etcd, started for a moment
-    "cluster/convert.py": "tests/cluster/test_found.py",
-    "cluster/found.py": "tests/cluster/test_found.py",
-    "cluster/recover.py": "tests/cluster/test_recover.py",
-    "cluster/survivor.py": "tests/cluster/test_recover.py",
+    "cluster/recovery/temporary_member.py": "tests/cluster/test_found.py",
+    "cluster/recovery/convert.py": "tests/cluster/test_found.py",
+    "cluster/recovery/rebuild.py": "tests/cluster/test_found.py",
+    "cluster/recovery/recover.py": "tests/cluster/test_recover.py",
+    "cluster/recovery/offline_state.py": "tests/cluster/test_recover.py",
     "errors.py": "tests/routes/test_every_route.py",
     "events.py": "tests/test_tidy.py",
     "failpoint.py": "tests/cluster/test_restore_crash.py",

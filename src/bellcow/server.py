@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from bellcow.acl.tokens import BadTokens, Resolver
     from bellcow.autopilot.loop import Autopilot
     from bellcow.clock import Clock
-    from bellcow.cluster.engine import Peers
-    from bellcow.cluster.forward import Forwarder
-    from bellcow.cluster.hello import Exchange
-    from bellcow.cluster.leader import Leadership
-    from bellcow.cluster.membership import Membership
-    from bellcow.cluster.peer_client import PeerClient
-    from bellcow.cluster.room import Room
-    from bellcow.cluster.roster import Roster
-    from bellcow.cluster.seat import Seat
+    from bellcow.cluster.engine.protocol import Peers
+    from bellcow.cluster.engine.quota import Room
+    from bellcow.cluster.leadership import Leadership
+    from bellcow.cluster.lifecycle.lifecycle import Seat
+    from bellcow.cluster.members.exchange import Exchange
+    from bellcow.cluster.members.roster import Roster
+    from bellcow.cluster.peers.coordinator import Membership
+    from bellcow.cluster.transport.client import PeerClient
+    from bellcow.cluster.transport.forward import Forwarder
     from bellcow.config.model import Settings
     from bellcow.events import Level, Report
     from bellcow.license.keeper import Licenses

@@ -24,7 +24,7 @@ from tests.sim.etcd import PROGRAM, WHY
 from tests.sim.net import itself
 from tests.sim.wires import keyed
 
-from bellcow.cluster.hello import HELLO_PATH
+from bellcow.cluster.members.exchange import HELLO_PATH
 from bellcow.model.hello import Cluster, Hello, Record, encode_hello
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from tests.sim.etcd import needs_etcd
 from tests.sim.net import itself
 from tests.sim.wires import KEY, keyed
 
-from bellcow.cluster.calls import Target
-from bellcow.cluster.frames import FRAME_BYTES, QUESTION_BYTES
-from bellcow.cluster.hello import HELLO_PATH
-from bellcow.cluster.members import MEMBERS_MAX, UNHEARD_MAX
-from bellcow.cluster.peer_client import PeerClient
+from bellcow.cluster.members.exchange import HELLO_PATH
+from bellcow.cluster.members.schedule import Target
+from bellcow.cluster.members.table import MEMBERS_MAX, UNHEARD_MAX
+from bellcow.cluster.transport.client import PeerClient
+from bellcow.cluster.transport.frames import FRAME_BYTES, QUESTION_BYTES
 from bellcow.errors import Error
 from bellcow.model.between import (
     FORWARD_PATH,

@@ -15,9 +15,9 @@ from tests.sim.etcd import Events, free_address, plan_of_one, run
 from tests.sim.net import itself
 
 from bellcow.clock import SystemClock, new_uuid
-from bellcow.cluster import convert as conversion
-from bellcow.cluster import survivor
-from bellcow.cluster.found import NEW, finish, found
+from bellcow.cluster.recovery import convert as conversion
+from bellcow.cluster.recovery import offline_state
+from bellcow.cluster.recovery.rebuild import NEW, finish, found
 from bellcow.failpoint import VARIABLE
 from bellcow.model.agent import ClusterIdentity
 from bellcow.model.hello import Cluster
@@ -92,8 +92,8 @@ def plan_of(directory: Path) -> Plan:
     return plan_of_one(directory)
 
 
-async def copy_of(server_dir: Path) -> survivor.Survivor:
-    copy = await survivor.read(server_dir, plan_of, CLOCK, Events())
+async def copy_of(server_dir: Path) -> offline_state.Survivor:
+    copy = await offline_state.read(server_dir, plan_of, CLOCK, Events())
     assert copy is not None
     return copy
 

@@ -26,9 +26,10 @@ from tests.harness import BELLCOW
 from tests.sim.etcd import PROGRAM, Cluster, Events, needs_etcd, run, short_directory
 
 from bellcow.clock import SystemClock
-from bellcow.cluster import place, survivor
-from bellcow.cluster.brief import with_member
-from bellcow.cluster.found import COMPLETE, NEW, finish
+from bellcow.cluster import datadir
+from bellcow.cluster.recovery import offline_state
+from bellcow.cluster.recovery.rebuild import COMPLETE, NEW, finish
+from bellcow.cluster.recovery.temporary_member import with_member
 from bellcow.failpoint import FOUND_POINTS
 from bellcow.store.etcd import EtcdStore
 from bellcow.store.protocol import Corrupt, Unavailable
@@ -87,7 +88,7 @@ def digests(directory: Path) -> dict[str, str]:
     }
 
 
-def state(copy: survivor.Survivor) -> dict:
+def state(copy: offline_state.Survivor) -> dict:
     """All objects but the servers."""
     return {key: value for key, value in copy.items if key[0] != "raft_configuration"}
 
@@ -114,7 +115,7 @@ def test_whole_copy_is_founded_with_one_server(member_dir: Path):
     assert configuration is not None
     assert [(each.id, each.voter) for each in configuration.servers] == [("one", True)]
     assert (configuration.create_index, configuration.modify_index) == (2, NEW_INDEX)
-    mark = place.read(member_dir / "raft" / place.MEMBER, place.MemberMark)
+    mark = datadir.read(member_dir / "raft" / datadir.MEMBER, datadir.MemberMark)
     assert mark is not None
     assert (mark.cluster_id, mark.epoch) == (US, 1)
 
@@ -130,14 +131,14 @@ def test_old_directory_and_the_file_are_kept_and_only_the_last_two(member_dir: P
 
 
 def test_founded_server_has_its_place_and_nothing_left_to_finish(member_dir: Path):
-    before = place.Place(cluster_id=US, epoch=0, role="follower", servers=(("b", 4648),))
-    place.write(member_dir / place.PLACE, before)
+    before = datadir.Place(cluster_id=US, epoch=0, role="follower", servers=(("b", 4648),))
+    datadir.write(member_dir / datadir.PLACE, before)
     run(found_again(member_dir))
     assert run(finish(member_dir)) is None
-    now = place.read(member_dir / place.PLACE, place.Place)
+    now = datadir.read(member_dir / datadir.PLACE, datadir.Place)
     assert now is not None
     assert now.founding
-    after = place.Place(cluster_id=US, epoch=1, role="voter", servers=(("b", 4648),))
+    after = datadir.Place(cluster_id=US, epoch=1, role="voter", servers=(("b", 4648),))
     assert now == msgspec.structs.replace(after, founding=now.founding)
     assert not (member_dir / "raft" / COMPLETE).exists()
     assert run(finish(member_dir / "nothing")) is None
@@ -147,12 +148,12 @@ def check_old_or_new(server_dir: Path, point: str, source: str) -> None:
     """What a start finds after a death at this point."""
     told = run(finish(server_dir))
     names = {path.name for path in server_dir.iterdir()}
-    assert not {NEW, survivor.READ} & names
+    assert not {NEW, offline_state.READ} & names
     copy = run(copy_of(server_dir))
     done = FOUND_POINTS.index(point) >= RETURN
     assert (told is not None) == done
     assert run(finish(server_dir)) is None
-    assert (server_dir / place.PLACE).exists() == done
+    assert (server_dir / datadir.PLACE).exists() == done
     assert len(copy.items) == 2_302
     if done:
         assert (copy.source, copy.head.epoch) == ("raft", 1)
@@ -217,7 +218,7 @@ def test_old_members_do_not_get_a_word_with_the_new_one(prepared: Path, member_d
         raise AssertionError("the old member leads")
 
     async def story() -> None:
-        import bellcow.cluster.brief as module
+        import bellcow.cluster.recovery.temporary_member as module
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "START_S", 3.0)
@@ -248,7 +249,7 @@ def test_directory_that_etcd_cannot_read_is_told_with_its_words(member_dir: Path
         path.write_bytes(b"not a log" * 1_000)
     with pytest.raises(Unavailable, match=r"etcd does not run in .* Its last words: "):
         run(copy_of(member_dir))
-    assert not (member_dir / survivor.READ).exists()
+    assert not (member_dir / offline_state.READ).exists()
 
 
 def bellcow(*words: object) -> subprocess.CompletedProcess[str]:

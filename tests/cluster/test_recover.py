@@ -12,12 +12,13 @@ import pytest
 from tests.cluster.founding import CLOCK, US, copy_of, fill_embedded, me, plan_of
 from tests.sim.etcd import Events, needs_etcd, run, short_directory
 
-from bellcow.cluster import place, recover
-from bellcow.cluster.hello import Exchange
-from bellcow.cluster.members import Here
-from bellcow.cluster.negotiation import INDEX_STEP
-from bellcow.cluster.recover import Outcome, file_of, recover_embedded
-from bellcow.cluster.roster import Roster
+from bellcow.cluster import datadir
+from bellcow.cluster.members.exchange import Exchange
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.members.table import Here
+from bellcow.cluster.recovery import recover
+from bellcow.cluster.recovery.recover import Outcome, file_of, recover_embedded
+from bellcow.cluster.recovery.rules import INDEX_STEP
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, RaftView, decode_hello
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bellcow.cluster.calls import Target
+    from bellcow.cluster.members.schedule import Target
 
 pytestmark = pytest.mark.slow
 
@@ -111,8 +112,8 @@ async def talking(*servers: Left):
 def test_epoch_that_anybody_has_shown_is_kept(folder: Path):
     async def story() -> int:
         server_dir = await left(folder, "one", FILE, 10)
-        path = server_dir / place.PLACE
-        place.write(path, place.Place(cluster_id=US, epoch=0, role="voter"))
+        path = server_dir / datadir.PLACE
+        datadir.write(path, datadir.Place(cluster_id=US, epoch=0, role="voter"))
         shared: dict[str, Left] = {}
         one, two = Left("one", folder, shared), Left("two", folder, shared)
         two.here = Here(cluster=Cluster(US, 5, "theirs"), raft=VIEW)
@@ -121,7 +122,7 @@ def test_epoch_that_anybody_has_shown_is_kept(folder: Path):
             while not one.said:  # noqa: ASYNC110  nobody tells of it
                 await asyncio.sleep(0.05)
             task.cancel()
-        written = place.read(path, place.Place)
+        written = datadir.read(path, datadir.Place)
         assert written is not None
         assert written.cluster == Cluster(US, 0)
         return written.epoch_seen
@@ -282,7 +283,7 @@ def test_embedded_copy_of_a_cluster_on_etcd_is_founded_in_etcd(folder: Path):
         async with talking(one), asyncio.timeout(60):
             assert (await one.recover()).kind == "founded"
         assert (await copy_of(server_dir)).source == "raft"
-        found = place.read(server_dir / place.PLACE, place.Place)
+        found = datadir.read(server_dir / datadir.PLACE, datadir.Place)
         assert found is not None
         assert (found.role, found.epoch) == ("voter", 1)
         assert list(server_dir.glob("store.db.before-etcd-*"))

@@ -28,7 +28,7 @@ from bellcow.api.message import Request
 from bellcow.api.nouns import routes
 from bellcow.api.pipeline import Pipeline
 from bellcow.clock import SystemClock, new_uuid
-from bellcow.cluster.engine import Single
+from bellcow.cluster.engine.protocol import Single
 from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import load
 from bellcow.events import Level

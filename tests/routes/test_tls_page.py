@@ -115,9 +115,14 @@ def prepared(machine: Machine) -> None:
 
 def test_every_text_that_the_page_explains_is_said_somewhere() -> None:
     source = Path(bellcow.__file__).parent
-    files = ("config/certificates.py", "config/validate.py", "cluster/server_names.py", "events.py")
+    files = (
+        "config/certificates.py",
+        "config/validate.py",
+        "cluster/transport/server_names.py",
+        "events.py",
+    )
     said = " ".join(
-        (source / file).read_text("utf-8") for file in (*files, "cluster/peer_client.py")
+        (source / file).read_text("utf-8") for file in (*files, "cluster/transport/client.py")
     )
     rows = re.findall(r"^\| (`.+?) \| .+ \|$", TEXT, re.MULTILINE)
     explained = [text for row in rows for text in re.findall(r"`([^`]+)`", row)]

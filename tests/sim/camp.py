@@ -20,17 +20,17 @@ from tests.sim.net import Net, itself
 from bellcow.agent.build import Contacts, here_of, index_of_leader, voters_of
 from bellcow.api import internal_follow, internal_membership, internal_seat
 from bellcow.autopilot.loop import Autopilot
-from bellcow.cluster import place
-from bellcow.cluster.bootstrap import Founder
-from bellcow.cluster.engine import PeersSlot
-from bellcow.cluster.follow_source import Voters
-from bellcow.cluster.hello import HELLO_PATH, Exchange
-from bellcow.cluster.leader import Leadership
-from bellcow.cluster.members import leader_of_region
-from bellcow.cluster.membership import Membership
-from bellcow.cluster.roster import Roster
-from bellcow.cluster.seat import ClusterSeat
-from bellcow.cluster.sight import see
+from bellcow.cluster import datadir
+from bellcow.cluster.engine.protocol import PeersSlot
+from bellcow.cluster.formation.initial_state import Founder
+from bellcow.cluster.leadership import Leadership
+from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.members.exchange import HELLO_PATH, Exchange
+from bellcow.cluster.members.queries import leader_of_region
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.peers.coordinator import Membership
+from bellcow.cluster.peers.inputs import see
+from bellcow.cluster.transport.replication import Voters
 from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.hello import decode_hello
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.api.internal import AnyRoute
-    from bellcow.cluster.calls import Target
+    from bellcow.cluster.members.schedule import Target
     from bellcow.model.hello import Itself
     from bellcow.state.draft import Draft
 
@@ -109,7 +109,7 @@ class CampServer:
             folder=self.folder,
             engine=self.member,
             follow=lambda cluster: FollowStore(
-                self.folder / place.FOLLOW,
+                self.folder / datadir.FOLLOW,
                 cluster,
                 Voters(line, lambda: voters_of(self.roster), lambda: index_of_leader(self.roster)),
                 clock,
@@ -266,7 +266,7 @@ class Camp:
 
     async def __aenter__(self) -> Self:
         for verb in ("write", "remove", "set_aside"):
-            self._patch.setattr(place, verb, self._watched(verb, getattr(place, verb)))
+            self._patch.setattr(datadir, verb, self._watched(verb, getattr(datadir, verb)))
         await self._group.__aenter__()
         self._life = asyncio.get_running_loop().create_task(self._tick())
         return self
@@ -358,7 +358,7 @@ class Camp:
         """What a recovery leaves on the server that founds: its cluster, an epoch later, alone."""
         assert name not in self.servers
         folder = self.folder / name
-        mine = place.read(folder / place.PLACE, place.Place)
+        mine = datadir.read(folder / datadir.PLACE, datadir.Place)
         assert mine is not None
         old, epoch = self.groups[f"{mine.cluster_id}.{mine.epoch}"], mine.epoch + 1
         token = f"{mine.cluster_id}.{epoch}"
@@ -373,13 +373,15 @@ class Camp:
         alone = RaftServer(id=name, address=address, name=f"{name}.global")
         rows[RAFT.name, ONLY] = to_msgpack(RaftConfiguration(servers=(alone,)))
         group.disk.objects = {old.disk.head.gen: rows}
-        shutil.rmtree(folder / place.RAFT, ignore_errors=True)
-        raft = folder / place.RAFT
+        shutil.rmtree(folder / datadir.RAFT, ignore_errors=True)
+        raft = folder / datadir.RAFT
         raft.mkdir()
         (raft / DATA).write_bytes(msgspec.json.encode(Identity(token, 1)))
-        mark = place.MemberMark(cluster_id=mine.cluster_id, epoch=epoch, member_id=1)
-        place.write(raft / place.MEMBER, mark)
-        place.write(folder / place.PLACE, msgspec.structs.replace(mine, epoch=epoch, role="voter"))
+        mark = datadir.MemberMark(cluster_id=mine.cluster_id, epoch=epoch, member_id=1)
+        datadir.write(raft / datadir.MEMBER, mark)
+        datadir.write(
+            folder / datadir.PLACE, msgspec.structs.replace(mine, epoch=epoch, role="voter")
+        )
 
     # The network
 

@@ -13,9 +13,9 @@ import msgspec
 from tests.sim.world import World, configuration, target
 
 from bellcow.autopilot.rules import Silence
-from bellcow.cluster.bootstrap import Charter
-from bellcow.cluster.changes import DEMOTE, FORCED, PROMOTE, REMOVE, UPDATE
-from bellcow.cluster.servers import keeps_quorum
+from bellcow.cluster.formation.initial_state import Charter
+from bellcow.cluster.peers.quorum import keeps_quorum
+from bellcow.cluster.peers.rules import DEMOTE, FORCED, PROMOTE, REMOVE, UPDATE
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED
 from bellcow.model.between import (
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from tests.sim.peers import Change
     from tests.sim.world import SimServer
 
-    from bellcow.cluster.calls import Target
-    from bellcow.cluster.engine import Peer
-    from bellcow.cluster.sight import Sight
+    from bellcow.cluster.engine.protocol import Peer
+    from bellcow.cluster.members.schedule import Target
+    from bellcow.cluster.peers.inputs import Sight
 
 CLUSTER_ID = "the-herd"
 ELECTION_S = 1.0

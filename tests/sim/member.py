@@ -14,9 +14,9 @@ import msgspec
 from tests.sim.peers import ScriptedPeers, Votes
 from tests.sim.store import Disk, Fault, MemoryStore
 
-from bellcow.cluster import place
-from bellcow.cluster.engine import Peer, Status
-from bellcow.cluster.servers import keeps_quorum
+from bellcow.cluster import datadir
+from bellcow.cluster.engine.protocol import Peer, Status
+from bellcow.cluster.peers.quorum import keeps_quorum
 from bellcow.store.protocol import Corrupt
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.sim.store import Call
 
-    from bellcow.cluster.engine import Start, State
+    from bellcow.cluster.engine.protocol import Start, State
     from bellcow.store.protocol import Change, Head, Reload
 
 DATA = "data"  # beside the mark in a member's directory
@@ -189,7 +189,7 @@ class SimMember:
         reaches: Callable[[str, str], bool],
     ) -> None:
         self.name = name
-        self.directory = folder / place.RAFT
+        self.directory = folder / datadir.RAFT
         self._folder = folder
         self._groups = groups
         self._reaches = reaches
@@ -239,8 +239,8 @@ class SimMember:
 
     def _founded(self, start: Start) -> Identity:
         """The first start of a first server: it has promised so, and written its place down."""
-        promises = place.read(self._folder / place.PROMISE, place.Promises)
-        mine = place.read(self._folder / place.PLACE, place.Place)
+        promises = datadir.read(self._folder / datadir.PROMISE, datadir.Promises)
+        mine = datadir.read(self._folder / datadir.PLACE, datadir.Place)
         assert promises is not None
         assert mine is not None
         kept = [each.members for each in promises.open if f"{each.cluster_id}.0" == start.token]
@@ -254,7 +254,7 @@ class SimMember:
 
     def _joined(self, start: Start) -> Identity:
         """The first start of a server that is given a vote: whose member it is stands written."""
-        mark = place.read(self.directory / place.MEMBER, place.MemberMark)
+        mark = datadir.read(self.directory / datadir.MEMBER, datadir.MemberMark)
         assert mark is not None
         assert start.token == f"{mark.cluster_id}.{mark.epoch}"
         group = self._groups[start.token]

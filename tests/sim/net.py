@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tests.sim.clock import VirtualClock
 
-from bellcow.cluster.hello import Exchange
-from bellcow.cluster.members import Contact, Here, Known, Table
-from bellcow.cluster.roster import Roster
+from bellcow.cluster.members.exchange import Exchange
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.members.table import Contact, Here, Known, Table
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, Itself, RaftView, Record, decode_hello
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Self
 
-    from bellcow.cluster.calls import Target
-    from bellcow.cluster.hello import Line
+    from bellcow.cluster.members.exchange import Line
+    from bellcow.cluster.members.schedule import Target
 
 FOLLOWER = RaftView(role="follower", term=0, index=0, commit="")
 

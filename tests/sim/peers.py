@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 from tests.sim.store import Fault
 
-from bellcow.cluster.engine import Peer, Status
-from bellcow.cluster.servers import keeps_quorum
+from bellcow.cluster.engine.protocol import Peer, Status
+from bellcow.cluster.peers.quorum import keeps_quorum
 from bellcow.store.protocol import Busy, NotLeader, Unavailable, Unknown
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from bellcow.agent.peer_tls import PeerSecurity, peer_security
 from bellcow.api.http_server import bind, serve
 from bellcow.api.internal import LIMITS, Gate, Internal, StreamRoute, routes
 from bellcow.clock import SystemClock
-from bellcow.cluster.peer_client import PeerClient
+from bellcow.cluster.transport.client import PeerClient
 from bellcow.config.model import Server, Settings
 from bellcow.state.waiting import Waiting
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bellcow.api.internal import StreamHandler
     from bellcow.api.limits import HttpLimits
     from bellcow.clock import Clock
-    from bellcow.cluster.server_names import ServerNames
+    from bellcow.cluster.transport.server_names import ServerNames
 
 KEY = bytes(range(32))
 

@@ -15,11 +15,11 @@ from tests.sim.store import Disk, MemoryStore, no_fault
 
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact, Silence
-from bellcow.cluster.bootstrap import Founder
-from bellcow.cluster.calls import Target
-from bellcow.cluster.leader import Leadership
-from bellcow.cluster.membership import Membership
-from bellcow.cluster.sight import Sight
+from bellcow.cluster.formation.initial_state import Founder
+from bellcow.cluster.leadership import Leadership
+from bellcow.cluster.members.schedule import Target
+from bellcow.cluster.peers.coordinator import Membership
+from bellcow.cluster.peers.inputs import Sight
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED, LEFT, Member
 from bellcow.model.autopilot import AutopilotConfiguration
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tests.sim.store import Call, Fault
 
-    from bellcow.cluster.bootstrap import Charter
+    from bellcow.cluster.formation.initial_state import Charter
     from bellcow.state.draft import Draft
     from bellcow.store.protocol import Change, Head, Reload
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.camp import Dies
 
-from bellcow.cluster import place
+from bellcow.cluster import datadir
 from bellcow.errors import Error
 from bellcow.model.raft import RaftConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
@@ -109,7 +109,7 @@ class CampScript:
 
     async def do_lose_raft(self, name: str) -> None:
         """A server that is down loses etcd's directory, and nothing else."""
-        shutil.rmtree(self._camp.folder / name / place.RAFT)
+        shutil.rmtree(self._camp.folder / name / datadir.RAFT)
 
     async def do_found_anew(self, name: str) -> None:
         """A server that is down is what a recovery leaves: alone in the next epoch."""
@@ -203,12 +203,12 @@ class CampScript:
 
     async def do_files(self, *names: str) -> list[str]:
         """What a server has written about its part."""
-        wanted = (place.PLACE, place.PROMISE, place.RAFT, f"{place.RAFT}/{place.MEMBER}")
+        wanted = (datadir.PLACE, datadir.PROMISE, datadir.RAFT, f"{datadir.RAFT}/{datadir.MEMBER}")
         out = []
         for name in names:
             folder = self._camp.folder / name
             there = [each for each in wanted if (folder / each).exists()]
-            there += [f"{place.RAFT}.old" for _ in folder.glob(f"{place.RAFT}.old-*")]
+            there += [f"{datadir.RAFT}.old" for _ in folder.glob(f"{datadir.RAFT}.old-*")]
             out.append(f"{name} has {', '.join(there) or 'nothing'}")
         return out
 

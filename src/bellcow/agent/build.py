@@ -13,24 +13,25 @@ from bellcow.acl.tokens import BadTokens, Resolver
 from bellcow.agent.identity import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact, Silence
-from bellcow.cluster.bootstrap import Founder
-from bellcow.cluster.calls import Target, target_of
-from bellcow.cluster.embedded_seat import EmbeddedSeat
-from bellcow.cluster.engine import PeersSlot
-from bellcow.cluster.follow_source import Voters
-from bellcow.cluster.forward import Forwarder
-from bellcow.cluster.hello import Exchange
-from bellcow.cluster.leader import Leadership
-from bellcow.cluster.lookup import Lookups
-from bellcow.cluster.members import Here, leader_of_region
-from bellcow.cluster.membership import Membership
-from bellcow.cluster.peer_client import PeerClient
-from bellcow.cluster.place import FOLLOW
-from bellcow.cluster.room import Room
-from bellcow.cluster.roster import Roster
-from bellcow.cluster.seat import ClusterSeat
-from bellcow.cluster.servers import RAFT_PROTOCOL
-from bellcow.cluster.sight import see
+from bellcow.cluster.datadir import FOLLOW
+from bellcow.cluster.engine.protocol import PeersSlot
+from bellcow.cluster.engine.quota import Room
+from bellcow.cluster.formation.initial_state import Founder
+from bellcow.cluster.leadership import Leadership
+from bellcow.cluster.lifecycle.embedded import EmbeddedSeat
+from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.members.exchange import Exchange
+from bellcow.cluster.members.lookup import Lookups
+from bellcow.cluster.members.queries import leader_of_region
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.members.schedule import Target, target_of
+from bellcow.cluster.members.table import Here
+from bellcow.cluster.peers.coordinator import Membership
+from bellcow.cluster.peers.inputs import see
+from bellcow.cluster.peers.quorum import RAFT_PROTOCOL
+from bellcow.cluster.transport.client import PeerClient
+from bellcow.cluster.transport.forward import Forwarder
+from bellcow.cluster.transport.replication import Voters
 from bellcow.config.addresses import join_host_port
 from bellcow.config.derive import (
     first_autopilot_configuration,
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from bellcow.agent.metrics import Metrics
     from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.clock import Clock
-    from bellcow.cluster.seat import Seat
+    from bellcow.cluster.lifecycle.lifecycle import Seat
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
     from bellcow.config.load import Loaded

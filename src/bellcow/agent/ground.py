@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import msgspec
 
-from bellcow.cluster.engine import Single
-from bellcow.cluster.place import RAFT, STORE, Unreadable, engine_of
+from bellcow.cluster.datadir import RAFT, STORE, Unreadable, engine_of
+from bellcow.cluster.engine.protocol import Single
 from bellcow.config.addresses import join_host_port
 from bellcow.config.derive import join_addresses
 from bellcow.errors import Error
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.clock import Clock
-    from bellcow.cluster.engine import Engine, Peers
-    from bellcow.cluster.hello import Exchange
-    from bellcow.cluster.roster import Roster
+    from bellcow.cluster.engine.protocol import Engine, Peers
+    from bellcow.cluster.members.exchange import Exchange
+    from bellcow.cluster.members.roster import Roster
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
     from bellcow.etcd.flags import Plan
@@ -73,7 +73,7 @@ async def open_ground(
     several = settings.server.bootstrap_expect > 1 or bool(join_addresses(settings))
     try:
         if _has_been_on_etcd(folder):
-            from bellcow.cluster.found import finish
+            from bellcow.cluster.recovery.rebuild import finish
 
             await finish(folder)
         engine = engine_of(folder, settings.server.engine, several=several)
@@ -81,7 +81,7 @@ async def open_ground(
             return await _embedded(itself, folder, clock, report)
         plan = await _plan(settings, addresses, itself, security, folder, report)
         if engine == "convert":
-            from bellcow.cluster.convert import convert
+            from bellcow.cluster.recovery.convert import convert
 
             await convert(server_dir=folder, me=itself, plan=plan, clock=clock, report=report)
         return _etcd(plan, itself, folder, clock, report)
@@ -101,7 +101,7 @@ async def _embedded(itself: Itself, folder: Path | None, clock: Clock, report: R
     from bellcow.store.sqlite import open_store
 
     if folder is not None and (folder / RAFT).exists():
-        from bellcow.cluster.recover import recover_embedded
+        from bellcow.cluster.recovery.recover import recover_embedded
 
         await recover_embedded(server_dir=folder, me=itself, clock=clock, report=report)
     store = await open_store(folder / STORE if folder else None, clock)
@@ -141,8 +141,8 @@ async def _plan(
 
 
 def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report) -> Ground:
-    from bellcow.cluster.etcd_member import EtcdMember, check_schemes
-    from bellcow.cluster.recover import file_of, read_listed, recover
+    from bellcow.cluster.engine.etcd_member import EtcdMember, check_schemes
+    from bellcow.cluster.recovery.recover import file_of, read_listed, recover
 
     if file_of(folder).exists():
         read_listed(folder, itself)  # a wrong file ends the start before anything begins

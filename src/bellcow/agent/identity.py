@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from bellcow import files
 from bellcow.agent.ownership import DataDirectoryError, check_entries, look_above, make_own
 from bellcow.clock import new_uuid
-from bellcow.cluster.place import RAFT
+from bellcow.cluster.datadir import RAFT
 
 if TYPE_CHECKING:
     from pathlib import Path

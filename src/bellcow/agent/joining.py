@@ -9,14 +9,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bellcow.acl.policy import several_errors
-from bellcow.cluster.joining import join, knock_over_tcp
+from bellcow.cluster.members.join import join, knock_over_tcp
 from bellcow.config.derive import server_join
 from bellcow.config.joins import split_join_address
 
 if TYPE_CHECKING:
-    from bellcow.cluster.hello import Exchange
-    from bellcow.cluster.joining import Knock
-    from bellcow.cluster.roster import Roster
+    from bellcow.cluster.members.exchange import Exchange
+    from bellcow.cluster.members.join import Knock
+    from bellcow.cluster.members.roster import Roster
     from bellcow.config import model
 
 LOOK_S = 0.2

@@ -43,10 +43,10 @@ from bellcow.api.http_server import bind, serve
 from bellcow.api.limits import Clients
 from bellcow.api.pipeline import Pipeline
 from bellcow.clock import SystemClock, new_uuid
-from bellcow.cluster.embedded_seat import EmbeddedSeat
-from bellcow.cluster.farewell import leave
-from bellcow.cluster.members import ACL_HINT
-from bellcow.cluster.seat import ClusterSeat
+from bellcow.cluster.lifecycle.embedded import EmbeddedSeat
+from bellcow.cluster.lifecycle.leave import leave
+from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.members.notes import ACL_HINT
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses, this_machine
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load

@@ -15,7 +15,7 @@ import msgspec
 
 from bellcow import files
 from bellcow.api.internal import Gate
-from bellcow.cluster.server_names import ServerNames
+from bellcow.cluster.transport.server_names import ServerNames
 from bellcow.config import keyring
 from bellcow.config.peer_certificates import issue
 from bellcow.config.peer_ports import Protection, protection

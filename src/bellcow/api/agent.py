@@ -16,9 +16,9 @@ from bellcow.api.call import Call, Reply
 from bellcow.api.protocol import closing
 from bellcow.api.redaction import without_secrets
 from bellcow.api.route import Serve, route
-from bellcow.cluster.forward import LEADER
-from bellcow.cluster.joining import join as join_server
-from bellcow.cluster.lookup import shown
+from bellcow.cluster.members.join import join as join_server
+from bellcow.cluster.members.lookup import shown
+from bellcow.cluster.transport.forward import LEADER
 from bellcow.config.joins import host_fault, split_join_address
 from bellcow.config.peer_ports import is_loopback
 from bellcow.errors import Code, Error, denied, invalid, no_leader, not_found, refused

@@ -20,7 +20,7 @@ from uvicorn import Config, Server
 from bellcow.api.asgi import asgi
 from bellcow.api.limits import Clients, FailedHandshakes, HttpLimits
 from bellcow.api.protocol import Connection, Site
-from bellcow.cluster.peer_client import WITHOUT_TLS
+from bellcow.cluster.transport.client import WITHOUT_TLS
 from bellcow.deadline import timeout
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from bellcow.api.guard import refuse_page
 from bellcow.api.limits import Held, HttpLimits, Share
 from bellcow.api.message import Response, body_length
 from bellcow.api.render import plain
-from bellcow.cluster.frames import QUESTION_BYTES, Framed, opened
-from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH, Reminders
-from bellcow.cluster.server_names import ServerNames
+from bellcow.cluster.members.exchange import HELLO_BYTES, HELLO_PATH, Reminders
+from bellcow.cluster.transport.frames import QUESTION_BYTES, Framed, opened
+from bellcow.cluster.transport.server_names import ServerNames
 from bellcow.errors import Code, Error, not_found
 from bellcow.model.hello import decode_hello
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bellcow.api.message import Body, Request, Wait
     from bellcow.clock import Clock
-    from bellcow.cluster.hello import Exchange
+    from bellcow.cluster.members.exchange import Exchange
     from bellcow.events import Report
 
     Handler = Callable[[Request, bytes], Awaitable[bytes]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.api.internal import StreamRoute
 from bellcow.api.message import Request, body_length, decoded_path, too_large
-from bellcow.cluster.frames import pieces
+from bellcow.cluster.transport.frames import pieces
 from bellcow.errors import Code, Error, invalid
 from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import INLINE_BYTES, LAST_HOP, Answer, Ask, Undone

@@ -18,7 +18,7 @@ from bellcow.model.between import (
 
 if TYPE_CHECKING:
     from bellcow.api.message import Request
-    from bellcow.cluster.membership import Membership
+    from bellcow.cluster.peers.coordinator import Membership
 
 REQUEST_BYTES = 16 << 10
 

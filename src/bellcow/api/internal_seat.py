@@ -16,7 +16,7 @@ from bellcow.model.between import (
 
 if TYPE_CHECKING:
     from bellcow.api.message import Request
-    from bellcow.cluster.seat import Seat
+    from bellcow.cluster.lifecycle.lifecycle import Seat
 
 REQUEST_BYTES = 256 << 10
 

@@ -9,7 +9,7 @@ from bellcow.acl.policy import Need
 from bellcow.api.answers import contact
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
-from bellcow.cluster.servers import describe, find_server, is_ip_and_port
+from bellcow.cluster.peers.quorum import describe, find_server, is_ip_and_port
 from bellcow.errors import Code, Error, invalid, not_found, refused
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.license import IndexReply, LicenseReply

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bellcow.api.message import Body, Request
-    from bellcow.cluster.forward import Relayed
+    from bellcow.cluster.transport.forward import Relayed
 
 
 def away() -> Waits:

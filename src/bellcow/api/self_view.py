@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bellcow import METADATA, NOMAD_VERSION
 from bellcow.api.redaction import REDACTED
-from bellcow.cluster.servers import RAFT_PROTOCOL
+from bellcow.cluster.peers.quorum import RAFT_PROTOCOL
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import CLUSTER, RAFT
 from bellcow.wire import NS_PER_S, Duration, format_duration

@@ -22,8 +22,8 @@ from bellcow.cli.output import age, go_bool, note, pairs, say, table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bellcow.cluster.peers_json import Listed
-    from bellcow.cluster.survivor import Survivor
+    from bellcow.cluster.recovery.offline_state import Survivor
+    from bellcow.cluster.recovery.peers_json import Listed
     from bellcow.model.raft import RaftServer
 
 _NEXT = (
@@ -112,10 +112,10 @@ def _own_id(server_dir: Path) -> str:
 
 
 def _read(server_dir: Path, etcd: str) -> Survivor | None:
-    from bellcow.cluster import found
+    from bellcow.cluster.recovery import rebuild
     from bellcow.store.protocol import StoreError
 
-    if (server_dir / found.NEW / found.COMPLETE).exists():
+    if (server_dir / rebuild.NEW / rebuild.COMPLETE).exists():
         raise CommandError(
             "This server has founded its cluster anew and was stopped before it had finished: "
             "start it, and it finishes"
@@ -129,7 +129,7 @@ def _read(server_dir: Path, etcd: str) -> Survivor | None:
 async def read_copy(server_dir: Path, etcd: str = "") -> Survivor | None:
     """What a stopped server has, newest first. Raises StoreError."""
     from bellcow.clock import SystemClock
-    from bellcow.cluster.survivor import read_stopped
+    from bellcow.cluster.recovery.offline_state import read_stopped
 
     return await read_stopped(server_dir, etcd, SystemClock(), _quiet)
 
@@ -168,7 +168,7 @@ def _show(
 
 def _chosen(servers: str, known: Sequence[RaftServer], own_id: str) -> list[Listed]:
     """The servers that are meant, each once, this one among them."""
-    from bellcow.cluster.peers_json import Listed, normal, parse, written
+    from bellcow.cluster.recovery.peers_json import Listed, normal, parse, written
     from bellcow.errors import Error
 
     prefix = "Error in -servers: "
@@ -200,7 +200,7 @@ def _names(server: RaftServer) -> set[str]:
 
 def _new(word: str) -> Listed:
     """A server at an address that is not known here, with its ID before it or without."""
-    from bellcow.cluster.peers_json import Listed, normal
+    from bellcow.cluster.recovery.peers_json import Listed, normal
 
     server_id, _, address = word.rpartition("@")
     return Listed(normal(address), server_id.strip().lower())
@@ -226,8 +226,8 @@ def _ask(path: Path, listed: Sequence[Listed], known: Sequence[RaftServer], *, y
 def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
     """Write the file, as the server's own user; one that was there stays under another name."""
     from bellcow.clock import SystemClock
-    from bellcow.cluster.peers_json import written
-    from bellcow.cluster.place import stamp_of
+    from bellcow.cluster.datadir import stamp_of
+    from bellcow.cluster.recovery.peers_json import written
 
     owner = path.parent.parent.stat()
     kept = None

@@ -81,7 +81,7 @@ def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
 
 def _found(given: str) -> Path:
     """The file to read, or the directory of a server that keeps its state in etcd."""
-    from bellcow.cluster.survivor import has_etcd
+    from bellcow.cluster.recovery.offline_state import has_etcd
 
     path = Path(given)
     try:

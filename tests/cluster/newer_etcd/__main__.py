@@ -29,7 +29,7 @@ NEWER = ((3, 5), (3, 6), (3, 7))
 SUITE = (
     "tests/unit/store/test_conformance.py",
     "tests/unit/store/test_etcd.py",
-    "tests/unit/cluster/test_etcd_peers.py",
+    "tests/unit/cluster/engine/test_etcd_peers.py",
     "tests/unit/etcd",
 )
 HEAD = """# Releases of etcd

@@ -14,8 +14,8 @@ from bellcow.agent.ground import Ground
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
-from bellcow.cluster.place import Place
-from bellcow.cluster.seat import ClusterSeat
+from bellcow.cluster.datadir import Place
+from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
 from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import load
 from bellcow.events import Level

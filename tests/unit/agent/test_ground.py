@@ -13,8 +13,8 @@ from tests.sim.net import itself
 
 from bellcow.agent.ground import Ground, GroundError, open_ground
 from bellcow.agent.peer_tls import peer_security
-from bellcow.cluster import place
-from bellcow.cluster.place import Place
+from bellcow.cluster import datadir
+from bellcow.cluster.datadir import Place
 from bellcow.config.addresses import Addresses
 from bellcow.config.model import Server, ServerJoin, Settings
 
@@ -74,7 +74,7 @@ def test_server_alone_has_store_and_votes_of_its_own(folder):
     assert ground.store is not None
     assert ground.peers is not None
     assert ground.member is None
-    assert (folder / place.STORE).exists()
+    assert (folder / datadir.STORE).exists()
 
 
 def test_server_without_a_directory_keeps_its_state_in_memory():
@@ -94,17 +94,17 @@ def test_starts_of_a_server_alone_are_its_terms(folder):
 
 def test_store_that_others_could_read_is_closed_to_them_and_told_of(folder):
     ground_of(folder)
-    (folder / place.STORE).chmod(0o644)
+    (folder / datadir.STORE).chmod(0o644)
     events: list[str] = []
     ground_of(folder, events=events)
     assert "permissions_tightened" in events
-    assert (folder / place.STORE).stat().st_mode & 0o077 == 0
+    assert (folder / datadir.STORE).stat().st_mode & 0o077 == 0
 
 
 def test_store_that_is_none_is_refused_by_its_name(folder):
-    (folder / place.STORE).write_bytes(b"not a database" * 1_000)
-    assert place.STORE in refusal(folder)
-    assert (folder / place.STORE).read_bytes() == b"not a database" * 1_000
+    (folder / datadir.STORE).write_bytes(b"not a database" * 1_000)
+    assert datadir.STORE in refusal(folder)
+    assert (folder / datadir.STORE).read_bytes() == b"not a database" * 1_000
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,12 @@ def test_server_has_a_member_beside_it(folder, etcd, fields):
     ground = ground_of(folder, etcd_path=etcd, **fields)
     assert ground.member is not None
     assert (ground.store, ground.peers) == (None, None)
-    assert ground.member.directory == folder / place.RAFT
+    assert ground.member.directory == folder / datadir.RAFT
     assert not ground.member.has_data()
 
 
 def test_server_of_a_cluster_has_a_member_whatever_the_settings_say(folder, etcd):
-    place.write(folder / place.PLACE, HERE)
+    datadir.write(folder / datadir.PLACE, HERE)
     assert ground_of(folder, etcd_path=etcd).member is not None
     assert "belongs to cluster ours" in refusal(folder, engine="embedded")
 
@@ -136,7 +136,7 @@ def test_etcd_that_is_missing_is_told_of_and_nothing_else_takes_its_place(folder
 
 
 def test_place_that_cannot_be_read_ends_the_start(folder):
-    (folder / place.PLACE).write_text("{")
+    (folder / datadir.PLACE).write_text("{")
     assert "cannot be read" in refusal(folder)
 
 
@@ -157,9 +157,9 @@ async def _recovered(ground: Ground) -> bool | None:
 
 
 def test_operators_file_that_is_wrong_ends_the_start_in_nomads_words(folder, etcd):
-    place.write(folder / place.PLACE, HERE)
-    (folder / place.RAFT).mkdir()
-    (folder / place.RAFT / "peers.json").write_text('["10.9.9.9:4647"]')
+    datadir.write(folder / datadir.PLACE, HERE)
+    (folder / datadir.RAFT).mkdir()
+    (folder / datadir.RAFT / "peers.json").write_text('["10.9.9.9:4647"]')
     said = refusal(folder, etcd_path=etcd)
     assert said.startswith("server setup failed: Failed to start Raft: recovery failed")
     assert "no entry is this server" in said

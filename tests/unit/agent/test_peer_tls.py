@@ -27,11 +27,11 @@ from bellcow.agent.peer_tls import (
     peer_security,
     reload_peer_tls,
 )
-from bellcow.cluster.calls import Target
-from bellcow.cluster.hello import HELLO_PATH
-from bellcow.cluster.members import compose
-from bellcow.cluster.peer_client import PeerClient
-from bellcow.cluster.server_names import ServerNames
+from bellcow.cluster.members.compose import compose
+from bellcow.cluster.members.exchange import HELLO_PATH
+from bellcow.cluster.members.schedule import Target
+from bellcow.cluster.transport.client import PeerClient
+from bellcow.cluster.transport.server_names import ServerNames
 from bellcow.config import keyring, model
 from bellcow.config.model import Settings
 from bellcow.errors import Error

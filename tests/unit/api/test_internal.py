@@ -16,10 +16,10 @@ from tests.sim.raw_http import connected, request, run, until
 from tests.sim.wires import KEY, client_of, host, with_clock_ahead
 
 from bellcow.api.internal import HELD_BYTES, LIMITS
-from bellcow.cluster.calls import Target
-from bellcow.cluster.hello import HELLO_BYTES, HELLO_PATH
-from bellcow.cluster.members import compose
-from bellcow.cluster.server_names import ServerNames
+from bellcow.cluster.members.compose import compose
+from bellcow.cluster.members.exchange import HELLO_BYTES, HELLO_PATH
+from bellcow.cluster.members.schedule import Target
+from bellcow.cluster.transport.server_names import ServerNames
 from bellcow.config.tls import make_context
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, encode_hello

@@ -21,8 +21,8 @@ from bellcow.api.http_server import bind, serve
 from bellcow.api.internal import LIMITS, Gate, Internal
 from bellcow.api.internal_follow import ANSWER_BYTES, CHUNK_OBJECTS, routes
 from bellcow.clock import SystemClock
-from bellcow.cluster.calls import Target
-from bellcow.cluster.follow_source import Voters
+from bellcow.cluster.members.schedule import Target
+from bellcow.cluster.transport.replication import Voters
 from bellcow.errors import Code, Error
 from bellcow.model.between import COMMITS_PATH, STATE_PATH, encode
 from bellcow.model.hello import Cluster

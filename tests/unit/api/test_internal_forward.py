@@ -27,10 +27,10 @@ from bellcow.api.message import Request
 from bellcow.api.pipeline import Pipeline
 from bellcow.api.route import Route, Serve
 from bellcow.clock import SystemClock
-from bellcow.cluster.forward import Forwarder
-from bellcow.cluster.frames import Decoder, whole
-from bellcow.cluster.members import Contact, Known
-from bellcow.cluster.roster import Roster
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.members.table import Contact, Known
+from bellcow.cluster.transport.forward import Forwarder
+from bellcow.cluster.transport.frames import Decoder, whole
 from bellcow.errors import Code, Error, no_leader, refused
 from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import LAST_HOP, Ask

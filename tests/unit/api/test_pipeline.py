@@ -15,7 +15,7 @@ from tests.sim.raw_http import connected, get, until
 from bellcow.api.answers import contact
 from bellcow.api.message import Request, Response, Wait
 from bellcow.clock import SystemClock
-from bellcow.cluster.members import Leader
+from bellcow.cluster.members.table import Leader
 from bellcow.errors import Error, no_leader
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.commands import put_setting

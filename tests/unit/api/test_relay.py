@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.api.message import Request
 from bellcow.api.relay import Rest, Sent, ask_of, response_of
-from bellcow.cluster.forward import Relayed
+from bellcow.cluster.transport.forward import Relayed
 from bellcow.model.forwarded import Answer
 
 if TYPE_CHECKING:

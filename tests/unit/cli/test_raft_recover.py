@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bellcow.clock import SystemClock
-from bellcow.cluster.peers_json import Listed, parse
+from bellcow.cluster.recovery.peers_json import Listed, parse
 from bellcow.model.agent import ClusterIdentity
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.store.protocol import NO_HEAD, Head

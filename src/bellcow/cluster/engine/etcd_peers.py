@@ -1,0 +1,87 @@
+"""Who takes part in consensus, as the etcd beside us tells it.
+
+etcd's members and learners become peers and non-voters here. When to add, promote or remove one is
+decided above; a call that was sent and not answered is Unknown and never repeated here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bellcow.cluster.engine.protocol import Peer, Status
+from bellcow.etcd import etcd_pb2 as pb
+from bellcow.etcd.client import CallFailed
+from bellcow.store.etcd import translated
+from bellcow.store.protocol import Busy
+
+if TYPE_CHECKING:
+    from bellcow.etcd.client import Client
+
+
+class EtcdPeers:
+    """`Peers` through the member that `client` talks to."""
+
+    def __init__(self, client: Client, *, tls: bool = False) -> None:
+        self._client = client
+        self._scheme = "https" if tls else "http"
+
+    async def status(self) -> Status:
+        with translated(write=False):
+            found = await self._client.status(pb.StatusRequest())
+        return Status(
+            member_id=found.header.member_id,
+            leader_id=found.leader or None,
+            term=found.raft_term,
+            is_learner=found.is_learner,
+            db_bytes=found.db_size,
+            version=found.version,
+        )
+
+    async def members(self) -> list[Peer]:
+        with translated(write=False):
+            # A member's own list may be old. After a confirm on the leader it is not.
+            await self._client.range(pb.RangeRequest(key=b"head", keys_only=True))
+            found = await self._client.member_list(pb.MemberListRequest())
+        return [_peer(member) for member in found.members]
+
+    async def add(self, address: str) -> Peer:
+        request = pb.MemberAddRequest(peer_urls=[self._url(address)], is_learner=True)
+        with translated(write=True):
+            try:
+                added = await self._client.member_add(request)
+            except CallFailed as error:
+                if error.code == "NOT_FOUND":
+                    # etcd makes ids of address and second: this one was removed a moment ago.
+                    raise Busy(f"a server at {address} was removed a moment ago") from error
+                raise
+        return _peer(added.member)
+
+    async def promote(self, member_id: int) -> None:
+        with translated(write=True):
+            await self._client.member_promote(pb.MemberPromoteRequest(id=member_id))
+
+    async def update(self, member_id: int, address: str) -> None:
+        request = pb.MemberUpdateRequest(id=member_id, peer_urls=[self._url(address)])
+        with translated(write=True):
+            await self._client.member_update(request)
+
+    async def remove(self, member_id: int) -> None:
+        with translated(write=True):
+            await self._client.member_remove(pb.MemberRemoveRequest(id=member_id))
+
+    async def transfer(self, member_id: int) -> None:
+        with translated(write=True):
+            await self._client.move_leader(pb.MoveLeaderRequest(target_id=member_id))
+
+    def _url(self, address: str) -> str:
+        return f"{self._scheme}://{address}"
+
+
+def _peer(member: pb.Member) -> Peer:
+    url = member.peer_urls[0] if member.peer_urls else ""
+    return Peer(
+        member_id=member.id,
+        server_id=member.name,
+        address=url.partition("://")[2],
+        voter=not member.is_learner,
+    )

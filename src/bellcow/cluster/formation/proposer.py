@@ -1,0 +1,115 @@
+"""How the lowest of the first servers asks the others to found a cluster with it.
+
+It waits until it has seen them all, promises itself, and asks everybody. Who may ask is judged in
+`rules.py`, and `promises.py` keeps what was promised; founding it is the seat's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bellcow.clock import new_uuid
+from bellcow.cluster.formation.rules import ROUND_S, founders, pairs
+from bellcow.cluster.members.schedule import target_of
+from bellcow.deadline import timeout
+from bellcow.errors import Error
+from bellcow.model.between import BOOTSTRAP_PATH, BootstrapRequest, encode
+
+if TYPE_CHECKING:
+    from bellcow.clock import Clock
+    from bellcow.cluster.datadir import Promise
+    from bellcow.cluster.formation.promises import PromiseBook
+    from bellcow.cluster.members.exchange import Line, Reminders
+    from bellcow.cluster.members.roster import Roster
+    from bellcow.cluster.members.schedule import Target
+    from bellcow.events import Report
+
+CALM_S = 0.5  # without another server showing up, before a cluster is founded
+GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone
+REFUSED_S = 0.3  # after a refusal, before anything else
+
+
+class Proposer:
+    """Asks, over and over, when it is this server's turn. It counts its time from its making."""
+
+    def __init__(
+        self,
+        *,
+        promises: PromiseBook,
+        roster: Roster,
+        line: Line,
+        joins: bool,
+        clock: Clock,
+        reminders: Reminders,
+        report: Report,
+    ) -> None:
+        """`joins` says that there are servers which this one is told to join."""
+        self._promises = promises
+        self._roster = roster
+        self._line = line
+        self._joins = joins
+        self._clock = clock
+        self._reminders = reminders
+        self._report = report
+        self._began = clock.monotonic()
+        self._known = (0, self._began)  # how many servers, and since when
+
+    async def propose(self) -> Promise | None:
+        """Ask the other first servers, if we are the lowest; None unless all have said yes."""
+        chosen = founders(self._roster.table)
+        me = self._roster.itself.server_id
+        if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
+            return None
+        members, cluster_id = pairs(chosen), new_uuid(self._clock)
+        try:
+            promise = await self._promises.propose(cluster_id, members)
+        except Error as error:
+            self._reminders.say("bootstrap_refused", reason=error.message)
+            return None
+        request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
+        targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
+        if problem := await self._ask_all(targets, request):
+            await self._promises.take_back(promise)
+            self._reminders.say("bootstrap_refused", reason=problem)
+            await asyncio.sleep(REFUSED_S)
+            return None
+        self._report("bootstrapped", cluster=cluster_id, servers=len(members))
+        return promise
+
+    async def _ask_all(self, targets: list[Target], request: bytes) -> str:
+        """Why not all of them have promised; "" when they have. The first refusal ends it.
+
+        No task of the group raises: the cancellation by which a failed task ends its group is still
+        counted when the error was caught.
+        """
+        try:
+            async with timeout(ROUND_S), asyncio.TaskGroup() as group:
+                asking = [group.create_task(self._ask(target, request)) for target in targets]
+                for answer in asyncio.as_completed(asking):
+                    if problem := await answer:
+                        for each in asking:
+                            each.cancel()
+                        return problem
+        except TimeoutError:
+            return "no answer in time"
+        return ""
+
+    async def _ask(self, target: Target, request: bytes) -> str:
+        """Why this server has not promised; "" when it has."""
+        try:
+            await self._line.post(target, BOOTSTRAP_PATH, request)
+        except Error as refusal:
+            return str(refusal)
+        return ""
+
+    def _may_hear_of_others(self, count: int) -> bool:
+        """Servers that start together see each other one by one: wait till no more come.
+
+        One that could found a cluster alone first asks those it shall join.
+        """
+        now, known = self._clock.monotonic(), len(self._roster.table.known)
+        if known != self._known[0]:
+            self._known = known, now
+        alone = count == 1 and self._joins and now - self._began < GRACE_S
+        return alone or (count > 1 and now - self._known[1] < CALM_S)

@@ -1,0 +1,333 @@
+"""Leadership: the claim on `head`, the loops that run while it holds, and who waits for a leader.
+
+A server leads when its member leads the consensus and its claim stands in `head`. Every transaction
+compares `head`, so a deposed leader finds out at its next write at the latest; no clock decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.cluster.formation.initial_state import first_state, with_own_entry
+from bellcow.deadline import timeout
+from bellcow.errors import no_leader
+from bellcow.state.tables import ONLY, RAFT, with_indexes
+from bellcow.store.protocol import (
+    NO_HEAD,
+    Busy,
+    Fenced,
+    Head,
+    NoSpace,
+    NotLeader,
+    StoreError,
+    Unavailable,
+)
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.engine.protocol import Peers, Status
+    from bellcow.cluster.formation.initial_state import Charter, Founder
+    from bellcow.events import Report
+    from bellcow.state.committer import Committer
+    from bellcow.state.mirror import Mirror
+    from bellcow.state.tables import Tables
+    from bellcow.store.protocol import Key, Store
+
+LOOK_S = 0.1  # between two looks at who leads
+FRESH_S = 1.0  # after which what our member said of the term does not count
+LOOP_PAUSE_S = 1.0  # before a loop that failed begins again
+HOLD_S = 5.0  # how long a request waits for a leader
+
+
+def no_charter() -> None:
+    """A server that founds its cluster alone."""
+
+
+def nobody() -> str:
+    """The leader's id on a server that knows of no others."""
+    return ""
+
+
+def _nothing() -> None:
+    """What happens on a change nobody wants to know of."""
+
+
+class Deposed(Exception):
+    """This server's member does not lead any more."""
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    """Leadership from `head` on. `unwritten` is why the claim itself is not in the store."""
+
+    head: Head
+    term: int
+    unwritten: NoSpace | None = None
+
+
+class Leadership:
+    """Claims, leads, steps down, begins again. `is_leader` is true from barrier to step-down."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        peers: Peers,
+        mirror: Mirror,
+        tables: Tables,
+        committer: Committer,
+        clock: Clock,
+        founder: Founder,
+        report: Report,
+        charter: Callable[[], Charter | None] = no_charter,
+        elsewhere: Callable[[], str] = nobody,
+    ) -> None:
+        self._store = store
+        self._peers = peers
+        self._mirror = mirror
+        self._tables = tables
+        self._committer = committer
+        self._clock = clock
+        self._founder = founder
+        self._report = report
+        self._charter = charter
+        self._elsewhere = elsewhere
+        self._loops: Sequence[Callable[[], Awaitable[None]]] = ()
+        self._leads = asyncio.Event()
+        self._reason = ""  # why the last claim failed
+        self._heir: tuple[int, asyncio.Future[None]] | None = None
+        self.on_change: Callable[[], None] = _nothing  # after leadership began or ended here
+        self.is_leader = False
+        self.member_answers = True  # and knows a leader; when it was looked at last
+        self._term = 0  # of the consensus, as our member knew it
+        self._term_seen: float | None = None  # when it said so
+        self.claims = 0  # how often this server has become leader
+        self.epoch = 0  # counts changes of leadership seen here; caches hang on it
+
+    @property
+    def leader_id(self) -> str:
+        """The server that leads as far as this one knows; "" when nobody does."""
+        return self._founder.server_id if self.is_leader else self._elsewhere()
+
+    @property
+    def member_term(self) -> int:
+        """The term that our member has said within a second; 0 when it has not answered."""
+        seen = self._term_seen
+        return self._term if seen is not None and self._clock.monotonic() - seen <= FRESH_S else 0
+
+    async def wait_for_leader(self) -> None:
+        """Return when a server is known to lead; raise Error(NO_LEADER) after five seconds."""
+        try:
+            async with timeout(HOLD_S):
+                while not self.leader_id:
+                    with contextlib.suppress(TimeoutError):
+                        async with timeout(LOOK_S):
+                            await self._leads.wait()
+        except TimeoutError:
+            raise no_leader() from None
+
+    async def hand_over(self, member_id: int) -> None:
+        """Drop the claim, then have the consensus elect that member.
+
+        Raises StoreError when it does not; this server then claims anew if it still leads. Who is
+        canceled while waiting, as the leader's loops are, has handed over all the same.
+        """
+        if not self.is_leader:
+            raise NotLeader("this server does not lead")
+        if self._heir is not None:
+            raise Busy("leadership is being handed over already")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._heir = (member_id, done)
+        self._committer.depose(Fenced("leadership is handed over"))
+        await done
+
+    async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Look every 100 ms, claim when it is our turn, lead until deposed.
+
+        `loops` run while leading.
+        """
+        self._loops = loops
+        while True:
+            claim = await self._try_to_claim()
+            if claim is None:
+                await asyncio.sleep(LOOK_S)
+                continue
+            await self._lead(claim)
+            if self._heir is not None:
+                heir, self._heir = self._heir, None
+                await self._bequeath(*heir)
+
+    async def _bequeath(self, member_id: int, done: asyncio.Future[None]) -> None:
+        try:
+            await self._peers.transfer(member_id)
+        except StoreError as error:
+            if not done.done():
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(None)
+
+    async def _try_to_claim(self) -> _Claim | None:
+        """A claim, or None; why it failed is said once, not ten times a second."""
+        try:
+            claim = await self._claim()
+        except StoreError as error:
+            reason = str(error)
+            if reason != self._reason:
+                self._report("claim_failed", reason=reason)
+            self._reason = reason
+            return None
+        self._reason = ""
+        return claim
+
+    async def _claim(self) -> _Claim | None:
+        """Take leadership in `head` if the consensus says so twice.
+
+        None when it is not our turn. Where no other server can write, a full disk does not keep
+        this one from leading: reads go on, and each write is refused until there is room.
+        """
+        if not await self._is_named():
+            return None
+        _, before = await self._store.confirm_in_term()
+        named = await self._is_named()
+        after, term = await self._store.confirm_in_term()
+        # Right after an election the status may still tell the old term: only confirms count.
+        if not named or before != term or term < after.term:
+            return None
+        head = msgspec.structs.replace(
+            after,
+            commit=self._clock.random_bytes(8).hex(),
+            prev=after.commit,
+            leader=self._founder.server_id,
+            term=term,
+            time_ns=self._clock.wall_ns(),
+        )
+        index, changes = await self._changes_of_claim(after)
+        head = msgspec.structs.replace(head, index=index, ops=len(changes))
+        try:
+            head = await self._store.commit(after, head, changes)
+        except NoSpace as error:
+            if after == NO_HEAD or not self._store.confirms_locally:
+                raise
+            return _Claim(after, term, error)
+        await self._mirror.reached(head.index)
+        return _Claim(head, term)
+
+    async def _is_named(self) -> bool:
+        """Whether the consensus says that the member beside us leads.
+
+        One that does not answer starts or ends; who runs it tells of that.
+        """
+        try:
+            status = await self._status()
+        except Unavailable:
+            return False
+        return status.leader_id == status.member_id
+
+    async def _status(self) -> Status:
+        try:
+            status = await self._peers.status()
+        except StoreError:
+            self.member_answers = False
+            raise
+        # One that is cut off from the other members still answers, and counts for no quorum.
+        self.member_answers = status.leader_id is not None
+        self._term, self._term_seen = status.term, self._clock.monotonic()
+        return status
+
+    async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:
+        """The index of the claim that follows `after`, and what is written with it."""
+        if after == NO_HEAD:
+            return first_state(self._founder, self._clock, self._charter())
+        index = after.index + 1
+        await self._mirror.reached(after.index)
+        configuration = self._tables.one(RAFT)
+        corrected = with_own_entry(self._founder, configuration) if configuration else None
+        if corrected is None or configuration is None:
+            return index, {}
+        self._report("address_changed", address=self._founder.address, name=self._founder.name)
+        row = with_indexes(corrected, configuration.create_index, index)
+        return index, {(RAFT.name, ONLY): to_msgpack(row)}
+
+    async def _lead(self, claim: _Claim) -> None:
+        """Run committer and loops until one of them finds that this server does not lead any
+        more.
+        """
+        over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_until(over, self._committer.run(claim.head)), name="committer")
+                await asyncio.sleep(0)  # the committer takes the queue over before we say we lead
+                if claim.unwritten is not None:
+                    self._committer.say_refused(claim.unwritten)
+                self._begin(claim)
+                group.create_task(_until(over, self._watch(claim)), name="leadership watch")
+                for loop in self._loops:
+                    group.create_task(_until(over, self._tend(loop)), name=_name(loop))
+                raise await over
+        except* (Deposed, StoreError) as group_error:
+            self._report("leadership_lost", reason=str(group_error.exceptions[0]))
+        finally:
+            self._end()
+        # A group that is canceled while it ends for a reason of its own tells of that reason only.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+
+    def _begin(self, claim: _Claim) -> None:
+        self.is_leader = True
+        self.claims += 1
+        self.epoch += 1
+        self._leads.set()
+        self._report("leadership_acquired", term=claim.term, index=claim.head.index)
+        self.on_change()
+
+    def _end(self) -> None:
+        self.is_leader = False
+        self.epoch += 1
+        self._leads.clear()
+        self.on_change()
+
+    async def _watch(self, claim: _Claim) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            status = await self._status()
+            if status.leader_id is None:
+                raise Deposed("too few voters answer: the consensus has no leader")
+            if status.leader_id != status.member_id:
+                raise Deposed("another server leads")
+            if status.term > claim.term:  # led, lost and leads again: others may have claimed
+                raise Deposed("leadership was lost and won again")
+
+    async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Keep one loop alive: a slip of ours in it is said and the loop begun again."""
+        while True:
+            try:
+                await loop()
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001  the other loops and the writes must go on
+                self._report("loop_failed", loop=_name(loop), exc_info=error)
+                await asyncio.sleep(LOOP_PAUSE_S)
+
+
+async def _until(over: asyncio.Future[Exception], work: Awaitable[None]) -> None:
+    """Do `work`; what ends it is told to `over`.
+
+    It must not end the group by itself: Python 3.11 then counts a cancellation nobody asked for.
+    """
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001  raised again by who waits for `over`
+        if not over.done():
+            over.set_result(error)
+
+
+def _name(loop: Callable[[], Awaitable[None]]) -> str:
+    return getattr(loop, "__qualname__", "loop")

@@ -1,0 +1,58 @@
+"""The part of a server that keeps its cluster's state alone: it never changes.
+
+Others may follow it, none can vote beside it. It knows the tables and nothing of other servers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bellcow.errors import refused
+from bellcow.model.hello import Cluster
+from bellcow.state.tables import CLUSTER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bellcow.cluster.formation.initial_state import Charter
+    from bellcow.model.between import BootstrapRequest, Done, MemberOrder
+    from bellcow.state.tables import Tables
+
+
+class EmbeddedSeat:
+    """The `Seat` of a server on the embedded store."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    @property
+    def cluster(self) -> Cluster | None:
+        row = self._tables.one(CLUSTER)
+        if row is None:
+            return None
+        return Cluster(row.cluster_id, self._tables.head.epoch, row.founding)
+
+    has_member = True
+
+    def serves(self) -> Cluster | None:
+        return self.cluster
+
+    def charter(self) -> Charter | None:
+        return None
+
+    def troubles(self) -> Mapping[str, Mapping[str, object]]:
+        return {}
+
+    async def run(self) -> None:
+        """Nothing ever changes."""
+
+    async def promise(self, request: BootstrapRequest) -> Done:
+        del request
+        raise refused("this server has a cluster of its own")
+
+    async def obey(self, order: MemberOrder) -> Done:
+        del order
+        raise refused("the embedded store has one voter; others need engine = etcd")
+
+    async def rejoin(self) -> None:
+        """It is where it is."""

@@ -1,0 +1,79 @@
+"""What a server asks of the leader of its region for itself: to be admitted, and where it stands.
+
+A question without an answer is said in the log once in a while, and never raised. What an answer
+leads to it must not know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bellcow.cluster.members.queries import leader_of_region
+from bellcow.cluster.members.schedule import target_of
+from bellcow.deadline import timeout
+from bellcow.errors import Error
+from bellcow.model.between import (
+    JOIN_PATH,
+    STANDING_PATH,
+    JoinRequest,
+    Standing,
+    StandingRequest,
+    decode,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from bellcow.clock import Clock
+    from bellcow.cluster.members.exchange import Line, Reminders
+    from bellcow.cluster.members.roster import Roster
+    from bellcow.cluster.members.schedule import Target
+
+CALL_S = 2.0  # for an answer
+
+
+class LeaderLine:
+    """Questions of one server, each to whoever leads then."""
+
+    def __init__(self, roster: Roster, line: Line, clock: Clock, reminders: Reminders) -> None:
+        self._roster = roster
+        self._line = line
+        self._clock = clock
+        self._reminders = reminders
+
+    def target(self) -> Target | None:
+        """The leader, if it is another server that is known."""
+        table = self._roster.table
+        known = table.known.get(leader_of_region(table, self._clock.monotonic()))
+        return None if known is None else target_of(known.record)
+
+    async def join(self, cluster_id: str) -> Standing | None:
+        """Ask to be admitted, as who we are now; `cluster_id` is "" for who is in no cluster."""
+        itself = self._roster.itself
+        request = JoinRequest(
+            server_id=itself.server_id,
+            address=itself.rpc_address,
+            name=itself.member_name,
+            version=itself.version,
+            cluster_id=cluster_id,
+            non_voting=itself.non_voting,
+            zone=itself.zone,
+            upgrade_version=itself.upgrade_version,
+        )
+        return await self._ask(JOIN_PATH, encode(request), "join_refused")
+
+    async def standing(self, member_id: int) -> Standing | None:
+        """Where we stand, and whether this member of ours is one; None without an answer."""
+        me = self._roster.itself.server_id
+        request = StandingRequest(server_id=me, member_id=member_id)
+        return await self._ask(STANDING_PATH, encode(request), "standing_unknown")
+
+    async def _ask(self, path: str, request: bytes, event: str) -> Standing | None:
+        leader = self.target()
+        if leader is None:
+            return None
+        try:
+            async with timeout(CALL_S):
+                return decode(await self._line.post(leader, path, request), Standing)
+        except (Error, TimeoutError) as error:
+            self._reminders.say(event, reason=str(error) or "no answer in time")
+            return None

@@ -1,0 +1,86 @@
+"""A server goes for good: it says that it is leaving, the leader takes it out, it says it has left.
+
+The quorum rule is the leader's. Where it refuses, or nobody leads, the server stays a member.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+from bellcow.cluster.members.schedule import target_of
+from bellcow.deadline import timeout, timeout_at
+from bellcow.errors import Code, Error, no_leader
+from bellcow.model.between import LEAVE_PATH, LeaveRequest, encode
+from bellcow.store.protocol import StoreError
+
+if TYPE_CHECKING:
+    from bellcow.cluster.members.exchange import Line
+    from bellcow.cluster.members.roster import Roster
+    from bellcow.model.between import Standing
+    from bellcow.model.hello import Status
+
+ANNOUNCE_S = 0.4  # to tell the others; who is dead does not answer
+
+
+class Announcer(Protocol):
+    """What is needed of the exchange."""
+
+    async def announce(self, status: Status) -> None: ...
+
+
+class Lead(Protocol):
+    """What is needed of leadership."""
+
+    @property
+    def is_leader(self) -> bool: ...
+
+    @property
+    def leader_id(self) -> str: ...
+
+
+class Going(Protocol):
+    """What is needed of membership."""
+
+    async def leave(self, server_id: str) -> Standing: ...
+
+
+async def leave(
+    *,
+    roster: Roster,
+    exchange: Announcer,
+    lead: Lead,
+    membership: Going,
+    line: Line,
+    within_s: float,
+) -> None:
+    """Leave the cluster. Raises Error with why this server is still one of it."""
+    until = asyncio.get_running_loop().time() + within_s - ANNOUNCE_S
+    await _announce(exchange, "leaving")
+    try:
+        async with timeout_at(until):
+            await _be_taken_out(roster, lead, membership, line)
+    except (Error, StoreError, TimeoutError) as error:
+        # It stops all the same, and shall be missed as any other that stops.
+        await _announce(exchange, "alive")
+        reason = str(error) or f"not out of the cluster within {within_s:.1f} s"
+        raise Error(Code.UNAVAILABLE, reason) from None
+    await _announce(exchange, "left")
+
+
+async def _announce(exchange: Announcer, status: Status) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with timeout(ANNOUNCE_S):
+            await exchange.announce(status)
+
+
+async def _be_taken_out(roster: Roster, lead: Lead, membership: Going, line: Line) -> None:
+    me = roster.itself.server_id
+    if lead.is_leader:
+        await membership.leave(me)
+        return
+    known = roster.table.known.get(lead.leader_id)
+    if known is None:
+        raise no_leader()
+    await line.post(target_of(known.record), LEAVE_PATH, encode(LeaveRequest(server_id=me)))

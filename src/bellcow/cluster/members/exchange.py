@@ -1,0 +1,356 @@
+"""The exchange between servers: gather what is so, decide whom to call, call them, take in what
+they say.
+
+The rules are in `hearing.py`, `failure.py` and `schedule.py`; how a hello travels is behind `Line`.
+Who may speak to
+us is checked before a hello comes here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from bellcow.cluster.members.compose import compose, with_own_status
+from bellcow.cluster.members.failure import force_leave, judge, missed, next_verdict
+from bellcow.cluster.members.hearing import COPY, hear
+from bellcow.cluster.members.no_cluster import HEARD_S, is_wanted, reasons
+from bellcow.cluster.members.no_leader import is_led, leaderless
+from bellcow.cluster.members.schedule import FAR_S, Target, plan
+from bellcow.cluster.members.table import MEMBERS_MAX
+from bellcow.deadline import timeout
+from bellcow.errors import Code, Error
+from bellcow.model.agent import ALIVE
+from bellcow.model.hello import decode_hello, encode_hello
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.members.roster import Roster
+    from bellcow.cluster.members.table import Here, Note, Outcome
+    from bellcow.events import Report
+    from bellcow.model.hello import Cluster, Hello, Status
+
+HELLO_PATH = "/v1/internal/hello"
+HELLO_BYTES = 1 << 20
+TIMEOUT_S = 1.0
+REMIND_S = 60.0  # between two events that say the same
+REMINDERS_MAX = 256
+LATELY_S = 15.0  # each cause shows again within it while it lasts
+ELSEWHERE_S = 2 * FAR_S + TIMEOUT_S  # who called us and was refused calls again within it
+
+
+class Line(Protocol):
+    """One call to another server."""
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        """Its answer. Raises Error: UNAVAILABLE without one, DENIED when we must not believe it,
+        REFUSED with the server's own words.
+        """
+
+
+class Reminders:
+    """Says what lasts once in a while, not each time."""
+
+    def __init__(self, clock: Clock, report: Report) -> None:
+        self._clock = clock
+        self._report = report
+        self._said: dict[str, float] = {}
+        self._latest: dict[str, tuple[float, Mapping[str, object]]] = {}
+
+    def latest(self) -> dict[str, Mapping[str, object]]:
+        """The fields of each event that was to be said within the last `LATELY_S`, said or not."""
+        now = self._clock.monotonic()
+        return {e: fields for e, (at, fields) in self._latest.items() if now - at <= LATELY_S}
+
+    def say(self, event: str, /, **fields: object) -> None:
+        now = self._clock.monotonic()
+        self._latest[event] = now, fields
+        key = f"{event} {sorted(fields.items())}"
+        said = self._said.get(key)
+        if said is not None and now - said < REMIND_S:
+            return
+        if len(self._said) >= REMINDERS_MAX:
+            self._said.clear()
+        self._said[key] = now
+        self._report(event, **fields)
+
+
+class Exchange:
+    """Keeps the roster's table: `run` calls others, `answer` answers them."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        line: Line,
+        look: Callable[[], Here],
+        clock: Clock,
+        report: Report,
+        joins: tuple[tuple[str, int], ...] = (),
+        lookup: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
+    ) -> None:
+        """`lookup` gives all addresses of a name to join; without it a name is its own address."""
+        self._roster = roster
+        self._line = line
+        self._look = look
+        self._clock = clock
+        self._report = report
+        self._reminders = Reminders(clock, report)
+        self._joins = joins
+        self._lookup = lookup
+        self._tried: dict[str, float] = {}
+        self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
+        self._regions: dict[str, str] = {}  # of those who answered there
+        self._busy: set[str] = set()
+        self._twins: dict[str, str] = {}  # who says that our id speaks from elsewhere too
+        self._elsewhere: dict[str, tuple[float, Cluster]] = {}  # refused for it, and when
+        self._clocks: dict[str, int] = {}  # what a server's clock showed when it last spoke to us
+        self._changed = asyncio.Event()
+        self._led_at = self._began = clock.monotonic()  # when a server was known to lead
+
+    async def run(self) -> None:
+        """Say hello whenever it is due, for as long as the server lives."""
+        self._led_at = self._began = self._clock.monotonic()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                wake_s = self._round(group)
+                with contextlib.suppress(TimeoutError):
+                    async with timeout(wake_s):
+                        await self._changed.wait()
+                self._changed.clear()
+
+    def troubles(self) -> Mapping[str, Mapping[str, object]]:
+        """What has kept servers apart lately: events of the log, with their fields."""
+        return self._reminders.latest()
+
+    @property
+    def twin(self) -> str:
+        """What a server says that hears another one with our id; "" when none says so."""
+        return next(iter(self._twins.values()), "")
+
+    @property
+    def elsewhere(self) -> Mapping[str, Cluster]:
+        """Servers of our region that have shown another cluster than ours lately, by id."""
+        now = self._clock.monotonic()
+        return {
+            server_id: cluster
+            for server_id, (heard, cluster) in self._elsewhere.items()
+            if now - heard <= ELSEWHERE_S
+        }
+
+    def nudge(self) -> None:
+        """Something has changed that the next round should not wait for, such as leadership."""
+        self._changed.set()
+
+    def answer(self, hello: Hello) -> bytes:
+        """The answer to another server's hello. Raises Error when it is none of ours."""
+        self._hear(hello, answer=False)
+        return self._hello(hello.sender.server_id, hello.region)
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        """All addresses of a name. Raises Error(UNAVAILABLE) with the reason without any."""
+        return (host,) if self._lookup is None else await self._lookup(host)
+
+    async def join(self, address: tuple[str, int], name: str = "") -> None:
+        """Say hello to whoever is at `address`, once. Raises Error with why it failed.
+
+        `name` is the host name that was written for it, which a certificate may hold instead.
+        """
+        await self._greet(address, name)
+
+    def force_leave(self, member_name: str, *, prune: bool = False) -> None:
+        """Let a failed member be one that left. The leader's table is the one that counts."""
+        now = self._clock.monotonic()
+        self._take(force_leave(self._roster.table, member_name, now, prune=prune))
+
+    async def announce(self, status: Status) -> None:
+        """Tell every live server that this one leaves or has left; at most as long as one call."""
+        self._roster.table = with_own_status(self._roster.table, status)
+        targets = plan(
+            self._roster.table, leads=False, joins=(), led_home={}, tried={}, busy=(), now=0.0
+        ).targets
+        async with asyncio.TaskGroup() as group:
+            for target in targets:
+                if self._roster.table.known[target.server_id].record.status == ALIVE:
+                    group.create_task(self._try(target))
+
+    # One round
+
+    def _round(self, group: asyncio.TaskGroup) -> float:
+        """Gather, decide, act; returns in how many seconds the next round is due."""
+        here, now = self._look(), self._clock.monotonic()
+        self._take(judge(self._roster.table, here, now))
+        table = self._roster.table
+        due = plan(
+            table,
+            leads=here.leads,
+            joins=self._joins,
+            led_home=self._led_home,
+            tried=self._tried,
+            busy=self._busy,
+            now=now,
+            # Who was removed learns of it from the new leader.
+            servers=here.servers | here.removed,
+        )
+        for target in due.targets:
+            self._tried[target.key] = now
+            self._busy.add(target.key)
+            group.create_task(self._visit(target), name="hello")
+        if len(self._tried) > 2 * len(table.known) + len(self._joins):
+            self._forget_tries()
+        waited_s = now - self._began
+        notes = reasons(table, here, self._regions, waited_s, now)
+        if is_led(table, here, now):
+            self._led_at = now
+        for note in (*notes, *leaderless(table, here, now - self._led_at, now)):
+            self._tell(note)
+        wake_s = min(due.wake_s, next_verdict(table, now))
+        return min(wake_s, max(0.001, HEARD_S - waited_s)) if waited_s < HEARD_S else wake_s
+
+    def _forget_tries(self) -> None:
+        kept = {*self._roster.table.known, *(f"{host}:{port}" for host, port in self._joins)}
+        self._tried = {key: tried for key, tried in self._tried.items() if key in kept}
+        self._clocks = {key: at_ms for key, at_ms in self._clocks.items() if key in kept}
+
+    async def _visit(self, target: Target) -> None:
+        try:
+            await self._try(target)
+        finally:
+            self._busy.discard(target.key)
+            if self._clock.monotonic() - self._tried.get(target.key, 0.0) > TIMEOUT_S / 20:
+                self.nudge()  # the round that would have called it again has passed over it
+
+    async def _try(self, target: Target) -> None:
+        try:
+            if target.server_id:
+                await self._call(target)
+            else:
+                await self._call_name(target)
+            self._twins.pop(target.key, None)
+        except Error as error:
+            said = error.message
+            if error.code is Code.REFUSED and self._is_stranger(target):
+                said = "what is there does not answer as a server"
+            if COPY in said:
+                self._twins[target.key] = said
+            self._missed(target, said, silent=error.code is Code.UNAVAILABLE)
+        except Exception as error:  # noqa: BLE001  what one server says must not end the exchange
+            self._missed(target, f"{type(error).__name__}: {error}", silent=False)
+
+    def _is_stranger(self, target: Target) -> bool:
+        """Whether somebody only named this server: what is at its address shall not speak here."""
+        contact = self._roster.table.contacts.get(target.server_id)
+        return contact is not None and not contact.heard
+
+    def _missed(self, target: Target, reason: str, *, silent: bool) -> None:
+        """Nobody has answered, or not as a server should. A known server that is silent fails."""
+        if target.server_id:
+            self._roster.table = missed(self._roster.table, target.server_id)
+        host, port = target.address
+        address = f"{host}:{port}"
+        if not silent:
+            self._reminders.say("hello_refused", address=address, reason=reason)
+        elif not target.server_id and self._is_wanted(target):
+            self._reminders.say("join_unanswered", address=address, reason=reason)
+
+    def _is_wanted(self, target: Target) -> bool:
+        now = self._clock.monotonic()
+        table, here, waited_s = self._roster.table, self._look(), now - self._began
+        return is_wanted(target.address, table, here, waited_s, now)
+
+    async def _call_name(self, target: Target) -> None:
+        """Say hello at every address of a name to join but our own.
+
+        Raises Error when nobody answers. When only this server does, the others are told of.
+        """
+        host, port = target.address
+        itself = self._roster.itself
+        found = await self.addresses(host)
+        others = [ip for ip in found if (ip, port) != itself.serf] or list(found)
+        outcomes = await asyncio.gather(
+            *(self._greet((ip, port), host) for ip in others), return_exceptions=True
+        )
+        hellos = [each for each in outcomes if not isinstance(each, BaseException)]
+        faults = [each for each in outcomes if isinstance(each, BaseException)]
+        if not hellos and len(others) == len(found):
+            raise faults[0]
+        home = [each for each in hellos if self._is_another(each)]
+        self._led_home[target.key] = bool(home)
+        self._regions[target.key] = (home or hellos)[0].region if hellos else itself.region
+        if not home:
+            for ip, fault in zip(others, outcomes, strict=True):
+                if isinstance(fault, Error):
+                    at = Target(server_id="", address=(ip, port), region=target.region)
+                    self._missed(at, fault.message, silent=fault.code is Code.UNAVAILABLE)
+
+    def _is_another(self, hello: Hello) -> bool:
+        """Whether it is from another server of our region."""
+        itself = self._roster.itself
+        return hello.sender.server_id != itself.server_id and hello.region == itself.region
+
+    async def _greet(self, address: tuple[str, int], name: str) -> Hello:
+        """Say hello at one address of a name, whoever is there."""
+        target = Target(server_id="", address=address, region=self._roster.itself.region)
+        try:
+            return await self._call(target)
+        except Error as error:
+            if error.code is not Code.DENIED or name in {"", address[0]}:
+                raise
+            # A certificate may hold the name alone.
+            return await self._call(msgspec.structs.replace(target, address=(name, address[1])))
+
+    async def _call(self, target: Target) -> Hello:
+        body = self._hello(target.server_id, target.region)
+        try:
+            async with timeout(TIMEOUT_S):
+                answer = await self._line.post(target, HELLO_PATH, body)
+        except TimeoutError:
+            raise Error(Code.UNAVAILABLE, "no answer within a second") from None
+        hello = decode_hello(answer)
+        self._hear(hello, answer=True)
+        if target.server_id and hello.sender.server_id != target.server_id:
+            raise Error(Code.UNAVAILABLE, "another server answers at its address")
+        return hello
+
+    # The table
+
+    def _hello(self, server_id: str, region: str) -> bytes:
+        """What we say to that server; "" for one that is not known yet."""
+        table, now = self._roster.table, self._clock.monotonic()
+        abroad, echo_ms = region != table.me.itself.region, self._clocks.get(server_id, 0)
+        return encode_hello(compose(table, self._look(), now, abroad=abroad, echo_ms=echo_ms))
+
+    def _hear(self, hello: Hello, *, answer: bool) -> None:
+        table, here, now = self._roster.table, self._look(), self._clock.monotonic()
+        server_id = hello.sender.server_id
+        try:
+            outcome = hear(table, hello, here, now, answer=answer)
+        except Error:
+            self._note_elsewhere(hello, now)
+            raise
+        self._elsewhere.pop(server_id, None)
+        self._take(outcome)
+        self._clocks[server_id] = hello.at_ms
+
+    def _note_elsewhere(self, hello: Hello, now: float) -> None:
+        if hello.cluster is None or hello.region != self._roster.itself.region:
+            return
+        if len(self._elsewhere) >= MEMBERS_MAX:
+            self._elsewhere.clear()
+        self._elsewhere[hello.sender.server_id] = now, hello.cluster
+
+    def _take(self, outcome: Outcome) -> None:
+        before = self._roster.table
+        self._roster.table = outcome.table
+        if outcome.table.known is not before.known or outcome.table.doubts.keys() - before.doubts:
+            self.nudge()
+        for note in outcome.notes:
+            self._tell(note)
+
+    def _tell(self, note: Note) -> None:
+        say = self._reminders.say if note.lasting else self._report
+        say(note.event, **note.fields)

@@ -1,0 +1,131 @@
+"""The rules for silence: when a member has failed, when it is forgotten, and who is made to leave.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.cluster.members.notes import changes
+from bellcow.cluster.members.table import (
+    FAILED_AFTER_S,
+    GONE,
+    Here,
+    Leader,
+    Outcome,
+    is_silent,
+    put,
+    replace,
+    silence_s,
+    with_status,
+    without,
+    without_doubt,
+)
+from bellcow.model.agent import ALIVE, FAILED, LEFT
+
+if TYPE_CHECKING:
+    from bellcow.cluster.members.table import Table
+    from bellcow.model.hello import Record, Status
+
+REAPED_AFTER_S = {FAILED: 72 * 3600.0, LEFT: 24 * 3600.0}
+UNHEARD_REAPED_S = 60.0  # of failure, before one that never answered is forgotten
+
+
+def missed(table: Table, server_id: str) -> Table:
+    """A hello to this server had no answer."""
+    contact = table.contacts.get(server_id)
+    if contact is None:
+        return table
+    contact = msgspec.structs.replace(contact, missed=contact.missed + 1)
+    return replace(table, contacts={**table.contacts, server_id: contact})
+
+
+def judge(table: Table, here: Here, now: float) -> Outcome:
+    """Who has failed, and who is forgotten.
+
+    In our region the leader decides who has failed; without a leader, each server for itself.
+    """
+    before = table
+    table = _with_own_claim(table, here, now)
+    table = _with_doubts_settled(table, now)
+    decides = _decides(table, now)
+    for known in table.known.values():
+        record = known.record
+        ours = decides or record.itself.region != table.me.itself.region
+        if record.status not in GONE and ours and is_silent(table, record, now):
+            status: Status = "failed" if record.status == ALIVE else "left"
+            table = put(table, with_status(record, status), now)
+        elif record.status in GONE and now - known.since >= _reaped_after_s(table, record, ours):
+            table = without(table, [record.server_id])
+    return Outcome(table, changes(before, table))
+
+
+def _with_doubts_settled(table: Table, now: float) -> Table:
+    """What was said of servers that did not answer when they were asked about it holds."""
+    for server_id, doubt in table.doubts.items():
+        if table.contacts[server_id].missed > doubt.missed:
+            if doubt.told is not None:
+                table = put(table, doubt.told, now)
+            table = without_doubt(table, server_id)
+    return table
+
+
+def _reaped_after_s(table: Table, record: Record, ours: bool) -> float:
+    """Seconds until a dead server is forgotten; `ours` when nobody else decides about it."""
+    if ours and not table.contacts[record.server_id].heard:
+        return UNHEARD_REAPED_S
+    return REAPED_AFTER_S[record.status]
+
+
+def _with_own_claim(table: Table, here: Here, now: float) -> Table:
+    me, leader = table.me.server_id, table.leader
+    if here.leads:
+        mine = Leader(server_id=me, epoch=here.epoch, term=here.raft.term, heard=now)
+        other = leader if leader is not None and leader.server_id != me else None
+        speaks = other is not None and now - other.heard < FAILED_AFTER_S
+        if other and speaks and (other.epoch, other.term) > (mine.epoch, mine.term):
+            return table
+        return replace(table, leader=mine)
+    if leader is not None and leader.server_id == me:
+        return replace(table, leader=None)
+    return table
+
+
+def _decides(table: Table, now: float) -> bool:
+    leader = table.leader
+    if leader is None or leader.server_id == table.me.server_id:
+        return True
+    return now - leader.heard >= FAILED_AFTER_S
+
+
+def next_verdict(table: Table, now: float) -> float:
+    """Seconds until `judge` may find something that it does not find now."""
+    waits, decides = [60.0], _decides(table, now)
+    for server_id, known in table.known.items():
+        if known.record.status in GONE:
+            ours = decides or known.record.itself.region != table.me.itself.region
+            waits.append(known.since + _reaped_after_s(table, known.record, ours) - now)
+        else:
+            contact = table.contacts[server_id]
+            left = contact.answered + silence_s(table, known.record) - now
+            waits.append(left if left > 0 else 0.5)
+    return max(0.001, min(waits))
+
+
+def force_leave(table: Table, member_name: str, now: float, *, prune: bool) -> Outcome:
+    """A failed member becomes one that left; with `prune` it is forgotten. Others stay.
+
+    Nomad: a live server is not put out this way, and a name nobody has is no error.
+    """
+    before = table
+    for server_id, known in before.known.items():
+        if known.record.itself.member_name != member_name or known.record.status not in GONE:
+            continue
+        if prune:
+            table = without(table, [server_id])
+        elif known.record.status == FAILED:
+            table = put(table, with_status(known.record, "left"), now)
+    return Outcome(table, changes(before, table))

@@ -1,0 +1,99 @@
+"""What a server of a cluster without a leader tells of why that is so. Pure: it takes what the
+exchange knows. Of a server that is in no cluster yet, `no_cluster.py` tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.cluster.members.queries import leader_of_region
+from bellcow.cluster.members.table import FAILED_AFTER_S, Note
+from bellcow.model.raft import RaftServer
+
+if TYPE_CHECKING:
+    from bellcow.cluster.members.table import Here, Table
+
+ANSWERED_S = 2.0  # without a leader, servers say hello to each other once a second
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A voter that cannot take part: it is silent, or has moved to `now_at`."""
+
+    server: RaftServer
+    now_at: str = ""
+
+
+def is_led(table: Table, here: Here, now: float) -> bool:
+    """Whether a server leads our cluster; also true where this server is in none that it knows."""
+    if here.cluster is None or not here.voters:
+        return True
+    return here.leads or leader_of_region(table, now) != ""
+
+
+def leaderless(table: Table, here: Here, lasts_s: float, now: float) -> tuple[Note, ...]:
+    """Why nobody leads our cluster, if that lasts: for `lasts_s` so far."""
+    if is_led(table, here, now) or lasts_s < FAILED_AFTER_S:
+        return ()
+    missing = [found for each in here.voters if (found := _missing(each, table, here, now))]
+    out = {each.server.id for each in missing}
+    needed = len(here.voters) // 2 + 1
+    fields: dict[str, object] = {
+        "voters": len(here.voters),
+        "needed": needed,
+        "answering": ", ".join(each.name for each in here.voters if each.id not in out),
+        "silent": ", ".join(
+            f"{each.server.name} at {each.server.address}" for each in missing if not each.now_at
+        ),
+    }
+    if moved := [each for each in missing if each.now_at]:
+        fields["moved"] = ", ".join(
+            f"{each.server.name} from {each.server.address} to {each.now_at}" for each in moved
+        )
+    hint = _hint(table, here, missing, needed)
+    return (Note("no_leader", {**fields, "hint": hint}, lasting=True),)
+
+
+def _missing(server: RaftServer, table: Table, here: Here, now: float) -> Missing | None:
+    if server.id == table.me.server_id:
+        if here.raft.role == "none":
+            return Missing(server)
+        return _moved(server, table.me.itself.rpc_address)
+    known, contact = table.known.get(server.id), table.contacts.get(server.id)
+    if known is None or contact is None or contact.raft is None:
+        return Missing(server)
+    if contact.raft.role == "none" or now - contact.answered > ANSWERED_S:
+        return Missing(server)
+    return _moved(server, known.record.itself.rpc_address)
+
+
+def _moved(server: RaftServer, address: str) -> Missing | None:
+    return None if address == server.address else Missing(server, address)
+
+
+def _hint(table: Table, here: Here, missing: list[Missing], needed: int) -> str:
+    """What to do about it."""
+    away = [each for each in missing if not each.now_at]
+    there = len(here.voters) - len(away)
+    if there < needed:
+        names = ", ".join(each.server.name for each in away)
+        return (
+            f"start {names} until {needed} of {len(here.voters)} voters answer; if they are lost "
+            "for good: bellcow operator raft recover -h"
+        )
+    if len(here.voters) - len(missing) < needed:
+        new = {each.server.id: each.now_at for each in missing}
+        out = {each.server.id for each in away}
+        addresses = ",".join(
+            new.get(each.id) or each.address for each in here.voters if each.id not in out
+        )
+        return (
+            "voters have new addresses, which they can only agree on with a leader: stop them all, "
+            f"then on each: bellcow operator raft recover -servers={addresses} DATA_DIR"
+        )
+    _, port = table.me.itself.rpc
+    return (
+        "enough voters answer to elect a leader within seconds; if they do not, see what keeps "
+        f"their etcd apart on port {port}: a firewall, certificates; their logs say etcd_warning"
+    )

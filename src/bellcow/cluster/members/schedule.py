@@ -1,0 +1,128 @@
+"""Whom to say hello to, and when. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.model.agent import FAILED, LEFT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from bellcow.cluster.members.table import Table
+    from bellcow.model.hello import Record
+
+BEAT_S = 0.1  # the leader, to every server of its region
+ROUND_S = 1.0  # everyone, to everyone of its region
+FAR_S = 10.0  # to those who have failed, and to other regions
+EARLY_S = 0.002  # a timer may be this much early
+CALLS_PER_S = 1_000  # to known servers, whoever they are and however many
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a hello goes. `server_id` is "" for an address whose server is not known."""
+
+    server_id: str
+    address: tuple[str, int]
+    region: str
+
+    @property
+    def key(self) -> str:
+        return self.server_id or f"{self.address[0]}:{self.address[1]}"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Whom to call now, and in how many seconds to look again."""
+
+    targets: tuple[Target, ...]
+    wake_s: float
+
+
+def plan(
+    table: Table,
+    *,
+    leads: bool,
+    joins: tuple[tuple[str, int], ...],
+    led_home: Mapping[str, bool],
+    tried: Mapping[str, float],
+    busy: Collection[str],
+    now: float,
+    servers: Collection[str] = (),
+) -> Plan:
+    """The calls that are due. `tried` says when each target was last called, by its key.
+
+    `servers` are the ids in the raft configuration, or taken out of it lately, to whom a leader's
+    beat goes; none while it is not known, and then it goes to all who answer.
+    `joins` are called while we are alone in our region, and rarely until they have answered once.
+    `led_home` says of those that have whether it was another server of our region. Who is `busy`
+    with a first call gets no second.
+    """
+    due, wake_s = [], FAR_S
+    beats = _beats(table, servers) if leads else frozenset()
+    for target, every_s in _calls(table, joins, led_home, beats):
+        left = tried.get(target.key, now - every_s) + every_s - now
+        if target.key in busy:
+            # One that ends before its next turn does not ask for another round.
+            wake_s = min(wake_s, left) if left > EARLY_S else wake_s
+            continue
+        if left <= EARLY_S:
+            due.append(target)
+            left = every_s
+        wake_s = min(wake_s, left)
+    return Plan(tuple(due), wake_s)
+
+
+def _calls(
+    table: Table,
+    joins: tuple[tuple[str, int], ...],
+    led_home: Mapping[str, bool],
+    beats: frozenset[str],
+) -> Iterator[tuple[Target, float]]:
+    region = table.me.itself.region
+    alone = True
+    pace_s = len(table.known) / CALLS_PER_S
+    for server_id, known in table.known.items():
+        record = known.record
+        soon = server_id in beats or server_id in table.doubts
+        every_s = _interval(record, region, soon=soon)
+        if every_s:
+            yield target_of(record), max(every_s, pace_s)
+        if record.itself.region == region and record.status not in {FAILED, LEFT}:
+            alone = False
+    for address in joins:
+        target = Target(server_id="", address=address, region=region)
+        every_s = _join_interval(led_home.get(target.key), alone=alone)
+        if every_s:
+            yield target, every_s
+
+
+def _join_interval(led_home: bool | None, *, alone: bool) -> float:
+    """Seconds between two calls to an address to join; 0 for none. None: it never answered."""
+    if alone:
+        return FAR_S if led_home is False else ROUND_S
+    return FAR_S if led_home is None else 0.0
+
+
+def _beats(table: Table, servers: Collection[str]) -> frozenset[str]:
+    """To whom the leader's beat goes: servers of the cluster that answer."""
+    return frozenset(
+        server_id
+        for server_id, contact in table.contacts.items()
+        if contact.heard and (not servers or server_id in servers)
+    )
+
+
+def _interval(record: Record, region: str, *, soon: bool) -> float:
+    """Seconds between two hellos; 0 for none."""
+    if record.status == LEFT:
+        return 0.0
+    if record.status == FAILED or record.itself.region != region:
+        return FAR_S
+    return BEAT_S if soon else ROUND_S
+
+
+def target_of(record: Record) -> Target:
+    itself = record.itself
+    return Target(server_id=itself.server_id, address=itself.serf, region=itself.region)

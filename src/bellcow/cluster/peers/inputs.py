@@ -1,0 +1,78 @@
+"""What the leader sees of the servers of its region at one moment, as changes of membership need
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bellcow.cluster.members.schedule import Target, target_of
+from bellcow.model.agent import ALIVE
+
+if TYPE_CHECKING:
+    from bellcow.cluster.members.roster import Roster
+    from bellcow.model.hello import Record
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """All by server id; this server is among them.
+
+    Who has died counts as `alive` for seconds and stops `answering` at once. Who says that it
+    leaves is alive until it has left: its vote counts as long as it has one.
+    """
+
+    alive: frozenset[str]
+    answering: frozenset[str]
+    names: Mapping[str, str] = {}
+    addresses: Mapping[str, str] = {}  # of the peer port, of those alive
+    roles: Mapping[str, str] = {}  # part in consensus, of those answering
+    idle: frozenset[str] = frozenset()  # whose part in consensus is down at the moment
+    clusters: Mapping[str, str] = {}  # which each said last that it is of, the dead as well
+    leaving: frozenset[str] = frozenset()  # those answering who said themselves that they leave
+    targets: Mapping[str, Target] = {}  # where they are reached, this server not among them
+
+    @property
+    def taking_part(self) -> frozenset[str]:
+        """Who answers and has a working part in consensus, as far as one can see."""
+        return frozenset(
+            each for each in self.answering - self.idle if self.roles.get(each) != "none"
+        )
+
+
+def see(roster: Roster) -> Sight:
+    """The sight of a roster."""
+    me, alive, contacts = roster.itself, roster.alive() | roster.leaving(), roster.contacts()
+    records: dict[str, Record] = {
+        known.record.server_id: known.record
+        for known in roster.table.known.values()
+        if known.record.itself.region == me.region
+    }
+    addresses = {each: records[each].itself.rpc_address for each in alive if each in records}
+    return Sight(
+        alive=alive,
+        answering=frozenset(alive & contacts.keys()) | {me.server_id},
+        names=roster.names(),
+        addresses={**addresses, me.server_id: me.rpc_address},
+        roles={
+            server_id: contact.raft.role
+            for server_id, (_, contact) in contacts.items()
+            if contact.raft is not None
+        },
+        idle=frozenset(
+            server_id
+            for server_id, (_, contact) in contacts.items()
+            if contact.raft is not None and not contact.raft.works
+        ),
+        clusters={
+            server_id: contact.cluster.id
+            for server_id, contact in roster.table.contacts.items()
+            if contact.cluster is not None
+        },
+        leaving=frozenset(
+            server_id for server_id, (_, contact) in contacts.items() if contact.status != ALIVE
+        ),
+        targets={server_id: target_of(record) for server_id, record in records.items()},
+    )

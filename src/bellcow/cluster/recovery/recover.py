@@ -1,0 +1,296 @@
+"""Recovers a cluster that has lost its quorum for good, as the operator's file says.
+
+Each listed server tells in hello what it has; when all of them go by the same file, the one with
+the newest copy founds the cluster anew and the others join it. The rule is in `rules.py`.
+How a server starts afterwards is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from bellcow.clock import new_uuid
+from bellcow.cluster import datadir
+from bellcow.cluster.members.exchange import Reminders
+from bellcow.cluster.members.table import FAILED_AFTER_S
+from bellcow.cluster.recovery import offline_state, peers_json
+from bellcow.cluster.recovery.convert import as_founder
+from bellcow.cluster.recovery.rebuild import found, only_server, set_file_aside
+from bellcow.cluster.recovery.rules import INDEX_STEP, Found, Join, Seen, decide
+from bellcow.errors import invalid
+from bellcow.model.hello import Cluster, Recovery
+from bellcow.state.tables import CLUSTER, ONLY, RAFT
+from bellcow.store.sqlite import open_store
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from bellcow.clock import Clock
+    from bellcow.cluster.members.exchange import Exchange
+    from bellcow.cluster.members.roster import Roster
+    from bellcow.cluster.members.table import Contact
+    from bellcow.cluster.recovery.offline_state import Survivor
+    from bellcow.cluster.recovery.peers_json import Listed
+    from bellcow.etcd.flags import Plan
+    from bellcow.events import Report
+    from bellcow.model.hello import Itself, Record
+    from bellcow.model.raft import RaftServer
+    from bellcow.store.protocol import Head, Key
+
+HEAR_S = 2.0  # before anything is decided: a leader that is there has answered by then
+LOOK_S = 0.2
+FILE_BYTES = 1 << 20
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How the recovery ended for this server, and with which epoch of its cluster.
+
+    `founded`: its files are those of the first member. `join`: its old files are set aside, and it
+    joins as one without any.
+    """
+
+    kind: Literal["founded", "join"]
+    cluster: Cluster
+
+
+def file_of(server_dir: Path) -> Path:
+    return server_dir / datadir.RAFT / peers_json.NAME
+
+
+async def recover(
+    *,
+    server_dir: Path,
+    me: Itself,
+    roster: Roster,
+    exchange: Exchange,
+    clock: Clock,
+    report: Report,
+    plan_of: Callable[[Path], Plan],
+) -> Outcome:
+    """Go by the file until this server has founded or shall join; that may take forever.
+
+    The exchange runs meanwhile, and nothing of this server's stores is open. Raises Error for a
+    file that is wrong and StoreError for a copy that cannot be read; then nothing has changed.
+    """
+    listed = await asyncio.to_thread(read_listed, server_dir, me)
+    file = peers_json.digest(listed)
+    copy = await offline_state.read(server_dir, plan_of, clock, report)
+    known = datadir.read(server_dir / datadir.PLACE, datadir.Place)
+    brings = _brings(me, file, copy)
+    mine = Seen(
+        server_id=me.server_id,
+        address=peers_json.normal(me.rpc_address),
+        recovery=brings,
+        epoch=known.epoch if known else 0,
+        index=brings.index,
+        epoch_seen=known.epoch_seen if known else 0,
+    )
+    cluster_id = copy.cluster_id if copy else known.cluster_id if known else ""
+    with _told(roster, exchange, brings):
+        memory = _Memory(server_dir, known, cluster_id)
+        decision = await _decided(listed, mine, memory, roster, clock, report)
+        if isinstance(decision, Join):
+            return await _make_room(server_dir, decision, roster, clock, report)
+        assert copy is not None  # noqa: S101  who has none does not found
+        cluster = Cluster(copy.cluster_id, decision.epoch)
+        founded = await found(
+            server_dir=server_dir,
+            plan=plan_of(server_dir / datadir.RAFT),
+            copy=copy,
+            founder=as_founder(me),
+            cluster=cluster,
+            index=decision.index,
+            clock=clock,
+            report=report,
+        )
+        return Outcome("founded", founded.cluster)
+
+
+def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
+    """The servers of the file, this one among them. Raises Error with what is wrong with it."""
+    path = file_of(server_dir)
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES + 1)
+    if len(data) > FILE_BYTES:
+        raise invalid(f"recovery failed to parse peers.json: {path}: over {FILE_BYTES} bytes")
+    listed = peers_json.parse(data, str(path))
+    own = peers_json.normal(me.rpc_address)
+    if own not in {server.address for server in listed}:
+        raise invalid(
+            f"recovery failed: {path}: no entry is this server, whose address is {own}: add it, "
+            "or leave this server stopped until the others have recovered"
+        )
+    return listed
+
+
+def _brings(me: Itself, file: str, copy: Survivor | None) -> Recovery:
+    if copy is None:
+        return Recovery(file=file, role="none", epoch=0, index=0)
+    head = copy.head
+    role = copy.role(me.server_id)
+    return Recovery(file=file, role=role, epoch=head.epoch, index=head.index)
+
+
+@contextmanager
+def _told(roster: Roster, exchange: Exchange, brings: Recovery) -> Iterator[None]:
+    """While this lasts, hello says what this server brings."""
+    roster.table = msgspec.structs.replace(roster.table, recovery=brings)
+    exchange.nudge()
+    try:
+        yield
+    finally:
+        roster.table = msgspec.structs.replace(roster.table, recovery=None)
+
+
+class _Memory:
+    """The highest epoch that anybody has shown of our cluster.
+
+    It is written down before it counts: a recovery that founds it once more would be no later one.
+    """
+
+    def __init__(self, server_dir: Path, known: datadir.Place | None, cluster_id: str) -> None:
+        self._path = server_dir / datadir.PLACE
+        self._known = known
+        self.cluster_id = cluster_id
+        self.epoch = known.epoch_seen if known else 0
+
+    async def look(self, roster: Roster) -> None:
+        shown = [each.cluster for each in roster.table.contacts.values()] + [roster.table.ahead]
+        mine = (each.epoch for each in shown if each is not None and each.id == self.cluster_id)
+        epoch = max(mine, default=0)
+        if epoch <= self.epoch:
+            return
+        self.epoch = epoch
+        if self._known is not None:
+            self._known = msgspec.structs.replace(self._known, epoch_seen=epoch)
+            await asyncio.to_thread(datadir.write, self._path, self._known)
+
+
+async def _decided(
+    listed: Sequence[Listed],
+    mine: Seen,
+    memory: _Memory,
+    roster: Roster,
+    clock: Clock,
+    report: Report,
+) -> Found | Join:
+    reminders = Reminders(clock, report)
+    await asyncio.sleep(HEAR_S)
+    while True:
+        await memory.look(roster)
+        mine = msgspec.structs.replace(mine, epoch_seen=memory.epoch)
+        decision = decide(listed, mine, _seen(roster, memory.cluster_id, clock.monotonic()))
+        if isinstance(decision, Found | Join):
+            return decision
+        reminders.say("recovery_waiting", reason="; ".join(decision.reasons))
+        await asyncio.sleep(LOOK_S)
+
+
+def _seen(roster: Roster, cluster_id: str, now: float) -> list[Seen]:
+    """The other servers of our region and cluster that have answered lately."""
+    table = roster.table
+    found = []
+    for server_id, contact in table.contacts.items():
+        record = table.known[server_id].record
+        home = record.itself.region == table.me.itself.region
+        theirs = contact.cluster.id if contact.cluster else cluster_id
+        lately = contact.raft is not None and now - contact.answered < FAILED_AFTER_S
+        if home and lately and cluster_id in {"", theirs}:
+            found.append(_as_seen(record, contact))
+    return found
+
+
+def _as_seen(record: Record, contact: Contact) -> Seen:
+    return Seen(
+        server_id=record.server_id,
+        address=peers_json.normal(record.itself.rpc_address),
+        recovery=contact.recovery,
+        epoch=contact.cluster.epoch if contact.cluster else 0,
+        index=contact.raft.index if contact.raft else 0,
+        leads=contact.raft is not None and contact.raft.role == "leader",
+    )
+
+
+async def _make_room(
+    server_dir: Path, decision: Join, roster: Roster, clock: Clock, report: Report
+) -> Outcome:
+    """Set the old member's files aside, and the file that was gone by with them."""
+    stamp = datadir.stamp_of(clock.wall_ns())
+    cluster = roster.table.contacts[decision.leader].cluster
+    assert cluster is not None  # noqa: S101  a leader has one
+    await asyncio.to_thread(set_file_aside, server_dir / datadir.STORE, f"old-{stamp}")
+    await asyncio.to_thread(datadir.set_aside, server_dir / datadir.RAFT, stamp)
+    report("recovery_joins", cluster=cluster.id, epoch=cluster.epoch, leader=decision.leader)
+    return Outcome("join", cluster)
+
+
+# On the embedded store
+
+
+async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report: Report) -> None:
+    """Go by the file, if there is one, on a server that keeps its cluster's state alone.
+
+    There is nobody to wait for, since nobody else has a vote or anything newer. The store must not
+    be open yet. One commit makes this server the only one, and then the file is removed. Raises as
+    `recover` does.
+    """
+    if not _exists(file_of(server_dir)):
+        return
+    listed = await asyncio.to_thread(read_listed, server_dir, me)
+    file = peers_json.digest(listed)
+    path = server_dir / datadir.STORE
+    copy = await asyncio.to_thread(offline_state.read_file, path) if _exists(path) else None
+    if copy is not None and copy.head.commit and not _is_made(copy.head, file):
+        head, changes = _embedded_founding(copy, as_founder(me), file, clock)
+        store = await open_store(path, clock)
+        try:
+            await store.commit(copy.head, head, changes)
+        finally:
+            await store.close()
+        report("cluster_founded", cluster=copy.cluster_id, epoch=head.epoch, index=head.index)
+    datadir.remove(file_of(server_dir))
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()
+
+
+def _embedded_founding(
+    copy: Survivor, founder: RaftServer, file: str, clock: Clock
+) -> tuple[Head, dict[Key, bytes | None]]:
+    """The one commit. Its id is that of the recovery: another one of the same state has another."""
+    known = copy.head
+    index, epoch = known.index + INDEX_STEP, known.epoch + 1
+    commit = f"{_mark(file, epoch)}{new_uuid(clock)}"
+    changes: dict[Key, bytes | None] = {(RAFT.name, ONLY): only_server(copy, founder, index)}
+    if copy.identity is not None:
+        identity = msgspec.structs.replace(copy.identity, founding=commit, modify_index=index)
+        changes[CLUSTER.name, ONLY] = to_msgpack(identity)
+    head = msgspec.structs.replace(
+        known,
+        index=index,
+        floor=index,
+        commit=commit,
+        prev=known.commit,
+        ops=len(changes),
+        epoch=epoch,
+        leader="",
+        time_ns=clock.wall_ns(),
+    )
+    return head, changes
+
+
+def _is_made(head: Head, file: str) -> bool:
+    """Whether a start that finds the file still there has made the commit already."""
+    return head.commit.startswith(_mark(file, head.epoch))
+
+
+def _mark(file: str, epoch: int) -> str:
+    """How the id of the founding commit begins: it tells by which file it was made."""
+    return f"{file[:32]}.{epoch}."

@@ -1,0 +1,184 @@
+"""Where a server without a vote gets its commits: from one voter, or the next when that fails.
+
+It stays with a voter that serves it, unless that has nothing while the leader has more: it may be
+cut off from the other voters. What becomes of the commits is the store's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from bellcow.cluster.members.exchange import Line
+from bellcow.cluster.transport.forward import StreamLine
+from bellcow.deadline import timeout
+from bellcow.errors import Error
+from bellcow.model.between import COMMITS_PATH, STATE_PATH, encode
+from bellcow.store.follow import State
+from bellcow.store.follow_messages import (
+    Behind,
+    Commits,
+    CommitsRequest,
+    StateRequest,
+    decode_begin,
+    decode_chunk,
+    decode_told,
+)
+from bellcow.store.protocol import Reload, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+    from bellcow.cluster.members.schedule import Target
+    from bellcow.cluster.transport.forward import Frames
+    from bellcow.model.hello import Cluster
+    from bellcow.store.follow_messages import Told
+    from bellcow.store.protocol import Change, Head, Key
+
+CALL_S = 4.0  # for an answer; a voter waits up to two seconds for something to tell
+PIECE_S = 10.0  # for the next piece of a state
+LAG_S = 1.0  # a voter has what the leader has by then
+LARGE_BYTES = 64 << 10  # an answer that is read where it holds nobody up
+
+
+class VoterLine(Line, StreamLine, Protocol):
+    """Calls to other servers, in messages and in frames. See `PeerClient`."""
+
+
+class Voters:
+    """A `store.follow.Source`. `voters` are those to ask, the best one first.
+
+    `leader_index` is the index that the leader has told of.
+    """
+
+    def __init__(
+        self,
+        line: VoterLine,
+        voters: Callable[[], Sequence[Target]],
+        leader_index: Callable[[], int],
+    ) -> None:
+        self._line = line
+        self._voters = voters
+        self._leader_index = leader_index
+        self._serving = ""  # key of the voter that is asked first
+
+    async def commits(self, cluster: Cluster, after: Head) -> Sequence[Change] | Reload | None:
+        failure = Unavailable("no voter is known")
+        behind = False
+        for target in self._serving_first():
+            more, began = self._leader_index() > after.index, asyncio.get_running_loop().time()
+            try:
+                told = await self._ask(target, cluster, after)
+            except Unavailable as error:
+                failure = error
+                continue
+            late = more and asyncio.get_running_loop().time() - began >= LAG_S
+            if isinstance(told, Behind) or (late and _is_nothing(told)):
+                behind = True
+                continue
+            self._serving = target.key
+            return told.commits if isinstance(told, Commits) else Reload()
+        if behind:
+            return None
+        raise failure
+
+    def _serving_first(self) -> list[Target]:
+        """All voters: the one that serves us, then the best one."""
+        return sorted(self._voters(), key=lambda target: target.key != self._serving)
+
+    async def _ask(self, target: Target, cluster: Cluster, after: Head) -> Told:
+        asked = CommitsRequest(cluster, after.commit, after.index)
+        try:
+            async with timeout(CALL_S):
+                answer = await self._line.post(target, COMMITS_PATH, encode(asked))
+            told = await _told(answer)
+        except (Error, TimeoutError) as error:
+            raise _unavailable(target, error) from None
+        _check_cluster(target, cluster, told.cluster)
+        return told
+
+    @asynccontextmanager
+    async def state(self, cluster: Cluster) -> AsyncIterator[State]:
+        targets = self._in_turn()
+        if not targets:
+            raise Unavailable("no voter is known")
+        target = targets[0]
+        try:
+            async with aclosing(await self._state_of(target, cluster)) as frames:
+                yield await _begun(target, cluster, frames)
+        except Exception:
+            self._serving = targets[min(1, len(targets) - 1)].key
+            raise
+        self._serving = target.key
+
+    async def _state_of(self, target: Target, cluster: Cluster) -> Frames:
+        try:
+            async with timeout(CALL_S):
+                return await self._line.stream(target, STATE_PATH, [encode(StateRequest(cluster))])
+        except (Error, TimeoutError) as error:
+            raise _unavailable(target, error) from None
+
+    def _in_turn(self) -> list[Target]:
+        """All voters, from the one that serves us on."""
+        targets = list(self._voters())
+        keys = [target.key for target in targets]
+        first = keys.index(self._serving) if self._serving in keys else 0
+        return targets[first:] + targets[:first]
+
+
+def _is_nothing(told: Told) -> bool:
+    return isinstance(told, Commits) and not told.commits
+
+
+async def _told(answer: bytes) -> Told:
+    if len(answer) < LARGE_BYTES:
+        return decode_told(answer)
+    return await asyncio.to_thread(decode_told, answer)
+
+
+async def _begun(target: Target, cluster: Cluster, frames: Frames) -> State:
+    first = await _next(target, frames)
+    if first is None:
+        raise Unavailable(f"{_shown(target)}: an empty stream")
+    try:
+        begin = decode_begin(first)
+    except Error as error:
+        raise _unavailable(target, error) from None
+    _check_cluster(target, cluster, begin.cluster)
+    return State(begin.head, _chunks(target, frames))
+
+
+async def _chunks(target: Target, frames: Frames) -> AsyncGenerator[list[tuple[Key, bytes]], None]:
+    while (piece := await _next(target, frames)) is not None:
+        try:
+            yield await asyncio.to_thread(decode_chunk, piece)
+        except Error as error:
+            raise _unavailable(target, error) from None
+
+
+async def _next(target: Target, frames: Frames) -> bytes | None:
+    """The next piece, None after the last one. A stream that is cut off raises."""
+    try:
+        async with timeout(PIECE_S):
+            return await anext(frames, None)
+    except (Error, TimeoutError) as error:
+        raise _unavailable(target, error) from None
+
+
+def _check_cluster(target: Target, ours: Cluster, theirs: Cluster) -> None:
+    if theirs != ours:
+        raise Unavailable(
+            f"{_shown(target)}: tells of cluster {theirs.id}, epoch {theirs.epoch},"
+            f" and not of {ours.id}, epoch {ours.epoch}"
+        )
+
+
+def _unavailable(target: Target, error: Error | TimeoutError) -> Unavailable:
+    what = error.message if isinstance(error, Error) else "no answer in time"
+    return Unavailable(f"{_shown(target)}: {what}")
+
+
+def _shown(target: Target) -> str:
+    host, port = target.address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,81 @@
+"""The member as one thing that runs. A real etcd is run by the tests of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.sim.clock import FixedClock
+from tests.sim.etcd import Events, run, short_directory
+
+from bellcow.cluster.engine.etcd_member import EtcdMember
+from bellcow.cluster.engine.protocol import Start
+from bellcow.etcd import process
+from bellcow.etcd.flags import Plan
+from bellcow.store.protocol import Corrupt, Fenced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = Start(existing=False, members=(("one", "127.0.0.1:1"),), token="test.0")
+
+
+def member(directory: Path, script: str) -> EtcdMember:
+    directory.mkdir(parents=True, exist_ok=True)
+    program = directory.parent / "program"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    plan = Plan(
+        server_id="one",
+        directory=directory,
+        program=str(program),
+        version=(3, 4, 23),
+        bind="127.0.0.1:1",
+        advertise="127.0.0.1:1",
+    )
+    return EtcdMember(plan, FixedClock(), Events())
+
+
+def ended(script: str) -> Any:
+    """What a member with this program comes to."""
+
+    async def story(directory: Path) -> Any:
+        async with member(directory, script).running(START) as running:
+            await asyncio.wait([running.ended], timeout=20)
+            return running.ended.exception()
+
+    with short_directory() as directory:
+        return run(story(directory))
+
+
+def test_exit_code_zero_means_no_member_any_more():
+    assert ended("exit 0") is None
+
+
+def test_member_that_ends_again_and_again_is_told_of_and_takes_nothing_along(monkeypatch):
+    monkeypatch.setattr(process, "EXITS_MAX", 1)
+    assert isinstance(ended("echo no such port >&2; exit 1"), Corrupt)
+
+
+def test_failure_of_who_uses_it_comes_out_as_it_is():
+    async def story(directory: Path) -> None:
+        async with member(directory, "sleep 60").running(START):
+            raise Fenced("another head is the truth")
+
+    with short_directory() as directory, pytest.raises(Fenced, match="another head"):
+        run(story(directory))
+
+
+def test_path_that_no_socket_can_have_is_refused(tmp_path):
+    async def story() -> None:
+        async with member(tmp_path / ("x" * 120), "exit 0").running(START):
+            raise AssertionError("it must not start")
+
+    with pytest.raises(Corrupt, match="choose a shorter data_dir"):
+        run(story())
+
+
+def test_first_start_is_told_its_cluster_and_later_ones_are_not():
+    with short_directory() as directory:
+        assert not member(directory, "exit 0").has_data()

@@ -1,0 +1,65 @@
+"""When the store that fills up is told of."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.sim.loop import simulate
+
+from bellcow.cluster.engine.protocol import Status
+from bellcow.cluster.engine.quota import LOOK_S, Room, level
+from bellcow.store.protocol import Unavailable
+
+
+class Member:
+    """A member whose store has another size, or no answer, at each look."""
+
+    def __init__(self, *sizes: int | None) -> None:
+        self.sizes = list(sizes)
+
+    async def status(self) -> Status:
+        size = self.sizes.pop(0)
+        if size is None:
+            raise Unavailable("it does not run")
+        return Status(member_id=1, leader_id=1, term=1, db_bytes=size)
+
+
+def told_of(*sizes: int | None) -> list[str]:
+    """What is told of a store with a quota of 1,000 bytes."""
+    events: list[str] = []
+
+    def report(event: str, /, **fields: object) -> None:
+        events.append(f"{event} {fields.get('percent', '')}".strip())
+
+    async def story() -> None:
+        room = Room(Member(*sizes), 1_000, report)
+        task = asyncio.get_running_loop().create_task(room.run())
+        await asyncio.sleep(LOOK_S * (len(sizes) - 0.5))
+        task.cancel()
+
+    simulate(story())
+    return events
+
+
+@pytest.mark.parametrize(
+    ("used", "step"), [(0, 0), (799, 0), (800, 80), (849, 80), (850, 85), (1_000, 100)]
+)
+def test_levels_begin_at_four_fifths(used, step):
+    assert level(used, 1_000) == step
+
+
+def test_each_step_is_told_once_and_that_there_is_room_again():
+    sizes = (500, 800, 820, 851, 849, 852, 999, 100, 100, 805)
+    assert told_of(*sizes) == [
+        "store_fills 80",
+        "store_fills 85",
+        "store_fills 85",
+        "store_fills 99",
+        "store_has_room",
+        "store_fills 80",
+    ]
+
+
+def test_member_that_does_not_answer_changes_nothing():
+    assert told_of(900, None, 900, None, 100) == ["store_fills 90", "store_has_room"]

@@ -1,0 +1,195 @@
+"""How the lowest of the first servers asks the others: when, whom, and what a refusal leads to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.sim.clock import VirtualClock
+from tests.sim.loop import simulate
+from tests.sim.net import itself, meet
+
+from bellcow.cluster import datadir
+from bellcow.cluster.datadir import Promise, Promises
+from bellcow.cluster.formation.promises import PromiseBook
+from bellcow.cluster.formation.proposer import CALM_S, GRACE_S, Proposer
+from bellcow.cluster.formation.rules import ROUND_S
+from bellcow.cluster.members.exchange import Reminders
+from bellcow.cluster.members.roster import Roster
+from bellcow.errors import refused
+from bellcow.model.between import BOOTSTRAP_PATH, BootstrapRequest, Done, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from bellcow.cluster.members.schedule import Target
+
+ALWAYS = 1e12  # seconds: who has answered then answers now
+
+
+class Scene:
+    """Server b, who founds with the others that it is told of."""
+
+    def __init__(self, folder: Path, *others: str, count: int = 3, joins: bool = False) -> None:
+        self.folder = folder
+        self.clock = VirtualClock()
+        self.count = count
+        self.events: list[tuple[str, object]] = []
+        self.asked: list[tuple[str, BootstrapRequest]] = []
+        self.refusals: dict[str, str] = {}
+        self.silent: set[str] = set()
+        self.roster = Roster(itself("b", server_id="b", bootstrap_expect=count), self.clock)
+        for name in others:
+            self.meet(name)
+        self.book = PromiseBook(folder, self.roster, self.clock)
+        self.book.read()
+        self.proposer = Proposer(
+            promises=self.book,
+            roster=self.roster,
+            line=self,
+            joins=joins,
+            clock=self.clock,
+            reminders=Reminders(self.clock, self.report),
+            report=self.report,
+        )
+
+    def meet(self, name: str) -> None:
+        meet(self.roster, name, answered=ALWAYS, expect=self.count)
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, fields.get("reason")))
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        assert path == BOOTSTRAP_PATH
+        self.asked.append((target.server_id, decode(body, BootstrapRequest)))
+        if target.server_id in self.silent:
+            await asyncio.sleep(1000.0)
+        await asyncio.sleep(0.001)
+        if reason := self.refusals.get(target.server_id):
+            raise refused(reason)
+        return encode(Done())
+
+    def promised(self) -> tuple[Promise, ...]:
+        promises = datadir.read(self.folder / datadir.PROMISE, Promises)
+        return promises.open if promises else ()
+
+
+def plays(
+    folder: Path, others: str, story: Callable[[Scene], Awaitable[None]], **fields: object
+) -> Scene:
+    """The scene after the story, which happens in virtual time."""
+
+    async def play() -> Scene:
+        scene = Scene(folder, *others, **fields)  # type: ignore[arg-type]
+        await story(scene)
+        return scene
+
+    return simulate(play())
+
+
+async def calm(scene: Scene) -> Promise | None:
+    """The first look begins the calm."""
+    await scene.proposer.propose()
+    await asyncio.sleep(CALM_S)
+    return await scene.proposer.propose()
+
+
+def test_all_others_are_asked_for_what_was_promised_here(tmp_path):
+    async def story(scene: Scene) -> None:
+        promise = await calm(scene)
+        assert promise is not None
+        assert promise.members == (("b", "b:4647"), ("c", "c:4647"), ("d", "d:4647"))
+        wanted = BootstrapRequest(
+            cluster_id=promise.cluster_id, proposer="b", members=promise.members
+        )
+        assert sorted(scene.asked, key=lambda each: each[0]) == [("c", wanted), ("d", wanted)]
+        assert scene.promised() == (promise,)
+
+    assert plays(tmp_path, "cd", story).events == [("bootstrapped", None)]
+
+
+@pytest.mark.parametrize("others", ["c", "ac"], ids=["too few", "another is lower"])
+def test_nobody_is_asked_unless_it_is_our_turn(tmp_path, others):
+    async def story(scene: Scene) -> None:
+        assert await calm(scene) is None
+        assert scene.promised() == ()
+
+    assert plays(tmp_path, others, story).asked == []
+
+
+def test_who_sees_another_server_show_up_waits_again(tmp_path):
+    async def story(scene: Scene) -> None:
+        await scene.proposer.propose()
+        await asyncio.sleep(CALM_S - 0.1)
+        scene.meet("e")
+        assert await scene.proposer.propose() is None
+        await asyncio.sleep(0.2)
+        assert await scene.proposer.propose() is None
+        await asyncio.sleep(CALM_S)
+        assert await scene.proposer.propose() is not None
+
+    plays(tmp_path, "cd", story)
+
+
+@pytest.mark.parametrize(("joins", "waits"), [(True, True), (False, False)])
+def test_server_that_founds_alone_first_asks_whom_it_shall_join(tmp_path, joins, waits):
+    async def story(scene: Scene) -> None:
+        assert (await scene.proposer.propose() is None) == waits
+        if waits:
+            await asyncio.sleep(GRACE_S)
+            assert await scene.proposer.propose() is not None
+
+    assert plays(tmp_path, "", story, count=1, joins=joins).asked == []
+
+
+def test_refusal_leaves_no_cancellation_counted_against_the_task_that_asked(tmp_path):
+    async def story(scene: Scene) -> None:
+        scene.refusals["d"] = "not now"
+        await calm(scene)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    assert plays(tmp_path, "cd", story).events == [("bootstrap_refused", "not now")]
+
+
+def test_refusal_of_one_frees_this_server_and_is_said(tmp_path):
+    async def story(scene: Scene) -> None:
+        scene.refusals["d"] = "not now"
+        assert await calm(scene) is None
+        assert scene.promised() == ()
+        scene.refusals.clear()
+        assert await scene.proposer.propose() is not None
+
+    events = plays(tmp_path, "cd", story).events
+    assert events == [("bootstrap_refused", "not now"), ("bootstrapped", None)]
+
+
+def test_who_does_not_answer_in_time_has_not_promised(tmp_path):
+    async def story(scene: Scene) -> None:
+        scene.silent.add("d")
+        began = scene.clock.monotonic()
+        assert await calm(scene) is None
+        assert scene.clock.monotonic() - began == pytest.approx(CALM_S + ROUND_S, abs=0.5)
+        assert scene.promised() == ()
+
+    assert plays(tmp_path, "cd", story).events == [("bootstrap_refused", "no answer in time")]
+
+
+def test_nobody_is_asked_while_a_promise_to_another_binds(tmp_path):
+    async def story(scene: Scene) -> None:
+        members = (("a", "a:4647"), ("b", "b:4647"), ("c", "c:4647"))
+        held = Promise(
+            cluster_id="old", proposer="a", members=members, time_ns=scene.clock.wall_ns()
+        )
+        datadir.write(tmp_path / datadir.PROMISE, Promises((held,)))
+        scene.book.read()
+        assert await calm(scene) is None
+        assert scene.promised() == (held,)
+
+    scene = plays(tmp_path, "cd", story)
+    assert scene.asked == []
+    reason = "promised to server a already, waiting for it"
+    assert scene.events == [("bootstrap_refused", reason)]

@@ -1,0 +1,120 @@
+"""What a server asks of its leader, and what it takes for no answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.sim.clock import VirtualClock
+from tests.sim.loop import simulate
+from tests.sim.net import itself
+
+from bellcow.cluster.lifecycle.leader_client import CALL_S, LeaderLine
+from bellcow.cluster.members.exchange import Reminders
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.members.table import Known, Leader, Table
+from bellcow.errors import Code, Error
+from bellcow.model.between import (
+    JOIN_PATH,
+    STANDING_PATH,
+    JoinRequest,
+    Standing,
+    StandingRequest,
+    decode,
+    encode,
+)
+from bellcow.model.hello import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bellcow.cluster.members.schedule import Target
+
+STANDING = Standing(
+    cluster_id="ours", epoch=2, founding="", configured=True, voter=False, is_member=True
+)
+
+
+class Scene:
+    """Server b, whose leader is `leader`, and what is asked of whom."""
+
+    def __init__(self, answer: Standing | Exception | float, leader: str = "a") -> None:
+        self.answer = answer
+        self.leader = leader
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.events: list[tuple[str, Any]] = []
+
+    def asks(self, question: Callable[[LeaderLine], Awaitable[Standing | None]]) -> Standing | None:
+        async def story() -> Standing | None:
+            clock = VirtualClock()
+            roster = Roster(itself("b", server_id="b", non_voting=True, zone="z1"), clock)
+            other = Record(
+                itself=itself("a", server_id="a"), start_ns=1, status="alive", status_seq=0
+            )
+            roster.table = Table(
+                me=roster.table.me,
+                known={"a": Known(other, 0.0)},
+                contacts={},
+                leader=Leader(server_id=self.leader, epoch=2, term=1, heard=0.0),
+            )
+            reminders = Reminders(clock, self.report)
+            return await question(LeaderLine(roster, self, clock, reminders))
+
+        return simulate(story())
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, fields.get("reason")))
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        self.asked.append((target.server_id, path, body))
+        if isinstance(self.answer, float):
+            await asyncio.sleep(self.answer)
+            return encode(STANDING)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return encode(self.answer)
+
+
+def test_who_asks_to_join_says_who_it_is():
+    scene = Scene(STANDING)
+    assert scene.asks(lambda line: line.join("ours")) == STANDING
+    ((whom, path, body),) = scene.asked
+    assert (whom, path) == ("a", JOIN_PATH)
+    assert decode(body, JoinRequest) == JoinRequest(
+        server_id="b",
+        address="b:4647",
+        name="b.global",
+        version="0.1.0",
+        cluster_id="ours",
+        non_voting=True,
+        zone="z1",
+        upgrade_version="",
+    )
+
+
+def test_who_asks_where_it_stands_names_its_member():
+    scene = Scene(STANDING)
+    assert scene.asks(lambda line: line.standing(7)) == STANDING
+    ((whom, path, body),) = scene.asked
+    assert (whom, path) == ("a", STANDING_PATH)
+    assert decode(body, StandingRequest) == StandingRequest(server_id="b", member_id=7)
+
+
+@pytest.mark.parametrize("leader", ["b", "x"], ids=["we lead", "one that is not known leads"])
+def test_nobody_is_asked_where_there_is_nobody_to_ask(leader):
+    scene = Scene(STANDING, leader)
+    assert scene.asks(lambda line: line.standing(7)) is None
+    assert (scene.asked, scene.events) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(Error(Code.REFUSED, "not now"), "not now"), (CALL_S + 1.0, "no answer in time")],
+    ids=["refused", "late"],
+)
+def test_question_without_an_answer_is_said_and_not_raised(answer, reason):
+    scene = Scene(answer)
+    assert scene.asks(lambda line: line.join("")) is None
+    assert scene.asks(lambda line: line.standing(7)) is None
+    assert scene.events == [("join_refused", reason), ("standing_unknown", reason)]

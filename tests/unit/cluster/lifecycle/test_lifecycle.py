@@ -1,0 +1,698 @@
+"""The part of one server, directly: what it promises, obeys and writes, and in which order.
+
+How servers get along with each other is told in `tests/stories`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.sim.camp import Camp, Dies
+from tests.sim.clock import BEGIN_NS, VirtualClock
+from tests.sim.loop import simulate
+from tests.sim.net import itself, meet
+from tests.sim.store import Disk, MemoryStore
+
+from bellcow.cluster import datadir
+from bellcow.cluster.datadir import MemberMark, Place, Promise, Promises
+from bellcow.cluster.engine.protocol import PeersSlot, Single, Status
+from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.members.table import Leader, Table
+from bellcow.errors import Code, Error
+from bellcow.model.between import (
+    BOOTSTRAP_PATH,
+    JOIN_PATH,
+    STANDING_PATH,
+    BootstrapRequest,
+    Done,
+    JoinRequest,
+    MemberOrder,
+    Standing,
+    StandingRequest,
+    decode,
+    encode,
+)
+from bellcow.model.hello import Cluster
+from bellcow.model.raft import RaftConfiguration, RaftServer
+from bellcow.state.tables import ONLY, RAFT, Tables
+from bellcow.store.protocol import Corrupt, Head
+from bellcow.store.slot import StoreSlot
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
+
+    from bellcow.cluster.engine.protocol import Start
+    from bellcow.cluster.members.schedule import Target
+
+ALWAYS = 1e12  # seconds: who has answered then answers now
+OURS = Cluster("ours", 2)
+HERE = Place(cluster_id="ours", epoch=2, role="follower", servers=(("a", 4648),))
+VOTES = Place(cluster_id="ours", epoch=2, role="voter")
+MARK = MemberMark(cluster_id="ours", epoch=2, member_id=7)
+FOUNDERS = (("a", "a:4647"), ("b", "b:4647"), ("c", "c:4647"))
+KINDS = {
+    BOOTSTRAP_PATH: BootstrapRequest,
+    JOIN_PATH: JoinRequest,
+    STANDING_PATH: StandingRequest,
+}
+
+
+class Clock(VirtualClock):
+    """One that stands at the beginning while no loop runs."""
+
+    def monotonic(self) -> float:
+        try:
+            return super().monotonic()
+        except RuntimeError:
+            return 0.0
+
+
+class Votes(Single):
+    """The votes beside this server: it is member 7 and hears a leader, unless told otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__("b", "b:4647", 1)
+        self.now = Status(member_id=7, leader_id=1, term=1)
+
+    async def status(self) -> Status:
+        return self.now
+
+
+class Member:
+    """An etcd that is played. `starts` has what each start was told, and the files it found."""
+
+    def __init__(self, folder: Path) -> None:
+        self.directory = folder / datadir.RAFT
+        self.starts: list[tuple[Start | None, set[str]]] = []
+        self.votes = Votes()
+        self.store = MemoryStore(Disk())
+        self.peers = self.votes
+        self.ended: asyncio.Future[None] | None = None
+
+    def has_data(self) -> bool:
+        return (self.directory / "data").exists()
+
+    @asynccontextmanager
+    async def running(self, start: Start | None) -> AsyncIterator[Member]:
+        folder = self.directory.parent
+        self.starts.append((start, {path.name for path in folder.rglob("*")}))
+        self.directory.mkdir(exist_ok=True)
+        (self.directory / "data").touch()
+        self.ended = asyncio.get_running_loop().create_future()
+        yield self
+
+
+class Scene:
+    """A seat of server b, all that is around it, and how long it has been going on."""
+
+    def __init__(self, folder: Path, *others: str, **fields: object) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.events: list[str] = []
+        self.asked: list[Any] = []
+        self.answers: dict[str, Any] = {}
+        self.member = Member(folder)
+        self.tables = Tables()
+        self.slot, self.votes = StoreSlot(), PeersSlot()
+        self.twin = ""
+        self.recovered: bool | None = None
+        me = itself("b", server_id="b", bootstrap_expect=3, **fields)
+        self.roster = Roster(me, self.clock)
+        for name in others:
+            self.meet(name)
+        self.seat = self.sit_down()
+
+    def sit_down(self) -> ClusterSeat:
+        """A seat with what is on the disk: the one of before, after a crash."""
+        return ClusterSeat(
+            folder=self.folder,
+            engine=self.member,  # type: ignore[arg-type]
+            follow=lambda _cluster: MemoryStore(Disk()),
+            recover=self.recover,
+            roster=self.roster,
+            line=self,  # type: ignore[arg-type]
+            slot=self.slot,
+            votes=self.votes,
+            tables=self.tables,
+            joins=True,
+            clock=self.clock,
+            report=lambda event, /, **_fields: self.events.append(event),
+            twin=lambda: self.twin,
+        )
+
+    async def recover(self) -> bool | None:
+        return self.recovered
+
+    def meet(self, name: str, cluster: Cluster | None = None) -> None:
+        """Another server answers, from now on for ever."""
+        meet(self.roster, name, cluster, answered=ALWAYS)
+
+    def led_by(self, name: str, cluster: Cluster = OURS) -> None:
+        self.meet(name, cluster)
+        table = self.roster.table
+        leader = Leader(server_id=name, epoch=cluster.epoch, term=1, heard=ALWAYS)
+        self.roster.table = Table(
+            me=table.me, known=table.known, contacts=table.contacts, leader=leader
+        )
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        message = decode(body, KINDS[path])
+        self.asked.append(message)
+        await asyncio.sleep(0.001)
+        answer = self.answers.get(path, Error(Code.UNAVAILABLE, f"{target.server_id} is silent"))
+        answer = answer(message) if callable(answer) else answer
+        if isinstance(answer, Error):
+            raise answer
+        return encode(answer)
+
+    def configured(self, *servers: RaftServer) -> None:
+        row = to_msgpack(RaftConfiguration(servers=servers))
+        self.tables.apply(Head(index=self.tables.index + 1), {(RAFT.name, ONLY): row})
+
+    def written(self) -> Place | None:
+        return datadir.read(self.folder / datadir.PLACE, Place)
+
+    def promised(self) -> tuple[str, ...]:
+        """The proposers of the promises on the disk."""
+        promises = datadir.read(self.folder / datadir.PROMISE, Promises)
+        return tuple(each.proposer for each in promises.open) if promises else ()
+
+    def plays(self, *acts: tuple[float, Callable[[], object]], until: float = 5.0) -> None:
+        """Live so long; at some moments something happens."""
+
+        async def life() -> None:
+            async with asyncio.TaskGroup() as group:
+                seat = group.create_task(self.seat.run())
+                for at, act in acts:
+                    await asyncio.sleep(at - self.clock.monotonic())
+                    done = act()
+                    if asyncio.iscoroutine(done):
+                        await done
+                await asyncio.sleep(until - self.clock.monotonic())
+                seat.cancel()
+
+        simulate(life())
+
+
+def standing(*, cluster: Cluster = OURS, **fields: bool) -> Standing:
+    values = {"configured": True, "voter": False, **fields}
+    return Standing(cluster_id=cluster.id, epoch=cluster.epoch, founding=cluster.founding, **values)
+
+
+def request(proposer: str = "a", cluster_id: str = "new") -> BootstrapRequest:
+    members = tuple(pair for pair in FOUNDERS if pair[0] >= proposer)
+    return BootstrapRequest(cluster_id=cluster_id, proposer=proposer, members=members)
+
+
+def order(**fields: object) -> MemberOrder:
+    values: dict[str, object] = {
+        "cluster_id": "ours",
+        "epoch": 2,
+        "server_id": "b",
+        "member_id": 7,
+        "members": FOUNDERS,
+        "token": "ours.2",
+    }
+    return MemberOrder(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def refusal(call: Coroutine[Any, Any, object]) -> str:
+    with pytest.raises(Error) as caught:
+        simulate(call)
+    assert caught.value.code is Code.REFUSED
+    return caught.value.message
+
+
+def promise(proposer: str, cluster_id: str = "ours", epoch_s: float = 0.0) -> Promise:
+    return Promise(
+        cluster_id=cluster_id,
+        proposer=proposer,
+        members=FOUNDERS,
+        time_ns=BEGIN_NS + round(epoch_s * 1e9),
+    )
+
+
+def put_member(folder: Path, mark: MemberMark | None = MARK) -> None:
+    """The files of a server with a vote."""
+    datadir.write(folder / datadir.PLACE, VOTES)
+    (folder / datadir.RAFT).mkdir()
+    (folder / datadir.RAFT / "data").touch()
+    if mark is not None:
+        datadir.write(folder / datadir.RAFT / datadir.MEMBER, mark)
+
+
+class Full:
+    """A disk without space, for files of that name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.name, self.full, self.tries = name, True, 0
+        self._write = datadir.write
+        monkeypatch.setattr(datadir, "write", self.write)
+
+    def write(self, path: Path, value: Any) -> None:
+        if path.name == self.name:
+            self.tries += 1
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        self._write(path, value)
+
+    def free(self) -> None:
+        self.full = False
+
+
+# Promises
+
+
+def test_promise_is_on_the_disk_before_it_is_answered(tmp_path):
+    scene = Scene(tmp_path, "a", "c")
+    assert simulate(scene.seat.promise(request())) == Done()
+    assert scene.promised() == ("a",)
+
+
+def test_server_of_a_cluster_promises_nothing(tmp_path):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path, "a", "c")
+    assert "belongs to cluster ours" in refusal(scene.seat.promise(request()))
+
+
+def test_one_that_does_not_promise_frees_the_server_that_asked(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    held: list[tuple[str, ...]] = []
+
+    def refuse(_message: object) -> Error:
+        held.append(scene.promised())
+        return Error(Code.REFUSED, "not now")
+
+    scene.answers[BOOTSTRAP_PATH] = refuse
+    scene.plays(until=0.52)
+    assert held[0] == ("b",)  # written before anybody is asked
+    assert scene.promised() == ()
+    assert scene.member.starts == []
+
+
+def test_what_one_has_asked_for_oneself_ends_with_the_process(tmp_path):
+    datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a", "x"), promise("b", "y"))))
+    scene = Scene(tmp_path)
+    scene.plays(until=0.1)
+    assert scene.promised() == ("a",)
+
+
+# Founding
+
+
+def test_promise_and_place_are_written_before_a_founders_member_starts(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    scene.answers[BOOTSTRAP_PATH] = Done()
+    scene.plays(until=2.0)
+    ((start, found),) = scene.member.starts
+    assert found == {datadir.PLACE, datadir.PROMISE}
+    assert start is not None
+    assert not start.existing
+    assert [name for name, _ in start.members] == ["b", "c", "d"]
+    written = scene.written()
+    assert written is not None
+    assert start.token == f"{written.cluster_id}.0"
+
+
+def test_founder_that_died_before_its_member_had_data_goes_on_with_its_promise(tmp_path):
+    first = Place(cluster_id="ours", epoch=0, role="voter")
+    datadir.write(tmp_path / datadir.PLACE, first)
+    datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a"),)))
+    scene = Scene(tmp_path)
+    scene.plays(until=0.5)
+    ((start, _),) = scene.member.starts
+    assert start is not None
+    assert (start.token, start.members) == ("ours.0", FOUNDERS)
+
+
+def test_charter_names_who_was_promised(tmp_path):
+    datadir.write(tmp_path / datadir.PLACE, Place(cluster_id="ours", epoch=0, role="voter"))
+    datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a"),)))
+    charter = Scene(tmp_path, "a").seat.charter()
+    assert charter is not None
+    assert [(each.id, each.address, each.name) for each in charter.servers] == [
+        ("a", "a:4647", "a.global"),
+        ("b", "b:4647", "b.global"),
+        ("c", "c:4647", "c"),  # never heard of since
+    ]
+
+
+def test_there_is_no_charter_for_a_cluster_that_was_not_promised(tmp_path):
+    datadir.write(tmp_path / datadir.PLACE, VOTES)
+    datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a", "another"),)))
+    assert Scene(tmp_path).seat.charter() is None
+
+
+# Orders
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"server_id": "x"}, "this is server b"),
+        ({"cluster_id": "theirs"}, "another cluster"),
+        ({"epoch": 3}, "another epoch"),
+        ({"founding": "2"}, "another epoch"),
+    ],
+    ids=["for another server", "of another cluster", "of another epoch", "of another recovery"],
+)
+def test_order_is_refused(tmp_path, wrong, reason):
+    here = Place(cluster_id="ours", epoch=2, role="follower", founding="1")
+    datadir.write(tmp_path / datadir.PLACE, here)
+    assert reason in refusal(Scene(tmp_path).seat.obey(order(**{"founding": "1", **wrong})))
+
+
+def test_server_in_no_cluster_obeys_nobody(tmp_path):
+    assert "another cluster" in refusal(Scene(tmp_path).seat.obey(order()))
+
+
+def test_order_for_the_member_that_runs_is_done_already(tmp_path):
+    put_member(tmp_path)
+    assert simulate(Scene(tmp_path).seat.obey(order())) == Done()
+
+
+@pytest.mark.parametrize("mark", [MARK, None], ids=["marked", "not marked"])
+def test_order_for_another_member_than_the_one_that_is_there_is_refused(tmp_path, mark):
+    put_member(tmp_path, mark)
+    assert "still has the member" in refusal(Scene(tmp_path).seat.obey(order(member_id=8)))
+
+
+def followed(folder: Path) -> Scene:
+    """A server without a vote, admitted and configured."""
+    datadir.write(folder / datadir.PLACE, HERE)
+    scene = Scene(folder)
+    scene.led_by("a")
+    scene.answers[JOIN_PATH] = standing()
+    scene.answers[STANDING_PATH] = standing(is_member=True)
+    scene.configured(RaftServer(id="b", address="b:4647", name="b.global", voter=False))
+    return scene
+
+
+def test_mark_and_place_are_written_before_a_member_starts_by_order(tmp_path):
+    scene = followed(tmp_path)
+    (tmp_path / datadir.RAFT).mkdir()
+    (tmp_path / datadir.RAFT / "old").touch()
+    scene.plays((2.0, lambda: scene.seat.obey(order())))
+    ((start, found),) = scene.member.starts
+    assert start is not None
+    assert (start.existing, start.token, start.members) == (True, "ours.2", FOUNDERS)
+    assert {datadir.PLACE, datadir.MEMBER, datadir.RAFT} < found
+    assert datadir.read(scene.member.directory / datadir.MEMBER, MemberMark) == MARK
+    assert scene.written() == Place(
+        cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),)
+    )
+    (aside,) = tmp_path.glob("raft.old-*")
+    assert (aside / "old").exists()
+
+
+def test_order_that_is_no_longer_in_force_is_dropped(tmp_path):
+    scene = followed(tmp_path)
+    scene.answers[STANDING_PATH] = standing(is_member=False)
+    scene.plays((2.0, lambda: scene.seat.obey(order())))
+    assert StandingRequest(server_id="b", member_id=7) in scene.asked
+    assert scene.member.starts == []
+    assert scene.written() == HERE
+
+
+def test_order_that_cannot_be_carried_out_for_want_of_space_costs_no_earlier_directory(
+    tmp_path, monkeypatch
+):
+    scene = followed(tmp_path)
+    for name in ("raft.old-1", "raft.old-2"):
+        (tmp_path / name).mkdir()
+    disk = Full(monkeypatch, datadir.MEMBER)
+    again = [(at, lambda: scene.seat.obey(order())) for at in (2.0, 5.0, 8.0)]
+    scene.plays(*again, until=11.0)
+    assert disk.tries == len(again)
+    assert {path.name for path in tmp_path.glob("raft*")} == {"raft.old-1", "raft.old-2"}
+    assert "place_unwritten" in scene.events
+    assert scene.written() == HERE
+
+
+# With a vote
+
+
+def test_mark_of_a_founder_is_written_once_its_member_hears_a_leader(tmp_path):
+    put_member(tmp_path, None)
+    scene = Scene(tmp_path, "a")
+    silent = Status(member_id=7, leader_id=None, term=1)
+    scene.member.votes.now, heard = silent, scene.member.votes.now
+
+    def lead() -> None:
+        assert not (scene.member.directory / datadir.MEMBER).exists()
+        assert scene.seat.serves() is None
+        scene.member.votes.now = heard
+
+    scene.plays((2.0, lead))
+    assert datadir.read(scene.member.directory / datadir.MEMBER, MemberMark) == MARK
+
+
+def test_mark_is_written_once(tmp_path, monkeypatch):
+    put_member(tmp_path, None)
+    scene, disk = Scene(tmp_path, "a"), Full(monkeypatch, datadir.MEMBER)
+    disk.free()
+    scene.plays(until=10.0)
+    assert disk.tries == 1
+
+
+def test_server_votes_without_its_mark_until_there_is_space(tmp_path, monkeypatch):
+    put_member(tmp_path, None)
+    scene, disk = Scene(tmp_path, "a"), Full(monkeypatch, datadir.MEMBER)
+
+    def look() -> None:
+        assert scene.seat.serves() == OURS
+        assert len(scene.member.starts) == 1
+        disk.free()
+
+    scene.plays((4.0, look))
+    assert disk.tries > 1
+    assert datadir.read(scene.member.directory / datadir.MEMBER, MemberMark) == MARK
+
+
+def test_member_without_its_mark_that_ends_is_still_known_by_its_id(tmp_path, monkeypatch):
+    put_member(tmp_path, None)
+    scene = Scene(tmp_path)
+    scene.led_by("a")
+    Full(monkeypatch, datadir.MEMBER)
+
+    def break_down() -> None:
+        assert scene.member.ended is not None
+        scene.member.ended.set_exception(Corrupt("a bad block"))
+
+    scene.answers[STANDING_PATH] = lambda asked: standing(is_member=asked.member_id == 7)
+    scene.plays((3.0, break_down), until=20.0)
+    assert StandingRequest(server_id="b", member_id=7) in scene.asked
+    assert scene.member.has_data()
+    assert scene.written() == Place(
+        cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),)
+    )
+
+
+def test_member_that_the_leader_has_no_more_is_set_aside(tmp_path):
+    put_member(tmp_path)
+    scene = Scene(tmp_path)
+    scene.led_by("a")
+    scene.configured(RaftServer(id="b", address="b:4647", name="b.global"))
+
+    def take_out() -> None:
+        assert scene.seat.serves() == OURS
+        assert scene.member.ended is not None
+        scene.member.ended.set_result(None)
+
+    scene.answers[STANDING_PATH] = standing(is_member=False)
+    scene.plays((3.0, take_out), until=6.0)
+    assert scene.written() == HERE
+    assert scene.seat.serves() is None
+    assert not scene.member.has_data()
+
+
+def test_server_that_has_moved_tells_the_leader_so(tmp_path):
+    put_member(tmp_path)
+    scene = Scene(tmp_path)
+    scene.led_by("a")
+    scene.answers[JOIN_PATH] = standing(voter=True)
+    scene.configured(RaftServer(id="b", address="elsewhere:4647", name="b.global"))
+    scene.plays(until=3.0)
+    told = [each.address for each in scene.asked if isinstance(each, JoinRequest)]
+    assert told[0] == "b:4647"
+
+
+def test_server_that_has_not_moved_says_nothing(tmp_path):
+    put_member(tmp_path)
+    scene = Scene(tmp_path)
+    scene.led_by("a")
+    scene.configured(RaftServer(id="b", address="b:4647", name="b.global"))
+    scene.plays(until=3.0)
+    assert scene.asked == []
+
+
+def test_promises_go_once_the_state_of_the_cluster_is_there(tmp_path):
+    put_member(tmp_path)
+    datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a"),)))
+    scene = Scene(tmp_path, "a")
+
+    def found() -> None:
+        assert scene.promised() == ("a",)
+        scene.configured(RaftServer(id="b", address="b:4647", name="b.global"))
+
+    scene.plays((3.0, found))
+    assert scene.promised() == ()
+
+
+# Another server with our id
+
+
+def test_member_does_not_start_while_another_server_has_our_id(tmp_path):
+    put_member(tmp_path)
+    scene = Scene(tmp_path, "a")
+    scene.twin = "is its data directory a copy?"
+    with pytest.raises(ExceptionGroup) as caught:
+        scene.plays(until=20.0)
+    assert caught.group_contains(Corrupt, match="copy")
+    assert scene.member.starts == []
+
+
+def test_member_starts_when_what_spoke_with_our_id_was_our_own_past(tmp_path):
+    put_member(tmp_path)
+    scene = Scene(tmp_path, "a")
+    scene.twin = "is its data directory a copy?"
+
+    def end() -> None:
+        assert scene.member.starts == []
+        scene.twin = ""
+
+    scene.plays((5.0, end), until=7.0)
+    assert len(scene.member.starts) == 1
+
+
+# Joining
+
+
+@pytest.mark.parametrize(
+    ("answer", "taken"),
+    [
+        (standing(), True),
+        (standing(cluster=Cluster("ours", 3)), True),
+        (standing(cluster=Cluster("ours", 1)), False),
+        (standing(cluster=Cluster("theirs", 0)), True),
+        (standing(voter=True), False),
+    ],
+    ids=[
+        "of this epoch",
+        "of a later epoch",
+        "of an earlier epoch",
+        "to another cluster",
+        "with a vote",
+    ],
+)
+def test_admission(tmp_path, answer, taken):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path)
+    scene.led_by("a", Cluster(answer.cluster_id, answer.epoch))
+    scene.answers[JOIN_PATH] = answer
+    scene.plays(until=1.5)
+    assert ("joined" in scene.events) == taken
+    assert scene.seat.cluster == (Cluster(answer.cluster_id, answer.epoch) if taken else OURS)
+
+
+def test_server_with_a_vote_and_without_a_directory_asks_to_be_let_in(tmp_path):
+    datadir.write(tmp_path / datadir.PLACE, VOTES)
+    scene = Scene(tmp_path)
+    scene.plays(until=90.0)
+    assert scene.member.starts == []
+    assert scene.written() == VOTES
+
+
+def test_server_that_cannot_write_its_place_tries_again(tmp_path, monkeypatch):
+    scene = Scene(tmp_path)
+    scene.led_by("a")
+    scene.answers[JOIN_PATH] = standing()
+    disk = Full(monkeypatch, datadir.PLACE)
+    scene.plays((5.0, disk.free), until=8.0)
+    assert disk.tries > 1
+    assert "place_unwritten" in scene.events
+    assert scene.written() == HERE
+
+
+@pytest.mark.parametrize(("configured", "times"), [(False, 2), (True, 1)], ids=["out", "in"])
+def test_server_that_is_told_to_rejoin_asks_if_it_is(tmp_path, configured, times):
+    scene = followed(tmp_path)
+    scene.answers[STANDING_PATH] = standing(configured=configured)
+    scene.plays((2.0, scene.seat.rejoin))
+    assert scene.events.count("joined") == times
+
+
+@pytest.mark.parametrize(
+    ("founded", "votes"), [(True, 1), (False, 0)], ids=["founded anew", "shall join"]
+)
+def test_recovery_says_what_comes_first(tmp_path, founded, votes):
+    scene = Scene(tmp_path)
+    scene.recovered = founded
+    put_member(tmp_path)  # by the recovery, after the seat was made
+    scene.plays(until=0.5)
+    assert len(scene.member.starts) == votes
+    assert scene.seat.cluster == OURS
+
+
+# What is remembered
+
+
+def test_addresses_are_those_that_were_written_last(tmp_path):
+    assert Scene(tmp_path).seat.known_addresses == ()
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    assert Scene(tmp_path).seat.known_addresses == (("a", 4648),)
+
+
+def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, monkeypatch):
+    scene = followed(tmp_path)
+    disk = Full(monkeypatch, datadir.PLACE)
+    disk.free()
+
+    def fill() -> None:
+        disk.full = True
+        scene.meet("d")
+
+    scene.plays((2.0, fill), (3.0, disk.free))
+    assert scene.seat.known_addresses == (("a", 4648), ("d", 4648))
+    assert "place_unwritten" not in scene.events
+
+
+# A founding is given up
+
+
+@pytest.mark.parametrize(
+    ("dies_after", "in_cluster", "given_up"),
+    [("set_aside raft", True, False), ("remove cluster.json", False, True)],
+)
+def test_founding_that_a_crash_cuts_short_while_it_is_given_up_binds_until_the_end(
+    tmp_path, dies_after, in_cluster, given_up
+):
+    """Others may still found that cluster, so the promise is marked before the place is gone."""
+
+    async def story() -> None:
+        async with Camp(tmp_path, "a", "b", "c") as camp:
+            camp.start("a").dies = Dies(1, before=False, what="write cluster.json")
+            camp.start("b")
+            camp.start("c")
+            await asyncio.sleep(5)
+            for name in "bc":
+                await camp.stop(name)
+                camp.wipe(name)
+            camp.start("a").dies = Dies(1, before=False, what=dies_after)
+            camp.start("b")
+            camp.start("c")
+            await asyncio.sleep(120)
+            assert "a" not in camp.servers, "it was not killed"
+
+    simulate(story())
+    assert (tmp_path / "a" / datadir.PLACE).exists() == in_cluster
+    promises = datadir.read(tmp_path / "a" / datadir.PROMISE, Promises)
+    assert promises is not None
+    assert [each.given_up for each in promises.open] == [given_up]

@@ -1,0 +1,214 @@
+"""What a server writes down of its part, and what a write that failed leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.sim.clock import BEGIN_NS, FixedClock
+from tests.sim.net import itself
+
+from bellcow.cluster import datadir
+from bellcow.cluster.datadir import MemberMark, Place
+from bellcow.cluster.lifecycle.local_state import Papers
+from bellcow.cluster.members.roster import Roster
+from bellcow.cluster.members.table import Known, Table
+from bellcow.model.hello import Cluster, Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OURS = Cluster("ours", 2)
+HERE = Place(cluster_id="ours", epoch=2, role="follower", servers=(("a", 4648),), epoch_seen=3)
+MARK = MemberMark(cluster_id="ours", epoch=2, member_id=7)
+
+
+class Scene:
+    """The papers of server b, which sees `others`, each as region/name."""
+
+    def __init__(self, folder: Path, *others: str) -> None:
+        self.folder, self.directory = folder, folder / datadir.RAFT
+        self.events: list[str] = []
+        self.clock = FixedClock()
+        self.roster = Roster(itself("b", server_id="b"), self.clock)
+        for other in others:
+            self.meet(*other.split("/"))
+        self.papers = self.opened()
+
+    def opened(self) -> Papers:
+        """The papers that are on the disk: what a crash leaves."""
+        papers = Papers(self.folder, self.directory, self.roster, self.clock, self.report)
+        papers.read()
+        return papers
+
+    def report(self, event: str, /, **_fields: object) -> None:
+        self.events.append(event)
+
+    def meet(self, region: str, name: str, status: str = "alive") -> None:
+        other = itself(name, region, server_id=name)
+        record = Record(itself=other, start_ns=1, status=status, status_seq=0)  # type: ignore[arg-type]
+        table = self.roster.table
+        self.roster.table = Table(
+            me=table.me, known={**table.known, name: Known(record, 0.0)}, contacts={}
+        )
+
+    def written(self) -> Place | None:
+        return datadir.read(self.folder / datadir.PLACE, Place)
+
+    def mark(self) -> MemberMark | None:
+        return datadir.read(self.directory / datadir.MEMBER, MemberMark)
+
+
+def without_space(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The disk is full for files of that name."""
+    write = datadir.write
+
+    def fails(path: Path, value: Any) -> None:
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, value)
+
+    monkeypatch.setattr(datadir, "write", fails)
+
+
+# The place
+
+
+def test_place_is_taken_with_the_servers_of_the_region_that_are_alive(tmp_path):
+    scene = Scene(tmp_path, "global/a", "west/w", "global/d/failed")
+    asyncio.run(scene.papers.take_place(OURS, "voter"))
+    taken = Place(cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),))
+    assert scene.written() == scene.papers.place == taken
+    assert scene.papers.cluster == OURS
+
+
+@pytest.mark.parametrize(
+    ("cluster", "epoch_seen"),
+    [(Cluster("ours", 4), 3), (Cluster("theirs", 0), 0)],
+    ids=["in the same cluster", "in another one"],
+)
+def test_highest_epoch_seen_outlasts_a_change_of_place(tmp_path, cluster, epoch_seen):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path)
+    asyncio.run(scene.papers.take_place(cluster, "follower"))
+    assert scene.papers.place is not None
+    assert scene.papers.place.epoch_seen == epoch_seen
+
+
+def test_place_that_cannot_be_written_is_not_taken(tmp_path, monkeypatch):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path)
+    without_space(monkeypatch, datadir.PLACE)
+    with pytest.raises(OSError, match="No space"):
+        asyncio.run(scene.papers.take_place(Cluster("theirs", 0), "follower"))
+    assert scene.papers.place == scene.written() == HERE
+
+
+def test_place_that_is_left_is_gone(tmp_path):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path)
+    asyncio.run(scene.papers.leave_place())
+    assert scene.papers.place is scene.papers.cluster is scene.opened().place is None
+
+
+def test_addresses_are_remembered_when_they_change(tmp_path):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path, "global/a", "global/d")
+    asyncio.run(scene.papers.remember_addresses())
+    written = scene.written()
+    assert written is not None
+    assert written.servers == (("a", 4648), ("d", 4648))
+    assert written == scene.papers.place
+
+
+def test_addresses_are_kept_while_nobody_is_seen_and_where_there_is_no_space(tmp_path, monkeypatch):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path)
+    asyncio.run(scene.papers.remember_addresses())
+    assert scene.written() == HERE
+    without_space(monkeypatch, datadir.PLACE)
+    scene.meet("global", "d")
+    asyncio.run(scene.papers.remember_addresses())
+    assert scene.written() == scene.papers.place == HERE
+
+
+def test_server_without_a_place_remembers_no_addresses(tmp_path):
+    scene = Scene(tmp_path, "global/a")
+    asyncio.run(scene.papers.remember_addresses())
+    assert scene.written() is None
+
+
+# The member
+
+
+def test_room_for_a_member_has_its_mark_and_the_place(tmp_path):
+    scene = Scene(tmp_path, "global/a")
+    asyncio.run(scene.papers.make_room(OURS, 7))
+    assert scene.mark() == MARK
+    assert scene.papers.member_id == 7
+    assert scene.written() == Place(
+        cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),)
+    )
+    assert scene.directory.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", [datadir.MEMBER, datadir.PLACE])
+def test_room_that_cannot_be_made_leaves_no_directory(tmp_path, monkeypatch, name):
+    datadir.write(tmp_path / datadir.PLACE, HERE)
+    scene = Scene(tmp_path)
+    without_space(monkeypatch, name)
+    with pytest.raises(OSError, match="No space"):
+        asyncio.run(scene.papers.make_room(OURS, 7))
+    assert not scene.directory.exists()
+    assert scene.papers.place == HERE
+
+
+def founder(folder: Path) -> Scene:
+    """A server whose member runs, and is not marked yet."""
+    datadir.write(folder / datadir.PLACE, HERE)
+    (folder / datadir.RAFT).mkdir()
+    return Scene(folder)
+
+
+def test_founders_member_is_known_before_it_is_written_down(tmp_path):
+    scene = founder(tmp_path)
+    assert scene.papers.member_id is None
+    scene.papers.note_member(7)
+    assert (scene.papers.member_id, scene.mark()) == (7, None)
+    asyncio.run(scene.papers.write_mark())
+    assert scene.mark() == MARK
+
+
+def test_mark_that_is_written_is_not_replaced(tmp_path, monkeypatch):
+    scene = founder(tmp_path)
+    datadir.write(scene.directory / datadir.MEMBER, MARK)
+    without_space(monkeypatch, datadir.MEMBER)
+    scene.papers.note_member(8)
+    asyncio.run(scene.papers.write_mark())
+    assert (scene.papers.member_id, scene.mark()) == (7, MARK)
+
+
+def test_mark_that_could_not_be_written_stays_to_be_written_until_it_is_forgotten(
+    tmp_path, monkeypatch
+):
+    scene = founder(tmp_path)
+    scene.papers.note_member(7)
+    without_space(monkeypatch, datadir.MEMBER)
+    with pytest.raises(OSError, match="No space"):
+        asyncio.run(scene.papers.write_mark())
+    assert scene.papers.member_id == 7
+    scene.papers.forget_member()
+    assert scene.papers.member_id is None
+    asyncio.run(scene.papers.write_mark())
+
+
+def test_what_a_member_has_had_is_set_aside_and_said_once(tmp_path):
+    scene = founder(tmp_path)
+    asyncio.run(scene.papers.set_aside(OURS))
+    asyncio.run(scene.papers.set_aside(OURS))
+    assert [path.name for path in tmp_path.glob("raft*")] == [
+        f"raft.old-{datadir.stamp_of(BEGIN_NS)}"
+    ]
+    assert scene.events == ["raft_set_aside"]

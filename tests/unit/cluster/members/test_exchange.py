@@ -1,0 +1,607 @@
+"""Servers that find, lose and find each other again, on a network in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+from tests.sim.clock import FixedClock
+from tests.sim.loop import simulate
+from tests.sim.net import Net
+
+from bellcow.cluster.members.compose import compose
+from bellcow.cluster.members.exchange import REMINDERS_MAX, Reminders
+from bellcow.cluster.members.hearing import COPY
+from bellcow.errors import Code, Error
+from bellcow.model.hello import Cluster
+
+HOUR = 3600.0
+
+
+def run(story, **options):
+    async def whole():
+        async with Net(**options) as net:
+            return await story(net)
+
+    return simulate(whole())
+
+
+async def three(net: Net):
+    """Three servers that know each other; `a` leads."""
+    hosts = [net.start("a"), net.start("b", join="a"), net.start("c", join="a")]
+    for host in hosts:
+        host.cluster = Cluster("x", 0)
+    hosts[0].lead(1)
+    await asyncio.sleep(3)
+    return hosts
+
+
+def test_three_servers_find_each_other_through_one_address():
+    async def story(net):
+        net.start("a")
+        net.start("b", join="a")
+        net.start("c", join="a")
+        await asyncio.sleep(2.5)
+        return {name: set(host.roster.alive()) for name, host in net.hosts.items()}
+
+    everyone = {"id-a", "id-b", "id-c"}
+    assert run(story) == {"a": everyone, "b": everyone, "c": everyone}
+
+
+def test_three_servers_find_each_other_through_one_name_for_all_of_them():
+    async def story(net):
+        net.names["all"] = ("a", "b", "c")
+        for name in "abc":
+            net.start(name, join="all", bootstrap_expect=3)
+        await asyncio.sleep(2.5)
+        return [len(host.roster.alive()) for host in net.hosts.values()]
+
+    assert run(story) == [3, 3, 3]
+
+
+def test_a_name_is_looked_up_again_at_each_try():
+    async def story(net):
+        net.names["all"] = ()
+        a, b = net.start("a"), net.start("b", join="all")
+        await asyncio.sleep(5)
+        before = b.saw("join_unanswered", reason="lookup all: no such host"), b.statuses()
+        net.names["all"] = ("b", "a")
+        await asyncio.sleep(3)
+        return before, a.statuses(), b.statuses()
+
+    assert run(story) == (([0.0], {}), {"b": "alive"}, {"a": "alive"})
+
+
+def test_a_server_that_only_meets_itself_under_a_name_says_who_does_not_answer():
+    async def story(net):
+        net.names["all"] = ("a", "b", "c")
+        a = net.start("a", join="all", bootstrap_expect=3)
+        await asyncio.sleep(5)
+        return [a.saw("join_unanswered", address=f"{name}:4648") for name in "abc"]
+
+    assert run(story) == [[], [0.0], [0.0]]
+
+
+def test_servers_find_each_other_whichever_comes_last():
+    async def story(net):
+        net.start("b", join="a")
+        net.start("c", join="a")
+        await asyncio.sleep(20)
+        before = net.hosts["b"].statuses()
+        net.start("a", join="a")
+        await asyncio.sleep(3)
+        return before, [len(host.roster.alive()) for host in net.hosts.values()]
+
+    assert run(story) == ({}, [3, 3, 3])
+
+
+def test_two_halves_that_started_apart_find_each_other_when_the_cut_is_mended():
+    async def story(net):
+        for one in "ab":
+            for other in "cd":
+                net.cut(one, other)
+        for name in "abcd":
+            net.start(name, join="a b c d")
+        await asyncio.sleep(20)
+        apart = len(net.hosts["a"].roster.alive())
+        net.mend()
+        await asyncio.sleep(13)
+        return apart, [len(host.roster.alive()) for host in net.hosts.values()]
+
+    assert run(story) == (2, [4, 4, 4, 4])
+
+
+def test_server_that_dies_has_failed_after_five_to_six_seconds():
+    async def story(net):
+        a, b, _ = await three(net)
+        died = net.clock.monotonic()
+        await net.stop("c")
+        await asyncio.sleep(10)
+        return [host.saw("member_failed", name="c.global")[0] - died for host in (a, b)]
+
+    for took in run(story):
+        assert 4.8 <= took <= 6  # counted from its last answer
+
+
+def test_leader_that_dies_has_failed_for_the_others_without_a_new_one():
+    async def story(net):
+        _, b, c = await three(net)
+        died = net.clock.monotonic()
+        await net.stop("a")
+        await asyncio.sleep(10)
+        return [host.saw("member_failed", name="a.global")[0] - died for host in (b, c)]
+
+    for took in run(story):
+        assert 4 <= took <= 7
+
+
+def test_server_that_starts_again_is_alive_within_two_seconds():
+    async def story(net):
+        a, b, _ = await three(net)
+        await net.stop("c")
+        await asyncio.sleep(60)
+        net.start("c", join="a")
+        await asyncio.sleep(2)
+        return a.statuses(), b.statuses()
+
+    assert run(story) == ({"b": "alive", "c": "alive"}, {"a": "alive", "c": "alive"})
+
+
+def test_server_that_starts_again_with_its_clock_set_back_is_alive_too():
+    async def story(net):
+        a, _, _ = await three(net)
+        await net.stop("c")
+        await asyncio.sleep(60)
+        net.clock.set_ahead(-HOUR)
+        net.start("c", join="a")
+        await asyncio.sleep(3)
+        return a.statuses()["c"]
+
+    assert run(story) == "alive"
+
+
+def test_server_that_was_cut_off_is_alive_again_when_the_cut_is_mended():
+    async def story(net):
+        a, b, c = await three(net)
+        net.cut("a", "c")
+        net.cut("b", "c")
+        await asyncio.sleep(30)
+        during = a.statuses()["c"], b.statuses()["c"], c.statuses()
+        net.mend()
+        await asyncio.sleep(11)
+        return during, a.statuses()["c"], b.statuses()["c"], c.statuses()
+
+    during, *after = run(story)
+    assert during == ("failed", "failed", {"a": "failed", "b": "failed"})
+    assert after == ["alive", "alive", {"a": "alive", "b": "alive"}]
+
+
+def test_link_that_is_cut_between_two_followers_fails_neither_of_them():
+    async def story(net):
+        a, b, c = await three(net)
+        net.cut("b", "c")
+        await asyncio.sleep(60)
+        seen = [host.saw("member_failed") for host in (a, b, c)]
+        return seen, b.statuses()["c"], c.statuses()["b"]
+
+    assert run(story) == ([[], [], []], "alive", "alive")
+
+
+def test_server_that_has_left_is_forgotten_after_a_day():
+    async def story(net):
+        a = net.start("a")
+        net.start("c", join="a")
+        await asyncio.sleep(3)
+        await net.stop("c")
+        await asyncio.sleep(7)
+        a.exchange.force_leave("c.global")
+        seen = a.statuses()
+        await asyncio.sleep(23 * HOUR)
+        kept = a.statuses()
+        await asyncio.sleep(1.1 * HOUR)
+        return seen, kept, a.statuses()
+
+    assert run(story) == ({"c": "left"}, {"c": "left"}, {})
+
+
+def test_followers_take_over_whom_the_leader_forces_out_and_whom_it_forgets():
+    async def story(net):
+        a, b, _ = await three(net)
+        await net.stop("c")
+        await asyncio.sleep(7)
+        a.exchange.force_leave("c.global")
+        await asyncio.sleep(0.5)
+        left = b.statuses()["c"]
+        a.exchange.force_leave("c.global", prune=True)
+        await asyncio.sleep(3)
+        return left, a.statuses(), b.statuses()
+
+    assert run(story) == ("left", {"b": "alive"}, {"a": "alive"})
+
+
+@pytest.mark.slow
+def test_failed_server_is_forgotten_after_three_days():
+    async def story(net):
+        a = net.start("a")
+        net.start("b", join="a")
+        await asyncio.sleep(3)
+        await net.stop("b")
+        await asyncio.sleep(71 * HOUR)
+        kept = a.statuses()
+        await asyncio.sleep(1.1 * HOUR)
+        return kept, a.statuses()
+
+    assert run(story) == ({"b": "failed"}, {})
+
+
+def test_server_that_announces_its_end_has_left_at_once():
+    async def story(net):
+        a, b, c = await three(net)
+        await c.exchange.announce("leaving")
+        leaving = a.statuses()["c"]
+        await c.exchange.announce("left")
+        await net.stop("c")
+        await asyncio.sleep(0.3)
+        return leaving, a.statuses()["c"], b.statuses()["c"]
+
+    assert run(story) == ("leaving", "left", "left")
+
+
+def test_leader_beats_whom_it_has_taken_out_that_they_learn_who_leads():
+    async def story(net):
+        a, b, c = await three(net)
+        a.servers, a.removed = frozenset({"id-a", "id-b"}), frozenset({"id-c"})
+        worst = 0.0
+        for _ in range(100):
+            await asyncio.sleep(0.0137)
+            worst = max(worst, b.roster.since_leader_s(), c.roster.since_leader_s())
+        return worst
+
+    assert run(story) < 0.11
+
+
+def test_contact_is_under_the_threshold_while_a_leader_beats():
+    async def story(net):
+        a, b, _ = await three(net)
+        worst = 0.0
+        for _ in range(200):
+            await asyncio.sleep(0.0137)
+            ages = [age for age, _ in a.roster.contacts().values()]
+            worst = max(worst, *ages, b.roster.since_leader_s())
+            assert len(ages) == 2
+        return worst
+
+    assert run(story) < 0.11
+
+
+def test_setting_the_clock_moves_nobody():
+    async def story(net):
+        hosts = await three(net)
+        for jump_s in (HOUR, -3 * HOUR, 400 * 24 * HOUR):
+            net.clock.set_ahead(jump_s)
+            await asyncio.sleep(10)
+        return [host.saw("member_failed") for host in hosts]
+
+    assert run(story) == [[], [], []]
+
+
+def test_two_regions_know_each_other_s_servers_and_leader_and_no_more():
+    async def story(net):
+        a, b, c = await three(net)
+        d = net.start("d", "eu", join="a")
+        d.cluster = Cluster("y", 0)
+        d.lead(9)
+        await asyncio.sleep(25)
+        seen = {host.name: host.roster.regions() for host in (a, b, c, d)}
+        leaders = a.roster.table.abroad, d.roster.table.abroad
+        raft = d.roster.table.contacts["id-a"].raft
+        return seen, leaders, raft.term, b.roster.table.leader.server_id, a.events
+
+    seen, leaders, term, leader, events = run(story)
+    assert seen == dict.fromkeys("abcd", ("eu", "global"))
+    assert leaders == ({"eu": "id-d"}, {"global": "id-a"})
+    assert term == 0
+    assert leader == "id-a"
+    assert "peer_refused" not in dict(events)
+
+
+def test_region_that_is_cut_off_has_failed_after_half_a_minute():
+    async def story(net):
+        a = net.start("a")
+        net.start("d", "eu", join="a")
+        await asyncio.sleep(15)
+        cut = net.clock.monotonic()
+        net.cut("a", "d")
+        await asyncio.sleep(60)
+        took = a.saw("member_failed", name="d.eu")[0] - cut
+        net.mend()
+        await asyncio.sleep(12)
+        return took, a.statuses()
+
+    took, after = run(story)
+    assert 20 <= took <= 42
+    assert after == {"d": "alive"}
+
+
+def test_server_of_another_cluster_is_refused_and_said_once():
+    async def story(net):
+        a, b, _ = await three(net)
+        d = net.start("d", join="a")
+        d.cluster = Cluster("y", 0)
+        await asyncio.sleep(30)
+        return a.statuses(), b.statuses(), d.statuses(), len(d.saw("hello_refused"))
+
+    known = {"b": "alive", "c": "alive"}, {"a": "alive", "c": "alive"}, {}
+    assert run(story) == (*known, 1)
+
+
+def test_server_with_a_copied_data_directory_is_refused_while_the_first_answers():
+    async def story(net):
+        a, _, _ = await three(net)
+        net.start("c2", join="a", server_id="id-c")
+        await asyncio.sleep(10)
+        address = a.roster.table.known["id-c"].record.itself.serf[0]
+        await net.stop("c")
+        await asyncio.sleep(10)
+        return address, a.roster.table.known["id-c"].record.itself.serf[0], a.statuses()
+
+    first, second, statuses = run(story)
+    assert (first, second) == ("c", "c2")
+    assert statuses == {"b": "alive", "c2": "alive"}
+
+
+def test_wiped_server_takes_the_place_of_its_former_self():
+    async def story(net):
+        a, b, _ = await three(net)
+        await net.stop("c")
+        net.start("c", join="a", server_id="new")
+        await asyncio.sleep(8)
+        return [
+            (host.roster.alive(), [member.name for member in host.roster.members()])
+            for host in (a, b)
+        ]
+
+    for alive, names in run(story):
+        assert alive == {"id-a", "id-b", "new"}
+        assert sorted(names) == ["a.global", "b.global", "c.global"]
+
+
+def test_server_that_stood_still_does_not_take_the_others_for_dead():
+    async def story(net):
+        a, _, _ = await three(net)
+        a.clock.monotonic = lambda: asyncio.get_running_loop().time() + 60
+        await asyncio.sleep(10)
+        return a.saw("member_failed")
+
+    assert run(story) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_loss_of_one_message_in_twenty_fails_nobody(seed):
+    async def story(net):
+        hosts = await three(net)
+        await asyncio.sleep(60)
+        return [host.saw("member_failed") for host in hosts]
+
+    assert run(story, seed=seed, loss=0.05, delay_s=0.03) == [[], [], []]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_heavy_loss_ends_with_all_alive_once_it_is_over(seed):
+    async def story(net):
+        hosts = await three(net)
+        net.loss = 0.6
+        await asyncio.sleep(60)
+        failed = [host.saw("member_failed") for host in hosts]
+        net.loss = 0
+        await asyncio.sleep(5)
+        return any(failed), [len(host.roster.alive()) for host in hosts]
+
+    assert run(story, seed=seed) == (True, [3, 3, 3])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_faults_all_who_live_agree_that_they_do(seed):
+    """Starts, stops, cuts and changes of leader at random; then half a minute of quiet."""
+    chance = random.Random(seed)
+    names = ["a", "b", "c", "d"]
+
+    def fault(net: Net, term: int) -> None:
+        one, other = chance.sample(names, 2)
+        what = chance.choice(["cut", "one way", "mend", "lead", "clock", "loss"])
+        if what in {"cut", "one way"}:
+            net.cut(one, other, one_way=what == "one way")
+        elif what == "mend":
+            net.mend()
+        elif what == "lead" and one in net.hosts:
+            for host in net.hosts.values():
+                host.follow(term)
+            net.hosts[one].lead(term)
+        elif what == "clock":
+            net.clock.set_ahead(chance.uniform(-HOUR, HOUR))
+        else:
+            net.loss = chance.choice([0.0, 0.3])
+
+    def start(net: Net, name: str) -> None:
+        net.start(name, join="a b c d").cluster = Cluster("x", 0)
+
+    async def story(net):
+        for name in names:
+            start(net, name)
+        for term in range(1, 60):
+            await asyncio.sleep(chance.uniform(0, 4))
+            name = chance.choice(names)
+            if chance.random() < 0.3:
+                if name in net.hosts:
+                    await net.stop(name)
+                else:
+                    start(net, name)
+            fault(net, term)
+        net.mend()
+        net.loss = 0.0
+        await asyncio.sleep(30)
+        return {host.name: host.roster.alive() for host in net.hosts.values()}
+
+    seen = run(story, seed=seed)
+    living = {f"id-{name}" for name in seen}
+    assert seen == dict.fromkeys(seen, living), f"seed {seed}"
+
+
+def test_one_hello_at_a_time_is_on_its_way_to_a_server():
+    async def story(net):
+        a, _, _ = await three(net)
+        net.cut("a", "c")
+        before = net.calls
+        await asyncio.sleep(4)
+        net.cut("a", "b")
+        del a
+        return net.calls - before
+
+    # b is called 40 times by the beat, c only when a call has run out; b and c call each second.
+    assert run(story) < 40 + 5 + 4 * 4
+
+
+def test_what_lasts_is_said_once_a_minute_and_remembered_within_bounds():
+    clock, said = FixedClock(), []
+    reminders = Reminders(clock, lambda event, /, **fields: said.append(fields))
+    for _ in range(130):
+        reminders.say("peer_refused", client="a", reason="wrong key")
+        clock.advance(1)
+    assert said == [{"client": "a", "reason": "wrong key"}] * 3
+    for number in range(1_000):
+        reminders.say("peer_refused", client=str(number), reason="wrong key")
+    assert len(said) == 1_003
+    assert len(reminders._said) <= REMINDERS_MAX
+
+
+@pytest.mark.slow
+def test_day_of_two_regions_is_short():
+    async def story(net):
+        net.start("a")
+        net.start("b", "eu", join="a")
+        await asyncio.sleep(24 * HOUR)
+        return net.calls, [host.statuses() for host in net.hosts.values()]
+
+    began = time.process_time()
+    calls, statuses = run(story)
+    assert time.process_time() - began < 10
+    assert calls > 2 * 8_600
+    assert statuses == [{"b": "alive"}, {"a": "alive"}]
+
+
+def test_server_whose_answer_trips_us_up_is_told_of_and_the_others_are_called():
+    async def story(net):
+        a, b, c = await three(net)
+
+        def trip(_hello):
+            raise ValueError("odd")
+
+        b.exchange.answer = trip
+        await asyncio.sleep(10)
+        return (
+            len(a.saw("hello_refused", reason="ValueError: odd")),
+            a.statuses()["c"],
+            c.statuses(),
+        )
+
+    assert run(story) == (1, "alive", {"a": "alive", "b": "alive"})
+
+
+@pytest.mark.parametrize("words", ["a secret of that machine", f"its own: {COPY}"])
+def test_words_of_whoever_is_at_an_address_that_was_only_named_are_kept_out(words: str):
+    async def story(net):
+        a, _, _ = await three(net)
+        named = net.start("x")
+
+        def refuse(_hello):
+            raise Error(Code.CONFLICT, words)
+
+        named.exchange.answer = refuse
+        a.exchange.answer(named_by(named))
+        await asyncio.sleep(3)
+        return a.saw("hello_refused"), str(a.events), a.exchange.twin
+
+    times, said, twin = run(story)
+    assert (len(times), words in said, twin) == (1, False, "")
+
+
+def named_by(host):
+    """A hello that names this server, as anybody may send one."""
+    return compose(host.roster.table, host.look(), 0.0, abroad=False)
+
+
+def test_server_that_reaches_nobody_says_whom_at_once_and_then_each_minute():
+    async def story(net):
+        a = net.start("a", join="b c", bootstrap_expect=3)
+        await asyncio.sleep(130)
+        return [a.saw("join_unanswered", address=f"{name}:4648") for name in "bc"], a.events
+
+    times, events = run(story)
+    assert times == [[0.0, pytest.approx(60, abs=2), pytest.approx(120, abs=3)]] * 2
+    said = [fields for event, fields in events if event == "join_unanswered"]
+    assert said[0]["reason"] == "connection refused"
+
+
+def test_server_that_waits_for_others_says_how_many_it_sees_when_that_changes():
+    async def story(net):
+        a = net.start("a", join="b c", bootstrap_expect=3)
+        await asyncio.sleep(10)
+        net.start("b", join="a", bootstrap_expect=3)
+        await asyncio.sleep(65)
+        net.start("d", "glbal", join="a", bootstrap_expect=3)
+        before = a.saw("bootstrap_waits", sees=1, expects=3), a.saw("bootstrap_waits", sees=2)
+        net.start("c", join="a", bootstrap_expect=3)
+        await asyncio.sleep(130)
+        return before, len(a.saw("bootstrap_waits"))
+
+    before, in_all = run(story)
+    assert before == ([2.0], [pytest.approx(11, abs=1), pytest.approx(71, abs=2)])
+    assert in_all == 3
+
+
+def test_server_that_is_led_says_nothing_of_addresses_without_an_answer():
+    async def story(net):
+        a = net.start("a", join="x", bootstrap_expect=1)
+        b = net.start("b", join="a x y", bootstrap_expect=3)
+        a.cluster = Cluster("x", 0)
+        a.lead(1)
+        await asyncio.sleep(1)
+        b.cluster = a.cluster
+        b.events.clear()
+        await asyncio.sleep(300)
+        quiet = [*a.events, *b.events]
+        return {event for event, _ in quiet}
+
+    assert not run(story) & {"join_unanswered", "bootstrap_waits", "joined_other_region"}
+
+
+def test_member_that_starts_again_gives_the_leader_a_moment():
+    async def story(net):
+        a = net.start("a", join="b c")
+        a.cluster = Cluster("x", 0)
+        await asyncio.sleep(20)
+        return a.saw("join_unanswered", address="b:4648"), a.saw("bootstrap_waits")
+
+    assert run(story) == ([5.0], [])
+
+
+def test_server_whose_region_is_misspelled_is_told_of_both_regions():
+    async def story(net):
+        a, *_ = await three(net)
+        d = net.start("d", "glbal", join="a b", bootstrap_expect=3)
+        await asyncio.sleep(70)
+        one = [d.saw("joined_other_region", address=f"{n}:4648") for n in "ab"]
+        said = dict(d.events)["joined_other_region"]
+        d.cluster = Cluster("y", 0)
+        d.lead(1)
+        d.events.clear()
+        await asyncio.sleep(130)
+        return one, (said["theirs"], said["ours"]), d.events, a.saw("joined_other_region")
+
+    one, regions, later, other_side = run(story)
+    assert one == [[5.0, pytest.approx(70, abs=6)]] * 2  # it began at 3
+    assert regions == ("global", "glbal")
+    assert later == []
+    assert other_side == []

@@ -1,0 +1,553 @@
+"""What a hello changes, rule by rule, without a network."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.sim.tables import (
+    FOLLOWING,
+    NEW,
+    US,
+    empty,
+    events,
+    hello,
+    knowing,
+    leading,
+    record,
+    refusal,
+    silent,
+    status,
+    told,
+    view,
+)
+
+from bellcow.cluster.members.compose import with_own_status
+from bellcow.cluster.members.failure import judge, missed, next_verdict
+from bellcow.cluster.members.hearing import (
+    EPOCHS_AHEAD,
+    INDEXES_AHEAD,
+    SEQUENCE_AHEAD,
+    TERMS_AHEAD,
+    hear,
+)
+from bellcow.cluster.members.table import MEMBERS_MAX, UNHEARD_MAX, Here
+from bellcow.errors import Error
+from bellcow.model.hello import (
+    COUNT_MAX,
+    Cluster,
+    Hello,
+    Record,
+)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "wins"),
+    [
+        (record("a", seq=1), record("a", seq=2), True),
+        (record("a", seq=2), record("a", seq=1), False),
+        (record("a", seq=9), record("a", start=2), True),
+        (record("a", start=2), record("a", seq=9), False),
+        (record("a"), record("a", "left"), True),
+        (record("a", "left"), record("a"), False),
+    ],
+    ids=[
+        "higher sequence",
+        "lower sequence",
+        "newer start",
+        "older start",
+        "same version, further gone",
+        "same version, less gone",
+    ],
+)
+def test_later_word_of_a_third_server_wins(mine: Record, theirs: Record, wins: bool):
+    table = told(empty(), hello(mine), hello(record("b"), theirs), now=99)
+    assert table.known["id-a"].record == (theirs if wins else mine)
+
+
+def test_server_that_answers_us_is_not_failed_by_what_others_say():
+    table = knowing(record("a"), record("b"))
+    table = told(table, hello(record("b"), record("a", "failed", seq=1)), now=2)
+    assert status(table, "a") == "alive"
+
+
+def test_server_that_does_not_answer_us_either_is_failed_by_what_others_say():
+    word = hello(record("b"), record("a", "failed", seq=1))
+    assert status(told(silent(knowing(record("a")), "a"), word, now=6), "a") == "failed"
+    heard_of = told(empty(), hello(record("c"), record("a")))
+    assert status(told(heard_of, word), "a") == "failed"
+
+
+def test_leader_s_word_counts_even_about_a_server_that_answers_us():
+    table = knowing(record("a"), record("b"))
+    word = hello(record("b"), record("a", "failed", seq=1), here=leading())
+    assert status(told(table, word, now=2), "a") == "failed"
+
+
+def test_leader_brings_back_whom_we_took_for_failed():
+    table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6.0).table
+    assert status(table, "a") == "failed"
+    table = told(table, hello(record("b"), record("a"), here=leading()), now=7)
+    assert status(table, "a") == "alive"
+
+
+def test_leader_that_has_not_heard_of_a_return_does_not_undo_it():
+    table = knowing(record("a", seq=6))
+    word = hello(record("b"), record("a", "failed", seq=5), here=leading())
+    assert status(told(table, word), "a") == "alive"
+
+
+def test_table_of_the_leader_with_the_highest_term_wins():
+    table = knowing(record("a"), record("b"), record("c"))
+    table = told(table, hello(record("c"), record("a"), record("b"), here=leading(5)))
+    table = told(table, hello(record("b"), record("a", "failed", seq=1), here=leading(4)))
+    assert status(table, "a") == "alive"
+    assert table.leader.server_id == "id-c"
+    table = told(table, hello(record("b"), record("a", "failed", seq=1), here=leading(6)))
+    assert status(table, "a") == "failed"
+    assert table.leader.server_id == "id-b"
+
+
+def test_term_of_a_later_epoch_is_higher_than_any_of_an_earlier_one():
+    table = told(empty(), hello(record("b"), here=leading(9)))
+    table = told(table, hello(record("c"), here=leading(1, epoch=1)))
+    assert table.leader.server_id == "id-c"
+
+
+def test_leader_obeys_only_a_leader_of_a_higher_term():
+    here = leading(5)
+    table = judge(knowing(record("a"), record("b")), here, 0).table
+    word = record("a", "failed", seq=1)
+    assert status(told(table, hello(record("b"), word, here=leading(5)), here=here), "a") == "alive"
+    table = told(table, hello(record("b"), word, here=leading(6)), here=here)
+    assert status(table, "a") == "failed"
+    assert judge(table, here, 0).table.leader.server_id == "id-b"
+
+
+def test_second_leader_of_one_term_is_not_obeyed():
+    table = told(empty(), hello(record("b"), here=leading(5)), hello(record("c"), here=leading(5)))
+    assert table.leader.server_id == "id-b"
+    assert told(empty(), hello(record("b"), here=leading(5)), here=leading(5)).leader is None
+
+
+def test_leader_that_follows_now_is_not_trusted_any_more():
+    table = told(empty(), hello(record("b"), here=leading()))
+    table = told(table, hello(record("b"), record("a", "failed")))
+    assert status(table, "a") is None
+
+
+def test_dead_server_nobody_knew_is_learned_from_the_leader_alone():
+    dead = record("a", "failed")
+    assert status(told(empty(), hello(record("b"), dead)), "a") is None
+    assert status(told(empty(), hello(record("b"), dead, here=leading())), "a") == "failed"
+
+
+def test_dead_server_that_the_leader_has_forgotten_is_forgotten():
+    table = told(empty(), hello(record("b"), record("a", "left"), record("c"), here=leading()))
+    outcome = hear(table, hello(record("b"), here=leading()), FOLLOWING, 1, answer=True)
+    assert outcome.table.known.keys() == {"id-b", "id-c"}
+    assert events(outcome) == ["member_forgotten"]
+
+
+def test_what_is_said_of_ourselves_is_refuted():
+    table = told(empty(), hello(record("b"), record("me", "failed", seq=3)))
+    assert table.me == record("me", seq=4)
+    assert told(table, hello(record("b"), record("me", "failed", seq=3))) == table
+
+
+def test_our_own_former_life_in_the_future_is_overtaken():
+    table = told(empty(), hello(record("b"), record("me", start=50, seq=2)))
+    assert table.me == record("me", start=50, seq=3)
+
+
+def test_leaving_is_not_refuted_but_said_again():
+    table = with_own_status(empty(), "leaving")
+    table = told(table, hello(record("b"), record("me", "failed", seq=8)))
+    assert table.me == record("me", "leaving", seq=9)
+
+
+def test_more_than_anybody_needs_are_not_remembered():
+    crowd = [hello(record(f"s{number}")) for number in range(MEMBERS_MAX)]
+    table = told(empty(), *crowd, answer=True)
+    with pytest.raises(Error, match="no more are taken"):
+        hear(table, hello(record("late")), FOLLOWING, 0, answer=True)
+    assert told(table, hello(record("s1"), record("late"))) == table
+    assert status(told(table, hello(record("s2", "leaving", seq=1))), "s2") == "leaving"
+
+
+def test_server_that_speaks_for_itself_takes_the_place_of_one_that_was_only_named():
+    crowd = [record(f"s{number}") for number in range(UNHEARD_MAX)]
+    table = told(knowing(record("b")), hello(record("b"), *crowd), now=1)
+    for answer in (False, True):
+        after = told(table, hello(record("late")), now=2, answer=answer)
+        assert status(after, "late") == "alive"
+        assert (len(after.known), status(after, "b")) == (len(table.known), "alive")
+
+
+def test_hello_twice_changes_nothing_the_second_time():
+    word = hello(record("b"), record("a"), record("c", "leaving"), here=leading())
+    once = told(empty(), word)
+    again = hear(once, word, FOLLOWING, 0, answer=True)
+    assert again.table == once
+    assert again.notes == ()
+
+
+RECORDS = st.builds(
+    record,
+    st.sampled_from("abc"),
+    st.sampled_from(["alive", "leaving"]),
+    st.integers(1, 3),
+    st.integers(0, 3),
+)
+
+
+@given(st.lists(RECORDS, min_size=2, max_size=4), st.data())
+def test_order_in_which_servers_are_heard_of_does_not_matter(records, data):
+    words = [hello(record("z"), each) for each in records]
+    shuffled = data.draw(st.permutations(words))
+    first, second = told(empty(), *words), told(empty(), *shuffled)
+    assert {key: known.record for key, known in first.known.items()} == {
+        key: known.record for key, known in second.known.items()
+    }
+
+
+STATUSES = st.sampled_from(["alive", "leaving", "left", "failed"])
+ANY_RECORDS = st.builds(
+    record,
+    st.sampled_from(["a", "b", "me"]),
+    STATUSES,
+    st.integers(1, 3),
+    st.integers(0, 3),
+    region=st.sampled_from(["global", "eu"]),
+)
+HELLOS = st.builds(
+    lambda sender, others, here: hello(sender, *others, here=here),
+    ANY_RECORDS,
+    st.lists(ANY_RECORDS, max_size=3),
+    st.sampled_from([FOLLOWING, NEW, leading(1), leading(2), leading(1, epoch=1)]),
+)
+
+
+@given(st.lists(st.tuples(HELLOS, st.booleans(), st.floats(0, 20)), max_size=12))
+def test_whatever_is_heard_the_table_stays_sound(steps):
+    table, now = empty(), 0.0
+    for word, answer, pause_s in steps:
+        now += pause_s
+        before = table.me.version
+        try:
+            table = hear(table, word, FOLLOWING, now, answer=answer).table
+        except Error:
+            continue
+        table = judge(table, FOLLOWING, now).table
+        assert table.known.keys() == table.contacts.keys()
+        assert "id-me" not in table.known
+        assert table.me.status == "alive"
+        assert table.me.version >= before
+        assert next_verdict(table, now) > 0
+
+
+NOW_NS = 1_700_000_000 * 10**9
+DAY_NS = 86_400 * 10**9
+CLUSTER = Here(cluster=US, raft=view(term=7), claimant="id-b", wall_ns=NOW_NS)
+
+
+def led(here: Here, *hellos: Hello, now: float = 1.0) -> str:
+    """Who leads for a server that stands `here`, after some answers."""
+    leader = told(knowing(*map(record, "abc")), *hellos, here=here, now=now, answer=True).leader
+    return leader.server_id if leader else ""
+
+
+def claims(name: str, term: int, epoch: int = 0) -> Hello:
+    return hello(record(name), here=leading(term, epoch))
+
+
+def test_caller_who_says_that_it_leads_is_asked_before_it_is_believed():
+    table = told(knowing(record("b")), claims("b", 7), here=CLUSTER, now=1, answer=False)
+    assert (table.leader, table.doubts.keys()) == (None, {"id-b"})
+    answered = told(table, claims("b", 7), here=CLUSTER, now=2)
+    assert (answered.leader.server_id, answered.doubts) == ("id-b", {})
+    denied = told(table, hello(record("b")), here=CLUSTER, now=2, answer=True)
+    assert (denied.leader, denied.doubts) == (None, {})
+    silent_ = judge(silent(table, "b"), CLUSTER, 2).table
+    assert (silent_.leader, silent_.doubts) == (None, {})
+
+
+def test_leader_that_was_believed_is_heard_as_a_caller():
+    table = told(knowing(record("b")), claims("b", 7), here=CLUSTER, now=1)
+    assert told(table, claims("b", 7), here=CLUSTER, now=9, answer=False).leader.heard == 9
+
+
+@pytest.mark.parametrize(
+    ("here", "term", "believed"),
+    [
+        (CLUSTER, 7 + TERMS_AHEAD, True),
+        (CLUSTER, 7 + TERMS_AHEAD + 1, False),
+        (CLUSTER, 2**61, False),
+        (CLUSTER, 6, False),
+        (CLUSTER, 7, False),
+        (msgspec.structs.replace(CLUSTER, claimant="id-a"), 7, True),
+        (msgspec.structs.replace(CLUSTER, member_term=8), 8, True),
+        (msgspec.structs.replace(CLUSTER, member_term=8), 9, False),
+        (
+            msgspec.structs.replace(
+                CLUSTER, member_term=8, raft=msgspec.structs.replace(view(term=7), works=False)
+            ),
+            9,
+            True,
+        ),
+        (NEW, 2**61, True),
+    ],
+    ids=[
+        "as far ahead as may be",
+        "further",
+        "much further",
+        "earlier than memory",
+        "another one leads in it, by memory",
+        "it leads, by memory",
+        "our member has heard of it",
+        "our member has a leader and has not heard of it",
+        "our member has no leader",
+        "whoever is in no cluster knows nothing",
+    ],
+)
+def test_term_that_nobody_can_have_come_to_is_not_believed(here, term, believed):
+    assert led(here, claims("a", term)) == ("id-a" if believed else "")
+
+
+def test_leader_that_falls_silent_gives_way_to_one_of_any_term():
+    table = told(knowing(record("a"), record("b")), claims("a", 900), here=CLUSTER, now=1)
+    assert told(table, claims("b", 8), here=CLUSTER, now=5.9).leader.server_id == "id-a"
+    assert told(table, claims("b", 8), here=CLUSTER, now=6).leader.server_id == "id-b"
+
+
+def test_leader_that_answers_that_it_follows_leads_no_more():
+    following = hello(record("a"))
+    table = told(knowing(record("a"), record("b")), claims("a", 900), here=CLUSTER, now=1)
+    assert told(table, following, here=CLUSTER, now=2, answer=False).leader.server_id == "id-a"
+    assert told(table, following, here=CLUSTER, now=2, answer=True).leader is None
+
+
+def test_server_of_the_configuration_leads_rather_than_one_that_is_not_in_it():
+    here = msgspec.structs.replace(CLUSTER, servers=frozenset({"id-b", "id-me"}))
+    assert led(here, claims("a", 900), claims("b", 7)) == "id-b"
+    assert led(here, claims("b", 7), claims("a", 900)) == "id-b"
+    assert led(here, claims("a", 900)) == "id-a"  # the configuration in memory may be old
+
+
+def test_own_lead_is_not_lost_to_a_term_that_our_member_has_not_heard_of():
+    here = Here(cluster=US, raft=view("leader", 7), claimant="id-me", member_term=7)
+    table = judge(told(knowing(record("a")), claims("a", 900), here=here, now=1), here, 1).table
+    assert table.leader.server_id == "id-me"
+
+
+@pytest.mark.parametrize(("ahead", "believed"), [(INDEXES_AHEAD, True), (INDEXES_AHEAD + 1, False)])
+def test_index_that_nobody_can_have_come_to_makes_no_memory_old(ahead: int, believed: bool):
+    raft = msgspec.structs.replace(view("leader", 7), index=CLUSTER.raft.index + ahead)
+    word = msgspec.structs.replace(claims("b", 7), raft=raft, echo_ms=900)
+    leader = told(empty(), word, here=CLUSTER, now=1).leader
+    assert (leader.index, leader.as_of) == ((raft.index, 0.9) if believed else (0, None))
+
+
+def test_own_lead_comes_back_when_one_that_claimed_a_higher_term_falls_silent():
+    here = leading(5)
+    table = told(judge(empty(), here, 0).table, claims("b", 6), here=here, now=1)
+    assert judge(table, here, 5.9).table.leader.server_id == "id-b"
+    assert judge(table, here, 6.0).table.leader.server_id == "id-me"
+
+
+def test_table_that_a_caller_sends_in_the_name_of_the_leader_does_not_count():
+    table = told(knowing(record("a"), record("b")), claims("b", 7), here=CLUSTER, now=1)
+    word = hello(record("b"), record("a", "failed", seq=1), here=leading(7))
+    assert status(told(table, word, here=CLUSTER, now=2, answer=False), "a") == "alive"
+    assert status(told(table, word, here=CLUSTER, now=2, answer=True), "a") == "failed"
+
+
+def test_epoch_that_nobody_can_have_come_to_is_refused():
+    word = claims("a", 1, epoch=EPOCHS_AHEAD + 1)
+    assert "too far ahead of ours" in refusal(empty(), word)
+    assert told(empty(), claims("a", 1, epoch=EPOCHS_AHEAD)).ahead == Cluster("x", EPOCHS_AHEAD)
+
+
+@pytest.mark.parametrize("by", ["itself", "another server", "the leader"])
+def test_server_that_answers_is_asked_before_it_counts_as_left(by: str):
+    gone = record("a", "left", seq=3)
+    word = {
+        "itself": hello(gone),
+        "another server": hello(record("b"), gone),
+        "the leader": hello(record("b"), gone, here=leading(8)),
+    }[by]
+    table = told(knowing(record("a"), record("b")), word, here=CLUSTER, now=1)
+    assert status(table, "a") == "alive"
+    assert table.doubts.keys() == {"id-a"}
+    assert status(judge(table, CLUSTER, 1.1).table, "a") == "alive"
+    answered = told(table, hello(record("a", seq=4)), here=CLUSTER, now=2, answer=True)
+    assert status(judge(silent(answered, "a"), CLUSTER, 2).table, "a") == "alive"
+    outcome = judge(missed(table, "id-a"), CLUSTER, 2)
+    assert status(outcome.table, "a") == "left"
+    assert events(outcome) == ["member_left"]
+    confirmed = told(table, hello(gone), here=CLUSTER, now=2, answer=True)
+    assert status(confirmed, "a") == "left"
+
+
+def test_server_that_answered_that_it_leaves_has_left_when_it_is_said():
+    table = told(knowing(record("a")), hello(record("a", "leaving", seq=1)), now=1, answer=True)
+    assert status(told(table, hello(record("a", "left", seq=2)), now=2), "a") == "left"
+
+
+FAR = [(NOW_NS + DAY_NS + 1, 0), (COUNT_MAX, COUNT_MAX), (NOW_NS, SEQUENCE_AHEAD + 3)]
+
+
+@pytest.mark.parametrize(("start", "seq"), FAR)
+@pytest.mark.parametrize("how", ["left", "failed", "alive"])
+def test_version_far_ahead_of_what_is_known_is_not_believed(start: int, seq: int, how: str):
+    table = knowing(record("a", start=NOW_NS, seq=2), record("b"))
+    word = hello(record("b"), record("a", how, start=start, seq=seq))
+    for answer in (False, True):
+        after = told(table, word, here=CLUSTER, now=9, answer=answer)
+        assert after.known["id-a"].record == table.known["id-a"].record
+    if how != "failed":
+        after = told(table, hello(record("a", how, start=start, seq=seq)), here=CLUSTER, now=9)
+        assert after.known["id-a"].record == table.known["id-a"].record
+
+
+def test_clock_of_ours_that_is_years_behind_does_not_hide_who_started_again():
+    here = msgspec.structs.replace(CLUSTER, wall_ns=0)
+    table = told(empty(), hello(record("a", start=NOW_NS)), here=here)
+    again = record("a", start=NOW_NS + DAY_NS)
+    assert told(table, hello(again), here=here).known["id-a"].record == again
+    month_later = record("a", start=NOW_NS + 30 * DAY_NS)
+    assert told(table, hello(month_later), here=here, answer=True).known["id-a"].record == (
+        month_later
+    )
+
+
+@pytest.mark.parametrize(("start", "seq"), FAR)
+def test_living_server_always_refutes_what_is_said_of_it(start: int, seq: int):
+    lie = record("a", "left", start=start, seq=seq)
+    table = told(knowing(record("b")), hello(record("b"), record("a", start=start, seq=seq)))
+    table = told(silent(table, "a"), hello(record("b"), lie), now=9)
+    assert status(table, "a") == "left"
+    truth = record("a", start=NOW_NS)
+    for answer in (False, True):
+        after = told(table, hello(truth), here=CLUSTER, now=10, answer=answer)
+        assert after.known["id-a"].record == truth
+
+
+@pytest.mark.parametrize(("start", "seq"), FAR)
+def test_what_is_said_of_ourselves_from_the_far_future_is_let_pass(start: int, seq: int):
+    table = empty(start=NOW_NS)
+    word = hello(record("b", start=NOW_NS), record("me", "left", start=start, seq=seq))
+    assert told(table, word, here=CLUSTER).me == table.me
+
+
+def test_server_with_a_clock_years_behind_refutes_its_former_life():
+    here = msgspec.structs.replace(CLUSTER, wall_ns=5)
+    word = hello(record("b", start=NOW_NS), record("me", "failed", start=NOW_NS, seq=3))
+    assert told(empty(start=5), word, here=here).me.version == (NOW_NS, 4)
+
+
+def test_regions_without_end_are_not_remembered():
+    words = [hello(record("a", region=f"r{n}"), leader="x") for n in range(MEMBERS_MAX + 9)]
+    table = empty()
+    for word in words:
+        table = told(table, word)
+    assert len(table.abroad) == MEMBERS_MAX
+
+
+def test_server_of_another_cluster_is_refused_by_name():
+    stranger = hello(record("a"), here=Here(cluster=Cluster("y", 0), raft=view()))
+    assert "theirs is y, ours is x" in refusal(empty(), stranger)
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_same_epoch_of_another_recovery_is_refused(answer):
+    ours, theirs = (Here(cluster=Cluster("x", 1, by), raft=view()) for by in ("one", "two"))
+    with pytest.raises(Error, match="cluster x was recovered twice"):
+        hear(empty(), hello(record("a"), here=theirs), ours, 0, answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [(("one", 1), ("", 1)), (("", 1), ("one", 1)), (("one", 1), ("one", 1)), (("one", 2), ("", 1))],
+)
+def test_recovery_that_is_ours_or_later_or_not_told_is_one_of_us(theirs, ours):
+    there, here = (Here(cluster=Cluster("x", e, by), raft=view()) for by, e in (theirs, ours))
+    assert status(told(empty(), hello(record("a"), here=there), here=here), "a") == "alive"
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(None, US), (US, None), (None, None)])
+def test_server_without_a_cluster_is_one_of_us(theirs, ours):
+    word = hello(record("a"), here=Here(cluster=theirs, raft=view()))
+    assert status(told(empty(), word, here=Here(cluster=ours, raft=view())), "a") == "alive"
+
+
+def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
+    word = hello(record("b"), record("a", "failed"), here=leading(1, epoch=3))
+    outcome = hear(empty(), word, FOLLOWING, 0, answer=True)
+    assert outcome.table.ahead == Cluster("x", 3)
+    assert "cluster_ahead" in events(outcome)
+    assert status(outcome.table, "a") == "failed"
+    assert "cluster_ahead" not in events(hear(outcome.table, word, FOLLOWING, 0, answer=False))
+
+
+def test_server_of_an_earlier_epoch_is_known_and_not_believed():
+    here = leading(1, epoch=3)
+    table = told(empty(), hello(record("b"), record("a"), here=leading(9, epoch=2)), here=here)
+    assert table.known.keys() == {"id-b"}
+    assert table.leader is None
+    assert table.ahead is None
+
+
+def test_leader_of_an_earlier_epoch_leads_nobody():
+    here = Here(cluster=Cluster("x", 3), raft=view())
+    assert told(empty(), hello(record("b"), here=leading(9, epoch=2)), here=here).leader is None
+
+
+def test_other_region_tells_its_servers_and_leader_and_nothing_of_ours():
+    far = {"region": "eu"}
+    word = hello(record("b", **far), record("c", **far), record("a"), here=leading(7))
+    word = msgspec.structs.replace(word, leader="id-b", cluster=Cluster("y", 2))
+    table = told(empty(), word)
+    assert table.known.keys() == {"id-b", "id-c"}
+    assert table.abroad == {"eu": "id-b"}
+    assert table.leader is None
+    assert table.ahead is None
+
+
+def test_known_server_may_move_once_it_is_silent_where_it_was():
+    moved = hello(record("a", start=2, serf=("elsewhere", 1)))
+    table = knowing(record("a"), now=10)
+    assert "answers at another address" in refusal(table, moved, now=11)
+    outcome = hear(table, moved, FOLLOWING, 13, answer=False)
+    assert outcome.table.known["id-a"].record.itself.serf == ("elsewhere", 1)
+    assert events(outcome) == ["address_changed"]
+
+
+def test_rumor_of_a_move_is_not_believed_while_the_server_answers():
+    table = knowing(record("a"), now=10)
+    rumor = hello(record("b"), record("a", start=2, serf=("elsewhere", 1)), here=leading())
+    assert told(table, rumor, now=11).known["id-a"].record == record("a")
+
+
+def test_stranger_with_our_own_id_is_refused():
+    twin = hello(record("twin", server_id="id-me"))
+    assert "another server has the id id-me" in refusal(empty(), twin)
+
+
+def test_our_own_hello_that_comes_back_changes_nothing():
+    table = empty()
+    assert hear(table, hello(table.me), FOLLOWING, 0, answer=True).table is table
+
+
+def test_leader_is_believed_as_of_what_it_has_heard_of_us_last():
+    word = msgspec.structs.replace(hello(record("a"), here=leading(4)), echo_ms=2_500)
+    leader = told(empty(), word, now=7.0).leader
+    assert leader is not None
+    assert (leader.heard, leader.as_of) == (7.0, 2.5)
+    ahead = told(empty(), msgspec.structs.replace(word, echo_ms=9_000), now=7.0).leader
+    assert ahead is not None
+    assert ahead.as_of == 7.0
+    silent = told(empty(), hello(record("a"), here=leading(4)), now=7.0).leader
+    assert silent is not None
+    assert silent.as_of is None

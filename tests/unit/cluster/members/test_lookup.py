@@ -1,0 +1,99 @@
+"""Names become addresses in threads that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from bellcow.cluster.members import lookup
+from bellcow.cluster.members.lookup import Lookups
+from bellcow.errors import Error
+
+
+def table(names):
+    def look(host):
+        if host not in names:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return names[host]
+
+    return look
+
+
+def refused(lookups, host):
+    with pytest.raises(Error) as caught:
+        asyncio.run(lookups.addresses(host))
+    return caught.value.message
+
+
+def test_a_name_gives_all_its_addresses():
+    lookups = Lookups(table({"servers": ("10.3.1.2", "10.3.2.2", "fd00::3")}))
+    assert asyncio.run(lookups.addresses("servers")) == ("10.3.1.2", "10.3.2.2", "fd00::3")
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1", "fe80::1%eth0"])
+def test_an_address_is_its_own_and_nobody_is_asked(host):
+    assert asyncio.run(Lookups(table({})).addresses(host)) == (host,)
+
+
+def test_the_machine_knows_localhost():
+    assert "127.0.0.1" in asyncio.run(Lookups().addresses("localhost"))
+
+
+def test_a_name_that_nobody_knows_is_refused_in_words_of_go():
+    assert refused(Lookups(table({})), "nope") == "lookup nope: no such host"
+
+
+def test_a_failure_of_the_name_service_is_told():
+    def look(host):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    assert refused(Lookups(look), "a") == "lookup a: temporary failure in name resolution"
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "%%HOST%%", "x\ud800"])
+def test_what_can_be_no_name_is_refused_before_anybody_is_asked(host):
+    asked = []
+    assert refused(Lookups(asked.append), host).startswith("lookup ")
+    assert asked == []
+
+
+def test_a_resolver_that_hangs_is_left_behind_and_asked_once(monkeypatch, caplog):
+    monkeypatch.setattr(lookup, "LOOKUP_S", 0.05)
+    release, asked = threading.Event(), []
+
+    def look(host):
+        asked.append(host)
+        release.wait(10)
+        raise OSError("too late")
+
+    async def story():
+        lookups = Lookups(look)
+        for _ in range(3):
+            with pytest.raises(Error, match="lookup slow: i/o timeout"):
+                await lookups.addresses("slow")
+        release.set()
+        (late,) = [each for each in threading.enumerate() if each.name == "lookup"]
+        await asyncio.to_thread(late.join, 10)
+        await asyncio.sleep(0)  # the answer that came too late
+
+    asyncio.run(story())
+    assert asked == ["slow"]
+    assert caplog.text == ""
+
+
+def test_one_answer_serves_all_who_ask_at_once():
+    asked = []
+
+    def look(host):
+        asked.append(host)
+        return ("10.0.0.1",)
+
+    async def story():
+        lookups = Lookups(look)
+        return await asyncio.gather(*(lookups.addresses("a") for _ in range(5)))
+
+    assert asyncio.run(story()) == [("10.0.0.1",)] * 5
+    assert asked == ["a"]

@@ -1,0 +1,73 @@
+"""What the leader sees: a view of the roster."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from tests.sim.loop import simulate
+from tests.sim.net import Net
+
+from bellcow.cluster.peers.inputs import Sight, see
+
+
+def test_sight_holds_who_is_there_and_where():
+    async def story():
+        async with Net() as net:
+            for name, join in (("a", ""), ("b", "a"), ("c", "a"), ("w", "a")):
+                net.start(name, "west" if name == "w" else "global", join=join)
+            net.hosts["a"].lead(1)
+            await asyncio.sleep(3)
+            await net.stop("c")
+            await asyncio.sleep(2)
+            early = see(net.hosts["a"].roster)
+            await asyncio.sleep(6)
+            return early, see(net.hosts["a"].roster)
+
+    early, late = simulate(story())
+    assert early.alive == {"id-a", "id-b", "id-c"}
+    assert early.answering == {"id-a", "id-b"}
+    assert late.alive == {"id-a", "id-b"}
+    assert early.addresses == {f"id-{name}": f"{name}:4647" for name in "abc"}
+    assert late.names["id-c"] == "c.global"
+    assert early.roles["id-b"] == "follower"
+    assert early.targets["id-b"].address == ("b", 4648)
+    assert set(late.targets) == {"id-b", "id-c"}
+
+
+def test_server_without_a_part_in_consensus_answers_and_does_not_count():
+    sight = Sight(
+        alive=frozenset("ab"), answering=frozenset("ab"), roles={"a": "leader", "b": "none"}
+    )
+    assert sight.taking_part == {"a"}
+
+
+def test_server_whose_part_in_consensus_is_down_does_not_count():
+    async def story():
+        async with Net() as net:
+            host, other = net.start("a"), net.start("b", join="a")
+            other.raft = msgspec.structs.replace(other.raft, works=False)
+            await asyncio.sleep(2)
+            down = see(host.roster)
+            other.raft = msgspec.structs.replace(other.raft, works=True)
+            await asyncio.sleep(2)
+            return down, see(host.roster)
+
+    down, well = simulate(story())
+    assert (down.answering, down.taking_part) == ({"id-a", "id-b"}, {"id-a"})
+    assert well.taking_part == {"id-a", "id-b"}
+
+
+def test_who_says_that_it_leaves_is_alive_until_it_has_left():
+    async def story():
+        async with Net() as net:
+            host, other = net.start("a"), net.start("b", join="a")
+            await asyncio.sleep(2)
+            out = []
+            for status in ("leaving", "left"):
+                await other.exchange.announce(status)
+                await asyncio.sleep(0.5)  # to be asked whether that is so
+                out.append(see(host.roster).alive)
+            return out
+
+    assert simulate(story()) == [{"id-a", "id-b"}, {"id-a"}]

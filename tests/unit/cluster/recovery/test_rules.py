@@ -1,0 +1,193 @@
+"""Who founds a cluster anew: table by table, and for every mixture of three servers."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bellcow.cluster.recovery.peers_json import Listed
+from bellcow.cluster.recovery.rules import INDEX_STEP, Found, Join, Seen, Wait, decide
+from bellcow.model.hello import Recovery
+
+FILE = "the same"
+NAMES = ("a", "b", "c")
+LISTED = tuple(Listed(f"{name}:4647") for name in NAMES)
+
+
+def seen(name: str, index: int = 10, epoch: int = 1, role: str = "voter", **fields) -> Seen:
+    recovery = Recovery(file=FILE, role=role, epoch=epoch, index=index)
+    values = {
+        "server_id": name,
+        "address": f"{name}:4647",
+        "recovery": recovery,
+        "epoch": epoch,
+        "index": index,
+    }
+    return Seen(**{**values, **fields})
+
+
+def running(name: str, *, leads: bool, epoch: int = 1, index: int = 10) -> Seen:
+    """A server that takes no part in a recovery."""
+    return seen(name, index, epoch, recovery=None, leads=leads)
+
+
+def reasons(decision: object) -> str:
+    assert isinstance(decision, Wait)
+    return "; ".join(decision.reasons)
+
+
+def decisions(*servers: Seen, listed: tuple[Listed, ...] = LISTED) -> dict[str, object]:
+    """What each of them decides when all see all."""
+    return {
+        me.server_id: decide(listed, me, [other for other in servers if other is not me])
+        for me in servers
+    }
+
+
+def founders(*servers: Seen, listed: tuple[Listed, ...] = LISTED) -> list[str]:
+    found = decisions(*servers, listed=listed)
+    return [name for name, decision in found.items() if isinstance(decision, Found)]
+
+
+@pytest.mark.parametrize(
+    ("servers", "founder"),
+    [
+        ((seen("a", 10), seen("b", 12), seen("c", 11)), "b"),
+        ((seen("a", 99, epoch=1), seen("b", 12, epoch=2), seen("c", 11, epoch=2)), "b"),
+        ((seen("a", 10, role="non-voter"), seen("b", 10), seen("c", 9)), "b"),
+        ((seen("a", 11, role="non-voter"), seen("b", 10), seen("c", 9)), "a"),
+        ((seen("c", 10), seen("b", 10), seen("a", 10)), "a"),
+        ((seen("a", 0, 0, "none"), seen("b", 0, 0), seen("c", 0, 0, "none")), "b"),
+    ],
+    ids=[
+        "the highest index",
+        "the highest epoch before any index",
+        "a voter before a non-voter with as much",
+        "a non-voter with more before a voter",
+        "the lowest id of equals",
+        "whoever has a copy at all",
+    ],
+)
+def test_newest_copy_founds(servers: tuple[Seen, ...], founder: str):
+    assert founders(*servers) == [founder]
+
+
+def test_epoch_that_only_somebody_gone_has_shown_is_not_founded_again():
+    decision = decide(LISTED[:2], seen("a", 12, epoch_seen=4), [seen("b", 10)])
+    assert decision == Found(epoch=5, index=12 + INDEX_STEP)
+
+
+def test_server_that_shall_not_vote_founds_only_if_it_has_more():
+    listed = (Listed("a:4647", non_voter=True), Listed("b:4647"))
+    assert founders(seen("a"), seen("b"), listed=listed) == ["b"]
+    assert founders(seen("a", 11), seen("b"), listed=listed) == ["a"]
+
+
+def test_new_index_lies_far_above_all_that_anyone_knows():
+    servers = seen("a", 10), seen("b", 9), seen("c", 8, epoch=0)
+    dying = running("d", leads=False, epoch=1, index=44)
+    assert decide(LISTED, servers[0], [*servers[1:], dying]) == Found(2, 44 + INDEX_STEP)
+
+
+def test_epoch_of_the_cluster_counts_even_where_the_copy_is_older():
+    me = seen("a", epoch=1)
+    me = msgspec.structs.replace(me, epoch=5)
+    assert decide(LISTED[:1], me, []) == Found(6, 10 + INDEX_STEP)
+
+
+def test_server_alone_in_the_file_founds_at_once():
+    assert decide(LISTED[:1], seen("a"), []) == Found(2, 10 + INDEX_STEP)
+
+
+def test_nobody_founds_before_all_listed_have_answered():
+    two = seen("a"), seen("b")
+    said = "no answer from c:4647: start it, or take it out of every peers.json"
+    assert {reasons(one) for one in decisions(*two).values()} == {said}
+
+
+@pytest.mark.parametrize(
+    ("third", "said"),
+    [
+        (running("c", leads=False), "c:4647 has no peers.json"),
+        (
+            seen("c", recovery=Recovery(file="other", role="voter", epoch=1, index=1)),
+            "c:4647 has a peers.json with other servers",
+        ),
+        (seen("d"), "no answer from c:4647"),
+    ],
+    ids=["no file", "another file", "a stranger"],
+)
+def test_nobody_founds_while_a_listed_server_goes_by_something_else(third: Seen, said: str):
+    assert said in reasons(decide(LISTED, seen("a"), [seen("b"), third]))
+
+
+def test_id_in_the_file_must_be_the_one_that_answers():
+    listed = (Listed("a:4647", "a"), Listed("b:4647", "gone"))
+    assert reasons(decide(listed, seen("a"), [seen("b")])) == (
+        "the server at b:4647 is b and not gone"
+    )
+
+
+def test_two_servers_that_answer_at_one_address_are_waited_out():
+    twin = seen("x", address="b:4647")
+    assert "two servers answer as b:4647" in reasons(
+        decide(LISTED, seen("a"), [seen("b"), twin, seen("c")])
+    )
+
+
+def test_without_any_data_nobody_founds():
+    servers = [seen(name, 0, 0, "none") for name in NAMES]
+    assert founders(*servers) == []
+    assert "restore a snapshot" in reasons(decide(LISTED, servers[0], servers[1:]))
+
+
+def test_leader_of_a_later_epoch_is_joined():
+    assert decide(LISTED, seen("a"), [running("b", leads=True, epoch=2)]) == Join("b")
+    assert decide(LISTED, seen("a", 0, 0, "none"), [running("b", leads=True)]) == Join("b")
+
+
+def test_later_epoch_without_a_leader_is_waited_for():
+    later = running("b", leads=False, epoch=2)
+    said = "b at b:4647 has epoch 2, and no leader yet"
+    assert reasons(decide(LISTED, seen("a"), [later, seen("c")])) == said
+
+
+def test_cluster_that_is_led_needs_no_recovery():
+    assert "b at b:4647 leads this cluster" in reasons(
+        decide(LISTED, seen("a"), [running("b", leads=True), seen("c")])
+    )
+
+
+def test_leader_of_an_earlier_epoch_is_not_listened_to():
+    former = running("x", leads=True, epoch=1)
+    assert isinstance(decide(LISTED[:1], seen("a", epoch=2), [former]), Found)
+
+
+def test_of_every_mixture_of_three_exactly_one_founds():
+    one = list(itertools.product((0, 1), (7, 8), ("voter", "non-voter", "none")))
+    for mixture in itertools.product(one, repeat=3):
+        servers = [
+            seen(name, index, epoch, role)
+            for name, (epoch, index, role) in zip(NAMES, mixture, strict=True)
+        ]
+        holders = [(epoch, index) for epoch, index, role in mixture if role != "none"]
+        chosen = founders(*servers)
+        assert len(chosen) == bool(holders)
+        if chosen:
+            epoch, index, _ = mixture[NAMES.index(chosen[0])]
+            assert (epoch, index) == max(holders)
+
+
+@given(st.sets(st.sampled_from(NAMES)), st.sets(st.sampled_from(NAMES)), st.data())
+def test_two_halves_that_do_not_see_each_other_never_both_found(half: set, more: set, data):
+    """Whatever one half sees, nobody founds unless all listed are in sight."""
+    servers = {name: seen(name, data.draw(st.integers(0, 3))) for name in NAMES}
+    views = [half | {"a"}, (set(NAMES) - half) | {"b"}, more | {"c"}]
+    for me, view in zip(NAMES, views, strict=True):
+        others = [servers[name] for name in view if name != me]
+        if isinstance(decide(LISTED, servers[me], others), Found):
+            assert view >= set(NAMES)

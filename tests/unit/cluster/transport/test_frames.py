@@ -1,0 +1,141 @@
+"""Frames: what was sent comes out whole and in order, and nothing else ever does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bellcow.cluster.transport.frames import (
+    FRAME_BYTES,
+    QUESTION_BYTES,
+    Decoder,
+    Framed,
+    frame,
+    opened,
+    pieces,
+    whole,
+)
+from bellcow.errors import Code, Error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+payloads = st.lists(st.binary(min_size=1, max_size=60), max_size=6)
+
+
+def read(data: bytes, step: int = 0) -> list[bytes]:
+    decoder = Decoder()
+    out: list[bytes] = []
+    for start in range(0, len(data), step or max(1, len(data))):
+        out += decoder.feed(data[start : start + step] if step else data)
+    decoder.finish()
+    return out
+
+
+@given(payloads, st.integers(1, 50))
+def test_what_goes_in_comes_out_however_it_is_cut_up(sent, step):
+    assert read(whole(sent), step) == sent
+
+
+@given(payloads, st.data())
+def test_stream_that_is_cut_anywhere_is_never_whole(sent, data):
+    stream = whole(sent)
+    short = stream[: data.draw(st.integers(0, len(stream) - 1))]
+    decoder = Decoder()
+    out = list(decoder.feed(short))
+    assert out == sent[: len(out)]
+    with pytest.raises(Error) as caught:
+        decoder.finish()
+    assert caught.value.code is Code.UNKNOWN_OUTCOME
+
+
+def test_bytes_after_the_end_are_refused():
+    with pytest.raises(Error, match="follows the end"):
+        read(whole([b"a"]) + b"x")
+
+
+def test_length_above_the_limit_is_refused_before_its_payload_comes():
+    with pytest.raises(Error, match="at most"):
+        read((FRAME_BYTES + 1).to_bytes(4, "big"))
+
+
+def test_frame_of_a_caller_is_bounded_more_narrowly():
+    async def test() -> None:
+        async def chunks():
+            yield (QUESTION_BYTES + 1).to_bytes(4, "big")
+
+        with pytest.raises(Error, match="a frame holds at most 1048576 bytes"):
+            [_ async for _ in opened(chunks(), QUESTION_BYTES)]
+
+    asyncio.run(test())
+
+
+def test_payload_that_no_frame_holds_is_an_error_of_ours():
+    for payload in (b"", bytes(FRAME_BYTES + 1)):
+        with pytest.raises(ValueError, match="a frame holds"):
+            frame(payload)
+
+
+def test_long_run_of_bytes_is_cut_into_pieces():
+    data = bytes(range(256)) * 1000
+    assert b"".join(pieces(data)) == data
+    assert max(map(len, pieces(data))) <= 65_536
+    assert list(pieces(b"")) == []
+
+
+class Source:
+    """Payloads that say when they are closed, also before the first was taken."""
+
+    def __init__(self, *payloads: bytes) -> None:
+        self.payloads = list(payloads)
+        self.closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.payloads:
+            raise StopAsyncIteration
+        return self.payloads.pop(0)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def collect(stream: AsyncIterator[bytes]) -> list[bytes]:
+    return [each async for each in stream]
+
+
+def test_framed_source_can_be_opened_again_empty_payloads_left_out():
+    async def test() -> None:
+        framed = Framed([b"first"], Source(b"", b"a", b"", b"b"))
+        assert await collect(opened(framed)) == [b"first", b"a", b"b"]
+        assert await collect(opened(Framed())) == []
+
+    asyncio.run(test())
+
+
+def test_closing_a_framed_source_that_never_began_closes_what_is_behind_it():
+    async def test() -> None:
+        source = Source(b"a")
+        framed = Framed((), source)
+        await framed.aclose()
+        assert source.closed
+        assert await collect(framed) == []
+
+    asyncio.run(test())
+
+
+def test_source_that_ends_early_is_not_taken_for_whole():
+    async def test() -> None:
+        async def cut() -> AsyncIterator[bytes]:
+            yield whole([b"a", b"b"])[:-1]
+
+        with pytest.raises(Error):
+            await collect(opened(cut()))
+
+    asyncio.run(test())

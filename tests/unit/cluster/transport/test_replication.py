@@ -1,0 +1,327 @@
+"""Where commits come from: which voter is asked, and what of its answers is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from tests.sim.loop import simulate
+
+from bellcow.cluster.members.schedule import Target
+from bellcow.cluster.transport import replication
+from bellcow.cluster.transport.replication import Voters
+from bellcow.errors import Code, Error
+from bellcow.model.between import COMMITS_PATH, STATE_PATH, decode, encode
+from bellcow.model.hello import Cluster
+from bellcow.store.follow_messages import (
+    Behind,
+    Commits,
+    CommitsRequest,
+    Gone,
+    StateBegin,
+    StateRequest,
+    decode_told,
+    encode_chunk,
+)
+from bellcow.store.protocol import Change, Head, Reload, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERD = Cluster("herd", 1)
+OTHER = Cluster("herd", 2)
+OWN = Head(index=4, commit="c4")
+NEXT = Change(Head(index=5, commit="c5", prev="c4", ops=1), {("t", "a"): b"1"})
+ITEMS = [[(("t", "a"), b"1")], [(("t", "b"), b"2"), (("u", "c"), b"3")]]
+
+
+def target(name: str) -> Target:
+    return Target(server_id=name, address=(name, 4648), region="global")
+
+
+def refuses(message: str = "this server has no vote") -> Callable[[], object]:
+    def answer() -> object:
+        raise Error(Code.REFUSED, message)
+
+    return answer
+
+
+class Frames:
+    def __init__(self, pieces: list[object]) -> None:
+        self._pieces = iter(pieces)
+        self.closed = False
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            if piece is None:
+                await asyncio.sleep(3_600)
+            return piece
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Lines:
+    """Lines to voters that answer as the test says."""
+
+    def __init__(self, **answers: object) -> None:
+        self.answers = answers
+        self.leader_index = 0
+        self.asked: list[str] = []
+        self.frames: list[Frames] = []
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        assert path == COMMITS_PATH
+        assert decode(body, CommitsRequest) == CommitsRequest(HERD, "c4", 4)
+        self.asked.append(target.server_id)
+        answer = self.answers[target.server_id]
+        if answer is None:
+            await asyncio.sleep(3_600)
+        if callable(answer):
+            answer = answer()
+        return answer if isinstance(answer, bytes) else encode(answer)
+
+    async def stream(self, target: Target, path: str, frames: list[bytes]) -> Frames:
+        assert path == STATE_PATH
+        assert [decode(each, StateRequest) for each in frames] == [StateRequest(HERD)]
+        self.asked.append(target.server_id)
+        answer = self.answers[target.server_id]
+        if answer is None:
+            await asyncio.sleep(3_600)
+        if callable(answer):
+            answer = answer()
+        self.frames.append(Frames(answer))
+        return self.frames[-1]
+
+    def source(self, *names: str) -> Voters:
+        targets = [target(name) for name in names or self.answers]
+        return Voters(self, lambda: targets, lambda: self.leader_index)
+
+
+def commits_from(lines: Lines, source: Voters | None = None):
+    return simulate((source or lines.source()).commits(HERD, OWN))
+
+
+def test_commits_of_the_first_voter_are_handed_on():
+    lines = Lines(a=Commits(HERD, (NEXT,)), b=Gone(HERD))
+    assert commits_from(lines) == (NEXT,)
+    assert lines.asked == ["a"]
+
+
+def test_nothing_new_is_no_commits_and_not_a_failure():
+    assert commits_from(Lines(a=Commits(HERD, ()))) == ()
+
+
+def test_history_that_is_gone_is_a_reload():
+    assert commits_from(Lines(a=Gone(HERD))) == Reload()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        refuses(),
+        Behind(HERD),
+        Commits(OTHER, (NEXT,)),
+        Gone(OTHER),
+        b"",
+        b"\xc1",
+        None,
+    ],
+    ids=["refuses", "behind", "other epoch", "other epoch gone", "empty", "garbled", "silent"],
+)
+def test_voter_that_is_of_no_use_is_left_for_the_next_which_is_kept(bad):
+    async def story():
+        lines = Lines(a=bad, b=Commits(HERD, (NEXT,)))
+        source = lines.source()
+        first = await source.commits(HERD, OWN)
+        lines.answers["a"] = Commits(HERD, ())
+        second = await source.commits(HERD, OWN)
+        return first, second, lines.asked
+
+    assert simulate(story()) == ((NEXT,), (NEXT,), ["a", "b", "b"])
+
+
+def test_all_behind_is_told_as_such_and_not_as_a_failure():
+    assert commits_from(Lines(a=Behind(HERD), b=refuses())) is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (refuses(), "a:4648: this server has no vote"),
+        (Gone(OTHER), "a:4648: tells of cluster herd, epoch 2, and not of herd, epoch 1"),
+        (b"\xc1", "a:4648: this is not what a voter tells"),
+        (None, "a:4648: no answer in time"),
+    ],
+)
+def test_failure_of_all_voters_names_one_and_says_why(bad, text):
+    with pytest.raises(Unavailable, match=text):
+        commits_from(Lines(a=bad))
+
+
+def test_without_voters_it_says_so():
+    async def story():
+        source = Voters(Lines(), list, lambda: 0)
+        with pytest.raises(Unavailable, match="no voter is known"):
+            await source.commits(HERD, OWN)
+        with pytest.raises(Unavailable, match="no voter is known"):
+            async with source.state(HERD):
+                pass
+
+    simulate(story())
+
+
+def test_voter_that_was_kept_may_go_from_the_list():
+    async def story():
+        lines = Lines(a=refuses(), b=Commits(HERD, (NEXT,)), c=Commits(HERD, ()))
+        targets = [target("a"), target("b")]
+        source = Voters(lines, lambda: targets, lambda: 0)
+        await source.commits(HERD, OWN)
+        targets[:] = [target("c")]
+        return await source.commits(HERD, OWN), lines.asked
+
+    assert simulate(story()) == ((), ["a", "b", "c"])
+
+
+def stream_of(head: Head = OWN, cluster: Cluster = HERD) -> list[object]:
+    return [encode(StateBegin(cluster, head)), *map(encode_chunk, ITEMS)]
+
+
+async def state_from(source: Voters):
+    async with source.state(HERD) as state:
+        return state.head, [chunk async for chunk in state.chunks]
+
+
+def test_state_comes_in_chunks_and_its_stream_is_closed():
+    async def story():
+        lines = Lines(a=stream_of())
+        assert await state_from(lines.source()) == (OWN, ITEMS)
+        assert lines.frames[0].closed
+
+    simulate(story())
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (refuses("not loaded"), "not loaded"),
+        (None, "no answer in time"),
+        ([], "an empty stream"),
+        ([b"\xc1"], "not what a voter tells"),
+        (stream_of(cluster=OTHER), "epoch 2, and not of herd, epoch 1"),
+        ([*stream_of(), b"\xc1"], "not what a voter tells"),
+        ([*stream_of()[:2], Error(Code.UNAVAILABLE, "ended before its end")], "ended before"),
+        ([*stream_of()[:2], None], "no answer in time"),
+    ],
+    ids=["refused", "silent", "empty", "garbled", "other", "garbled chunk", "cut", "stuck"],
+)
+def test_state_that_is_not_whole_is_an_error_and_the_next_voter_is_asked(bad, text):
+    async def story():
+        lines = Lines(a=bad, b=stream_of())
+        source = lines.source()
+        with pytest.raises(Unavailable, match=text):
+            await state_from(source)
+        assert all(frames.closed for frames in lines.frames)
+        assert await state_from(source) == (OWN, ITEMS)
+        return lines.asked
+
+    assert simulate(story()) == ["a", "b"]
+
+
+def test_state_that_the_store_refuses_makes_it_ask_the_next_voter():
+    async def story():
+        lines = Lines(a=stream_of(), b=stream_of())
+        source = lines.source()
+        with pytest.raises(Unavailable, match="lower"):
+            async with source.state(HERD):
+                raise Unavailable("a lower index")
+        await state_from(source)
+        return lines.asked, lines.frames[0].closed
+
+    assert simulate(story()) == (["a", "b"], True)
+
+
+def test_state_is_asked_of_the_voter_that_says_history_is_gone():
+    async def story():
+        lines = Lines(a=refuses(), b=Gone(HERD))
+        source = lines.source()
+        assert await source.commits(HERD, OWN) == Reload()
+        lines.answers["b"] = stream_of()
+        await state_from(source)
+        return lines.asked
+
+    assert simulate(story()) == ["a", "b", "b"]
+
+
+class Rounds(Lines):
+    """Voters that wait for something to tell, as real ones do."""
+
+    async def post(self, target: Target, path: str, body: bytes) -> bytes:
+        if self.answers[target.server_id] == Commits(HERD, ()):
+            await asyncio.sleep(2)
+        return await super().post(target, path, body)
+
+
+def test_voter_that_has_nothing_while_the_leader_has_more_is_left_for_the_next():
+    async def story():
+        lines = Rounds(cut=Commits(HERD, ()), good=Commits(HERD, (NEXT,)), leader=Gone(HERD))
+        lines.leader_index = 5
+        source = lines.source()
+        return [await source.commits(HERD, OWN) for _ in range(2)], lines.asked
+
+    assert simulate(story()) == ([(NEXT,), (NEXT,)], ["cut", "good", "good"])
+
+
+def test_leader_is_asked_when_no_other_voter_has_what_it_has():
+    async def story():
+        lines = Rounds(a=refuses(), cut=Commits(HERD, ()), leader=Commits(HERD, ()))
+        source = lines.source()
+        first = await source.commits(HERD, OWN)
+        lines.answers |= {"a": Commits(HERD, ()), "leader": Commits(HERD, (NEXT,))}
+        lines.leader_index = 5
+        return first, await source.commits(HERD, OWN), lines.asked
+
+    assert simulate(story()) == ((), (NEXT,), ["a", "cut", "cut", "a", "leader"])
+
+
+@pytest.mark.parametrize("index", [0, 4])
+def test_voter_that_has_as_much_as_the_leader_told_of_is_kept(index):
+    async def story():
+        lines = Rounds(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
+        lines.leader_index = index
+        return await lines.source().commits(HERD, OWN), lines.asked
+
+    assert simulate(story()) == ((), ["a"])
+
+
+def test_voter_that_answers_at_once_is_given_time_to_hear_of_the_commit():
+    async def story():
+        lines = Lines(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
+        lines.leader_index = 5
+        return await lines.source().commits(HERD, OWN), lines.asked
+
+    assert simulate(story()) == ((), ["a"])
+
+
+@pytest.mark.parametrize(("size", "here"), [(100, True), (1 << 20, False)])
+def test_large_answer_is_read_where_it_holds_nobody_up(monkeypatch, size, here):
+    threads = []
+
+    def noted(data: bytes):
+        threads.append(threading.get_ident())
+        return decode_told(data)
+
+    monkeypatch.setattr(replication, "decode_told", noted)
+    change = msgspec.structs.replace(NEXT, changes={("t", "a"): bytes(size)})
+    source = Lines(a=Commits(HERD, (change,))).source()
+    assert asyncio.run(source.commits(HERD, OWN)) == (change,)
+    assert [each == threading.get_ident() for each in threads] == [here]

@@ -1,0 +1,41 @@
+"""Whose certificate is a server's, and of which region."""
+
+from __future__ import annotations
+
+import pytest
+
+from bellcow.cluster.transport.server_names import ServerNames
+from bellcow.errors import Code, Error
+
+NOMAD, OURS = ServerNames("nomad"), ServerNames("bellcow")
+
+
+@pytest.mark.parametrize("names", [NOMAD, OURS])
+def test_a_server_is_known_by_its_region(names: ServerNames):
+    own = {names.of("eu"), "localhost"}
+    names.check(own, "eu")
+    names.check_any(own)
+    with pytest.raises(Error, match="certificate is not one of server") as caught:
+        names.check(own, "global")
+    assert caught.value.code is Code.DENIED
+
+
+def test_a_region_is_spelled_as_nomad_does_in_the_operator_s_certificates():
+    assert NOMAD.of("EU west") == "server.EU west.nomad"
+    assert OURS.of("EU west") != OURS.of("eu west")
+
+
+@pytest.mark.parametrize("names", [NOMAD, OURS])
+def test_a_client_and_a_server_by_other_words_are_no_servers(names: ServerNames):
+    other = OURS if names is NOMAD else NOMAD
+    for wrong in (
+        "client.eu.nomad",
+        "client.eu.bellcow",
+        "server.eu",
+        "*.eu.nomad",
+        other.of("eu"),
+    ):
+        with pytest.raises(Error, match="not one of a server"):
+            names.check_any({wrong})
+    with pytest.raises(Error, match="its names: none"):
+        names.check((), "eu")
