@@ -13,7 +13,7 @@ from bench.writes import BODY
 
 from bellcow.acl.policy import compile_rights, parse_rules
 from bellcow.acl.tokens import Resolver
-from bellcow.api.decode import decode
+from bellcow.gocompat.json import decode
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.tables import ACL_POLICIES, REGISTRY, Tables, fill

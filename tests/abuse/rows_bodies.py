@@ -1,6 +1,6 @@
 """Section C: query parameters and JSON bodies.
 
-The decoder against a slow reference: tests/unit/api/test_decode.py.
+The decoder against a slow reference: tests/unit/gocompat/test_json.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.abuse.rows import row
 from tests.abuse.rows_http import LEADER, SCHEDULER
 from tests.abuse.wire import request, talk
 
-from bellcow.api import nouns
+from bellcow.api.routes import catalog
 
 if TYPE_CHECKING:
     from tests.abuse.site import Site
@@ -105,7 +105,7 @@ def odd_value(chance: random.Random) -> bytes:
 def odd_requests(count: int, seed: int) -> list[bytes]:
     """Of every route in turn, with odd parameters and headers."""
     chance = random.Random(seed)
-    routes = [each for each in nouns.routes() if not each.path.startswith(STREAMS)]
+    routes = [each for each in catalog.routes() if not each.path.startswith(STREAMS)]
     out = []
     for number in range(count):
         route = routes[number % len(routes)]

@@ -12,7 +12,7 @@ from tests.abuse.rows import row
 from tests.abuse.rows_http import AUTOPILOT, LEADER, OPERATOR, PEER, RAFT, SCHEDULER, SNAPSHOT
 from tests.abuse.wire import request
 
-from bellcow.api import nouns
+from bellcow.api.routes import catalog
 
 if TYPE_CHECKING:
     from tests.abuse.site import Site
@@ -48,7 +48,7 @@ PREFIXES = ("/v1/acl/policy/", "/v1/acl/token/", "/v1/namespace/", "/ui/")
 
 def every_path() -> list[str]:
     """A path of every route, the tails filled in."""
-    begun = (each.path.split("{")[0].rstrip("*") for each in nouns.routes())
+    begun = (each.path.split("{")[0].rstrip("*") for each in catalog.routes())
     return sorted({f"{path}x" if path.endswith("/") and path != "/" else path for path in begun})
 
 

@@ -231,7 +231,7 @@ def licenses(site: Site) -> None:
 
 
 left_out("F5", "nothing calls out yet: no webhook, sink or object storage")
-left_out("F6", "names with markup on the page: tests/unit/api/test_ui.py")
+left_out("F6", "names with markup on the page: tests/unit/api/routes/test_ui.py")
 left_out("F7", "there is no event stream yet")
 
 

@@ -21,12 +21,12 @@ from bellcow.agent.log import Log
 from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
-from bellcow.api.asgi import asgi
-from bellcow.api.guard import Guards
-from bellcow.api.http_server import bind, serve
+from bellcow.api.http.asgi import asgi
+from bellcow.api.http.server import bind, serve
 from bellcow.api.message import Request
-from bellcow.api.nouns import routes
-from bellcow.api.pipeline import Pipeline
+from bellcow.api.pipeline.guards import Guards
+from bellcow.api.pipeline.pipeline import Pipeline
+from bellcow.api.routes.catalog import routes
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.engine.protocol import Single
 from bellcow.config.addresses import resolve_addresses

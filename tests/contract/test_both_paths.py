@@ -11,7 +11,7 @@ from tests.contract.http_here import Here, here
 from tests.harness import exchange
 
 from bellcow.api.message import Response, Wait
-from bellcow.api.nouns import routes
+from bellcow.api.routes.catalog import routes
 from bellcow.errors import Code, Error
 
 # What the connection or the client library adds; the answer itself is all the rest.

@@ -12,7 +12,7 @@ from tests.contract.http_here import Here, here
 from tests.harness import Answer, exchange
 
 from bellcow.api.message import Wait
-from bellcow.api.nouns import routes
+from bellcow.api.routes.catalog import routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

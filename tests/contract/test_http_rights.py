@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from tests.harness import Agent
 
-from bellcow.api.nouns import routes
+from bellcow.api.routes.catalog import routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

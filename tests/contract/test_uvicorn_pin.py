@@ -1,6 +1,6 @@
 """What must hold before the pin of uvicorn moves: we build on the inside of its classes.
 
-One test an item, over a real socket; `tests/unit/api/test_protocol.py` goes into the depth of each.
+One test an item, over a real socket; `tests/unit/api/http/test_connection.py` tries each in depth.
 """
 
 from __future__ import annotations

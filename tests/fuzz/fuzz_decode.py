@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 from tests.fuzz.mutation import Target, main
 
-from bellcow.api.decode import DecodeError, decode
+from bellcow.gocompat.json import DecodeError, decode
 from bellcow.model.acl import ACLPolicy, ACLToken
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration

@@ -17,11 +17,11 @@ from bellcow.agent.ground import Ground
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
-from bellcow.api import nouns
-from bellcow.api.asgi import asgi
-from bellcow.api.guard import Guards
+from bellcow.api.http.asgi import asgi
 from bellcow.api.message import Request
-from bellcow.api.pipeline import Pipeline
+from bellcow.api.pipeline.guards import Guards
+from bellcow.api.pipeline.pipeline import Pipeline
+from bellcow.api.routes import catalog
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.engine.protocol import Single
 from bellcow.config.addresses import resolve_addresses
@@ -97,7 +97,7 @@ class Running:
         self._tasks.append(asyncio.create_task(server.leadership.run(loops)))
         await server.leadership.wait_for_leader()
         guards = Guards(loopback_only=True, names={itself.name})
-        return server, Pipeline(server, guards, nouns.routes())
+        return server, Pipeline(server, guards, catalog.routes())
 
     def _make_tokens(self) -> dict[Need, str]:
         tokens = {Need.MANAGEMENT: self.ask("PUT", "/v1/acl/bootstrap").json()["SecretID"]}

@@ -1,7 +1,7 @@
 """What every declared route keeps to, one loop over the table: a new route is covered at once.
 
 That a route answers the same through a follower as at the leader is asked with two servers, in
-tests/unit/api/test_internal_forward.py.
+tests/unit/api/internal/test_forward.py.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from bellcow.acl.policy import Need
-from bellcow.api import nouns
 from bellcow.api.message import Response
 from bellcow.api.route import Serve
+from bellcow.api.routes import catalog
 
 if TYPE_CHECKING:
     from tests.routes.conftest import Running
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs" / "api"
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "BREW")
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
-ROUTES = nouns.routes()
+ROUTES = catalog.routes()
 BY_PATH: dict[str, list[Route]] = {}
 for _route in ROUTES:
     BY_PATH.setdefault(_route.path, []).append(_route)
@@ -191,7 +191,7 @@ def test_a_route_has_a_summary_sentence(route: Route) -> None:
 
 
 @documented
-def test_a_route_has_a_heading_in_the_page_of_its_noun(route: Route) -> None:
+def test_a_route_has_a_heading_in_the_page_of_its_topic(route: Route) -> None:
     page = DOCS / (route.handler.__module__.rpartition(".")[2] + ".md")
     headings = re.findall(r"^## (.+)$", page.read_text("utf-8"), re.MULTILINE)
     assert f"{route.method} {route.path.removesuffix('*')}" in headings

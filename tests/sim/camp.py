@@ -18,7 +18,7 @@ from tests.sim.member import DATA, Group, Identity, SimMember
 from tests.sim.net import Net, itself
 
 from bellcow.agent.build import Contacts, here_of, index_of_leader, voters_of
-from bellcow.api import internal_follow, internal_membership, internal_seat
+from bellcow.api.internal import lifecycle, peers, replication
 from bellcow.autopilot.loop import Autopilot
 from bellcow.cluster import datadir
 from bellcow.cluster.engine.protocol import PeersSlot
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
-    from bellcow.api.internal import AnyRoute
+    from bellcow.api.internal.gate import AnyRoute
     from bellcow.cluster.members.schedule import Target
     from bellcow.model.hello import Itself
     from bellcow.state.draft import Draft
@@ -168,9 +168,9 @@ class CampServer:
         )
         self.membership.before_join = self.autopilot.clean_up
         self.routes: dict[tuple[str, str], AnyRoute] = {
-            **internal_seat.routes(self.seat),
-            **internal_membership.routes(self.membership),
-            **internal_follow.routes(self.tables, self.mirror.ring, self.seat.serves),
+            **lifecycle.routes(self.seat),
+            **peers.routes(self.membership),
+            **replication.routes(self.tables, self.mirror.ring, self.seat.serves),
         }
 
     def report(self, event: str, /, **fields: object) -> None:

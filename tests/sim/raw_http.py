@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
-from bellcow.api.http_server import bind, serve
-from bellcow.api.limits import HttpLimits
+from bellcow.api.http.limits import HttpLimits
+from bellcow.api.http.server import bind, serve
 from bellcow.api.message import Response, Wait
 from bellcow.errors import Code, Error
 from bellcow.state.waiting import Waiting
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from bellcow.api.http_server import Listener
+    from bellcow.api.http.server import Listener
     from bellcow.api.message import Body, Request
 
 JSON = (b"Content-Type", b"application/json")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tests.sim.net import Host, itself
 
 from bellcow.agent.peer_tls import PeerSecurity, peer_security
-from bellcow.api.http_server import bind, serve
-from bellcow.api.internal import LIMITS, Gate, Internal, StreamRoute, routes
+from bellcow.api.http.server import bind, serve
+from bellcow.api.internal.gate import LIMITS, Gate, Internal, StreamRoute, routes
 from bellcow.clock import SystemClock
 from bellcow.cluster.transport.client import PeerClient
 from bellcow.config.model import Server, Settings
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
 
-    from bellcow.api.internal import StreamHandler
-    from bellcow.api.limits import HttpLimits
+    from bellcow.api.http.limits import HttpLimits
+    from bellcow.api.internal.gate import StreamHandler
     from bellcow.clock import Clock
     from bellcow.cluster.transport.server_names import ServerNames
 

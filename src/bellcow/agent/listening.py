@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow.api import internal
-from bellcow.api.limits import HttpLimits, rooms
+from bellcow.api.http.limits import HttpLimits, rooms
+from bellcow.api.internal import gate
 
 if TYPE_CHECKING:
     from bellcow.config import model
@@ -52,7 +52,7 @@ def peer_limits(limits: model.Limits) -> HttpLimits:
     """Of the port between servers."""
     _, servers = rooms(open_file_limit())
     return msgspec.structs.replace(
-        internal.LIMITS,
+        gate.LIMITS,
         connections=servers,
         handshake_s=limits.rpc_handshake_timeout.s,
         connections_per_client=limits.rpc_max_conns_per_client * REQUESTS_PER_CONNECTION,

@@ -30,18 +30,12 @@ from bellcow.agent.ownership import DataDirectoryError
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
 from bellcow.agent.threads import end_despite_threads
-from bellcow.api import (
-    internal,
-    internal_follow,
-    internal_forward,
-    internal_membership,
-    internal_seat,
-    nouns,
-)
-from bellcow.api.guard import Guards
-from bellcow.api.http_server import bind, serve
-from bellcow.api.limits import Clients
-from bellcow.api.pipeline import Pipeline
+from bellcow.api.http.limits import Clients
+from bellcow.api.http.server import bind, serve
+from bellcow.api.internal import forward, gate, lifecycle, peers, replication
+from bellcow.api.pipeline.guards import Guards
+from bellcow.api.pipeline.pipeline import Pipeline
+from bellcow.api.routes import catalog
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.lifecycle.embedded import EmbeddedSeat
 from bellcow.cluster.lifecycle.leave import leave
@@ -67,7 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bellcow.api.http_server import Listener
+    from bellcow.api.http.server import Listener
     from bellcow.model.hello import Itself
     from bellcow.server import Server
 
@@ -93,7 +87,7 @@ class StartError(Exception):
 def run(paths: Sequence[str], flags: dict[str, Any], dev: bool) -> int:
     """Run an agent until a signal ends it; returns the exit status."""
     if flags.pop("routes", False):
-        banner.say(nouns.table())
+        banner.say(catalog.table())
         return 0
     loaded = load(paths, flags, dev=dev, environment=os.environ)
     said = check(loaded)
@@ -202,7 +196,7 @@ class _Agent:
                 address=join_host_port(addresses.http_bind),
                 advice="acl { enabled = true }, or -bind=127.0.0.1",
             )
-        pipeline = Pipeline(server, self._guards(server, addresses), nouns.routes())
+        pipeline = Pipeline(server, self._guards(server, addresses), catalog.routes())
         context = self._tls_context()
         reloader = Reloader(
             self._paths,
@@ -283,14 +277,14 @@ class _Agent:
     ) -> contextlib.AbstractAsyncContextManager[Listener]:
         """The port between servers, answering."""
         table = {
-            **internal.routes(server.exchange, security.gate),
-            **internal_seat.routes(server.seat),
-            **internal_membership.routes(server.membership),
-            **internal_follow.routes(server.tables, server.mirror.ring, server.seat.serves),
-            **internal_forward.routes(pipeline, security.gate),
+            **gate.routes(server.exchange, security.gate),
+            **lifecycle.routes(server.seat),
+            **peers.routes(server.membership),
+            **replication.routes(server.tables, server.mirror.ring, server.seat.serves),
+            **forward.routes(pipeline, security.gate),
         }
         return serve(
-            internal.Internal(table, security.gate, self._clock, self._log.report),
+            gate.Internal(table, security.gate, self._clock, self._log.report),
             [listener],
             ssl_context=security.serve_with,
             limits=peer_limits(self._settings.limits),

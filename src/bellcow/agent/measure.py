@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bellcow.agent.metrics import Metrics
-    from bellcow.api.limits import Clients
-    from bellcow.api.pipeline import Pipeline
+    from bellcow.api.http.limits import Clients
+    from bellcow.api.pipeline.pipeline import Pipeline
     from bellcow.server import Server
 
 # Nomad: what alert rules ask for. Nothing is scheduled here, so all of it is 0, as in a Nomad

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow import files
-from bellcow.api.internal import Gate
+from bellcow.api.internal.gate import Gate
 from bellcow.cluster.transport.server_names import ServerNames
 from bellcow.config import keyring
 from bellcow.config.peer_certificates import issue

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bellcow.agent.log import Log
     from bellcow.agent.metrics import Metrics
     from bellcow.agent.peer_tls import PeerSecurity
-    from bellcow.api.http_server import Listener
-    from bellcow.api.pipeline import Pipeline
+    from bellcow.api.http.server import Listener
+    from bellcow.api.pipeline.pipeline import Pipeline
     from bellcow.server import Server
 
 LIVE = (

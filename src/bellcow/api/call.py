@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from bellcow.api.guard import secret_of
+from bellcow.api.pipeline.guards import secret_of
 from bellcow.errors import Error, invalid
 
 if TYPE_CHECKING:

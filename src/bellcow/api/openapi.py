@@ -17,9 +17,9 @@ import msgspec
 from msgspec import inspect as kinds
 
 import bellcow
-from bellcow.api import nouns
 from bellcow.api.call import Reply
 from bellcow.api.route import Route, Serve
+from bellcow.api.routes import catalog
 from bellcow.wire import Duration
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def document() -> Schema:
     """The whole document, ready to be written as JSON."""
     schemas: dict[str, Schema] = {}
     paths: dict[str, Schema] = {}
-    for route in nouns.routes():
+    for route in catalog.routes():
         if route.documented:
             path = route.path.removesuffix("*")
             paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas)

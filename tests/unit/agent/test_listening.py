@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bellcow.agent.listening import MOST_FILES, http_limits, peer_limits, raise_file_limit
-from bellcow.api.internal import LIMITS
+from bellcow.api.internal.gate import LIMITS
 from bellcow.config.model import Limits
 from bellcow.wire import Duration
 

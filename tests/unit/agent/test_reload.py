@@ -15,7 +15,7 @@ from bellcow.acl.tokens import BadTokens
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
 from bellcow.agent.reload import LIVE, Reloader, changed, in_force
-from bellcow.api.internal import LIMITS
+from bellcow.api.internal.gate import LIMITS
 from bellcow.config import model
 from bellcow.config.load import load
 from bellcow.config.model import Settings

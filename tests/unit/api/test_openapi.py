@@ -10,10 +10,11 @@ import msgspec
 import pytest
 import schemathesis
 
-from bellcow.api import nouns, openapi
+from bellcow.api import openapi
+from bellcow.api.routes import catalog
 
 PAGE = Path(__file__).parents[3] / "docs" / "openapi.json"
-DOCUMENTED = [route for route in nouns.routes() if route.documented]
+DOCUMENTED = [route for route in catalog.routes() if route.documented]
 OPERATIONS = [
     (path, method, operation)
     for path, methods in openapi.document()["paths"].items()

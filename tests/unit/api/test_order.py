@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from tests.contract.http_here import Here, here
 
-from bellcow.api import decode as decoding
-from bellcow.api import nouns
-from bellcow.api import pipeline as pipelines
+from bellcow.api.pipeline import pipeline as pipelines
 from bellcow.api.route import SMALL_LIMIT
+from bellcow.api.routes import catalog
+from bellcow.gocompat import json as decoding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -74,7 +74,7 @@ def takes_a_body(route: Route) -> bool:
 def test_body_of_a_client_without_the_right_is_touched_on_no_route():
     async def test(site: Here) -> None:
         await bootstrapped(site)
-        routes = [route for route in nouns.routes() if takes_a_body(route)]
+        routes = [route for route in catalog.routes() if takes_a_body(route)]
         assert len(routes) > 10
         for route in routes:
             if not route.token:
@@ -91,7 +91,7 @@ def test_body_of_a_client_without_the_right_is_touched_on_no_route():
 
 
 def test_route_that_reads_a_body_from_anybody_reads_little():
-    open_routes = [each for each in nouns.routes() if takes_a_body(each) and not each.token]
+    open_routes = [each for each in catalog.routes() if takes_a_body(each) and not each.token]
     assert {each.path for each in open_routes} == {"/v1/acl/bootstrap"}
     assert all(each.body_rules.limit <= SMALL_LIMIT for each in open_routes)
 

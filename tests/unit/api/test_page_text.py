@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from bellcow.api import ui
+from bellcow.api.routes import ui
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,36 @@
+"""What servers ask of each other's seat: to found a cluster together, to start a member."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bellcow.api.internal.gate import Route
+from bellcow.model.between import (
+    BOOTSTRAP_PATH,
+    MEMBER_PATH,
+    BootstrapRequest,
+    MemberOrder,
+    decode,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from bellcow.api.message import Request
+    from bellcow.cluster.lifecycle.lifecycle import Seat
+
+REQUEST_BYTES = 256 << 10
+
+
+def routes(seat: Seat) -> dict[tuple[str, str], Route]:
+    async def bootstrap(request: Request, body: bytes) -> bytes:
+        del request
+        return encode(await seat.promise(decode(body, BootstrapRequest)))
+
+    async def member(request: Request, body: bytes) -> bytes:
+        del request
+        return encode(await seat.obey(decode(body, MemberOrder)))
+
+    return {
+        ("POST", BOOTSTRAP_PATH): Route(bootstrap, REQUEST_BYTES),
+        ("POST", MEMBER_PATH): Route(member, REQUEST_BYTES),
+    }

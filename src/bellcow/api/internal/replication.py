@@ -1,0 +1,144 @@
+"""What a server tells those without a vote: the commits after one they hold, or its whole state.
+
+Both come from memory and the mirror's ring. Only who holds the truth itself tells of it: a copy of
+a copy could go in circles. What the others make of it is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.api.internal.gate import Route, StreamRoute
+from bellcow.errors import Code, Error, invalid, refused
+from bellcow.model.between import COMMITS_PATH, STATE_PATH, decode, encode
+from bellcow.state.tables import REGISTRY
+from bellcow.store.follow_messages import (
+    ASKED_BYTES,
+    Behind,
+    Commits,
+    CommitsRequest,
+    Gone,
+    StateBegin,
+    StateRequest,
+    encode_chunk,
+)
+from bellcow.store.protocol import NO_HEAD, Head
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from bellcow.api.internal.gate import AnyRoute
+    from bellcow.api.message import Request
+    from bellcow.model.hello import Cluster
+    from bellcow.state.ring import Ring
+    from bellcow.state.tables import Tables
+    from bellcow.store.follow_messages import Told
+    from bellcow.store.protocol import Key
+
+POLL_S = 2.0  # how long a question waits for something to tell
+ANSWER_BYTES = 4 << 20
+LARGE_BYTES = 64 << 10  # an answer that is encoded where it holds nobody up
+CHUNK_BYTES = 512 << 10
+CHUNK_OBJECTS = 1_000
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """The state as memory had it: of each table the ids and the rows."""
+
+    head: Head
+    tables: tuple[tuple[str, list[str], list[Any]], ...]
+
+    def objects(self) -> Iterator[tuple[Key, Any]]:
+        for table, ids, rows in self.tables:
+            for row_id, row in zip(ids, rows, strict=True):
+                yield (table, row_id), row
+
+
+def routes(
+    tables: Tables, ring: Ring, serves: Callable[[], Cluster | None]
+) -> dict[tuple[str, str], AnyRoute]:
+    """`serves` names the cluster whose truth this server holds itself; None for a copy."""
+
+    async def commits(request: Request, body: bytes) -> bytes:
+        del request
+        asked = decode(body, CommitsRequest)
+        _check(asked.cluster, serves(), tables)
+        if ring.after(asked.commit, max_bytes=1) == []:
+            await ring.more(POLL_S)
+            _check(asked.cluster, serves(), tables)
+        told = _told(asked, tables, ring)
+        if _size(told) < LARGE_BYTES:
+            return encode(told)
+        return await asyncio.to_thread(encode, told)
+
+    async def state(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        del request
+        asked = decode(await _first(frames), StateRequest)
+        _check(asked.cluster, serves(), tables)
+        return _state(asked.cluster, _take(tables))
+
+    return {
+        ("POST", COMMITS_PATH): Route(commits, ASKED_BYTES),
+        ("POST", STATE_PATH): StreamRoute(state, ASKED_BYTES),
+    }
+
+
+def _check(asked: Cluster, serves: Cluster | None, tables: Tables) -> None:
+    if serves is None:
+        raise refused("this server has no vote: ask a voter")
+    if serves != asked:
+        raise refused(f"this is cluster {serves.id}, epoch {serves.epoch}")
+    if tables.head == NO_HEAD:
+        raise Error(Code.UNAVAILABLE, "this server has not loaded its state yet")
+
+
+def _told(asked: CommitsRequest, tables: Tables, ring: Ring) -> Told:
+    found = ring.after(asked.commit, ANSWER_BYTES)
+    if found is not None:
+        return Commits(asked.cluster, tuple(found))
+    return Behind(asked.cluster) if tables.index <= asked.index else Gone(asked.cluster)
+
+
+def _size(told: Told) -> int:
+    """Bytes of values: about what encoding takes."""
+    commits = told.commits if isinstance(told, Commits) else ()
+    return sum(len(value or b"") for commit in commits for value in commit.changes.values())
+
+
+async def _first(frames: AsyncIterator[bytes]) -> bytes:
+    async for frame in frames:
+        return frame
+    raise invalid("an empty stream")
+
+
+def _take(tables: Tables) -> Moment:
+    """The state as memory has it now. Rows are frozen: a copy of each list is all it takes."""
+    everything = ((name, tables.all(table)) for name, table in REGISTRY.items())
+    return Moment(
+        tables.head, tuple((name, list(rows), list(rows.values())) for name, rows in everything)
+    )
+
+
+async def _state(cluster: Cluster, moment: Moment) -> AsyncIterator[bytes]:
+    """One piece after the other, as fast as they are taken; encoded where it holds nobody up."""
+    yield encode(StateBegin(cluster, moment.head))
+    objects = moment.objects()
+    while chunk := await asyncio.to_thread(_chunk, objects):
+        yield chunk
+
+
+def _chunk(objects: Iterator[tuple[Key, Any]]) -> bytes:
+    """The next objects, encoded; empty after the last one."""
+    items: list[tuple[Key, bytes]] = []
+    size = 0
+    for key, row in objects:
+        value = to_msgpack(row)
+        items.append((key, value))
+        size += len(value)
+        if size >= CHUNK_BYTES or len(items) >= CHUNK_OBJECTS:
+            break
+    return encode_chunk(items) if items else b""

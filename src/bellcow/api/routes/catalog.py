@@ -1,0 +1,57 @@
+"""All routes: importing a module of this package declares its routes; this one imports them all."""
+
+from __future__ import annotations
+
+from bellcow.api.route import ROUTES, Route
+from bellcow.api.routes import (
+    acl,
+    agent,
+    enterprise,
+    events,
+    jobs,
+    keyring,
+    namespaces,
+    operator,
+    pprof,
+    search,
+    status,
+    system,
+    ui,
+)
+
+MODULES = (
+    acl,
+    agent,
+    enterprise,
+    events,
+    jobs,
+    keyring,
+    namespaces,
+    operator,
+    pprof,
+    search,
+    status,
+    system,
+    ui,
+)
+
+
+def routes() -> list[Route]:
+    """Every declared route."""
+    return list(ROUTES)
+
+
+def table() -> list[str]:
+    """The routes as a table: method, path, right, server that answers, status of other methods."""
+    rows = [("Method", "Path", "Needs", "Answered by", "Other methods")]
+    rows += sorted(
+        (each.method, each.path, each.asks, each.serve.value, str(each.wrong_method))
+        for each in routes()
+    )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    table_ = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return [
+        *table_,
+        "",
+        "A path with * at its end stands for every path that begins so; {name} is the rest of one.",
+    ]

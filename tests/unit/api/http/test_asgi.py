@@ -1,0 +1,227 @@
+"""The ASGI callable without a server of ours: what the app is asked and what goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.sim.loop import simulate
+from tests.sim.raw_http import FIXED, FixedApp, run
+
+from bellcow.api.http.asgi import AsgiBody, asgi
+from bellcow.api.http.limits import Budget, HttpLimits
+from bellcow.api.message import Request, Response
+from bellcow.errors import Code, Error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def client(app: Any, limits: HttpLimits | None = None) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(asgi(app, limits), client=("192.0.2.7", 1))
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+class Noting(FixedApp):
+    async def _answer(self, request: Request, body: Any) -> Response:
+        self.asked.append(request)
+        return await super()._answer(request, body)
+
+
+@pytest.mark.parametrize("path", sorted(set(FIXED) - {"/split"}))
+def test_status_headers_and_body_are_the_apps(path: str):
+    async def test() -> None:
+        async with client(FixedApp()) as http:
+            got = await http.get(path)
+        want = FIXED[path]()
+        assert (got.status_code, got.content) == (want.status, want.body)
+        assert got.headers["vary"] == "Accept-Encoding"
+        for name, value in want.headers:
+            assert got.headers[name.decode()] == value.decode()
+
+    run(test())
+
+
+def test_the_request_is_as_it_was_sent():
+    async def test() -> None:
+        app = Noting()
+        async with client(app) as http:
+            await http.get("/v1/a%2Fb?x=1&y", headers={"X-Nomad-Token": "t"})
+        request = app.asked[0]
+        assert (request.method, request.path, request.raw_path) == (
+            "GET",
+            "/v1/a/b",
+            b"/v1/a%2Fb",
+        )
+        assert (request.raw_query, request.client, request.secure) == (b"x=1&y", "192.0.2.7", False)
+        assert request.header(b"x-nomad-token") == b"t"
+
+    run(test())
+
+
+def test_a_stream_is_sent_and_closed():
+    async def test() -> None:
+        app = FixedApp()
+        async with client(app) as http:
+            assert (await http.get("/stream")).text == "onethree"
+        assert app.closed.is_set()
+
+    run(test())
+
+
+def test_a_head_answer_has_no_body():
+    async def test() -> None:
+        async with client(FixedApp()) as http:
+            got = await http.head("/json")
+        assert (got.content, got.headers["content-length"]) == (b"", "10")
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(None, "nothing"), (b"", "nothing"), (b"abc", "got abc"), (b"x" * 1000, "got " + "x" * 1000)],
+)
+def test_a_body_is_read_whole(content: bytes | None, text: str):
+    async def test() -> None:
+        async with client(FixedApp()) as http:
+            assert (await http.put("/a", content=content)).text == text
+
+    run(test())
+
+
+def test_a_body_over_the_limit_is_refused():
+    async def test() -> None:
+        async with client(FixedApp()) as http:
+            assert (await http.put("/a", content=b"x" * 1001)).status_code == 413
+            assert (await http.put("/a", content=pieces(600))).status_code == 413
+
+    run(test())
+
+
+async def pieces(size: int) -> AsyncIterator[bytes]:
+    for _ in range(2):
+        yield b"x" * size
+
+
+def test_a_chunked_body_without_bytes_is_a_body():
+    async def test() -> None:
+        async with client(FixedApp()) as http:
+            assert (await http.put("/a", content=pieces(0))).text == "got "
+
+    run(test())
+
+
+def test_an_upload_comes_in_pieces():
+    async def test() -> None:
+        async with client(FixedApp()) as http:
+            assert (await http.put("/upload", content=pieces(5000))).text == "10000"
+
+    run(test())
+
+
+def test_only_http_is_spoken():
+    async def test() -> None:
+        with pytest.raises(RuntimeError, match="websocket"):
+            await asgi(FixedApp())({"type": "websocket"}, None, None)
+
+    run(test())
+
+
+def body_of(
+    *messages: dict[str, Any], limits: HttpLimits, each_s: float = 0.0, budget: Budget | None = None
+) -> AsgiBody:
+    """A body whose messages come one by one, `each_s` apart, and after them nothing more."""
+    left = list(messages)
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            await asyncio.Event().wait()
+        await asyncio.sleep(each_s)
+        return left.pop(0)
+
+    headers = [(b"transfer-encoding", b"chunked")]
+    request = Request("PUT", "/", b"/", b"", headers)
+    return AsgiBody(request, receive, limits, budget or Budget(1_000))
+
+
+def piece(data: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": data, "more_body": more}
+
+
+def test_a_body_that_does_not_come_in_time_is_a_timeout():
+    async def test() -> None:
+        body = body_of(piece(b"x"), limits=HttpLimits(body_s=0.02))
+        with pytest.raises(Error) as caught:
+            await body.read(100)
+        assert caught.value.code is Code.TIMEOUT
+
+    simulate(test())
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_an_error():
+    async def test() -> None:
+        body = body_of(piece(b"x"), {"type": "http.disconnect"}, limits=HttpLimits())
+        with pytest.raises(Error, match="unexpected EOF"):
+            await body.read(100)
+
+    simulate(test())
+
+
+async def _count(body: AsgiBody, digest_s: float = 0.0) -> int:
+    total = 0
+    async for data in body.chunks():
+        total += len(data)
+        await asyncio.sleep(digest_s)
+    return total
+
+
+FAST = HttpLimits(upload_window_s=0.2, upload_bytes_per_s=500)  # 100 bytes a window
+
+
+def test_an_upload_without_progress_is_a_timeout():
+    async def test() -> None:
+        with pytest.raises(Error) as caught:
+            await _count(body_of(piece(b"x" * 10), limits=FAST))
+        assert caught.value.code is Code.TIMEOUT
+
+    simulate(test())
+
+
+def test_the_least_speed_counts_over_a_window_and_not_by_piece():
+    async def test() -> None:
+        slow = [piece(b"x" * 400, more=i < 4) for i in range(5)]
+        assert await _count(body_of(*slow, limits=FAST, each_s=0.11)) == 2000
+
+    simulate(test())
+
+
+def test_the_time_we_take_ourselves_is_not_the_clients_fault():
+    async def test() -> None:
+        few = [piece(b"x", more=i < 1) for i in range(2)]
+        assert await _count(body_of(*few, limits=FAST), digest_s=0.25) == 2
+
+    simulate(test())
+
+
+def test_bodies_on_their_way_have_one_budget_and_give_it_back():
+    async def test() -> None:
+        budget, limits = Budget(100), HttpLimits(body_s=5.0)
+        first = asyncio.ensure_future(
+            body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
+        )
+        await asyncio.sleep(1.0)
+        with pytest.raises(Error) as caught:
+            await body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
+        assert caught.value.code is Code.TOO_MANY
+        assert budget.held == 60
+        with pytest.raises(Error):
+            await first
+        assert budget.held == 0
+        whole = piece(b"x" * 100, more=False)
+        assert await body_of(whole, limits=limits, budget=budget).read(100) == b"x" * 100
+        assert budget.held == 0
+
+    simulate(test())

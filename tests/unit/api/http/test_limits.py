@@ -1,0 +1,157 @@
+"""Connections are counted by address."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bellcow.api.http.limits import Clients, FailedHandshakes, Held, Share, Throttle, rooms
+from bellcow.errors import Code, Error
+
+
+def test_clients_are_counted_by_address_and_forgotten_when_they_leave():
+    clients = Clients(2)
+    hows = [clients.enter("a") for _ in range(6)]
+    assert hows == ["admitted", "admitted", "refused", "refused", "cut", "cut"]
+    assert clients.enter("b") == "admitted"
+    clients.leave("a", "refused")
+    clients.leave("a", "cut")
+    assert clients.enter("a") == "refused"
+    clients.leave("a", "admitted")
+    assert clients.enter("a") == "admitted"
+    for how in ("admitted", "admitted", "refused", "refused"):
+        clients.leave("a", how)
+    clients.leave("b", "admitted")
+    assert (clients._admitted, clients._refused) == ({}, {})
+
+
+def test_another_limit_counts_at_once_and_those_who_are_there_count():
+    clients = Clients(2)
+    for _ in range(2):
+        clients.enter("a")
+    clients.limit = 3
+    assert [clients.enter("a") for _ in range(2)] == ["admitted", "refused"]
+    clients.limit = 1
+    clients.leave("a", "admitted")
+    assert [clients.enter("a") for _ in range(2)] == ["cut", "cut"]
+    assert clients.enter("b") == "admitted"
+    clients.limit = 0
+    assert clients.enter("a") == "admitted"
+
+
+def test_no_limit_admits_everyone():
+    clients = Clients(0)
+    assert {clients.enter("a") for _ in range(1000)} == {"admitted"}
+
+
+def test_bytes_that_an_address_holds_are_bounded_and_given_back():
+    held = Held(10)
+    held.take("a", 10)
+    held.take("b", 10)
+    with pytest.raises(Error) as caught:
+        held.take("a", 1)
+    assert caught.value.code is Code.TOO_MANY
+    held.give_back("a", 4)
+    held.take("a", 4)
+    held.give_back("a", 10)
+    held.give_back("b", 10)
+    assert held._bytes == {}
+
+
+async def pieces(count: int):
+    for _ in range(count):
+        yield bytes(5)
+
+
+async def pairs(chunks):
+    """Of two pieces one thing is made."""
+    before = b""
+    async for chunk in chunks:
+        if before:
+            yield before + chunk
+            before = b""
+        else:
+            before = chunk
+
+
+def test_pieces_are_held_until_something_whole_is_made_of_them():
+    async def test() -> None:
+        held = Held(10)
+        share = Share(held, "a")
+        assert [each async for each in share.freed(pairs(share.counted(pieces(8))))] == (
+            [bytes(10)] * 4
+        )
+        assert held._bytes == {}
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_share_of_a_request_that_ends_early_is_given_back(count: int):
+    async def test() -> None:
+        held = Held(10)
+        share = Share(held, "a")
+
+        async def never(chunks):
+            async for _ in chunks:
+                pass
+            raise Error(Code.UNKNOWN_OUTCOME, "cut")
+            yield b""
+
+        with pytest.raises(Error):
+            [each async for each in share.freed(never(share.counted(pieces(count))))]
+        assert held._bytes == {}
+
+    asyncio.run(test())
+
+
+def test_limit_in_all_counts_every_address_and_few_are_refused_at_once():
+    clients = Clients(10, total=32)
+    hows = [clients.enter(f"10.0.0.{number}") for number in range(40)]
+    assert hows == ["admitted"] * 32 + ["refused"] * 2 + ["cut"] * 6
+    assert (clients.open, clients.refused, clients.full) == (32, 8, True)
+    clients.leave("10.0.0.32", "refused")
+    assert clients.enter("x") == "refused"
+    clients.leave("10.0.0.0", "admitted")
+    assert not clients.full
+    assert clients.enter("x") == "admitted"
+
+
+@pytest.mark.parametrize("files", [1, 16, 64, 256, 1_024, 4_096, 65_536, 1 << 20, 1 << 30])
+def test_clients_and_servers_leave_files_for_the_store(files: int):
+    clients, servers = rooms(files)
+    assert clients + servers <= max(files, 1)
+    assert files < 16 or min(clients, servers) > 1
+    assert files - clients - servers >= min(files // 2, 128)
+
+
+def test_clients_get_most_of_many_files():
+    assert rooms(1_024) == (768, 128)
+    assert rooms(1 << 20) == (20_000, 8_192)
+
+
+def test_throttle_lets_one_of_each_key_through_and_counts_the_others():
+    throttle = Throttle(1.0, 10)
+    assert [throttle.passes("a", now) for now in (0.0, 0.1, 0.9)] == [0, None, None]
+    assert throttle.passes("b", 0.9) == 0
+    assert throttle.passes("a", 1.0) == 2
+    assert throttle.passes("a", 2.5) == 0
+
+
+def test_throttle_lets_a_bounded_number_of_keys_through():
+    throttle = Throttle(1.0, 10)
+    passed = [throttle.passes(number, 0.0) for number in range(100)]
+    assert passed == [0] * 10 + [None] * 90
+    assert throttle.passes(50, 1.0) == 0
+    assert len(throttle._seen) == 1
+
+
+def test_failed_handshakes_count_by_address_and_second():
+    failed = FailedHandshakes(2)
+    for now in (5.1, 5.9):
+        assert not failed.too_many("a", now)
+        failed.count("a", now)
+    assert failed.too_many("a", 5.95)
+    assert not failed.too_many("b", 5.95)
+    assert not failed.too_many("a", 6.0)

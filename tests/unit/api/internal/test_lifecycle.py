@@ -1,0 +1,66 @@
+"""What servers ask of a seat comes as a message and goes back as one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bellcow.api.internal.lifecycle import routes
+from bellcow.errors import Code, Error, refused
+from bellcow.model.between import (
+    BOOTSTRAP_PATH,
+    MEMBER_PATH,
+    BootstrapRequest,
+    Done,
+    MemberOrder,
+    decode,
+    encode,
+)
+
+BOOTSTRAP = BootstrapRequest(cluster_id="c", proposer="a", members=(("a", "h:1"), ("b", "h:2")))
+ORDER = MemberOrder(
+    cluster_id="c", epoch=0, server_id="a", member_id=7, members=(("a", "h:1"),), token="c.0"
+)
+
+
+class Seat:
+    """Says yes, and remembers to what."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def promise(self, request: BootstrapRequest) -> Done:
+        if request.cluster_id != "c":
+            raise refused("no")
+        self.asked.append(request)
+        return Done()
+
+    async def obey(self, order: MemberOrder) -> Done:
+        self.asked.append(order)
+        return Done()
+
+
+def ask(seat: Seat, path: str, body: bytes) -> bytes:
+    return asyncio.run(routes(seat)[("POST", path)].handle(None, body))
+
+
+@pytest.mark.parametrize(("path", "message"), [(BOOTSTRAP_PATH, BOOTSTRAP), (MEMBER_PATH, ORDER)])
+def test_message_reaches_the_seat_as_it_was_sent(path, message):
+    seat = Seat()
+    assert decode(ask(seat, path, encode(message)), Done) == Done()
+    assert seat.asked == [message]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", encode(Done()), b"\xff" * 40])
+def test_what_is_no_such_message_is_refused(body):
+    for path in (BOOTSTRAP_PATH, MEMBER_PATH):
+        with pytest.raises(Error) as caught:
+            ask(Seat(), path, body)
+        assert caught.value.code is Code.INVALID
+
+
+def test_refusal_of_the_seat_is_the_answer():
+    other = BootstrapRequest(cluster_id="d", proposer="a", members=())
+    with pytest.raises(Error, match="no"):
+        ask(Seat(), BOOTSTRAP_PATH, encode(other))

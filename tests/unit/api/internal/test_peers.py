@@ -1,0 +1,61 @@
+"""The routes of membership on the port between servers."""
+
+from __future__ import annotations
+
+import pytest
+from tests.sim.herd import Herd
+from tests.sim.loop import simulate
+
+from bellcow.api.internal.peers import routes
+from bellcow.errors import Code, Error
+from bellcow.model.between import (
+    JOIN_PATH,
+    LEAVE_PATH,
+    STANDING_PATH,
+    LeaveRequest,
+    Standing,
+    StandingRequest,
+    decode,
+    encode,
+)
+
+
+async def asked(herd: Herd, name: str, path: str, body: bytes) -> Standing:
+    route = routes(herd.servers[name].membership)["POST", path]
+    assert len(body) <= route.body_bytes
+    assert not route.any_region
+    return decode(await route.handle(None, body), Standing)
+
+
+def test_leader_lets_in_tells_how_one_stands_and_lets_go():
+    async def story():
+        async with Herd("a", "b", "c") as herd:
+            await herd.begin()
+            herd.start("d")
+            standing = encode(StandingRequest(server_id="d", member_id=0))
+            joined = await asked(herd, "a", JOIN_PATH, encode(herd.request("d")))
+            stands = await asked(herd, "a", STANDING_PATH, standing)
+            herd.going.add("d")  # it says itself that it leaves
+            left = await asked(herd, "a", LEAVE_PATH, encode(LeaveRequest(server_id="d")))
+            return [joined, stands, left]
+
+    assert [each.configured for each in simulate(story())] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "code"),
+    [
+        ("b", encode(LeaveRequest(server_id="c")), Code.NO_LEADER),
+        ("a", b"\xc1", Code.INVALID),
+        ("a", b"", Code.INVALID),
+    ],
+)
+def test_another_server_and_another_message_are_refused(name, body, code):
+    async def story():
+        async with Herd("a", "b", "c") as herd:
+            await herd.begin()
+            with pytest.raises(Error) as caught:
+                await asked(herd, name, LEAVE_PATH, body)
+            return caught.value.code
+
+    assert simulate(story()) is code

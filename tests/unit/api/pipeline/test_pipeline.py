@@ -1,0 +1,552 @@
+"""The pipeline where memory must be confirmed first, and where leadership ends meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import pytest
+from tests.contract.http_here import Here, here
+from tests.sim.raw_http import connected, get, until
+
+from bellcow.api.message import Request, Response, Wait
+from bellcow.api.pipeline.answers import contact
+from bellcow.clock import SystemClock
+from bellcow.cluster.members.table import Leader
+from bellcow.errors import Error, no_leader
+from bellcow.model.scheduler import SchedulerConfiguration
+from bellcow.state.commands import put_setting
+from bellcow.state.reads import Reads
+from bellcow.state.tables import ONLY, SCHEDULER
+from bellcow.store.protocol import NO_HEAD, Unavailable
+from bellcow.wire import to_msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from tests.sim.raw_http import Client
+
+    from bellcow.store.protocol import Head
+
+PATH = "/v1/operator/scheduler/configuration"
+BLOCKING = "/v1/namespaces?index=%d"
+
+
+class Confirming:
+    """A store that confirms when the test lets it."""
+
+    confirms_locally = False
+
+    def __init__(self) -> None:
+        self.confirms = 0
+        self.fails = False
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def confirm(self) -> Head:
+        self.confirms += 1
+        await self.free.wait()
+        if self.fails:
+            raise Unavailable("no leader")
+        return NO_HEAD
+
+
+class Leading:
+    """A leadership that the test takes away. The forwarder is this server's own: there is none."""
+
+    def __init__(self, epoch: int) -> None:
+        self.is_leader = True
+        self.leader_id = "me"
+        self.epoch = epoch
+
+    async def wait_for_leader(self) -> None:
+        if not self.leader_id:
+            raise no_leader()
+
+
+class Alone:
+    """A forwarder that knows of nobody."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def to_leader(self, ask: object, content: object = None) -> object:
+        self.asked += 1
+        raise no_leader()
+
+    def finds(self, name: str) -> bool:
+        return False
+
+
+class Confirmed(NamedTuple):
+    here: Here
+    store: Confirming
+    leading: Leading
+    alone: Alone
+    client: Client
+
+    def lose(self) -> None:
+        """As the end of leadership does it."""
+        self.leading.is_leader, self.leading.leader_id = False, ""
+        self.leading.epoch += 1
+        self.here.server.waiting.wake_all()
+
+    def now(self, target: str, request: Request | None = None) -> Response | Wait | None:
+        return self.here.pipeline.answer_now(request or self.here.request("GET", target))
+
+
+@contextlib.asynccontextmanager
+async def confirmed() -> AsyncIterator[Confirmed]:
+    async with here() as site, connected(site.port) as client:
+        store, server = Confirming(), copy.copy(site.server)
+        reads = Reads(store, server.mirror, server.waiting)  # type: ignore[arg-type]
+        leading, alone = Leading(server.leadership.epoch), Alone()
+        for name, value in (("reads", reads), ("leadership", leading), ("forwarder", alone)):
+            object.__setattr__(server, name, value)
+        site.pipeline._server = server
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(reads.run())
+            yield Confirmed(site, store, leading, alone, client)
+            task.cancel()
+
+
+def run(test: Callable[[Confirmed], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(20), confirmed() as site:
+            await test(site)
+
+    asyncio.run(whole())
+
+
+class NoBody:
+    async def read(self, limit: int) -> bytes | None:
+        return None
+
+
+class Given:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self, limit: int) -> bytes | None:
+        return self._body[:limit]
+
+
+def localhost(path: str) -> bytes:
+    return get(path).replace(b"Host: test", b"Host: localhost")
+
+
+# --- where nothing waits
+
+
+def test_read_on_the_embedded_store_is_answered_at_once():
+    async def test() -> None:
+        async with here() as site:
+            assert isinstance(site.pipeline.answer_now(site.request("GET", PATH)), Response)
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("target", [f"{PATH}?stale", "/v1/regions", "/v1/agent/members"])
+def test_read_that_asks_for_no_truth_is_answered_at_once(target: str):
+    async def test(site: Confirmed) -> None:
+        assert isinstance(site.now(target), Response)
+        assert site.store.confirms == 0
+
+    run(test)
+
+
+def test_setting_is_shown_as_written_last_though_the_row_before_had_an_index_above_all():
+    far = SchedulerConfiguration(create_index=1 << 40, modify_index=1 << 40)
+
+    async def test() -> None:
+        async with here() as site:
+            tables = site.server.tables
+            tables.apply(tables.head, {(SCHEDULER.name, ONLY): to_msgpack(far)})
+            before = site.pipeline.answer_now(site.request("GET", PATH))
+            after_it = SchedulerConfiguration(scheduler_algorithm="spread")
+            written = await site.server.commit(put_setting(SCHEDULER, after_it))
+            after = site.pipeline.answer_now(site.request("GET", PATH))
+            assert isinstance(before, Response)
+            assert isinstance(after, Response)
+            assert (b'"binpack"' in before.body, b'"spread"' in after.body) == (True, True)
+            assert (b"X-Nomad-Index", b"%d" % (written.index - 1)) in before.headers
+            assert (b"X-Nomad-Index", b"%d" % written.index) in after.headers
+
+    asyncio.run(test())
+
+
+# --- where it does
+
+
+def test_read_waits_for_a_confirm_that_began_after_it_came():
+    async def test(site: Confirmed) -> None:
+        site.store.free.clear()
+        first = site.here.request("GET", PATH)
+        wait = site.now("", first)
+        assert isinstance(wait, Wait)
+        assert wait.brief
+        await until(lambda: site.store.confirms == 1)
+        late = site.here.request("GET", PATH)
+        assert isinstance(late_wait := site.now("", late), Wait)
+        assert late_wait.tables != wait.tables
+        site.store.free.set()
+        await until(lambda: site.store.confirms == 2)
+        answer = site.now("", first)
+        assert isinstance(answer, Response)
+        assert answer.status == 200
+
+    run(test)
+
+
+def test_both_doors_answer_the_same_after_the_confirm():
+    async def test(site: Confirmed) -> None:
+        await site.client.send(localhost(PATH))
+        fast = await site.client.answer()
+        slow = await site.here.pipeline.answer(site.here.request("GET", PATH), NoBody())
+        assert (fast.status, fast.body) == (slow.status, slow.body)
+        assert site.store.confirms == 2
+
+    run(test)
+
+
+def test_archive_waits_for_a_confirm_too():
+    async def test(site: Confirmed) -> None:
+        request = site.here.request("GET", "/v1/operator/snapshot")
+        response = await site.here.pipeline.answer(request, NoBody())
+        assert response.status == 200
+        assert response.stream is not None
+        await response.stream.aclose()  # type: ignore[attr-defined]
+        assert site.store.confirms == 1
+        stale = site.here.request("GET", "/v1/operator/snapshot?stale")
+        response = await site.here.pipeline.answer(stale, NoBody())
+        await response.stream.aclose()  # type: ignore[union-attr]
+        assert site.store.confirms == 1
+
+    run(test)
+
+
+def test_write_waits_for_its_commit_alone():
+    async def test(site: Confirmed) -> None:
+        request = site.here.request("PUT", "/v1/system/gc")
+        assert (await site.here.pipeline.answer(request, NoBody())).status == 200
+        assert site.store.confirms == 0
+
+    run(test)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [PATH, "/v1/operator/snapshot"])
+def test_read_that_is_not_confirmed_within_two_seconds_ends_without_a_leader(path: str):
+    async def test(site: Confirmed) -> None:
+        site.store.fails = True
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await site.client.send(localhost(path))
+        answer = await site.client.answer()
+        assert (answer.status, answer.body) == (500, b"No cluster leader")
+        assert 1.9 < loop.time() - began < 3.5
+
+    run(test)
+
+
+def test_confirm_that_fails_once_is_made_again_within_the_two_seconds():
+    async def test(site: Confirmed) -> None:
+        site.store.fails = True
+        await site.client.send(localhost(PATH))
+        await until(lambda: site.store.confirms == 2)
+        site.store.fails = False
+        assert (await site.client.answer()).status == 200
+
+    run(test)
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/operator/snapshot"])
+def test_read_that_waits_is_ended_by_the_loss_of_leadership(path: str):
+    async def test(site: Confirmed) -> None:
+        site.store.free.clear()
+        await site.client.send(localhost(path))
+        await until(lambda: site.store.confirms == 1)
+        site.lose()
+        answer = await site.client.answer()
+        assert (answer.status, answer.body) == (500, b"No cluster leader")
+        assert site.alone.asked == 0
+
+    run(test)
+
+
+def test_read_that_was_confirmed_is_answered_whoever_leads_by_then():
+    async def test(site: Confirmed) -> None:
+        request = site.here.request("GET", PATH)
+        assert isinstance(site.now("", request), Wait)
+        await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.round))
+        site.leading.is_leader = False
+        answer = site.now("", request)
+        assert isinstance(answer, Response)
+        assert answer.status == 200
+        assert (b"X-Nomad-Knownleader", b"false") in answer.headers
+
+    run(test)
+
+
+# --- blocking queries
+
+
+async def commit(site: Confirmed) -> None:
+    spread = SchedulerConfiguration(scheduler_algorithm="spread")
+    await site.here.server.commit(put_setting(SCHEDULER, spread, None))
+
+
+def test_blocking_query_confirms_once_however_often_it_is_woken():
+    async def test(site: Confirmed) -> None:
+        index = site.here.server.tables.index
+        request = site.here.request("GET", BLOCKING % (index + 100))
+        assert isinstance(site.now("", request), Wait)
+        await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.round))
+        for _ in range(3):
+            wait = site.now("", request)
+            assert isinstance(wait, Wait)
+            assert not wait.brief
+            await commit(site)
+        assert site.store.confirms == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("door", ["fast", "task"])
+def test_blocking_query_is_ended_by_the_loss_of_leadership(door: str):
+    async def test(site: Confirmed) -> None:
+        target = BLOCKING % (site.here.server.tables.index + 100)
+        if door == "fast":
+            await site.client.send(localhost(target))
+            asked = asyncio.ensure_future(site.client.answer())
+        else:
+            request = site.here.request("GET", target)
+            asked = asyncio.ensure_future(site.here.pipeline.answer(request, NoBody()))
+        await until(lambda: site.here.server.waiting.has("namespaces"))
+        site.lose()
+        answer = await asked
+        assert (answer.status, answer.body) == (500, b"No cluster leader")
+        assert site.alone.asked == 0
+
+    run(test)
+
+
+def test_stale_blocking_query_outlives_the_leadership():
+    async def test(site: Confirmed) -> None:
+        target = BLOCKING % (site.here.server.tables.index + 100) + "&stale"
+        await site.client.send(localhost(target))
+        await until(lambda: site.here.server.waiting.has("namespaces"))
+        site.lose()
+        await until(lambda: site.here.server.waiting.has("namespaces"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await site.client.answer()
+
+    run(test)
+
+
+# --- clients that leave, and our own stop
+
+
+def test_client_that_closes_its_side_still_gets_a_read_that_is_being_confirmed():
+    async def test(site: Confirmed) -> None:
+        site.store.free.clear()
+        await site.client.send(localhost(PATH))
+        await until(lambda: site.store.confirms == 1)
+        site.client.writer.write_eof()
+        await asyncio.sleep(0.05)
+        site.store.free.set()
+        assert (await site.client.answer()).status == 200
+        assert await site.client.rest() == b""
+
+    run(test)
+
+
+def test_client_that_closes_its_side_gets_a_blocking_query_as_things_stand():
+    async def test(site: Confirmed) -> None:
+        site.store.free.clear()
+        await site.client.send(localhost(BLOCKING % (site.here.server.tables.index + 100)))
+        await until(lambda: site.store.confirms == 1)
+        site.client.writer.write_eof()
+        await asyncio.sleep(0.05)
+        site.store.free.set()
+        assert (await site.client.answer()).status == 200
+
+    run(test)
+
+
+def test_read_that_is_being_confirmed_is_answered_when_the_server_stops():
+    async def test() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            site = await stack.enter_async_context(confirmed())
+            site.store.free.clear()
+            await site.client.send(localhost(PATH))
+            await until(lambda: site.store.confirms == 1)
+            asyncio.get_running_loop().call_later(0.1, site.store.free.set)
+            answer = asyncio.ensure_future(site.client.answer())
+            [connection] = connections()
+            connection.shutdown()
+            assert (await answer).status == 200
+
+    asyncio.run(test())
+
+
+def connections() -> list[Any]:
+    import gc
+
+    from bellcow.api.http.connection import Connection
+
+    return [each for each in gc.get_objects() if isinstance(each, Connection) and each._request]
+
+
+# --- how old an answer may be
+
+
+class Seen:
+    """What `contact` looks at."""
+
+    def __init__(
+        self,
+        *,
+        leads: bool = False,
+        leader: str = "",
+        heard: float | None = None,
+        committed_ns: int = 0,
+    ):
+        self.clock = SystemClock()
+        self.leadership = Leading(0)
+        self.leadership.is_leader, self.leadership.leader_id = leads, leader
+        self.roster = self
+        self.tables = self
+        self.index = 7
+        self.table = self
+        self.itself = self
+        self.server_id = "me"
+        self.heard = heard
+        self.head = msgspec.structs.replace(NO_HEAD, time_ns=committed_ns)
+        self.leader = None
+        if leader or heard is not None:
+            self.leader = Leader(server_id=leader or "other", epoch=0, term=1, heard=0.0)
+
+    def age_s(self, index: int) -> float | None:
+        assert index == self.index
+        return self.heard
+
+    def since_start_s(self) -> float:
+        return 3.0
+
+
+def test_contact_is_none_at_the_leader_and_the_time_since_it_spoke_elsewhere():
+    assert contact(Seen(leads=True)) == (True, 0)  # type: ignore[arg-type]
+    assert contact(Seen(leader="other", heard=0.075)) == (True, 75_000_000)  # type: ignore[arg-type]
+    assert contact(Seen(leader="", heard=9.0)) == (False, 9_000_000_000)  # type: ignore[arg-type]
+
+
+def test_contact_of_who_never_heard_a_leader_is_as_old_as_the_server():
+    known, age_ns = contact(Seen())  # type: ignore[arg-type]
+    assert (known, age_ns) == (False, 3_000_000_000)
+    known, age_ns = contact(Seen(leader="me", heard=0.0))  # type: ignore[arg-type]
+    assert not known
+    assert age_ns >= 3_000_000_000
+
+
+def test_contact_of_who_has_yet_to_hear_how_old_memory_is_goes_by_its_last_commit():
+    committed_ns = SystemClock().wall_ns() - 9_000_000_000
+    known, age_ns = contact(Seen(leader="other", committed_ns=committed_ns))  # type: ignore[arg-type]
+    assert known
+    assert 9_000_000_000 <= age_ns < 10_000_000_000
+    known, age_ns = contact(Seen(committed_ns=committed_ns))  # type: ignore[arg-type]
+    assert not known
+    assert 9_000_000_000 <= age_ns < 10_000_000_000
+
+
+def test_age_of_a_commit_from_the_future_may_be_any():
+    """The clock of who committed it, or ours, is wrong, and nobody knows by how much."""
+    for ahead_s, expected_s in ((0.05, 3), (40, 86_400)):
+        committed_ns = SystemClock().wall_ns() + int(ahead_s * 1_000_000_000)
+        seen = Seen(leader="other", committed_ns=committed_ns)
+        assert contact(seen) == (True, expected_s * 1_000_000_000)  # type: ignore[arg-type]
+
+
+def test_stale_answer_tells_how_old_it_may_be():
+    async def test(site: Confirmed) -> None:
+        site.leading.is_leader = False
+        roster = site.here.server.roster
+        heard = site.here.server.clock.monotonic() - 2.5
+        leader = Leader(server_id="other", epoch=0, term=1, heard=heard, as_of=heard)
+        roster.table = msgspec.structs.replace(roster.table, leader=leader)
+        answer = site.now(f"{PATH}?stale")
+        assert isinstance(answer, Response)
+        headers = dict(answer.headers)
+        assert headers[b"X-Nomad-Knownleader"] == b"true"
+        assert 2_500 <= int(headers[b"X-Nomad-Lastcontact"]) < 3_500
+        body = msgspec.json.decode(answer.body)
+        assert body["KnownLeader"]
+        assert 2_500_000_000 <= body["LastContact"] < 3_500_000_000
+
+    run(test)
+
+
+def test_error_of_a_reader_is_told_once():
+    async def test(site: Confirmed) -> None:
+        site.leading.is_leader, site.leading.leader_id = False, ""
+        response = await site.here.pipeline.answer(site.here.request("GET", PATH), NoBody())
+        assert (response.status, response.body) == (500, b"No cluster leader")
+        assert isinstance(response.undone, Error)
+
+    run(test)
+
+
+def test_nobody_is_judged_before_memory_holds_who_may_do_what():
+    async def test(site: Confirmed) -> None:
+        server = site.here.server
+        server.resolver._is_known = server.mirror.loaded.is_set
+        server.mirror.loaded.clear()
+        request = site.here.request("GET", "/v1/agent/members")
+        assert site.now("/v1/agent/members") is None
+        task = asyncio.ensure_future(site.here.pipeline.answer(request, NoBody()))
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        server.mirror.loaded.set()
+        assert (await task).status == 200
+
+    run(test)
+
+
+def test_stale_read_waits_until_memory_holds_something():
+    async def test(site: Confirmed) -> None:
+        loaded = site.here.server.mirror.loaded
+        site.leading.is_leader = False
+        loaded.clear()
+        request = site.here.request("GET", f"{PATH}?stale")
+        assert site.now(f"{PATH}?stale") is None
+        task = asyncio.ensure_future(site.here.pipeline.answer(request, NoBody()))
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        loaded.set()
+        assert (await task).status == 200
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (f"{PATH}?cas=abc", b"Error parsing cas value: strconv.ParseUint: "),
+        ("/v1/operator/autopilot/configuration?cas=-1", b"Error parsing cas value: "),
+    ],
+)
+def test_bad_cas_is_refused_at_once_where_nobody_leads(path: str, text: bytes):
+    async def test(site: Confirmed) -> None:
+        site.lose()
+        body = b'{"SchedulerAlgorithm": "spread"}' if "scheduler" in path else b"{}"
+        request = site.here.request("PUT", path)
+        request.headers.append((b"content-length", b"%d" % len(body)))
+        answer = await site.here.pipeline.answer(request, Given(body))
+        assert (answer.status, answer.body[: len(text)]) == (400, text)
+        assert site.alone.asked == 0
+
+    run(test)
