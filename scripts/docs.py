@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bellcow.cli.docs import page
+from bellcow.cli.shell.docs import page
 from bellcow.config.docs import rewritten
 
 DOCS = Path(__file__).parents[1] / "docs"

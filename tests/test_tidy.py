@@ -70,7 +70,7 @@ TESTED_BY = {
     "snapshot/restore.py": "tests/stories/restore.txt",
     "snapshot/save.py": "tests/abuse/rows_snapshots.py",
     "snapshot/service.py": "tests/abuse/rows_snapshots.py",
-    "store/etcd_space.py": "tests/unit/cli/test_raft_defrag.py",
+    "store/etcd_space.py": "tests/unit/cli/commands/operator/raft/test_defrag.py",
     "store/protocol.py": "tests/unit/store/test_conformance.py",
     "wire.py": "tests/contract/test_http_recordings.py",
 }
@@ -258,7 +258,7 @@ def test_every_event_is_documented_with_its_level() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    measured = set(re.findall(r'"(nomad\.[\w.]+)"', (SRC / "agent/measure.py").read_text("utf-8")))
+    measured = set(re.findall(r'"(nomad\.[\w.]+)"', (SRC / "agent/gauges.py").read_text("utf-8")))
     text = page("docs/metrics-and-events.md")
     assert set(re.findall(r"^\| `(nomad\.[\w.]+)` \|", text, re.MULTILINE)) == measured
 

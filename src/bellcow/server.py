@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from bellcow.license.keeper import Licenses
     from bellcow.snapshot.service import Snapshots
     from bellcow.state.committer import Committer
+    from bellcow.state.confirmed_reads import Reads
     from bellcow.state.draft import Draft
     from bellcow.state.mirror import Mirror
-    from bellcow.state.reads import Reads
     from bellcow.state.tables import Tables
     from bellcow.state.waiting import Waiting
 

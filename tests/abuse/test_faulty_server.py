@@ -31,7 +31,9 @@ from bellcow.cluster.members.table import MEMBERS_MAX, UNHEARD_MAX
 from bellcow.cluster.transport.client import PeerClient
 from bellcow.cluster.transport.frames import FRAME_BYTES, QUESTION_BYTES
 from bellcow.errors import Error
-from bellcow.model.between import (
+from bellcow.model.forwarded import LAST_HOP, Answer, Ask
+from bellcow.model.hello import COUNT_MAX, Hello, RaftView, Record, decode_hello, encode_hello
+from bellcow.model.membership_calls import (
     FORWARD_PATH,
     JOIN_PATH,
     LEAVE_PATH,
@@ -40,8 +42,6 @@ from bellcow.model.between import (
     decode,
     encode,
 )
-from bellcow.model.forwarded import LAST_HOP, Answer, Ask
-from bellcow.model.hello import COUNT_MAX, Hello, RaftView, Record, decode_hello, encode_hello
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.chaos.cluster import KEY, Cluster, wait_until
 from tests.sim.etcd import needs_etcd
 
-from bellcow.model.between import FORWARD_PATH, STATE_PATH
+from bellcow.model.membership_calls import FORWARD_PATH, STATE_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ import httpx
 import msgspec
 
 from bellcow.agent.build import build, itself_of
-from bellcow.agent.ground import Ground
+from bellcow.agent.engine import Ground
+from bellcow.agent.gauges import measure
 from bellcow.agent.log import Log
-from bellcow.agent.measure import measure
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
 from bellcow.api.http.asgi import asgi

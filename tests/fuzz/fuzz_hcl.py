@@ -8,7 +8,7 @@ from __future__ import annotations
 from tests.fuzz.mutation import Target, main
 
 from bellcow.acl.policy import parse_rules, rules_json, validate_policy
-from bellcow.config import hcl
+from bellcow.gocompat import hcl
 from bellcow.model.acl import ACLPolicy
 from bellcow.wire import to_json
 

@@ -13,7 +13,7 @@ import pytest
 
 from bellcow.acl.policy import Need
 from bellcow.agent.build import build, itself_of
-from bellcow.agent.ground import Ground
+from bellcow.agent.engine import Ground
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security

@@ -42,7 +42,7 @@ from bellcow.state.mirror import Mirror
 from bellcow.state.tables import ONLY, RAFT, Tables
 from bellcow.state.waiting import Waiting
 from bellcow.store.follow import FollowStore
-from bellcow.store.slot import StoreSlot
+from bellcow.store.replaceable import StoreSlot
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from bellcow.cluster.peers.quorum import keeps_quorum
 from bellcow.cluster.peers.rules import DEMOTE, FORCED, PROMOTE, REMOVE, UPDATE
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED
-from bellcow.model.between import (
+from bellcow.model.membership_calls import (
     JOIN_PATH,
     LEAVE_PATH,
     MEMBER_PATH,

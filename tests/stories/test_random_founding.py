@@ -16,7 +16,7 @@ import pytest
 from tests.sim.camp import Camp, Dies
 from tests.sim.loop import simulate
 
-from bellcow.model.between import BOOTSTRAP_PATH
+from bellcow.model.membership_calls import BOOTSTRAP_PATH
 
 SEEDS = 120
 STEPS = 16

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow.config import hcl
 from bellcow.errors import Error, invalid, not_found, refused
+from bellcow.gocompat import hcl
 from bellcow.wire import UUID, Wire, go_quote
 
 if TYPE_CHECKING:

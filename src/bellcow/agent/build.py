@@ -10,7 +10,7 @@ import msgspec
 import bellcow
 from bellcow.acl.hashing import namespace_hash
 from bellcow.acl.tokens import BadTokens, Resolver
-from bellcow.agent.identity import SNAPSHOTS
+from bellcow.agent.data_dir import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact, Silence
 from bellcow.cluster.datadir import FOLLOW
@@ -48,19 +48,19 @@ from bellcow.server import Current, Facts, Server
 from bellcow.snapshot.restore import Restorer
 from bellcow.snapshot.service import Snapshots
 from bellcow.state.committer import Committer
+from bellcow.state.confirmed_reads import Reads
 from bellcow.state.mirror import Mirror
-from bellcow.state.reads import Reads
 from bellcow.state.tables import RAFT, Tables
 from bellcow.state.waiting import Waiting
 from bellcow.store.follow import FollowStore
-from bellcow.store.slot import StoreSlot
+from bellcow.store.replaceable import StoreSlot
 from bellcow.wire import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bellcow.agent.ground import Ground
+    from bellcow.agent.engine import Ground
     from bellcow.agent.log import Log
     from bellcow.agent.metrics import Metrics
     from bellcow.agent.peer_tls import PeerSecurity

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 import bellcow
 from bellcow.agent import banner
 from bellcow.agent.build import build, founder_of, itself_of
-from bellcow.agent.ground import Ground, GroundError, open_ground
-from bellcow.agent.identity import DataDirectory
-from bellcow.agent.joining import JoinError, join_at_start
-from bellcow.agent.listening import http_limits, peer_limits, raise_file_limit
+from bellcow.agent.data_dir import DataDirectory
+from bellcow.agent.data_dir_owner import DataDirectoryError
+from bellcow.agent.engine import Ground, GroundError, open_ground
+from bellcow.agent.gauges import measure, measure_connections
+from bellcow.agent.listeners import http_limits, peer_limits, raise_file_limit
 from bellcow.agent.log import Log
 from bellcow.agent.log_outputs import SYSLOG_SOCKET, LogFile, Syslog, log_path
-from bellcow.agent.measure import measure, measure_connections
 from bellcow.agent.metrics import Metrics
-from bellcow.agent.ownership import DataDirectoryError
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
+from bellcow.agent.retry_join import JoinError, join_at_start
 from bellcow.agent.threads import end_despite_threads
 from bellcow.api.http.limits import Clients
 from bellcow.api.http.server import bind, serve

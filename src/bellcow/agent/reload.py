@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bellcow.agent.banner import say
-from bellcow.agent.listening import http_limits, peer_limits
+from bellcow.agent.listeners import http_limits, peer_limits
 from bellcow.agent.peer_tls import reload_peer_tls
 from bellcow.config import model
 from bellcow.config.load import Loaded, load

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bellcow.cli import output
-from bellcow.cli.failure import CommandError, MisuseError, RequestError, ShowHelp
-from bellcow.cli.goflags import HELP_WORDS
+from bellcow.cli.commands.version import program_name, version_text
+from bellcow.cli.shell import output
+from bellcow.cli.shell.errors import CommandError, MisuseError, RequestError, ShowHelp
+from bellcow.cli.shell.flags import HELP_WORDS
 from bellcow.cli.tree import TREE, LazyGroup, suggest, top_help
-from bellcow.cli.version import program_name, version_text
 from bellcow.errors import Error
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _complain(program: str, message: str, hint: str) -> None:
 def _dispatch(program: str, words: list[str]) -> int:
     root = LazyGroup(None, TREE)
     if os.environ.get("COMP_LINE"):
-        from bellcow.cli.completion import candidates, typed
+        from bellcow.cli.shell.completion import candidates, typed
 
         for word in candidates(root, program, typed(os.environ)):
             output.say(word)
@@ -138,7 +138,7 @@ def _before_command(program: str, leading: list[str], rest: list[str]) -> int | 
 
 
 def _change_shells(program: str, name: str) -> int:
-    from bellcow.cli import completion
+    from bellcow.cli.shell import completion
 
     installing = name == "autocomplete-install"
     change = completion.install if installing else completion.uninstall

@@ -1,7 +1,7 @@
 """Which commands there are: one table of names, synopses and the modules that hold them.
 
 Help and completion read the table alone; a command's module is imported when it is called. Every
-leaf is found under `module:attribute`.
+leaf is found under `module:attribute` below `commands`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from bellcow.cli.failure import MisuseError, ShowHelp
-from bellcow.cli.goflags import HELP_WORDS
-from bellcow.cli.output import complain
+from bellcow.cli.shell.errors import MisuseError, ShowHelp
+from bellcow.cli.shell.flags import HELP_WORDS
+from bellcow.cli.shell.output import complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,18 +45,26 @@ _RAFT = Branch(
     "See and change which servers are peers, and read their stores",
     "Shows and changes the consensus configuration, and reads what a server keeps on its disk.",
     {
-        "_info": Leaf("raft_store:info", "", hidden=True),
-        "_logs": Leaf("raft_store:logs", "", hidden=True),
-        "_state": Leaf("raft_store:state", "", hidden=True),
-        "defrag": Leaf("raft_defrag:defrag", "Give space of a server's store back to the disk"),
-        "info": Leaf("raft_store:info", "Show how much a server keeps on its disk"),
-        "list-peers": Leaf("operator_raft:list_peers", "List the peers, and which of them vote"),
-        "logs": Leaf("raft_store:logs", "Print what a server remembers of its commits"),
-        "recover": Leaf("raft_recover:recover", "Prepare a server for recovery from a lost quorum"),
-        "remove-peer": Leaf("operator_raft:remove_peer", "Remove a server from the peers"),
-        "state": Leaf("raft_store:state", "Print every object that a server keeps on its disk"),
+        "_info": Leaf("operator.raft.store:info", "", hidden=True),
+        "_logs": Leaf("operator.raft.store:logs", "", hidden=True),
+        "_state": Leaf("operator.raft.store:state", "", hidden=True),
+        "defrag": Leaf(
+            "operator.raft.defrag:defrag", "Give space of a server's store back to the disk"
+        ),
+        "info": Leaf("operator.raft.store:info", "Show how much a server keeps on its disk"),
+        "list-peers": Leaf(
+            "operator.raft.peers:list_peers", "List the peers, and which of them vote"
+        ),
+        "logs": Leaf("operator.raft.store:logs", "Print what a server remembers of its commits"),
+        "recover": Leaf(
+            "operator.raft.recover:recover", "Prepare a server for recovery from a lost quorum"
+        ),
+        "remove-peer": Leaf("operator.raft.peers:remove_peer", "Remove a server from the peers"),
+        "state": Leaf(
+            "operator.raft.store:state", "Print every object that a server keeps on its disk"
+        ),
         "transfer-leadership": Leaf(
-            "operator_raft:transfer_leadership", "Hand the leadership to another voter"
+            "operator.raft.peers:transfer_leadership", "Hand the leadership to another voter"
         ),
     },
 )
@@ -64,33 +72,37 @@ _AUTOPILOT = Branch(
     "See the health of the servers and how they are tended",
     "Shows the health of the servers; reads and changes the settings that autopilot tends them by.",
     {
-        "get-config": Leaf("operator_autopilot:get_config", "Show the settings of autopilot"),
+        "get-config": Leaf("operator.autopilot:get_config", "Show the settings of autopilot"),
         "health": Leaf(
-            "operator_autopilot:health", "Show each server's health and say what is wrong"
+            "operator.autopilot:health", "Show each server's health and say what is wrong"
         ),
-        "set-config": Leaf("operator_autopilot:set_config", "Change settings of autopilot"),
+        "set-config": Leaf("operator.autopilot:set_config", "Change settings of autopilot"),
     },
 )
 _SCHEDULER = Branch(
     "See and change how work is placed",
     "Reads and changes the settings of the scheduler.",
     {
-        "get-config": Leaf("operator_scheduler:get_config", "Show the settings of the scheduler"),
-        "set-config": Leaf("operator_scheduler:set_config", "Change settings of the scheduler"),
+        "get-config": Leaf("operator.scheduler:get_config", "Show the settings of the scheduler"),
+        "set-config": Leaf("operator.scheduler:set_config", "Change settings of the scheduler"),
     },
 )
 _SNAPSHOT = Branch(
     "Back up and bring back the state of the servers",
     "Saves the state of the servers to a file, shows what such a file holds, and restores it.",
     {
-        "agent": Leaf("snapshot_agent:agent", "Save at an interval and keep the newest files"),
-        "inspect": Leaf("operator_snapshot:inspect", "Show what a snapshot file holds"),
-        "redact": Leaf("operator_snapshot:redact", "Take the secrets out of a snapshot file"),
-        "restore": Leaf(
-            "operator_snapshot:restore", "Replace the state by that of a snapshot file"
+        "agent": Leaf(
+            "operator.snapshot.agent:agent", "Save at an interval and keep the newest files"
         ),
-        "save": Leaf("operator_snapshot:save", "Save the state to a file"),
-        "state": Leaf("snapshot_state:state", "Print the objects of a snapshot file"),
+        "inspect": Leaf("operator.snapshot.archive:inspect", "Show what a snapshot file holds"),
+        "redact": Leaf(
+            "operator.snapshot.archive:redact", "Take the secrets out of a snapshot file"
+        ),
+        "restore": Leaf(
+            "operator.snapshot.archive:restore", "Replace the state by that of a snapshot file"
+        ),
+        "save": Leaf("operator.snapshot.archive:save", "Save the state to a file"),
+        "state": Leaf("operator.snapshot.state:state", "Print the objects of a snapshot file"),
     },
 )
 _GOSSIP = Branch(
@@ -101,11 +113,11 @@ _GOSSIP = Branch(
             "Make, list and change keys",
             "Makes a key, lists the installed ones, and changes which is used.",
             {
-                "generate": Leaf("operator_keyring:keygen", "Make a new random key"),
-                "install": Leaf("operator_keyring:install", "Install a key on all servers"),
-                "list": Leaf("operator_keyring:list_keys", "List the installed keys"),
-                "remove": Leaf("operator_keyring:remove", "Remove a key from all servers"),
-                "use": Leaf("operator_keyring:use", "Encrypt with this key from now on"),
+                "generate": Leaf("operator.keyring:keygen", "Make a new random key"),
+                "install": Leaf("operator.keyring:install", "Install a key on all servers"),
+                "list": Leaf("operator.keyring:list_keys", "List the installed keys"),
+                "remove": Leaf("operator.keyring:remove", "Remove a key from all servers"),
+                "use": Leaf("operator.keyring:use", "Encrypt with this key from now on"),
             },
         )
     },
@@ -114,12 +126,12 @@ _OPERATOR = Branch(
     "Tend the servers of the cluster",
     "Commands for the operators of the cluster: its servers, their health, settings and backups.",
     {
-        "api": Leaf("operator_api:api", "Send a request to the HTTP API"),
+        "api": Leaf("operator.api:api", "Send a request to the HTTP API"),
         "autopilot": _AUTOPILOT,
         "gossip": _GOSSIP,
-        "keygen": Leaf("operator_keyring:keygen", "Make a new random encryption key"),
-        "keyring": Leaf("operator_keyring:keyring", "List and change the encryption keys"),
-        "metrics": Leaf("operator_metrics:metrics", "Show the metrics of one server"),
+        "keygen": Leaf("operator.keyring:keygen", "Make a new random encryption key"),
+        "keyring": Leaf("operator.keyring:keyring", "List and change the encryption keys"),
+        "metrics": Leaf("operator.metrics:metrics", "Show the metrics of one server"),
         "raft": _RAFT,
         "scheduler": _SCHEDULER,
         "snapshot": _SNAPSHOT,
@@ -151,16 +163,16 @@ _ACL = Branch(
     "Manage policies and tokens",
     "Says who may do what: policies hold rights, tokens carry policies.",
     {
-        "bootstrap": Leaf("acl:bootstrap", "Make the first management token"),
+        "bootstrap": Leaf("acl.acl:bootstrap", "Make the first management token"),
         "policy": Branch(
             "Manage policies",
             "Writes, lists, shows and deletes policies.",
             {
-                "apply": Leaf("acl_policy:apply", "Write a policy"),
-                "delete": Leaf("acl_policy:delete", "Delete a policy"),
-                "info": Leaf("acl_policy:info", "Show a policy"),
-                "list": Leaf("acl_policy:list_policies", "List the policies"),
-                "self": Leaf("acl_policy:self_", "List the policies of the token in use"),
+                "apply": Leaf("acl.policy:apply", "Write a policy"),
+                "delete": Leaf("acl.policy:delete", "Delete a policy"),
+                "info": Leaf("acl.policy:info", "Show a policy"),
+                "list": Leaf("acl.policy:list_policies", "List the policies"),
+                "self": Leaf("acl.policy:self_", "List the policies of the token in use"),
             },
             _ARGUMENTS,
         ),
@@ -168,12 +180,12 @@ _ACL = Branch(
             "Manage tokens",
             "Creates, lists, shows, changes and deletes tokens.",
             {
-                "create": Leaf("acl_token:create", "Create a token"),
-                "delete": Leaf("acl_token:delete", "Delete a token"),
-                "info": Leaf("acl_token:info", "Show a token"),
-                "list": Leaf("acl_token:list_tokens", "List the tokens"),
-                "self": Leaf("acl_token:self_", "Show the token in use"),
-                "update": Leaf("acl_token:update", "Change a token"),
+                "create": Leaf("acl.token:create", "Create a token"),
+                "delete": Leaf("acl.token:delete", "Delete a token"),
+                "info": Leaf("acl.token:info", "Show a token"),
+                "list": Leaf("acl.token:list_tokens", "List the tokens"),
+                "self": Leaf("acl.token:self_", "Show the token in use"),
+                "update": Leaf("acl.token:update", "Change a token"),
             },
             _ARGUMENTS,
         ),
@@ -213,12 +225,12 @@ _TLS = Branch(
         "ca": Branch(
             "Make an authority",
             "Makes an authority for certificates.",
-            {"create": Leaf("tls:create_authority", "Make a certificate authority")},
+            {"create": Leaf("tls.tls:create_authority", "Make a certificate authority")},
         ),
         "cert": Branch(
             "Make certificates",
             "Makes certificates that an authority vouches for.",
-            {"create": Leaf("tls:create_certificate", "Make a certificate")},
+            {"create": Leaf("tls.tls:create_certificate", "Make a certificate")},
         ),
     },
 )
@@ -227,21 +239,21 @@ TREE = Branch(
     "",
     {
         "acl": _ACL,
-        "agent": Leaf("agent:agent", "Run a server"),
-        "agent-info": Leaf("agent_info:agent_info", "Show what one server says of itself"),
+        "agent": Leaf("agent.run:agent", "Run a server"),
+        "agent-info": Leaf("agent.info:agent_info", "Show what one server says of itself"),
         "config": Branch(
             "Check configuration files",
             "Works on configuration files without a server.",
             {"validate": Leaf("config:validate", "Check files and directories of configuration")},
             _ARGUMENTS,
         ),
-        "keygen": Leaf("operator_keyring:keygen_by_old_name", "", hidden=True),
+        "keygen": Leaf("operator.keyring:keygen_by_old_name", "", hidden=True),
         "server-force-leave": Leaf("server:force_leave", "", hidden=True),
         "server-join": Leaf("server:join", "", hidden=True),
         "server-members": Leaf("server:members", "", hidden=True),
-        "keyring": Leaf("operator_keyring:keyring_by_old_name", "", hidden=True),
+        "keyring": Leaf("operator.keyring:keyring_by_old_name", "", hidden=True),
         "license": _LICENSE,
-        "monitor": Leaf("monitor:monitor", "Follow the log of a server"),
+        "monitor": Leaf("agent.monitor:monitor", "Follow the log of a server"),
         "namespace": _NAMESPACE,
         "operator": _OPERATOR,
         "server": _SERVER,
@@ -273,7 +285,7 @@ class LazyGroup(click.Group):
         if below is None:
             return None
         module, _, attribute = below.place.partition(":")
-        found = getattr(importlib.import_module(f"bellcow.cli.{module}"), attribute)
+        found = getattr(importlib.import_module(f"bellcow.cli.commands.{module}"), attribute)
         if not isinstance(found, click.Command):
             raise TypeError(f"{below.place} is not a command")
         return found

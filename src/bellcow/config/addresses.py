@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bellcow.config.problem import quoted
-from bellcow.config.sockaddr import (
+from bellcow.gocompat.sockaddr import (
     Interface,
     Network,
     TemplateError,

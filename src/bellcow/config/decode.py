@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from bellcow.config import hcl, model
+from bellcow.config import model
 from bellcow.config.problem import Phase, Problem, quoted
+from bellcow.gocompat import hcl
 from bellcow.wire import Duration
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.config import hcl, model
+from bellcow.config import model
 from bellcow.config.decode import Decoded, Fault, Written, convert, decode, shown
 from bellcow.config.flags import FLAGS, Flag
 from bellcow.config.model import Settings
 from bellcow.config.problem import Phase, Problem
+from bellcow.gocompat import hcl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -14,7 +14,8 @@ import msgspec
 
 from bellcow import failpoint
 from bellcow.errors import Code, Error
-from bellcow.snapshot import archive, save
+from bellcow.snapshot import save
+from bellcow.snapshot.archive import archive
 from bellcow.snapshot.verify import Verifier
 from bellcow.state.tables import (
     AUTOPILOT,
@@ -26,8 +27,8 @@ from bellcow.state.tables import (
     SCHEDULER,
     decode,
 )
-from bellcow.store.chunks import chunks
 from bellcow.store.protocol import Fenced, NoSpace, StoreError, Unavailable, Unknown
+from bellcow.store.staging import chunks
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from bellcow.errors import invalid
-from bellcow.snapshot import archive, rows
+from bellcow.snapshot import row_rules
+from bellcow.snapshot.archive import archive
 from bellcow.state.tables import ACL_TOKENS, DELETIONS, ONLY, REGISTRY, decode
 from bellcow.store.protocol import Limits
 from bellcow.wire import go_quote, visible
@@ -40,7 +41,7 @@ class Verifier:
         if len(value) > self._object_bytes:
             _refuse(record, f"{len(value)} bytes are more than the {self._object_bytes} possible")
         row = _decoded(record)
-        reason = _id_problem(table, row_id, row) or "; ".join(rows.problems(row, self._index))
+        reason = _id_problem(table, row_id, row) or "; ".join(row_rules.problems(row, self._index))
         if reason:
             _refuse(record, reason)
         self._must_be_the_first(record, row)

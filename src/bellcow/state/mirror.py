@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bellcow.deadline import timeout
-from bellcow.state.ring import Ring
+from bellcow.state.recent_commits import Ring
 from bellcow.state.tables import REGISTRY, fill
 from bellcow.store.protocol import NO_HEAD, Change, Corrupt, StoreError, Unavailable, Unknown
 from bellcow.wire import UNDECODABLE, undecodable

@@ -18,8 +18,8 @@ import msgspec
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.backend import FILE, UnreadableError, read_keys
 from bellcow.etcd.client import CallFailed
-from bellcow.store.checks import check_chain, check_limits, check_unseen
 from bellcow.store.etcd_errors import refusal
+from bellcow.store.limits import check_chain, check_limits, check_unseen
 from bellcow.store.protocol import (
     NO_HEAD,
     Change,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from bellcow.ending import Waits
+from bellcow.shutdown import Waits
 from bellcow.store.follow_copy import open_copy
 from bellcow.store.protocol import (
     NO_HEAD,
@@ -27,7 +27,7 @@ from bellcow.store.protocol import (
     StoreError,
     Unavailable,
 )
-from bellcow.store.resting import Resting
+from bellcow.store.settling import Resting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -10,9 +10,9 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from bellcow.store.checks import check_chain, check_limits, check_unseen
+from bellcow.store.limits import check_chain, check_limits, check_unseen
 from bellcow.store.protocol import Change, Head, Limits, Reload, Unavailable
-from bellcow.store.resting import Resting
+from bellcow.store.settling import Resting
 from bellcow.store.sqlite_files import Files
 
 if TYPE_CHECKING:

@@ -6,30 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support.command_tree import branches, leaves
 
 from bellcow import __version__
 from bellcow.cli.main import run
-from bellcow.cli.tree import TREE, Branch, LazyGroup, Leaf
+from bellcow.cli.tree import TREE, LazyGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 USAGE = "Usage: nomad [-version] [-help] [-autocomplete-(un)install] <command> [args]\n"
-
-
-def leaves(branch: Branch = TREE, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, below in branch.below.items():
-        if isinstance(below, Leaf):
-            yield (*path, name)
-        else:
-            yield from leaves(below, (*path, name))
-
-
-def branches(branch: Branch = TREE, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, below in branch.below.items():
-        if isinstance(below, Branch):
-            yield (*path, name)
-            yield from branches(below, (*path, name))
 
 
 @pytest.mark.parametrize(

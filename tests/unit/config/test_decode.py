@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bellcow.config import hcl
 from bellcow.config.decode import decode
 from bellcow.config.problem import Phase
+from bellcow.gocompat import hcl
 from bellcow.wire import Duration
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bellcow.config import hcl, model
+from bellcow.config import model
 from bellcow.config.load import load
+from bellcow.gocompat import hcl
 from bellcow.wire import Duration
 
 

@@ -16,11 +16,12 @@ from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.bounds import ARCHIVE_INDEX_MAX, INDEX_MAX
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot import archive, restore
-from bellcow.snapshot.archive import Origin
+from bellcow.snapshot import restore
+from bellcow.snapshot.archive import archive
+from bellcow.snapshot.archive.archive import Origin
 from bellcow.state.commands import put_namespace, put_setting
 from bellcow.state.tables import AUTOPILOT, CLUSTER, NAMESPACES, RAFT, SCHEDULER
-from bellcow.store import chunks
+from bellcow.store import staging
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def test_what_the_archive_has_replaces_what_must_exist(tmp_path):
 
 
 def test_many_objects_are_staged_in_chunks_and_dropped_in_slices(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "OBJECTS", 10)
+    monkeypatch.setattr(staging, "OBJECTS", 10)
     records = [(
         "namespaces", f"n{n}", to_msgpack(Namespace(name=f"n{n}"))
     ) for n in range(2_345)]  # fmt: skip

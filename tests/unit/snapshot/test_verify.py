@@ -6,16 +6,15 @@ import io
 
 import msgspec
 import pytest
+from tests.support.rows import ACCESSOR, token
 
 from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot import archive
+from bellcow.snapshot.archive import archive
 from bellcow.snapshot.verify import Verifier, for_archive
 from bellcow.state.tables import Deletion
 from bellcow.wire import to_msgpack
-
-from .test_rows import ACCESSOR, token
 
 OTHER = ACCESSOR.replace("a", "c")
 DEEP = b"\x81\xa3new" + b"\x91" * 100_000 + b"\xc0"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bellcow.errors import Code, Error
-from bellcow.model.between import decode, encode
 from bellcow.model.hello import Cluster
+from bellcow.model.membership_calls import decode, encode
 from bellcow.store.follow_messages import (
     Behind,
     Commits,

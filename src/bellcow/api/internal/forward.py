@@ -11,8 +11,8 @@ from bellcow.api.internal.gate import StreamRoute
 from bellcow.api.message import Request, body_length, decoded_path, too_large
 from bellcow.cluster.transport.frames import pieces
 from bellcow.errors import Code, Error, invalid
-from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import INLINE_BYTES, LAST_HOP, Answer, Ask, Undone
+from bellcow.model.membership_calls import FORWARD_PATH, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.api.internal.gate import Route
-from bellcow.model.between import (
+from bellcow.model.membership_calls import (
     JOIN_PATH,
     LEAVE_PATH,
     STANDING_PATH,

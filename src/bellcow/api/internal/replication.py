@@ -13,7 +13,7 @@ import msgspec
 
 from bellcow.api.internal.gate import Route, StreamRoute
 from bellcow.errors import Code, Error, invalid, refused
-from bellcow.model.between import COMMITS_PATH, STATE_PATH, decode, encode
+from bellcow.model.membership_calls import COMMITS_PATH, STATE_PATH, decode, encode
 from bellcow.state.tables import REGISTRY
 from bellcow.store.follow_messages import (
     ASKED_BYTES,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bellcow.api.internal.gate import AnyRoute
     from bellcow.api.message import Request
     from bellcow.model.hello import Cluster
-    from bellcow.state.ring import Ring
+    from bellcow.state.recent_commits import Ring
     from bellcow.state.tables import Tables
     from bellcow.store.follow_messages import Told
     from bellcow.store.protocol import Key

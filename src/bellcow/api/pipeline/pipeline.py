@@ -29,7 +29,7 @@ from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
 from bellcow.events import Level
 from bellcow.gocompat.json import Decoded, DecodeError, decode
 from bellcow.model.forwarded import LAST_HOP
-from bellcow.state.reads import PATIENCE_S
+from bellcow.state.confirmed_reads import PATIENCE_S
 from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
 from bellcow.wire import NS_PER_S, format_duration, parse_duration
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.api.message import Response
-from bellcow.ending import Waits
 from bellcow.errors import Code, Error
 from bellcow.model.forwarded import LAST_HOP, Ask
+from bellcow.shutdown import Waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

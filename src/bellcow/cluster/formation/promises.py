@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
     from bellcow.cluster.members.roster import Roster
-    from bellcow.model.between import BootstrapRequest
     from bellcow.model.hello import Cluster
+    from bellcow.model.membership_calls import BootstrapRequest
 
 
 class PromiseBook:

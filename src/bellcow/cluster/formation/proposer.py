@@ -14,7 +14,7 @@ from bellcow.cluster.formation.rules import ROUND_S, founders, pairs
 from bellcow.cluster.members.schedule import target_of
 from bellcow.deadline import timeout
 from bellcow.errors import Error
-from bellcow.model.between import BOOTSTRAP_PATH, BootstrapRequest, encode
+from bellcow.model.membership_calls import BOOTSTRAP_PATH, BootstrapRequest, encode
 
 if TYPE_CHECKING:
     from bellcow.clock import Clock

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from bellcow.cluster.datadir import Promise
     from bellcow.cluster.members.table import Table
-    from bellcow.model.between import BootstrapRequest
     from bellcow.model.hello import Cluster, Itself
+    from bellcow.model.membership_calls import BootstrapRequest
 
 ROUND_S = 5.0  # within which all must have said yes
 FRESH_S = 10.0  # a promise this old was followed by a founding, or never will be

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bellcow.cluster.formation.initial_state import Charter
-    from bellcow.model.between import BootstrapRequest, Done, MemberOrder
+    from bellcow.model.membership_calls import BootstrapRequest, Done, MemberOrder
     from bellcow.state.tables import Tables
 
 

@@ -12,7 +12,7 @@ from bellcow.cluster.members.queries import leader_of_region
 from bellcow.cluster.members.schedule import target_of
 from bellcow.deadline import timeout
 from bellcow.errors import Error
-from bellcow.model.between import (
+from bellcow.model.membership_calls import (
     JOIN_PATH,
     STANDING_PATH,
     JoinRequest,

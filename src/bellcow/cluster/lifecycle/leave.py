@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from bellcow.cluster.members.schedule import target_of
 from bellcow.deadline import timeout, timeout_at
 from bellcow.errors import Code, Error, no_leader
-from bellcow.model.between import LEAVE_PATH, LeaveRequest, encode
+from bellcow.model.membership_calls import LEAVE_PATH, LeaveRequest, encode
 from bellcow.store.protocol import StoreError
 
 if TYPE_CHECKING:
     from bellcow.cluster.members.exchange import Line
     from bellcow.cluster.members.roster import Roster
-    from bellcow.model.between import Standing
     from bellcow.model.hello import Status
+    from bellcow.model.membership_calls import Standing
 
 ANNOUNCE_S = 0.4  # to tell the others; who is dead does not answer
 

@@ -35,8 +35,8 @@ from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.queries import clusters_here
 from bellcow.deadline import timeout
 from bellcow.errors import refused
-from bellcow.model.between import BootstrapRequest, Done, MemberOrder, Standing
 from bellcow.model.hello import Cluster
+from bellcow.model.membership_calls import BootstrapRequest, Done, MemberOrder, Standing
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import RAFT
 from bellcow.store.protocol import NO_HEAD, Corrupt, StoreError
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.state.tables import Tables
     from bellcow.store.protocol import Head, Key, Store
-    from bellcow.store.slot import StoreSlot
+    from bellcow.store.replaceable import StoreSlot
 
 LOOK_S = 0.1  # between two looks at what may end a step
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it

@@ -37,7 +37,7 @@ from bellcow.cluster.peers.rules import (
 )
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
-from bellcow.model.between import (
+from bellcow.model.membership_calls import (
     MEMBER_PATH,
     STANDING_PATH,
     MemberOrder,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.peers.inputs import Sight
     from bellcow.cluster.peers.rules import Step
     from bellcow.events import Report
-    from bellcow.model.between import JoinRequest
+    from bellcow.model.membership_calls import JoinRequest
     from bellcow.model.raft import MembershipChange
     from bellcow.state.committer import Committer
     from bellcow.state.tables import Tables

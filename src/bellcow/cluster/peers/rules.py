@@ -27,7 +27,7 @@ from bellcow.model.raft import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bellcow.model.between import JoinRequest
+    from bellcow.model.membership_calls import JoinRequest
 
 PROMOTE = "promote"
 DEMOTE = "demote"

@@ -23,8 +23,8 @@ from bellcow.cluster.recovery.temporary_member import stopped, with_member
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, with_indexes
-from bellcow.store.chunks import chunks
 from bellcow.store.protocol import NO_HEAD, Head, Key
+from bellcow.store.staging import chunks
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from bellcow.cluster.transport.frames import pieces
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader, refused
 from bellcow.model.agent import ALIVE
-from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import FIRST_HOP, INLINE_BYTES, LAST_HOP, Answer, Ask
+from bellcow.model.membership_calls import FORWARD_PATH, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping

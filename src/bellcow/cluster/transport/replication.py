@@ -14,7 +14,7 @@ from bellcow.cluster.members.exchange import Line
 from bellcow.cluster.transport.forward import StreamLine
 from bellcow.deadline import timeout
 from bellcow.errors import Error
-from bellcow.model.between import COMMITS_PATH, STATE_PATH, encode
+from bellcow.model.membership_calls import COMMITS_PATH, STATE_PATH, encode
 from bellcow.store.follow import State
 from bellcow.store.follow_messages import (
     Behind,

@@ -33,10 +33,10 @@ from bellcow.cluster.members.table import Contact, Known
 from bellcow.cluster.transport.forward import Forwarder
 from bellcow.cluster.transport.frames import Decoder, whole
 from bellcow.errors import Code, Error, no_leader, refused
-from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import LAST_HOP, Ask
 from bellcow.model.forwarded import Answer as Carried
 from bellcow.model.hello import Record
+from bellcow.model.membership_calls import FORWARD_PATH, decode, encode
 from bellcow.state.waiting import Waiting
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from bellcow.api.internal.lifecycle import routes
 from bellcow.errors import Code, Error, refused
-from bellcow.model.between import (
+from bellcow.model.membership_calls import (
     BOOTSTRAP_PATH,
     MEMBER_PATH,
     BootstrapRequest,

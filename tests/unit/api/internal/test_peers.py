@@ -8,7 +8,7 @@ from tests.sim.loop import simulate
 
 from bellcow.api.internal.peers import routes
 from bellcow.errors import Code, Error
-from bellcow.model.between import (
+from bellcow.model.membership_calls import (
     JOIN_PATH,
     LEAVE_PATH,
     STANDING_PATH,

@@ -24,8 +24,8 @@ from bellcow.clock import SystemClock
 from bellcow.cluster.members.schedule import Target
 from bellcow.cluster.transport.replication import Voters
 from bellcow.errors import Code, Error
-from bellcow.model.between import COMMITS_PATH, STATE_PATH, encode
 from bellcow.model.hello import Cluster
+from bellcow.model.membership_calls import COMMITS_PATH, STATE_PATH, encode
 from bellcow.model.namespace import Namespace
 from bellcow.state.mirror import Mirror
 from bellcow.state.tables import NAMESPACES, Tables, fill

@@ -19,7 +19,7 @@ from bellcow.cluster.members.table import Leader
 from bellcow.errors import Error, no_leader
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.commands import put_setting
-from bellcow.state.reads import Reads
+from bellcow.state.confirmed_reads import Reads
 from bellcow.state.tables import ONLY, SCHEDULER
 from bellcow.store.protocol import NO_HEAD, Unavailable
 from bellcow.wire import to_msgpack

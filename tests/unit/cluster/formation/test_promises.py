@@ -20,8 +20,8 @@ from bellcow.cluster.formation.promises import PromiseBook
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Leader, Table
 from bellcow.errors import Code, Error
-from bellcow.model.between import BootstrapRequest
 from bellcow.model.hello import Cluster
+from bellcow.model.membership_calls import BootstrapRequest
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -18,7 +18,7 @@ from bellcow.cluster.formation.rules import ROUND_S
 from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.roster import Roster
 from bellcow.errors import refused
-from bellcow.model.between import BOOTSTRAP_PATH, BootstrapRequest, Done, decode, encode
+from bellcow.model.membership_calls import BOOTSTRAP_PATH, BootstrapRequest, Done, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

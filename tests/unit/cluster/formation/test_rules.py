@@ -30,8 +30,8 @@ from bellcow.cluster.formation.rules import (
 from bellcow.cluster.members.queries import clusters_here
 from bellcow.cluster.members.table import FAILED_AFTER_S, Contact, Known, Table
 from bellcow.errors import Code, Error
-from bellcow.model.between import BootstrapRequest
 from bellcow.model.hello import Cluster, Itself, RaftView, Record
+from bellcow.model.membership_calls import BootstrapRequest
 
 NO_RAFT = RaftView(role="none", term=0, index=0, commit="")
 OURS = Cluster("ours", 0)

@@ -10,8 +10,8 @@ from tests.sim.loop import simulate
 from bellcow.cluster.lifecycle.embedded import EmbeddedSeat
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ClusterIdentity
-from bellcow.model.between import BootstrapRequest, MemberOrder
 from bellcow.model.hello import Cluster
+from bellcow.model.membership_calls import BootstrapRequest, MemberOrder
 from bellcow.state.tables import CLUSTER, ONLY, Tables
 from bellcow.store.protocol import Head
 from bellcow.wire import to_msgpack

@@ -15,7 +15,8 @@ from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Known, Leader, Table
 from bellcow.errors import Code, Error
-from bellcow.model.between import (
+from bellcow.model.hello import Record
+from bellcow.model.membership_calls import (
     JOIN_PATH,
     STANDING_PATH,
     JoinRequest,
@@ -24,7 +25,6 @@ from bellcow.model.between import (
     decode,
     encode,
 )
-from bellcow.model.hello import Record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,7 +10,7 @@ from tests.sim.net import Net
 
 from bellcow.cluster.lifecycle.leave import leave
 from bellcow.errors import Code, Error
-from bellcow.model.between import LEAVE_PATH, LeaveRequest, decode
+from bellcow.model.membership_calls import LEAVE_PATH, LeaveRequest, decode
 
 WITHIN_S = 2.5
 

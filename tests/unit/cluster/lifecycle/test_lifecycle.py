@@ -24,7 +24,8 @@ from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Leader, Table
 from bellcow.errors import Code, Error
-from bellcow.model.between import (
+from bellcow.model.hello import Cluster
+from bellcow.model.membership_calls import (
     BOOTSTRAP_PATH,
     JOIN_PATH,
     STANDING_PATH,
@@ -37,11 +38,10 @@ from bellcow.model.between import (
     decode,
     encode,
 )
-from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, Tables
 from bellcow.store.protocol import Corrupt, Head
-from bellcow.store.slot import StoreSlot
+from bellcow.store.replaceable import StoreSlot
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:

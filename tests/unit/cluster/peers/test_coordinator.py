@@ -14,7 +14,7 @@ from tests.sim.store import Fault
 from bellcow.cluster.peers.coordinator import ANSWER_S
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, LEFT
-from bellcow.model.between import (
+from bellcow.model.membership_calls import (
     LEAVE_PATH,
     MEMBER_PATH,
     STANDING_PATH,

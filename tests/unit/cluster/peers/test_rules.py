@@ -41,7 +41,7 @@ from bellcow.cluster.peers.rules import (
     with_removal,
 )
 from bellcow.errors import Code, Error
-from bellcow.model.between import JoinRequest
+from bellcow.model.membership_calls import JoinRequest
 from bellcow.model.raft import (
     AUTOPILOT,
     OPERATOR,

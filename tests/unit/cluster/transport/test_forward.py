@@ -16,9 +16,9 @@ from bellcow.cluster.members.table import Contact, Known
 from bellcow.cluster.transport.forward import Forwarder
 from bellcow.cluster.transport.frames import QUESTION_BYTES
 from bellcow.errors import Code, Error
-from bellcow.model.between import FORWARD_PATH, decode, encode
 from bellcow.model.forwarded import FIRST_HOP, LAST_HOP, Answer, Ask, Undone
 from bellcow.model.hello import Record
+from bellcow.model.membership_calls import FORWARD_PATH, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

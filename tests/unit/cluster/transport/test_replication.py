@@ -14,8 +14,8 @@ from bellcow.cluster.members.schedule import Target
 from bellcow.cluster.transport import replication
 from bellcow.cluster.transport.replication import Voters
 from bellcow.errors import Code, Error
-from bellcow.model.between import COMMITS_PATH, STATE_PATH, decode, encode
 from bellcow.model.hello import Cluster
+from bellcow.model.membership_calls import COMMITS_PATH, STATE_PATH, decode, encode
 from bellcow.store.follow_messages import (
     Behind,
     Commits,

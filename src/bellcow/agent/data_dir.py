@@ -1,0 +1,123 @@
+"""The data directory as a server's own: its id, its lock, who may read it, and no litter in it.
+
+What the store and the snapshots keep there is their own business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from typing import TYPE_CHECKING, TextIO
+
+from bellcow import files
+from bellcow.agent.data_dir_owner import DataDirectoryError, check_entries, look_above, make_own
+from bellcow.clock import new_uuid
+from bellcow.cluster.datadir import RAFT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bellcow.agent.data_dir_owner import Above
+    from bellcow.clock import Clock
+
+NODE_ID = "node-id"
+LOCK = "lock"
+SNAPSHOTS = "snapshots"
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class DataDirectory:
+    """`DATA_DIR/server`, held by this process alone while it is open.
+
+    `above` tells what was found of `DATA_DIR` itself.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        try:
+            self.above = self._make()
+            self._lock = self._take_lock()
+            try:
+                self._sweep()
+                self.made_id = not (path / NODE_ID).exists()
+                self.node_id = self._make_node_id(clock) if self.made_id else self._read_node_id()
+            except BaseException:
+                self.close()
+                raise
+        except PermissionError as error:
+            raise DataDirectoryError(
+                f"cannot use the data directory {path}: {error.filename or path} is not open to"
+                f" user {os.geteuid()}, whom this server runs as: run"
+                f" `chown -R {os.geteuid()} {path.parent}`, or choose another data_dir"
+            ) from error
+        except OSError as error:
+            raise DataDirectoryError(
+                f"cannot use the data directory {path}: {error.strerror or error}"
+            ) from error
+
+    def _make(self) -> Above:
+        """Make what is missing, and close what is open. Only then is anything written."""
+        data_dir = self.path.parent
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            file = next(each for each in (data_dir, *data_dir.parents) if each.exists())
+            raise DataDirectoryError(
+                f"cannot use the data directory {data_dir}: {file} is a file, and there must be"
+                " a directory: choose another data_dir, or move the file away"
+            ) from error
+        above = look_above(data_dir)
+        for folder in (self.path, self.path / SNAPSHOTS):
+            make_own(folder)
+        for folder in self._folders():
+            check_entries(folder)
+        return above
+
+    def _folders(self) -> tuple[Path, ...]:
+        """Where files of ours may be; each but the first is one of the entries of that."""
+        return self.path, self.path / SNAPSHOTS, self.path / RAFT
+
+    def _take_lock(self) -> TextIO:
+        """The kernel holds the lock: it goes with the process, however that ends."""
+        handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        lock = os.fdopen(handle, "r+", encoding="ascii")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = lock.read().strip() or "another process"
+            lock.close()
+            raise DataDirectoryError(
+                f"the data directory {self.path} is in use by process {owner}; "
+                "stop it or choose another -data-dir"
+            ) from None
+        with contextlib.suppress(OSError):  # on a full disk the lock holds, without the number
+            os.truncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
+        return lock
+
+    def _sweep(self) -> None:
+        """Take away what a killed process left half-written."""
+        for folder in self._folders():
+            for each in folder.glob(f"*{files.PARTIAL}"):
+                each.unlink()
+
+    def _read_node_id(self) -> str:
+        path = self.path / NODE_ID
+        text = path.read_text("ascii", "replace").strip().lower()
+        if not UUID.fullmatch(text):
+            raise DataDirectoryError(
+                f"{path} does not hold a server id; restore it from a backup, or remove it to "
+                "start as a new server"
+            )
+        return text
+
+    def _make_node_id(self, clock: Clock) -> str:
+        """Make an id for good: the file is complete or not there, whenever the machine stops."""
+        node_id = new_uuid(clock)
+        files.write(self.path / NODE_ID, node_id.encode("ascii"))
+        return node_id
+
+    def close(self) -> None:
+        self._lock.close()

@@ -1,0 +1,144 @@
+"""`operator raft info|logs|state`: what a server keeps on its disk, read without the server.
+
+Nomad keeps a log there and these commands show it. Ours keeps the state itself: the commands have
+their names, flags and labels, and show what there is. A file is read beside a running server, the
+directory of etcd only when the server has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bellcow.cli.commands.operator.objects import by_table, to_text
+from bellcow.cli.shell import flags
+from bellcow.cli.shell.errors import CommandError, opening
+from bellcow.cli.shell.flags import INT, flag, one, switch
+from bellcow.cli.shell.output import note, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bellcow.store.protocol import Head, Key
+
+_PATH = one("path")
+_WHERE = (
+    "PATH is the data directory of a server, the directory server in it, or the file store.db or "
+    "follow.db itself. Nothing is changed. A server with a vote in a cluster of several must be "
+    "stopped; others may run."
+)
+
+
+@flags.command(
+    f"Shows how much a server keeps on its disk, and of which index.\n\n{_WHERE}\n\n"
+    "The store holds the state and not a log: length counts objects, and the first index is that "
+    "of the last restore.",
+    takes=_PATH,
+)
+def info(*, words: tuple[str, ...]) -> None:
+    with _store(words[0]) as (path, head, items):
+        count = sum(1 for _ in items)
+    rows = {"path": path, "length": count, "first index": head.floor, "last index": head.index}
+    say("\n".join(f"{f'{name}:':<13}{value}" for name, value in rows.items()))
+
+
+@flags.command(
+    f"Prints what a server remembers of its commits, one JSON object a line.\n\n{_WHERE}\n\n"
+    "The store holds the state and not a log: of all commits it remembers the last.",
+    takes=_PATH,
+)
+@switch("pretty", "Indent the JSON.")
+def logs(*, pretty: bool, words: tuple[str, ...]) -> None:
+    with _store(words[0]) as (_path, head, _items):
+        pass
+    if head.commit:
+        line = msgspec.json.encode(_shown(head))
+        say((msgspec.json.format(line, indent=2) if pretty else line).decode())
+    note("This store keeps no log: it holds the state itself, and of its commits only the last.")
+
+
+@flags.command(
+    f"Prints every object that a server keeps on its disk as JSON, by table.\n\n{_WHERE}\n\n"
+    "The secrets of tokens and the text of the license are left out unless -secrets is given.",
+    takes=_PATH,
+)
+@flag("last-index", "n", "The index wanted: only the present one is there.", kind=INT, default=0)
+@switch("secrets", "Print secrets too.")
+def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
+    with _store(words[0]) as (_path, head, items):
+        if last_index not in {0, head.index}:
+            raise CommandError(
+                f"This store keeps no log, so the state of another index cannot be rebuilt: "
+                f"-last-index can only be {head.index}, the present one"
+            )
+        tables = by_table(((*key, value) for key, value in items), secrets=secrets)
+    say(to_text({"Head": _shown(head), **tables}))
+
+
+def _found(given: str) -> Path:
+    """The file to read, or the directory of a server that keeps its state in etcd."""
+    from bellcow.cluster.recovery.offline_state import has_etcd
+
+    path = Path(given)
+    try:
+        if path.is_file():
+            return path
+        for server_dir in (path, path / "server"):
+            if has_etcd(server_dir):
+                return server_dir
+            for each in (server_dir / "store.db", server_dir / "follow.db"):
+                if each.is_file():
+                    return each
+    except OSError as error:
+        raise CommandError(f"Error opening the store: {opening(error, error.filename)}") from error
+    # Nomad: scripts know this sentence, with the name of its file and not of ours.
+    raise CommandError(f"File raft.db not found in path {given}")
+
+
+@contextlib.contextmanager
+def _store(given: str) -> Iterator[tuple[Path, Head, Iterator[tuple[Key, bytes]]]]:
+    from bellcow.store import offline
+    from bellcow.store.protocol import StoreError
+
+    path = _found(given)
+    try:
+        if path.is_dir():
+            yield _etcd(path)
+        else:
+            with offline.opened(path) as (head, items):
+                yield path, head, items
+    except StoreError as error:
+        raise CommandError(f"Error reading the store: {error}") from error
+
+
+def _etcd(server_dir: Path) -> tuple[Path, Head, Iterator[tuple[Key, bytes]]]:
+    """What a stopped server with a vote has."""
+    from bellcow.cli.commands.operator.raft.recover import locked, read_copy
+    from bellcow.store.protocol import NO_HEAD
+
+    with locked(server_dir):
+        copy = asyncio.run(read_copy(server_dir))
+    if copy is None:
+        return server_dir / "raft", NO_HEAD, iter(())
+    return server_dir / copy.source, copy.head, iter(copy.items)
+
+
+def _shown(head: Head) -> dict[str, Any]:
+    from bellcow.wire import rfc3339
+
+    return {
+        "Index": head.index,
+        "Term": head.term,
+        "Time": rfc3339(head.time_ns) if head.time_ns else "",
+        "Leader": head.leader,
+        "Commit": head.commit,
+        "Previous": head.prev,
+        "Changes": head.ops,
+        "Floor": head.floor,
+        "Generation": head.gen,
+        "Epoch": head.epoch,
+    }

@@ -1,0 +1,68 @@
+"""Fetching a snapshot: checked against its digest, whole on disk before it has its name, private.
+
+Shared by `operator snapshot save` and `operator snapshot agent`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, BinaryIO
+
+from bellcow.cli.shell.errors import CommandError, failing
+from bellcow.cli.shell.files import replacing
+from bellcow.cli.shell.progress import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bellcow.cli.shell.client import Answer, Client
+    from bellcow.snapshot.archive.archive import Info
+
+_SNAPSHOT = "/v1/operator/snapshot"
+_DIGEST = "sha-256="
+
+
+def default_name(wall_ns: int) -> str:
+    """`nomad-state-20261123-1795442432.snap`. Nomad leaves the day unpadded; padded names sort."""
+    import time
+
+    seconds = wall_ns // 1_000_000_000
+    return f"nomad-state-{time.strftime('%Y%m%d', time.gmtime(seconds))}-{seconds}.snap"
+
+
+def fetch(client: Client, *, stale: bool) -> Answer:
+    """Ask for a snapshot; the body is still to come."""
+    with failing("Failed to get snapshot file: "):
+        return client.request("GET", _SNAPSHOT, query={"stale": ""} if stale else {})
+
+
+def checked(answer: Answer) -> Iterator[bytes]:
+    """The bytes of the archive; at their end an error if they are not what the server digested."""
+    wanted = answer.headers.get("Digest", "")
+    digest = hashlib.sha256()
+    with failing("Failed to download snapshot file: "):
+        for chunk in answer.chunks():
+            digest.update(chunk)
+            yield chunk
+    found = base64.b64encode(digest.digest()).decode()
+    if wanted != f"{_DIGEST}{found}":
+        raise CommandError(
+            "Failed to download snapshot file: its checksum differs from the server's; try again"
+        )
+
+
+def save(client: Client, path: Path, *, stale: bool) -> Info:
+    """Write a snapshot to `path`, or leave nothing behind; what it holds."""
+    from bellcow.snapshot.archive import archive
+
+    with replacing(path) as file:
+        receive(client, file, path.name, stale=stale)
+        with failing("Failed to verify snapshot file: "):
+            return archive.inspect(file)
+
+
+def receive(client: Client, file: BinaryIO, name: str, *, stale: bool) -> None:
+    """Fetch a snapshot into `file`; progress shows `name`."""
+    file.writelines(counted(checked(fetch(client, stale=stale)), f"Saving {name}"))

@@ -1,0 +1,325 @@
+"""Go's flag syntax on click: what words mean, and the decorators that declare a command.
+
+`normalize` is the whole grammar and knows nothing of click; `GoCommand` feeds its result to
+click, which then does types, lists and completion. A leaf command is always made with `command`,
+never with `click.command`, because click alone reads `-t=x` and `-json=false` wrongly without a
+word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from bellcow.cli.shell.errors import MisuseError, ShowHelp
+from bellcow.gocompat import values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from click.shell_completion import CompletionItem
+
+# Click's name for a switch that is off. Nobody types it: the grammar knows only `-name=false`.
+_NOT = "not-"
+HELP_WORDS = frozenset({"-h", "-help", "--help"})
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+_Body = Callable[..., None]
+
+
+_Offers = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+
+class Takes(NamedTuple):
+    """How many arguments a command takes, how they are called, and what it says otherwise.
+
+    `offers` gives the words that completion knows for the first.
+    """
+
+    least: int
+    most: int | None
+    sentence: str
+    metavar: str = ""
+    offers: _Offers | None = None
+
+
+NOTHING = Takes(0, 0, "This command takes no arguments")
+
+
+def one(name: str, offers: _Offers | None = None) -> Takes:
+    """Exactly one argument."""
+    return Takes(1, 1, f"This command takes one argument: <{name}>", f"<{name}>", offers)
+
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # older releases of click have no type argument here
+
+
+class GoType(_ParamType):
+    """A value that one of Go's parsers reads; the error names the flag as Go does."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        del ctx
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            flag_name = f"-{_bare(param.opts[0])}" if param else ""
+            raise MisuseError(
+                f"invalid value {values.quote(value)} for flag {flag_name}: {error}"
+            ) from error
+
+
+BOOL = GoType("bool", values.parse_bool)
+INT = GoType("number", values.parse_int)
+UINT = GoType("number", values.parse_uint)
+DURATION = GoType("duration", values.parse_duration)
+
+
+def _bare(option: str) -> str:
+    return option.lstrip("-")
+
+
+def normalize(
+    words: Sequence[str], flags: Mapping[str, bool], *, lenient: bool = False
+) -> tuple[list[str], list[str]]:
+    """Split a command's words into canonical flags and arguments.
+
+    `flags` says of each name whether it takes a value. What comes back is `--name=value` for those,
+    and `--name` or `--not-name` for a switch. `lenient` skips what is wrong.
+    """
+    found: list[str] = []
+    switches: dict[str, bool] = {}
+    arguments: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            arguments.extend(rest)
+            break
+        if word == "-" or not word.startswith("-"):
+            arguments.append(word)
+            continue
+        name, equals, value = word[2 if word.startswith("--") else 1 :].partition("=")
+        try:
+            takes_value = _look_up(word, name, flags)
+            if not takes_value:
+                switches[name] = _switch_value(name, value) if equals else True
+                continue
+            if not equals:
+                value = _next_word(rest, name)
+            found.append(f"--{name}={value}")
+        except MisuseError:
+            if not lenient:
+                raise
+    found += [f"--{name}" if on else f"--{_NOT}{name}" for name, on in switches.items()]
+    return found, arguments
+
+
+def _look_up(word: str, name: str, flags: Mapping[str, bool]) -> bool:
+    if not name or name.startswith("-"):
+        raise MisuseError(f"bad flag syntax: {word}")
+    if name not in flags:
+        import difflib
+
+        near = difflib.get_close_matches(name, flags, n=1, cutoff=0.75)
+        more = f"\nDid you mean -{near[0]}?" if near else ""
+        raise MisuseError(f"flag provided but not defined: -{name}{more}")
+    return flags[name]
+
+
+def _switch_value(name: str, value: str) -> bool:
+    try:
+        return values.parse_bool(value)
+    except ValueError:
+        text = f"invalid boolean value {values.quote(value)} for -{name}: parse error"
+        raise MisuseError(text) from None
+
+
+def _next_word(rest: Iterable[str], name: str) -> str:
+    for word in rest:
+        return word
+    raise MisuseError(f"flag needs an argument: -{name}")
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    """Whether a help flag stands anywhere before `--`, also where a value would stand."""
+    end = words.index("--") if "--" in words else len(words)
+    return any(word in HELP_WORDS for word in words[:end])
+
+
+class GoCommand(click.Command):
+    """A leaf command whose flags follow Go's syntax; its arguments arrive as one tuple, `words`."""
+
+    def __init__(
+        self, name: str | None, *, takes: Takes, general: frozenset[str], **settings: Any
+    ) -> None:
+        super().__init__(name, **{**settings, "add_help_option": False})
+        self.takes = takes
+        self.general = general
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        lenient = ctx.resilient_parsing
+        if not lenient and asks_for_help(args):
+            raise ShowHelp(self.get_help(ctx), 0)
+        flags = {
+            _bare(name): not (isinstance(param, click.Option) and param.is_flag)
+            for param in self.get_params(ctx)
+            for name in param.opts
+            if isinstance(param, click.Option)
+        }
+        try:
+            found, words = normalize(args, flags, lenient=lenient)
+            if not lenient:
+                self.check_count(words)
+            return super().parse_args(ctx, [*found, "--", *words])
+        except MisuseError as error:
+            raise MisuseError(f"{error.message}\n{hint(ctx)}") from error
+
+    def check_count(self, words: Sequence[str]) -> None:
+        takes = self.takes
+        if len(words) < takes.least or (takes.most is not None and len(words) > takes.most):
+            raise MisuseError(takes.sentence)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own, general = self.described(ctx)
+        formatter.write(f"Usage: {self.usage(ctx)}\n")
+        for paragraph in (self.help or "").split("\n\n"):
+            formatter.write(f"\n{_filled(paragraph, formatter.width)}\n")
+        for title, rows in (("Options", own), ("General Options", general)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def usage(self, ctx: click.Context) -> str:
+        """The command's words in order, as help shows them."""
+        options = "[options]" if any(self.described(ctx)) else ""
+        return " ".join(filter(None, (ctx.command_path, options, self.takes.metavar)))
+
+    def described(self, ctx: click.Context) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """The flags that help shows, with their texts: the own ones, and the common."""
+        rows: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and not param.hidden:
+                name = _bare(param.opts[0])
+                value = "" if param.is_flag else f"=<{param.metavar or param.type.name}>"
+                rows[name in self.general].append((f"-{name}{value}", _with_default(param)))
+        return rows
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        dashes = "--" if incomplete.startswith("--") else "-"
+        return [
+            CompletionItem(dashes + _bare(param.opts[0]), help=param.help)
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Option)
+            and not param.hidden
+            and incomplete.startswith("-")
+            and _bare(param.opts[0]).startswith(_bare(incomplete))
+        ]
+
+
+def _with_default(option: click.Option) -> str:
+    """The help of a flag, with what holds when it is not given where that is not nothing."""
+    text, default = option.help or "", option.default
+    if option.is_flag or not isinstance(default, str | int) or not default:
+        return text
+    shown = str(default)
+    if isinstance(default, int) and option.type is DURATION:
+        shown = values.show_duration(default)
+    return f"{text.removesuffix('.')} (default {shown})."
+
+
+def _filled(paragraph: str, width: int) -> str:
+    """The paragraph in lines; words with a hyphen stay whole, for whoever copies one."""
+    import textwrap
+
+    return textwrap.fill(
+        paragraph,
+        width,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def hint(ctx: click.Context) -> str:
+    """Where to read more about this command."""
+    return f"For additional help try '{ctx.command_path} -help'"
+
+
+def flag(
+    name: str,
+    metavar: str,
+    text: str,
+    *,
+    kind: click.ParamType[Any] = click.STRING,
+    many: bool = False,
+    default: Any = None,
+    into: str = "",
+    hidden: bool = False,
+    offers: _Offers | None = None,
+) -> Callable[[_Decorated], _Decorated]:
+    """A flag that takes a value; None (or an empty tuple) when it is not given."""
+    return click.option(
+        f"-{name}",
+        f"--{name}",
+        into or name.replace("-", "_"),
+        metavar=metavar,
+        help=text,
+        type=kind,
+        multiple=many,
+        default=default,
+        hidden=hidden,
+        shell_complete=offers,
+    )
+
+
+def switch(
+    name: str, text: str, *, into: str = "", default: bool | None = False, hidden: bool = False
+) -> Callable[[_Decorated], _Decorated]:
+    """A flag that is true when it stands there alone."""
+    return click.option(
+        f"-{name}/--{_NOT}{name}",
+        f"--{name}",
+        into or name.replace("-", "_"),
+        is_flag=True,
+        default=default,
+        help=text,
+        hidden=hidden,
+    )
+
+
+def three_state(name: str, text: str) -> Callable[[_Decorated], _Decorated]:
+    """A boolean that needs its value; None leaves the stored setting as it is."""
+    return flag(name, "true|false", text, kind=BOOL)
+
+
+def command(
+    summary: str,
+    *,
+    takes: Takes = NOTHING,
+    general: Sequence[Callable[[_Body], _Body]] = (),
+    general_names: frozenset[str] = frozenset(),
+) -> Callable[[_Body], GoCommand]:
+    """Make a leaf command of a function; `summary` is its help, the first sentence its synopsis."""
+
+    def make(body: _Body) -> GoCommand:
+        for decorate in reversed(general):
+            body = decorate(body)
+        if takes.most != 0:
+            body = click.argument(
+                "words", nargs=-1, type=click.UNPROCESSED, shell_complete=takes.offers
+            )(body)
+        return click.command(cls=GoCommand, help=summary, takes=takes, general=general_names)(body)
+
+    return make

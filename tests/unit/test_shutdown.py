@@ -1,0 +1,55 @@
+"""Waits that are ended from elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.sim.loop import simulate
+
+from bellcow.shutdown import Waits
+
+
+class GoneError(Exception):
+    """Why they end."""
+
+
+async def waiting(waits: Waits, seconds: float) -> str:
+    try:
+        async with waits.until_ended():
+            await asyncio.sleep(seconds)
+    except GoneError:
+        return "ended"
+    return "done"
+
+
+def test_what_is_waited_for_ends_with_the_reason_and_what_is_done_stays_done():
+    async def story() -> list[str]:
+        waits = Waits(GoneError)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(waiting(waits, seconds)) for seconds in (0.5, 9, 99)]
+            await asyncio.sleep(1)
+            assert not waits.ended
+            waits.end()
+        return [task.result() for task in tasks]
+
+    assert simulate(story()) == ["done", "ended", "ended"]
+
+
+def test_nothing_is_waited_for_after_the_end():
+    async def story() -> str:
+        waits = Waits(GoneError)
+        waits.end()
+        assert waits.ended
+        return await waiting(waits, 0)
+
+    assert simulate(story()) == "ended"
+
+
+def test_other_time_limit_inside_is_no_end():
+    async def story() -> None:
+        async with Waits(GoneError).until_ended(), asyncio.timeout(1):
+            await asyncio.sleep(9)
+
+    with pytest.raises(TimeoutError):
+        simulate(story())
