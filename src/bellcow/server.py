@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from bellcow.autopilot.loop import Autopilot
     from bellcow.clock import Clock
     from bellcow.cluster.engine.protocol import Peers
-    from bellcow.cluster.engine.quota import Room
+    from bellcow.cluster.engine.quota import Quota
     from bellcow.cluster.leadership import Leadership
-    from bellcow.cluster.lifecycle.lifecycle import Seat
+    from bellcow.cluster.lifecycle.lifecycle import Lifecycle
     from bellcow.cluster.members.exchange import Exchange
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.peers.coordinator import Membership
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bellcow.license.keeper import Licenses
     from bellcow.snapshot.service import Snapshots
     from bellcow.state.committer import Committer
-    from bellcow.state.confirmed_reads import Reads
+    from bellcow.state.confirmed_reads import ConfirmedReads
     from bellcow.state.draft import Draft
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
@@ -88,15 +88,15 @@ class Server:
     tables: Tables  # what every reader reads
     waiting: Waiting  # who waits for which table
     mirror: Mirror  # the only writer of `tables`
-    reads: Reads  # who waits until that is the truth
+    reads: ConfirmedReads  # who waits until that is the truth
     committer: Committer  # commands in, commits out
 
     roster: Roster  # servers as members
     exchange: Exchange  # hello to the others
     line: PeerClient  # calls to them
-    seat: Seat  # the part this server takes
+    lifecycle: Lifecycle  # the part this server takes
     peers: Peers  # who votes
-    room: Room  # how full the member's store is
+    room: Quota  # how full the member's store is
     leadership: Leadership  # who leads
     forwarder: Forwarder  # requests that others must answer
     membership: Membership  # who takes part, on the leader

@@ -92,7 +92,7 @@ def plan_of(directory: Path) -> Plan:
     return plan_of_one(directory)
 
 
-async def copy_of(server_dir: Path) -> offline_state.Survivor:
+async def copy_of(server_dir: Path) -> offline_state.OfflineState:
     copy = await offline_state.read(server_dir, plan_of, CLOCK, Events())
     assert copy is not None
     return copy

@@ -88,7 +88,7 @@ def digests(directory: Path) -> dict[str, str]:
     }
 
 
-def state(copy: offline_state.Survivor) -> dict:
+def state(copy: offline_state.OfflineState) -> dict:
     """All objects but the servers."""
     return {key: value for key, value in copy.items if key[0] != "raft_configuration"}
 
@@ -131,14 +131,14 @@ def test_old_directory_and_the_file_are_kept_and_only_the_last_two(member_dir: P
 
 
 def test_founded_server_has_its_place_and_nothing_left_to_finish(member_dir: Path):
-    before = datadir.Place(cluster_id=US, epoch=0, role="follower", servers=(("b", 4648),))
-    datadir.write(member_dir / datadir.PLACE, before)
+    before = datadir.LocalState(cluster_id=US, epoch=0, role="non-voter", servers=(("b", 4648),))
+    datadir.write(member_dir / datadir.LOCAL_STATE, before)
     run(found_again(member_dir))
     assert run(finish(member_dir)) is None
-    now = datadir.read(member_dir / datadir.PLACE, datadir.Place)
+    now = datadir.read(member_dir / datadir.LOCAL_STATE, datadir.LocalState)
     assert now is not None
     assert now.founding
-    after = datadir.Place(cluster_id=US, epoch=1, role="voter", servers=(("b", 4648),))
+    after = datadir.LocalState(cluster_id=US, epoch=1, role="voter", servers=(("b", 4648),))
     assert now == msgspec.structs.replace(after, founding=now.founding)
     assert not (member_dir / "raft" / COMPLETE).exists()
     assert run(finish(member_dir / "nothing")) is None
@@ -153,7 +153,7 @@ def check_old_or_new(server_dir: Path, point: str, source: str) -> None:
     done = FOUND_POINTS.index(point) >= RETURN
     assert (told is not None) == done
     assert run(finish(server_dir)) is None
-    assert (server_dir / datadir.PLACE).exists() == done
+    assert (server_dir / datadir.LOCAL_STATE).exists() == done
     assert len(copy.items) == 2_302
     if done:
         assert (copy.source, copy.head.epoch) == ("raft", 1)

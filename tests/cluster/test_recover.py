@@ -112,8 +112,8 @@ async def talking(*servers: Left):
 def test_epoch_that_anybody_has_shown_is_kept(folder: Path):
     async def story() -> int:
         server_dir = await left(folder, "one", FILE, 10)
-        path = server_dir / datadir.PLACE
-        datadir.write(path, datadir.Place(cluster_id=US, epoch=0, role="voter"))
+        path = server_dir / datadir.LOCAL_STATE
+        datadir.write(path, datadir.LocalState(cluster_id=US, epoch=0, role="voter"))
         shared: dict[str, Left] = {}
         one, two = Left("one", folder, shared), Left("two", folder, shared)
         two.here = Here(cluster=Cluster(US, 5, "theirs"), raft=VIEW)
@@ -122,7 +122,7 @@ def test_epoch_that_anybody_has_shown_is_kept(folder: Path):
             while not one.said:  # noqa: ASYNC110  nobody tells of it
                 await asyncio.sleep(0.05)
             task.cancel()
-        written = datadir.read(path, datadir.Place)
+        written = datadir.read(path, datadir.LocalState)
         assert written is not None
         assert written.cluster == Cluster(US, 0)
         return written.epoch_seen
@@ -283,7 +283,7 @@ def test_embedded_copy_of_a_cluster_on_etcd_is_founded_in_etcd(folder: Path):
         async with talking(one), asyncio.timeout(60):
             assert (await one.recover()).kind == "founded"
         assert (await copy_of(server_dir)).source == "raft"
-        found = datadir.read(server_dir / datadir.PLACE, datadir.Place)
+        found = datadir.read(server_dir / datadir.LOCAL_STATE, datadir.LocalState)
         assert found is not None
         assert (found.role, found.epoch) == ("voter", 1)
         assert list(server_dir.glob("store.db.before-etcd-*"))

@@ -16,11 +16,11 @@ import httpx
 import msgspec
 
 from bellcow.agent.build import build, itself_of
-from bellcow.agent.engine import Ground
 from bellcow.agent.gauges import measure
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
+from bellcow.agent.storage import Storage
 from bellcow.api.http.asgi import asgi
 from bellcow.api.http.server import bind, serve
 from bellcow.api.message import Request
@@ -88,7 +88,7 @@ async def here(*, acl: bool = False, prometheus: bool = True) -> AsyncIterator[H
         loaded,
         addresses=addresses,
         itself=itself,
-        ground=Ground(store=store, peers=peers),
+        storage=Storage(store=store, peers=peers),
         security=peer_security(settings, [], None),
         folder=None,
         clock=clock,

@@ -13,10 +13,10 @@ import pytest
 
 from bellcow.acl.policy import Need
 from bellcow.agent.build import build, itself_of
-from bellcow.agent.engine import Ground
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
+from bellcow.agent.storage import Storage
 from bellcow.api.http.asgi import asgi
 from bellcow.api.message import Request
 from bellcow.api.pipeline.guards import Guards
@@ -81,7 +81,7 @@ class Running:
             loaded,
             addresses=addresses,
             itself=itself,
-            ground=Ground(
+            storage=Storage(
                 store=self.store,
                 peers=Single(itself.server_id, itself.rpc_address, await self.store.starts()),
             ),

@@ -21,10 +21,10 @@ from bellcow.agent.build import Contacts, here_of, index_of_leader, voters_of
 from bellcow.api.internal import lifecycle, peers, replication
 from bellcow.autopilot.loop import Autopilot
 from bellcow.cluster import datadir
-from bellcow.cluster.engine.protocol import PeersSlot
+from bellcow.cluster.engine.protocol import ReplaceablePeers
 from bellcow.cluster.formation.initial_state import Founder
 from bellcow.cluster.leadership import Leadership
-from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
 from bellcow.cluster.members.exchange import HELLO_PATH, Exchange
 from bellcow.cluster.members.queries import leader_of_region
 from bellcow.cluster.members.roster import Roster
@@ -42,7 +42,7 @@ from bellcow.state.mirror import Mirror
 from bellcow.state.tables import ONLY, RAFT, Tables
 from bellcow.state.waiting import Waiting
 from bellcow.store.follow import FollowStore
-from bellcow.store.replaceable import StoreSlot
+from bellcow.store.replaceable import ReplaceableStore
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
@@ -94,18 +94,18 @@ class CampServer:
         clock, report, line = self.clock, self.report, _Line(self._camp, me.serf[0])
         self.tables = Tables()
         self.waiting = Waiting()
-        self.store, self.peers = StoreSlot(), PeersSlot()
+        self.store, self.peers = ReplaceableStore(), ReplaceablePeers()
         self.mirror = Mirror(
             self.store,
             self.tables,
             self.waiting,
             report,
-            told=lambda: index_of_leader(self.roster) if self.seat.has_member else 0,
+            told=lambda: index_of_leader(self.roster) if self.lifecycle.has_member else 0,
         )
         self.committer = Committer(self.store, self.tables, self.mirror, clock, report)
         self.roster = Roster(me, clock)
         self.member = SimMember(me.server_id, self.folder, self._camp.groups, self._camp.reaches)
-        self.seat = ClusterSeat(
+        self.lifecycle = ClusterLifecycle(
             folder=self.folder,
             engine=self.member,
             follow=lambda cluster: FollowStore(
@@ -127,7 +127,7 @@ class CampServer:
             elsewhere=lambda: self.exchange.elsewhere,
             recall=self.mirror.recall,
         )
-        joins += self.seat.known_addresses
+        joins += self.lifecycle.known_addresses
         self.leadership = Leadership(
             store=self.store,
             peers=self.peers,
@@ -137,13 +137,13 @@ class CampServer:
             clock=clock,
             founder=_founder(me),
             report=report,
-            charter=self.seat.charter,
+            charter=self.lifecycle.charter,
             elsewhere=lambda: leader_of_region(self.roster.table, clock.monotonic()),
         )
         self.exchange = Exchange(
             self.roster,
             line,
-            lambda: here_of(self.seat, self.leadership, self.tables, self.clock),
+            lambda: here_of(self.lifecycle, self.leadership, self.tables, self.clock),
             clock,
             report,
             tuple(dict.fromkeys(joins)),
@@ -168,9 +168,9 @@ class CampServer:
         )
         self.membership.before_join = self.autopilot.clean_up
         self.routes: dict[tuple[str, str], AnyRoute] = {
-            **lifecycle.routes(self.seat),
+            **lifecycle.routes(self.lifecycle),
             **peers.routes(self.membership),
-            **replication.routes(self.tables, self.mirror.ring, self.seat.serves),
+            **replication.routes(self.tables, self.mirror.ring, self.lifecycle.serves),
         }
 
     def report(self, event: str, /, **fields: object) -> None:
@@ -193,7 +193,7 @@ class CampServer:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.mirror.run())
                 group.create_task(self.exchange.run())
-                group.create_task(self.seat.run())
+                group.create_task(self.lifecycle.run())
                 loops = [self.membership.run, self.autopilot.run]
                 group.create_task(self.leadership.run(loops))
         except* Killed:
@@ -358,7 +358,7 @@ class Camp:
         """What a recovery leaves on the server that founds: its cluster, an epoch later, alone."""
         assert name not in self.servers
         folder = self.folder / name
-        mine = datadir.read(folder / datadir.PLACE, datadir.Place)
+        mine = datadir.read(folder / datadir.LOCAL_STATE, datadir.LocalState)
         assert mine is not None
         old, epoch = self.groups[f"{mine.cluster_id}.{mine.epoch}"], mine.epoch + 1
         token = f"{mine.cluster_id}.{epoch}"
@@ -380,7 +380,7 @@ class Camp:
         mark = datadir.MemberMark(cluster_id=mine.cluster_id, epoch=epoch, member_id=1)
         datadir.write(raft / datadir.MEMBER, mark)
         datadir.write(
-            folder / datadir.PLACE, msgspec.structs.replace(mine, epoch=epoch, role="voter")
+            folder / datadir.LOCAL_STATE, msgspec.structs.replace(mine, epoch=epoch, role="voter")
         )
 
     # The network

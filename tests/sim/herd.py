@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from bellcow.cluster.engine.protocol import Peer
     from bellcow.cluster.members.schedule import Target
-    from bellcow.cluster.peers.inputs import Sight
+    from bellcow.cluster.peers.inputs import ClusterView
 
 CLUSTER_ID = "the-herd"
 ELECTION_S = 1.0
@@ -181,8 +181,8 @@ class Herd(World):
         silent_s = self.clock.monotonic() - self.down.get(name, 0.0)
         return Silence(failed_s=silent_s - FAILED_AFTER_S, silent_s=silent_s)
 
-    def sight(self, name: str) -> Sight:
-        seen = super().sight(name)
+    def view(self, name: str) -> ClusterView:
+        seen = super().view(name)
         leader = self.votes.leader
         roles = {
             each: "none"

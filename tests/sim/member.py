@@ -240,7 +240,7 @@ class SimMember:
     def _founded(self, start: Start) -> Identity:
         """The first start of a first server: it has promised so, and written its place down."""
         promises = datadir.read(self._folder / datadir.PROMISE, datadir.Promises)
-        mine = datadir.read(self._folder / datadir.PLACE, datadir.Place)
+        mine = datadir.read(self._folder / datadir.LOCAL_STATE, datadir.LocalState)
         assert promises is not None
         assert mine is not None
         kept = [each.members for each in promises.open if f"{each.cluster_id}.0" == start.token]

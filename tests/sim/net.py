@@ -10,7 +10,7 @@ from tests.sim.clock import VirtualClock
 
 from bellcow.cluster.members.exchange import Exchange
 from bellcow.cluster.members.roster import Roster
-from bellcow.cluster.members.table import Contact, Here, Known, Table
+from bellcow.cluster.members.table import Contact, Inputs, Known, Table
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, Itself, RaftView, Record, decode_hello
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Self
 
-    from bellcow.cluster.members.exchange import Line
+    from bellcow.cluster.members.exchange import Transport
     from bellcow.cluster.members.schedule import Target
 
 FOLLOWER = RaftView(role="follower", term=0, index=0, commit="")
@@ -68,7 +68,7 @@ class Host:
         self,
         me: Itself,
         clock: VirtualClock,
-        make_line: Callable[[Host], Line],
+        make_line: Callable[[Host], Transport],
         joins: tuple[tuple[str, int], ...] = (),
         lookup: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
@@ -88,8 +88,8 @@ class Host:
     def name(self) -> str:
         return self.roster.itself.name
 
-    def look(self) -> Here:
-        return Here(
+    def look(self) -> Inputs:
+        return Inputs(
             cluster=self.cluster, raft=self.raft, servers=self.servers, removed=self.removed
         )
 
@@ -194,17 +194,17 @@ class _Line:
         self._host = host
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
-        net, here, there = self._net, self._host.roster.itself.serf[0], target.address[0]
+        net, inputs, there = self._net, self._host.roster.itself.serf[0], target.address[0]
         net.calls += 1
-        await net.carry(here, there)
+        await net.carry(inputs, there)
         other = net.hosts.get(there)
         if other is None:
             raise Error(Code.UNAVAILABLE, "connection refused")
         try:
             answer = other.exchange.answer(decode_hello(body))
         except Error as error:
-            other.report("peer_refused", client=here, path=path, reason=error.message)
-            await net.carry(there, here)
+            other.report("peer_refused", client=inputs, path=path, reason=error.message)
+            await net.carry(there, inputs)
             raise Error(Code.REFUSED, error.message) from None
-        await net.carry(there, here)
+        await net.carry(there, inputs)
         return answer

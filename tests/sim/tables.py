@@ -9,7 +9,7 @@ from bellcow.cluster.members.failure import missed
 from bellcow.cluster.members.hearing import (
     hear,
 )
-from bellcow.cluster.members.table import Here, Table
+from bellcow.cluster.members.table import Inputs, Table
 from bellcow.errors import Code, Error
 from bellcow.model.hello import (
     Cluster,
@@ -28,28 +28,28 @@ def view(role: str = "follower", term: int = 0) -> RaftView:
     return RaftView(role=role, term=term, index=0, commit="")
 
 
-FOLLOWING = Here(cluster=US, raft=view())
+FOLLOWING = Inputs(cluster=US, raft=view())
 
 
-NEW = Here(cluster=None, raft=view())
+NEW = Inputs(cluster=None, raft=view())
 
 
-def leading(term: int = 1, epoch: int = 0) -> Here:
-    return Here(cluster=Cluster("x", epoch), raft=view("leader", term))
+def leading(term: int = 1, epoch: int = 0) -> Inputs:
+    return Inputs(cluster=Cluster("x", epoch), raft=view("leader", term))
 
 
 def record(name: str, status: str = "alive", start: int = 1, seq: int = 0, **fields) -> Record:
     return Record(itself=itself(name, **fields), start_ns=start, status=status, status_seq=seq)
 
 
-def hello(sender: Record, *others: Record, here: Here = FOLLOWING, leader: str = "") -> Hello:
+def hello(sender: Record, *others: Record, inputs: Inputs = FOLLOWING, leader: str = "") -> Hello:
     return Hello(
         region=sender.itself.region,
-        cluster=here.cluster,
+        cluster=inputs.cluster,
         sender=sender,
         others=others,
         leader=leader,
-        raft=here.raft,
+        raft=inputs.raft,
         since_leader_ms=None,
     )
 
@@ -58,11 +58,11 @@ def empty(**fields) -> Table:
     return Table(me=record("me", **fields))
 
 
-def told(table: Table, *hellos: Hello, here: Here = FOLLOWING, now: float = 0.0, answer=None):
+def told(table: Table, *hellos: Hello, inputs: Inputs = FOLLOWING, now: float = 0.0, answer=None):
     """The table after some hellos; unless `answer` says so, those of leaders are answers."""
     for each in hellos:
         answers = each.raft.role == "leader" if answer is None and each.raft else bool(answer)
-        table = hear(table, each, here, now, answer=answers).table
+        table = hear(table, each, inputs, now, answer=answers).table
     return table
 
 
@@ -83,9 +83,9 @@ def status(table: Table, name: str) -> str | None:
     return known.record.status if known else None
 
 
-def refusal(table: Table, message: Hello, here: Here = FOLLOWING, now: float = 0.0) -> str:
+def refusal(table: Table, message: Hello, inputs: Inputs = FOLLOWING, now: float = 0.0) -> str:
     with pytest.raises(Error) as caught:
-        hear(table, message, here, now, answer=False)
+        hear(table, message, inputs, now, answer=False)
     assert caught.value.code is Code.CONFLICT
     return caught.value.message
 

@@ -19,7 +19,7 @@ from bellcow.cluster.formation.initial_state import Founder
 from bellcow.cluster.leadership import Leadership
 from bellcow.cluster.members.schedule import Target
 from bellcow.cluster.peers.coordinator import Membership
-from bellcow.cluster.peers.inputs import Sight
+from bellcow.cluster.peers.inputs import ClusterView
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED, LEFT, Member
 from bellcow.model.autopilot import AutopilotConfiguration
@@ -92,7 +92,7 @@ class SimServer:
             committer=self.committer,
             peers=self.peers,
             lead=self.leadership,
-            look=lambda: world.sight(name),
+            look=lambda: world.view(name),
             greeter=world,
             line=world,
             clock=self.clock,
@@ -227,9 +227,9 @@ class World:
         del name
         return Silence(failed_s=60.0, silent_s=65.0)
 
-    def sight(self, name: str) -> Sight:
+    def view(self, name: str) -> ClusterView:
         alive = frozenset(each for each in self.names if self.status(each) == ALIVE)
-        return Sight(
+        return ClusterView(
             alive=alive,
             answering=frozenset(each for each in alive if each in self.servers) | {name},
             names={each: f"{each}.global" for each in self.names},

@@ -195,15 +195,20 @@ class CampScript:
         return [*lines, f"servers: {', '.join(entries)}; {leader.name} leads"]
 
     def _part_of(self, server: CampServer) -> str:
-        cluster = server.seat.cluster
+        cluster = server.lifecycle.cluster
         if cluster is None:
             return f"{server.name} is in no cluster"
-        member = "with" if server.seat.has_member else "without"
+        member = "with" if server.lifecycle.has_member else "without"
         return f"{server.name} is in {cluster.id}, epoch {cluster.epoch}, {member} a member"
 
     async def do_files(self, *names: str) -> list[str]:
         """What a server has written about its part."""
-        wanted = (datadir.PLACE, datadir.PROMISE, datadir.RAFT, f"{datadir.RAFT}/{datadir.MEMBER}")
+        wanted = (
+            datadir.LOCAL_STATE,
+            datadir.PROMISE,
+            datadir.RAFT,
+            f"{datadir.RAFT}/{datadir.MEMBER}",
+        )
         out = []
         for name in names:
             folder = self._camp.folder / name

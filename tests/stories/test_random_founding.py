@@ -134,14 +134,14 @@ class Rush:
     def picture(self) -> str:
         lines = [f"{group.token}: {group.votes.members}" for group in self.camp.groups.values()]
         for name, server in self.camp.servers.items():
-            where = f"{server.seat.cluster}, leader {server.leadership.leader_id!r}"
+            where = f"{server.lifecycle.cluster}, leader {server.leadership.leader_id!r}"
             lines.append(f"{name}: {where}, {server.events[-6:]}")
         return "\n".join(lines)
 
     def _are_one(self) -> bool:
         servers = self.camp.servers.values()
         led = {server.leadership.leader_id for server in servers}
-        clusters = {server.seat.cluster for server in servers}
+        clusters = {server.lifecycle.cluster for server in servers}
         return len(led) == 1 == len(clusters) and led != {""} and None not in clusters
 
 

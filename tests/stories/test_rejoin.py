@@ -52,7 +52,7 @@ def test_voter_that_does_not_know_yet_that_it_is_out_is_let_in_again_when_told_t
             await leader.membership.remove(other.name)
             camp.net.mend()
             assert other.name in configured(other)  # it has not heard of it
-            await other.seat.rejoin()
+            await other.lifecycle.rejoin()
             await until(lambda: other.name in configured(leader), "it is in again")
 
     simulate(story())
@@ -67,7 +67,7 @@ def test_server_without_a_vote_that_does_not_know_yet_is_let_in_again(tmp_path: 
             other = camp.servers["b"]
             await leader.membership.remove("b")
             assert "b" in configured(other)
-            await other.seat.rejoin()
+            await other.lifecycle.rejoin()
             await until(lambda: "b" in configured(leader), "it is in again")
 
     simulate(story())
@@ -80,7 +80,7 @@ def test_server_that_was_told_to_join_while_it_was_in_stays_out_when_it_is_taken
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")
             other = next(each for each in camp.servers.values() if each is not leader)
-            await other.seat.rejoin()
+            await other.lifecycle.rejoin()
             await leader.membership.remove(other.name)
             await asyncio.sleep(30.0)
             assert other.name not in configured(leader)
@@ -99,7 +99,7 @@ def test_server_that_reaches_no_leader_goes_by_what_it_knows(tmp_path: Path):
                 if name != other.name:
                     camp.net.cut(other.name, name)
             await asyncio.sleep(5.0)
-            await other.seat.rejoin()
+            await other.lifecycle.rejoin()
             camp.net.mend()
             await until(lambda: other.name in configured(leader), "it is in again")
 
@@ -111,7 +111,9 @@ def test_leader_that_is_taken_out_the_moment_it_leads_stays_out(tmp_path: Path):
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")
             # It has not looked since it leads.
-            leader.seat._absence = msgspec.structs.replace(leader.seat._absence, away=True)
+            leader.lifecycle._absence = msgspec.structs.replace(
+                leader.lifecycle._absence, away=True
+            )
             await leader.membership.remove(leader.name)
             await asyncio.sleep(30.0)
             assert leader.name not in configured(await camp.led())

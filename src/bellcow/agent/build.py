@@ -14,18 +14,18 @@ from bellcow.agent.data_dir import SNAPSHOTS
 from bellcow.autopilot.loop import Autopilot
 from bellcow.autopilot.rules import Contact, Silence
 from bellcow.cluster.datadir import FOLLOW
-from bellcow.cluster.engine.protocol import PeersSlot
-from bellcow.cluster.engine.quota import Room
+from bellcow.cluster.engine.protocol import ReplaceablePeers
+from bellcow.cluster.engine.quota import Quota
 from bellcow.cluster.formation.initial_state import Founder
 from bellcow.cluster.leadership import Leadership
-from bellcow.cluster.lifecycle.embedded import EmbeddedSeat
-from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.lifecycle.embedded import EmbeddedLifecycle
+from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
 from bellcow.cluster.members.exchange import Exchange
 from bellcow.cluster.members.lookup import Lookups
 from bellcow.cluster.members.queries import leader_of_region
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.schedule import Target, target_of
-from bellcow.cluster.members.table import Here
+from bellcow.cluster.members.table import Inputs
 from bellcow.cluster.peers.coordinator import Membership
 from bellcow.cluster.peers.inputs import see
 from bellcow.cluster.peers.quorum import RAFT_PROTOCOL
@@ -48,24 +48,24 @@ from bellcow.server import Current, Facts, Server
 from bellcow.snapshot.restore import Restorer
 from bellcow.snapshot.service import Snapshots
 from bellcow.state.committer import Committer
-from bellcow.state.confirmed_reads import Reads
+from bellcow.state.confirmed_reads import ConfirmedReads
 from bellcow.state.mirror import Mirror
 from bellcow.state.tables import RAFT, Tables
 from bellcow.state.waiting import Waiting
 from bellcow.store.follow import FollowStore
-from bellcow.store.replaceable import StoreSlot
+from bellcow.store.replaceable import ReplaceableStore
 from bellcow.wire import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bellcow.agent.engine import Ground
     from bellcow.agent.log import Log
     from bellcow.agent.metrics import Metrics
     from bellcow.agent.peer_tls import PeerSecurity
+    from bellcow.agent.storage import Storage
     from bellcow.clock import Clock
-    from bellcow.cluster.lifecycle.lifecycle import Seat
+    from bellcow.cluster.lifecycle.lifecycle import Lifecycle
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
     from bellcow.config.load import Loaded
@@ -102,7 +102,7 @@ def build(
     *,
     addresses: Addresses,
     itself: Itself,
-    ground: Ground,
+    storage: Storage,
     security: PeerSecurity,
     folder: Path | None,
     clock: Clock,
@@ -113,24 +113,24 @@ def build(
     settings = loaded.settings
     tables = Tables()
     waiting = Waiting()
-    store, peers = StoreSlot(ground.store), PeersSlot(ground.peers)
+    store, peers = ReplaceableStore(storage.store), ReplaceablePeers(storage.peers)
     mirror = Mirror(
         store,
         tables,
         waiting,
         log.report,
         # A copy is told of what is missing by who asks for it.
-        told=lambda: index_of_leader(roster) if seat.has_member else 0,
+        told=lambda: index_of_leader(roster) if lifecycle.has_member else 0,
     )
     committer = Committer(store, tables, mirror, clock, log.report)
     roster = Roster(itself, clock)
     line = PeerClient(tls=security.call_with, names=security.gate.names)
     joins = join_addresses(settings)
-    seat: Seat = EmbeddedSeat(tables)
-    if ground.member is not None and folder is not None:
-        seat = ClusterSeat(
+    lifecycle: Lifecycle = EmbeddedLifecycle(tables)
+    if storage.member is not None and folder is not None:
+        lifecycle = ClusterLifecycle(
             folder=folder,
-            engine=ground.member,
+            engine=storage.member,
             follow=lambda cluster: FollowStore(
                 folder / FOLLOW,
                 cluster,
@@ -138,7 +138,7 @@ def build(
                 clock,
                 log.report,
             ),
-            recover=lambda: ground.recover(roster, exchange),
+            recover=lambda: storage.recover(roster, exchange),
             twin=lambda: exchange.twin,
             elsewhere=lambda: exchange.elsewhere,
             recall=mirror.recall,
@@ -151,7 +151,7 @@ def build(
             clock=clock,
             report=log.report,
         )
-        joins += seat.known_addresses
+        joins += lifecycle.known_addresses
     leadership = Leadership(
         store=store,
         peers=peers,
@@ -161,13 +161,13 @@ def build(
         clock=clock,
         founder=founder_of(settings, itself),
         report=log.report,
-        charter=seat.charter,
+        charter=lifecycle.charter,
         elsewhere=lambda: leader_of_region(roster.table, clock.monotonic()),
     )
     exchange = Exchange(
         roster,
         line,
-        lambda: here_of(seat, leadership, tables, clock),
+        lambda: here_of(lifecycle, leadership, tables, clock),
         clock,
         log.report,
         tuple(dict.fromkeys(joins)),
@@ -194,8 +194,8 @@ def build(
         line=line,
         clock=clock,
         report=log.report,
-        grows=lambda: ground.member is not None,
-        founding=lambda: seat.cluster.founding if seat.cluster else "",
+        grows=lambda: storage.member is not None,
+        founding=lambda: lifecycle.cluster.founding if lifecycle.cluster else "",
     )
     contacts = Contacts(roster, tables, clock)
     autopilot = Autopilot(
@@ -240,14 +240,14 @@ def build(
         tables=tables,
         waiting=waiting,
         mirror=mirror,
-        reads=Reads(store, mirror, waiting),
+        reads=ConfirmedReads(store, mirror, waiting),
         committer=committer,
         roster=roster,
         exchange=exchange,
         line=line,
-        seat=seat,
+        lifecycle=lifecycle,
         peers=peers,
-        room=Room(peers, QUOTA_BYTES, log.report),
+        room=Quota(peers, QUOTA_BYTES, log.report),
         leadership=leadership,
         forwarder=forwarder,
         membership=membership,
@@ -255,7 +255,7 @@ def build(
         resolver=Resolver(
             tables,
             enabled=settings.acl.enabled,
-            is_known=lambda: mirror.loaded.is_set() or seat.cluster is None,
+            is_known=lambda: mirror.loaded.is_set() or lifecycle.cluster is None,
         ),
         bad_tokens=BadTokens(clock, settings.limits.http_max_bad_tokens),
         licenses=Licenses(tables, clock, settings.license.issuers),
@@ -263,11 +263,11 @@ def build(
     )
 
 
-def here_of(seat: Seat, leadership: Leadership, tables: Tables, clock: Clock) -> Here:
+def here_of(lifecycle: Lifecycle, leadership: Leadership, tables: Tables, clock: Clock) -> Inputs:
     """Where this server stands, as the others are told, and by what it judges what they say."""
-    cluster, head, configuration = seat.cluster, tables.head, tables.one(RAFT)
-    role: Role = "follower" if seat.has_member else "none"
-    return Here(
+    cluster, head, configuration = lifecycle.cluster, tables.head, tables.one(RAFT)
+    role: Role = "follower" if lifecycle.has_member else "none"
+    return Inputs(
         cluster=cluster,
         raft=RaftView(
             role="leader" if leadership.is_leader else role,
@@ -277,7 +277,7 @@ def here_of(seat: Seat, leadership: Leadership, tables: Tables, clock: Clock) ->
             works=leadership.member_answers,
         ),
         claimant=head.leader,
-        member_term=leadership.member_term if seat.has_member else 0,
+        member_term=leadership.member_term if lifecycle.has_member else 0,
         servers=frozenset(each.id for each in configuration.servers) if configuration else NOBODY,
         voters=tuple(e for e in configuration.servers if e.voter) if configuration else (),
         removed=frozenset(e.id for e in configuration.removed) if configuration else NOBODY,

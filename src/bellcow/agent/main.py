@@ -20,7 +20,6 @@ from bellcow.agent import banner
 from bellcow.agent.build import build, founder_of, itself_of
 from bellcow.agent.data_dir import DataDirectory
 from bellcow.agent.data_dir_owner import DataDirectoryError
-from bellcow.agent.engine import Ground, GroundError, open_ground
 from bellcow.agent.gauges import measure, measure_connections
 from bellcow.agent.listeners import http_limits, peer_limits, raise_file_limit
 from bellcow.agent.log import Log
@@ -29,6 +28,7 @@ from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import PeerSecurity, keep_key, peer_security
 from bellcow.agent.reload import Reloader
 from bellcow.agent.retry_join import JoinError, join_at_start
+from bellcow.agent.storage import Storage, StorageError, open_storage
 from bellcow.agent.threads import end_despite_threads
 from bellcow.api.http.limits import Clients
 from bellcow.api.http.server import bind, serve
@@ -37,9 +37,9 @@ from bellcow.api.pipeline.guards import Guards
 from bellcow.api.pipeline.pipeline import Pipeline
 from bellcow.api.routes import catalog
 from bellcow.clock import SystemClock, new_uuid
-from bellcow.cluster.lifecycle.embedded import EmbeddedSeat
+from bellcow.cluster.lifecycle.embedded import EmbeddedLifecycle
 from bellcow.cluster.lifecycle.leave import leave
-from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
 from bellcow.cluster.members.notes import ACL_HINT
 from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses, this_machine
 from bellcow.config.derive import server_directory
@@ -148,15 +148,15 @@ class _Agent:
             folder, server_id = self._open_data(stack)
             itself = itself_of(settings, addresses, server_id)
             security = self._security(addresses, folder)
-            ground = await self._open_ground(addresses, itself, security, folder)
-            if ground.store is not None:
-                stack.push_async_callback(ground.store.close)
+            storage = await self._open_ground(addresses, itself, security, folder)
+            if storage.store is not None:
+                stack.push_async_callback(storage.store.close)
             metrics = self._metrics()
             server = build(
                 self._loaded,
                 addresses=addresses,
                 itself=itself,
-                ground=ground,
+                storage=storage,
                 security=security,
                 folder=folder,
                 clock=self._clock,
@@ -214,7 +214,7 @@ class _Agent:
         try:
             async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as ports:
                 tasks = [group.create_task(server.mirror.run(), name="mirror")]
-                if isinstance(server.seat, EmbeddedSeat):
+                if isinstance(server.lifecycle, EmbeddedLifecycle):
                     await self._loaded_state(server)
                 else:
                     tasks.append(group.create_task(self._loaded_state(server), name="state"))
@@ -232,14 +232,14 @@ class _Agent:
                 tasks += [
                     group.create_task(server.reads.run(), name="reads"),
                     group.create_task(server.exchange.run(), name="hello"),
-                    group.create_task(server.seat.run(), name="seat"),
+                    group.create_task(server.lifecycle.run(), name="lifecycle"),
                     group.create_task(server.leadership.run(loops), name="leadership"),
                     group.create_task(server.room.run(), name="room"),
                     group.create_task(metrics.run(), name="metrics"),
                     group.create_task(server.bad_tokens.run(self._log.report), name="tokens"),
                     group.create_task(self._join(server), name="join"),
                 ]
-                if isinstance(server.seat, EmbeddedSeat):
+                if isinstance(server.lifecycle, EmbeddedLifecycle):
                     await self._wait_for_leader(server)
                 measure(metrics, server, pipeline)
                 measure_connections(metrics, self._clients)
@@ -253,7 +253,7 @@ class _Agent:
                     log=self._log.report,
                 ) as listening:
                     reloader.listens(listening)
-                    alone = isinstance(server.seat, EmbeddedSeat)
+                    alone = isinstance(server.lifecycle, EmbeddedLifecycle)
                     self._announce(addresses, consensus=not alone)
                     await self._stop.wait()
                     self._log.report("stopping")
@@ -278,9 +278,9 @@ class _Agent:
         """The port between servers, answering."""
         table = {
             **gate.routes(server.exchange, security.gate),
-            **lifecycle.routes(server.seat),
+            **lifecycle.routes(server.lifecycle),
             **peers.routes(server.membership),
-            **replication.routes(server.tables, server.mirror.ring, server.seat.serves),
+            **replication.routes(server.tables, server.mirror.ring, server.lifecycle.serves),
             **forward.routes(pipeline, security.gate),
         }
         return serve(
@@ -410,9 +410,9 @@ class _Agent:
         itself: Itself,
         security: PeerSecurity,
         folder: Path | None,
-    ) -> Ground:
+    ) -> Storage:
         try:
-            return await open_ground(
+            return await open_storage(
                 self._settings,
                 addresses,
                 itself,
@@ -421,15 +421,15 @@ class _Agent:
                 self._clock,
                 self._log.report,
             )
-        except GroundError as error:
+        except StorageError as error:
             raise StartError(f"Error starting agent: {error}") from None
 
     def _refuse_if_cut_off(self, server: Server) -> None:
         """Its files may tell of others on other machines where its settings do not."""
-        seat, own = server.seat, server.roster.itself.serf
-        if not server.facts.closed_peers or not isinstance(seat, ClusterSeat):
+        lifecycle, own = server.lifecycle, server.roster.itself.serf
+        if not server.facts.closed_peers or not isinstance(lifecycle, ClusterLifecycle):
             return
-        abroad = [at for at in seat.known_addresses if at != own and not is_loopback(at[0])]
+        abroad = [at for at in lifecycle.known_addresses if at != own and not is_loopback(at[0])]
         if abroad:
             why = f"belongs to a cluster with {join_host_port(abroad[0])}"
             fresh = base64.b64encode(self._clock.random_bytes(32)).decode()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RAFT = "raft"  # etcd's directory
-PLACE = "cluster.json"
+LOCAL_STATE = "cluster.json"
 PROMISE = "bootstrap.json"
 MEMBER = "member.json"  # in etcd's directory
 STORE = "store.db"  # the embedded store
@@ -30,18 +30,23 @@ ASIDE_KEPT = 2
 T = TypeVar("T")
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A server's part. `servers` are the addresses of the port between servers known last.
+class LocalState(msgspec.Struct, frozen=True, kw_only=True):
+    """Which cluster this server belongs to, and whether it votes.
 
-    `founding` is that of `Cluster`; `epoch_seen` the highest epoch that anybody has shown.
+    `servers` are the last known addresses of the port between servers. `founding` is that of
+    `Cluster`; `epoch_seen` is the highest epoch that any server has shown.
     """
 
     cluster_id: str
     epoch: int
-    role: Literal["voter", "follower"]
+    role: Literal["voter", "non-voter", "follower"]  # "follower" is an older word for non-voter
     servers: tuple[tuple[str, int], ...] = ()
     founding: str = ""
     epoch_seen: int = 0
+
+    def __post_init__(self) -> None:
+        if self.role == "follower":
+            msgspec.structs.force_setattr(self, "role", "non-voter")
 
     @property
     def cluster(self) -> Cluster:
@@ -82,7 +87,7 @@ def engine_of(folder: Path | None, wanted: str, *, several: bool) -> str:
     What is on the disk wins over what the settings suggest. Raises Unreadable where they exclude
     each other. `several` tells whether the settings speak of other servers.
     """
-    place = read(folder / PLACE, Place) if folder else None
+    place = read(folder / LOCAL_STATE, LocalState) if folder else None
     if place is not None:
         if wanted == "embedded":
             raise Unreadable(

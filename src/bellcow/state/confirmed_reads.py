@@ -20,7 +20,7 @@ PATIENCE_S = 2.0  # how long a read waits for its round
 RETRY_S = 0.1
 
 
-class Reads:
+class ConfirmedReads:
     """Rounds of reads. `run` is their life; nothing waits where the store confirms by itself."""
 
     def __init__(self, store: Store, mirror: Mirror, waiting: Waiting) -> None:

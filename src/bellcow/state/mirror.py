@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bellcow.deadline import timeout
-from bellcow.state.recent_commits import Ring
+from bellcow.state.recent_commits import RecentCommits
 from bellcow.state.tables import REGISTRY, fill
 from bellcow.store.protocol import NO_HEAD, Change, Corrupt, StoreError, Unavailable, Unknown
 from bellcow.wire import UNDECODABLE, undecodable
@@ -68,7 +68,7 @@ class Mirror:
         self._patience = timeout(None)
         self.on_apply: Callable[[float], None] = _unmeasured  # gets milliseconds
         self.loaded = asyncio.Event()
-        self.ring = Ring()  # the commits taken in last, for servers that copy them
+        self.ring = RecentCommits()  # the commits taken in last, for servers that copy them
 
     async def run(self) -> None:
         while True:

@@ -19,7 +19,7 @@ COMMITS = 10_000
 BYTES = 64 << 20  # of keys and values, whatever a commit of few objects costs besides
 
 
-class Ring:
+class RecentCommits:
     """`after` reads, `more` waits; `add` and `begin` are the mirror's alone."""
 
     def __init__(self, commits: int = COMMITS, size: int = BYTES) -> None:

@@ -27,7 +27,7 @@ from bellcow.store.protocol import (
     StoreError,
     Unavailable,
 )
-from bellcow.store.settling import Resting
+from bellcow.store.settling import Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ class FollowStore:
         self._report = report
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="follow")
         self.confirms_locally = False
-        self._resting = Resting(self._worker, self._settle)
+        self._resting = Settling(self._worker, self._settle)
         self._copy: Copy | None = None
         self._damage = ""  # why the copy cannot be used any more
         self._stalled = ""  # why nothing comes in

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Change, Head, Key, Reload, Store
 
 
-class StoreSlot:
+class ReplaceableStore:
     """A `Store` that is whichever was put in last."""
 
     def __init__(self, store: Store | None = None) -> None:

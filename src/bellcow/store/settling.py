@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 REST_S = 0.9
 
 
-class Resting:
+class Settling:
     """Calls `settle` in the store's own thread. It lives on the loop's thread."""
 
     def __init__(self, worker: Executor, settle: Callable[[], bool]) -> None:

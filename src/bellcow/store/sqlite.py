@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bellcow.store.limits import check_chain, check_limits, check_unseen
 from bellcow.store.protocol import Change, Head, Limits, Reload, Unavailable
-from bellcow.store.settling import Resting
+from bellcow.store.settling import Settling
 from bellcow.store.sqlite_files import Files
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SqliteStore:
         self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._feed = _Feed(files.head)
-        self._resting = Resting(worker, files.settle)
+        self._resting = Settling(worker, files.settle)
         self._resting.wrote()  # an earlier process may have left a log
         self._closed = False
 

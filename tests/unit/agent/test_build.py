@@ -10,12 +10,12 @@ import pytest
 from tests.sim.clock import FixedClock
 
 from bellcow.agent.build import build, itself_of
-from bellcow.agent.engine import Ground
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
-from bellcow.cluster.datadir import Place
-from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.agent.storage import Storage
+from bellcow.cluster.datadir import LocalState
+from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
 from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import load
 from bellcow.events import Level
@@ -52,7 +52,7 @@ def server(tmp_path: Path) -> Server:
         loaded,
         addresses=addresses,
         itself=itself_of(loaded.settings, addresses, ME),
-        ground=Ground(member=Member(tmp_path / "raft")),
+        storage=Storage(member=Member(tmp_path / "raft")),
         security=peer_security(loaded.settings, (), tmp_path),
         folder=tmp_path,
         clock=clock,
@@ -61,9 +61,9 @@ def server(tmp_path: Path) -> Server:
     )
 
 
-def seat_of(server: Server) -> ClusterSeat:
-    assert isinstance(server.seat, ClusterSeat)
-    return server.seat
+def seat_of(server: Server) -> ClusterLifecycle:
+    assert isinstance(server.lifecycle, ClusterLifecycle)
+    return server.lifecycle
 
 
 def test_request_that_waits_is_woken_when_the_leader_changes(server: Server) -> None:
@@ -96,8 +96,8 @@ def test_server_knows_which_servers_went_to_another_cluster(server: Server) -> N
 
 def test_leader_knows_how_its_cluster_was_founded(server: Server) -> None:
     assert server.membership._founding() == ""
-    place = Place(cluster_id="c", epoch=1, founding="f", role="voter")
-    seat_of(server)._papers._place = place
+    place = LocalState(cluster_id="c", epoch=1, founding="f", role="voter")
+    seat_of(server)._files._place = place
     assert server.membership._founding() == "f"
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from bellcow.cluster import datadir
 from bellcow.cluster.datadir import (
+    LocalState,
     MemberMark,
-    Place,
     Promise,
     Promises,
     Unreadable,
@@ -22,25 +22,27 @@ from bellcow.cluster.datadir import (
 )
 from bellcow.model.hello import Cluster
 
-HERE = Place(cluster_id="ours", epoch=2, role="voter", servers=(("10.0.0.1", 4648),), founding="f")
+HERE = LocalState(
+    cluster_id="ours", epoch=2, role="voter", servers=(("10.0.0.1", 4648),), founding="f"
+)
 PROMISES = Promises(
     (Promise(cluster_id="ours", proposer="a", members=(("a", "a:4647"),), time_ns=5),)
 )
 MARK = MemberMark(cluster_id="ours", epoch=2, member_id=2**63 + 1)
 
 
-@pytest.mark.parametrize("value", [HERE, PROMISES, MARK], ids=["place", "promises", "mark"])
+@pytest.mark.parametrize("value", [HERE, PROMISES, MARK], ids=["local state", "promises", "mark"])
 def test_what_is_written_is_read_again(tmp_path, value):
     write(tmp_path / "file", value)
     assert read(tmp_path / "file", type(value)) == value
 
 
-def test_place_is_in_the_cluster_that_it_names():
+def test_local_state_is_of_the_cluster_that_it_names():
     assert HERE.cluster == Cluster("ours", 2, "f")
 
 
 def test_file_that_is_not_there_is_nothing(tmp_path):
-    assert read(tmp_path / "file", Place) is None
+    assert read(tmp_path / "file", LocalState) is None
 
 
 def test_file_is_for_its_owner_alone_and_leaves_no_litter(tmp_path):
@@ -49,9 +51,11 @@ def test_file_is_for_its_owner_alone_and_leaves_no_litter(tmp_path):
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
-def test_place_of_an_earlier_release_is_read(tmp_path):
+def test_local_state_of_an_earlier_release_is_read(tmp_path):
     (tmp_path / "file").write_text('{"cluster_id": "ours", "epoch": 0, "role": "follower"}')
-    assert read(tmp_path / "file", Place) == Place(cluster_id="ours", epoch=0, role="follower")
+    assert read(tmp_path / "file", LocalState) == LocalState(
+        cluster_id="ours", epoch=0, role="non-voter"
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,13 +66,13 @@ def test_place_of_an_earlier_release_is_read(tmp_path):
 def test_file_that_does_not_hold_what_was_written_says_what_to_do(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(Unreadable, match="restore it from a backup"):
-        read(tmp_path / "file", Place)
+        read(tmp_path / "file", LocalState)
 
 
 def test_directory_in_the_place_of_a_file_is_unreadable(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(Unreadable):
-        read(tmp_path / "file", Place)
+        read(tmp_path / "file", LocalState)
 
 
 def test_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
@@ -80,7 +84,7 @@ def test_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="no space"):
         write(tmp_path / "file", msgspec.structs.replace(HERE, epoch=3))
-    assert read(tmp_path / "file", Place) == HERE
+    assert read(tmp_path / "file", LocalState) == HERE
 
 
 def test_write_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
@@ -139,8 +143,8 @@ def test_last_two_are_kept(tmp_path):
         (datadir.STORE, "auto", False, "embedded"),
         (datadir.STORE, "embedded", True, "embedded"),
         (datadir.STORE, "etcd", False, "convert"),
-        (datadir.PLACE, "auto", False, "etcd"),
-        (f"{datadir.PLACE} {datadir.STORE}", "etcd", False, "etcd"),
+        (datadir.LOCAL_STATE, "auto", False, "etcd"),
+        (f"{datadir.LOCAL_STATE} {datadir.STORE}", "etcd", False, "etcd"),
     ],
     ids=[
         "a server alone is embedded",
@@ -162,7 +166,7 @@ def test_engine_goes_by_the_disk_and_then_by_the_settings(tmp_path, files, wante
 
 
 def test_server_of_a_cluster_is_not_started_embedded(tmp_path):
-    write(tmp_path / datadir.PLACE, HERE)
+    write(tmp_path / datadir.LOCAL_STATE, HERE)
     with pytest.raises(Unreadable, match="belongs to cluster ours, which is on etcd"):
         engine_of(tmp_path, "embedded", several=False)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from tests.sim.loop import simulate
 
-from bellcow.state.confirmed_reads import RETRY_S, Reads
+from bellcow.state.confirmed_reads import RETRY_S, ConfirmedReads
 from bellcow.state.waiting import Waiting
 from bellcow.store.protocol import NO_HEAD, Corrupt, Unavailable, Unknown
 
@@ -86,7 +86,7 @@ class Site:
         self.store = Confirming()
         self.memory = Memory()
         self.waiting = Waiting()
-        self.reads = Reads(self.store, self.memory, self.waiting)  # type: ignore[arg-type]
+        self.reads = ConfirmedReads(self.store, self.memory, self.waiting)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.sim.loop import simulate
 
-from bellcow.state.recent_commits import Ring
+from bellcow.state.recent_commits import RecentCommits
 from bellcow.store.protocol import Change, Head
 
 
@@ -17,9 +17,9 @@ def commit(number: int, size: int = 0) -> Change:
     return Change(head, {("t", "a"): b"x" * size})
 
 
-def ring_of(numbers: range, **limits: int) -> Ring:
+def ring_of(numbers: range, **limits: int) -> RecentCommits:
     """A ring of these commits, begun at the one before the first."""
-    ring = Ring(**limits)
+    ring = RecentCommits(**limits)
     ring.begin(commit(numbers.start - 1).head)
     for number in numbers:
         ring.add(commit(number))
@@ -47,7 +47,7 @@ def test_what_follows_an_unknown_commit_is_not_known():
 
 
 def test_new_ring_knows_what_follows_nothing():
-    ring = Ring()
+    ring = RecentCommits()
     assert ring.after("") == []
     ring.add(commit(1))
     assert indexes(ring.after("")) == [1]
@@ -60,7 +60,7 @@ def test_oldest_commits_are_forgotten_over_the_limit_of_commits():
 
 
 def test_oldest_commits_are_forgotten_over_the_limit_of_bytes():
-    ring = Ring(size=100)
+    ring = RecentCommits(size=100)
     ring.begin(commit(0).head)
     for number in range(1, 11):
         ring.add(commit(number, size=38))  # and two bytes of key
@@ -78,7 +78,7 @@ def test_commit_larger_than_the_ring_leaves_nothing_but_a_place_to_go_on_from():
 
 
 def test_answer_ends_before_its_limit_but_holds_one_commit_at_least():
-    ring = Ring()
+    ring = RecentCommits()
     ring.begin(commit(0).head)
     for number in range(1, 6):
         ring.add(commit(number, size=98))
@@ -101,7 +101,7 @@ def test_load_empties_the_ring():
     st.integers(1, 300),
 )
 def test_answer_is_always_the_next_commits_without_a_hole(sizes, commits, total, asked, most):
-    ring = Ring(commits=commits, size=total)
+    ring = RecentCommits(commits=commits, size=total)
     ring.begin(commit(0).head)
     for number, size in enumerate(sizes, 1):
         ring.add(commit(number, size))

@@ -10,7 +10,7 @@ import pytest
 from tests.sim.store import MemoryStore
 
 from bellcow.store.protocol import NO_HEAD, Change, Limits, Reload, Unavailable
-from bellcow.store.replaceable import StoreSlot
+from bellcow.store.replaceable import ReplaceableStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ def run(story: Any) -> Any:
 
 
 def test_empty_slot_is_unavailable_whatever_is_asked():
-    slot = StoreSlot()
+    slot = ReplaceableStore()
     calls = (
         slot.load(),
         slot.confirm(),
@@ -45,7 +45,7 @@ async def _await(call: Any) -> Any:
 
 def test_slot_does_what_its_store_does():
     async def story() -> None:
-        slot = StoreSlot(MemoryStore(limits=Limits(max_changes=7)))
+        slot = ReplaceableStore(MemoryStore(limits=Limits(max_changes=7)))
         assert slot.limits.max_changes == 7
         await slot.commit(NO_HEAD, msgspec.structs.replace(FIRST, ops=1), {KEY: b"x"})
         head, items = await slot.load()
@@ -60,7 +60,7 @@ def test_slot_does_what_its_store_does():
 def test_store_that_is_put_in_takes_the_place_and_the_limits_of_the_one_before():
     async def story() -> None:
         before, after = MemoryStore(), MemoryStore(limits=Limits(max_changes=3))
-        slot = StoreSlot(before)
+        slot = ReplaceableStore(before)
         await slot.put(after)
         assert before.closed
         assert not after.closed
@@ -74,7 +74,7 @@ def test_store_that_is_put_in_takes_the_place_and_the_limits_of_the_one_before()
 def test_who_follows_hears_the_end_when_another_store_is_put_in():
     async def story() -> list[Change | Reload]:
         before = MemoryStore()
-        slot = StoreSlot(before)
+        slot = ReplaceableStore(before)
         heard: list[Change | Reload] = []
 
         async def follow(changes: AsyncIterator[Change | Reload]) -> None:

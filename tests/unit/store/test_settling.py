@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.clock import SystemClock
 from bellcow.store.protocol import NO_HEAD, Head, NoSpace
-from bellcow.store.settling import REST_S, Resting
+from bellcow.store.settling import REST_S, Settling
 from bellcow.store.sqlite import open_store
 from bellcow.store.sqlite_mark import remembered_beside
 
@@ -28,7 +28,7 @@ def test_it_is_settled_after_writes_until_nothing_is_left() -> None:
             return answers[len(calls) - 1]
 
         with ThreadPoolExecutor(1) as worker:
-            resting = Resting(worker, settle)
+            resting = Settling(worker, settle)
             began = loop.time()
             resting.wrote()
             resting.wrote()
@@ -53,7 +53,7 @@ def test_settling_that_fails_is_tried_again_after_the_next_write() -> None:
             raise NoSpace("the disk is full")
 
         with ThreadPoolExecutor(1) as worker:
-            resting = Resting(worker, settle)
+            resting = Settling(worker, settle)
             for _ in range(2):
                 resting.wrote()
                 await calls.get()

@@ -16,19 +16,19 @@ from bellcow.model.membership_calls import (
 
 if TYPE_CHECKING:
     from bellcow.api.message import Request
-    from bellcow.cluster.lifecycle.lifecycle import Seat
+    from bellcow.cluster.lifecycle.lifecycle import Lifecycle
 
 REQUEST_BYTES = 256 << 10
 
 
-def routes(seat: Seat) -> dict[tuple[str, str], Route]:
+def routes(lifecycle: Lifecycle) -> dict[tuple[str, str], Route]:
     async def bootstrap(request: Request, body: bytes) -> bytes:
         del request
-        return encode(await seat.promise(decode(body, BootstrapRequest)))
+        return encode(await lifecycle.promise(decode(body, BootstrapRequest)))
 
     async def member(request: Request, body: bytes) -> bytes:
         del request
-        return encode(await seat.obey(decode(body, MemberOrder)))
+        return encode(await lifecycle.obey(decode(body, MemberOrder)))
 
     return {
         ("POST", BOOTSTRAP_PATH): Route(bootstrap, REQUEST_BYTES),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bellcow.api.internal.gate import AnyRoute
     from bellcow.api.message import Request
     from bellcow.model.hello import Cluster
-    from bellcow.state.recent_commits import Ring
+    from bellcow.state.recent_commits import RecentCommits
     from bellcow.state.tables import Tables
     from bellcow.store.follow_messages import Told
     from bellcow.store.protocol import Key
@@ -59,7 +59,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def routes(
-    tables: Tables, ring: Ring, serves: Callable[[], Cluster | None]
+    tables: Tables, ring: RecentCommits, serves: Callable[[], Cluster | None]
 ) -> dict[tuple[str, str], AnyRoute]:
     """`serves` names the cluster whose truth this server holds itself; None for a copy."""
 
@@ -96,7 +96,7 @@ def _check(asked: Cluster, serves: Cluster | None, tables: Tables) -> None:
         raise Error(Code.UNAVAILABLE, "this server has not loaded its state yet")
 
 
-def _told(asked: CommitsRequest, tables: Tables, ring: Ring) -> Told:
+def _told(asked: CommitsRequest, tables: Tables, ring: RecentCommits) -> Told:
     found = ring.after(asked.commit, ANSWER_BYTES)
     if found is not None:
         return Commits(asked.cluster, tuple(found))

@@ -29,7 +29,7 @@ CHARS = 800
 
 def why_no_leader(server: Server) -> str:
     """The causes that show at the moment; "" where none does."""
-    return in_words({**server.seat.troubles(), **server.exchange.troubles()})
+    return in_words({**server.lifecycle.troubles(), **server.exchange.troubles()})
 
 
 def in_words(troubles: Mapping[str, Mapping[str, object]]) -> str:

@@ -418,7 +418,7 @@ class Pipeline:
 
     def _must_be_loaded(self) -> None:
         """Raise while memory is empty though this server is in a cluster."""
-        if not self._server.mirror.loaded.is_set() and self._server.seat.cluster is not None:
+        if not self._server.mirror.loaded.is_set() and self._server.lifecycle.cluster is not None:
             raise _NotLoaded
 
     def _is_abroad(self, request: Request) -> bool:

@@ -82,7 +82,7 @@ async def join(call: Call) -> dict[str, Any]:
         count += joined.servers
         failures += joined.failures
     if count:
-        await call.server.seat.rejoin()
+        await call.server.lifecycle.rejoin()
     # Nomad: what failed is told only when nothing worked.
     return {"error": "" if count else several_errors(failures), "num_joined": count}
 

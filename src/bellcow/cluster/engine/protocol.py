@@ -136,7 +136,7 @@ class Single:
         raise Unavailable(f"the embedded store has one voter; none can follow {member_id}")
 
 
-class PeersSlot:
+class ReplaceablePeers:
     """A `Peers` that is whichever was put in last. An empty one belongs to a server without a vote.
 
     Leadership and whoever changes votes keep hold of the slot, not of what is in it.

@@ -26,7 +26,7 @@ def level(used_bytes: int, quota_bytes: int) -> int:
     return percent - percent % TELL_EACH if percent >= TELL_FROM else 0
 
 
-class Room:
+class Quota:
     """`run` looks as long as the server lives; `used_bytes` is 0 for a server without a member."""
 
     def __init__(self, peers: Peers, quota_bytes: int, report: Report) -> None:

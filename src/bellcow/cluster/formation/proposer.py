@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
     from bellcow.cluster.datadir import Promise
     from bellcow.cluster.formation.promises import PromiseBook
-    from bellcow.cluster.members.exchange import Line, Reminders
+    from bellcow.cluster.members.exchange import Reminders, Transport
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.members.schedule import Target
     from bellcow.events import Report
@@ -38,7 +38,7 @@ class Proposer:
         *,
         promises: PromiseBook,
         roster: Roster,
-        line: Line,
+        line: Transport,
         joins: bool,
         clock: Clock,
         reminders: Reminders,

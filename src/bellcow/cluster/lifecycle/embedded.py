@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bellcow.state.tables import Tables
 
 
-class EmbeddedSeat:
-    """The `Seat` of a server on the embedded store."""
+class EmbeddedLifecycle:
+    """The `Lifecycle` of a server on the embedded store."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables

@@ -24,17 +24,17 @@ from bellcow.model.membership_calls import (
 
 if TYPE_CHECKING:
     from bellcow.clock import Clock
-    from bellcow.cluster.members.exchange import Line, Reminders
+    from bellcow.cluster.members.exchange import Reminders, Transport
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.members.schedule import Target
 
 CALL_S = 2.0  # for an answer
 
 
-class LeaderLine:
+class LeaderClient:
     """Questions of one server, each to whoever leads then."""
 
-    def __init__(self, roster: Roster, line: Line, clock: Clock, reminders: Reminders) -> None:
+    def __init__(self, roster: Roster, line: Transport, clock: Clock, reminders: Reminders) -> None:
         self._roster = roster
         self._line = line
         self._clock = clock

@@ -16,7 +16,7 @@ from bellcow.model.membership_calls import LEAVE_PATH, LeaveRequest, encode
 from bellcow.store.protocol import StoreError
 
 if TYPE_CHECKING:
-    from bellcow.cluster.members.exchange import Line
+    from bellcow.cluster.members.exchange import Transport
     from bellcow.cluster.members.roster import Roster
     from bellcow.model.hello import Status
     from bellcow.model.membership_calls import Standing
@@ -52,7 +52,7 @@ async def leave(
     exchange: Announcer,
     lead: Lead,
     membership: Going,
-    line: Line,
+    line: Transport,
     within_s: float,
 ) -> None:
     """Leave the cluster. Raises Error with why this server is still one of it."""
@@ -75,7 +75,7 @@ async def _announce(exchange: Announcer, status: Status) -> None:
             await exchange.announce(status)
 
 
-async def _be_taken_out(roster: Roster, lead: Lead, membership: Going, line: Line) -> None:
+async def _be_taken_out(roster: Roster, lead: Lead, membership: Going, line: Transport) -> None:
     me = roster.itself.server_id
     if lead.is_leader:
         await membership.leave(me)

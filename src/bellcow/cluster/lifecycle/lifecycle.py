@@ -19,10 +19,10 @@ from bellcow.cluster.formation.initial_state import Charter
 from bellcow.cluster.formation.promises import PromiseBook
 from bellcow.cluster.formation.proposer import Proposer
 from bellcow.cluster.formation.rules import GIVEN_UP_S
-from bellcow.cluster.lifecycle.leader_client import LeaderLine
-from bellcow.cluster.lifecycle.local_state import Papers
+from bellcow.cluster.lifecycle.leader_client import LeaderClient
+from bellcow.cluster.lifecycle.local_state import LocalFiles
 from bellcow.cluster.lifecycle.removal import (
-    Absence,
+    RemovalWatch,
     is_configured,
     is_going,
     is_led_ahead,
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
     from bellcow.cluster.datadir import Promise
-    from bellcow.cluster.engine.protocol import Engine, PeersSlot, Running
-    from bellcow.cluster.lifecycle.removal import View
-    from bellcow.cluster.members.exchange import Line
+    from bellcow.cluster.engine.protocol import Engine, ReplaceablePeers, Running
+    from bellcow.cluster.lifecycle.removal import Inputs
+    from bellcow.cluster.members.exchange import Transport
     from bellcow.cluster.members.roster import Roster
     from bellcow.events import Report
     from bellcow.state.tables import Tables
     from bellcow.store.protocol import Head, Key, Store
-    from bellcow.store.replaceable import StoreSlot
+    from bellcow.store.replaceable import ReplaceableStore
 
 LOOK_S = 0.1  # between two looks at what may end a step
 AROUND_S = 1.0  # to hear, before a member starts, whether its cluster went on without it
@@ -74,7 +74,7 @@ async def _forgetful(head: Head, items: list[tuple[Key, bytes]]) -> None:
     del head, items
 
 
-class Seat(Protocol):
+class Lifecycle(Protocol):
     """What the rest of the server knows of its part."""
 
     @property
@@ -101,7 +101,7 @@ class Seat(Protocol):
     async def rejoin(self) -> None: ...
 
 
-class _Search(msgspec.Struct, frozen=True):
+class _Discover(msgspec.Struct, frozen=True):
     """In no cluster: find one, or found one."""
 
 
@@ -109,7 +109,7 @@ class _Join(msgspec.Struct, frozen=True):
     """Ask the leader to be admitted without a vote."""
 
 
-class _Follow(msgspec.Struct, frozen=True):
+class _Replicate(msgspec.Struct, frozen=True):
     """Without a vote: follow the commits of those who have one."""
 
 
@@ -119,10 +119,10 @@ class _Vote(msgspec.Struct, frozen=True):
     start: Start | None = None
 
 
-_Step = _Search | _Join | _Follow | _Vote
+_Step = _Discover | _Join | _Replicate | _Vote
 
 
-class ClusterSeat:
+class ClusterLifecycle:
     """A server among others. `run` is its life."""
 
     def __init__(
@@ -133,9 +133,9 @@ class ClusterSeat:
         follow: Callable[[Cluster], Store],
         recover: Callable[[], Awaitable[bool | None]],
         roster: Roster,
-        line: Line,
-        slot: StoreSlot,
-        votes: PeersSlot,
+        line: Transport,
+        slot: ReplaceableStore,
+        votes: ReplaceablePeers,
         tables: Tables,
         joins: bool,
         clock: Clock,
@@ -164,11 +164,11 @@ class ClusterSeat:
         self._changed = asyncio.Event()
         self._order: MemberOrder | None = None
         self._rejoin = False
-        self._absence = Absence()
+        self._absence = RemovalWatch()
         self._has_recalled = False
         self._serves = False  # the store is that of our own member
         self.has_member = False
-        self._leader = LeaderLine(roster, line, clock, self._reminders)
+        self._leader = LeaderClient(roster, line, clock, self._reminders)
         self._promises = PromiseBook(folder, roster, clock)
         self._proposer = Proposer(
             promises=self._promises,
@@ -179,7 +179,7 @@ class ClusterSeat:
             reminders=self._reminders,
             report=report,
         )
-        self._papers = Papers(folder, engine.directory, roster, clock, report)
+        self._files = LocalFiles(folder, engine.directory, roster, clock, report)
         self._read_files()
 
     # What others ask
@@ -189,13 +189,13 @@ class ClusterSeat:
 
     @property
     def cluster(self) -> Cluster | None:
-        return self._papers.cluster
+        return self._files.cluster
 
     @property
     def known_addresses(self) -> tuple[tuple[str, int], ...]:
         """Where servers of the cluster were when they were last seen."""
-        place = self._papers.place
-        return place.servers if place else ()
+        local_state = self._files.local_state
+        return local_state.servers if local_state else ()
 
     def serves(self) -> Cluster | None:
         return self.cluster if self._serves else None
@@ -224,9 +224,9 @@ class ClusterSeat:
             raise refused(f"this is server {me}")
         if self.cluster != Cluster(order.cluster_id, order.epoch, order.founding):
             raise refused("this server is in another cluster, or in another epoch of it")
-        place = self._papers.place
-        if place and place.role == "voter":
-            if self._papers.member_id != order.member_id:
+        local_state = self._files.local_state
+        if local_state and local_state.role == "voter":
+            if self._files.member_id != order.member_id:
                 raise refused("this server still has the member it had before")
             return Done()
         self._order = order
@@ -235,7 +235,7 @@ class ClusterSeat:
 
     async def rejoin(self) -> None:
         """Ask to be admitted again if we were taken out, which the leader knows before we do."""
-        if self._papers.place is None:
+        if self._files.local_state is None:
             return  # it looks for a cluster anyway
         standing = await self._own_standing()
         if is_configured(self._look()) if standing is None else standing.configured:
@@ -269,33 +269,33 @@ class ClusterSeat:
 
     async def _take(self, step: _Step) -> _Step:
         match step:
-            case _Search():
-                return await self._search()
+            case _Discover():
+                return await self._discover()
             case _Join():
                 return await self._join()
-            case _Follow():
-                return await self._follow()
+            case _Replicate():
+                return await self._replicate()
             case _Vote():
                 return await self._vote(step.start)
 
     async def _first(self) -> _Step:
         """By what is on the disk."""
-        place = self._papers.place
-        if place is None:
+        local_state = self._files.local_state
+        if local_state is None:
             await self._promises.forget_own()
-            return _Search()
-        if place.role == "follower":
-            await self._serve_copy(place.cluster)
+            return _Discover()
+        if local_state.role == "non-voter":
+            await self._serve_copy(local_state.cluster)
             return _Join()
         if self._engine.has_data():
             self.has_member = True
             await self._hear_for(AROUND_S)
             await self._must_be_the_only_one()
             return _Vote()
-        promise = self._promises.of(place.cluster)
+        promise = self._promises.of(local_state.cluster)
         if promise is not None and promise.given_up:
-            await self._papers.leave_place()
-            return _Search()
+            await self._files.leave_place()
+            return _Discover()
         return _Vote(_start_of(promise)) if promise else _Join()
 
     async def _must_be_the_only_one(self) -> None:
@@ -318,7 +318,7 @@ class ClusterSeat:
                 return
             await self._pause(LOOK_S / 2)
 
-    async def _search(self) -> _Step:
+    async def _discover(self) -> _Step:
         while True:
             found = clusters_here(self._roster.table)
             if len(found) > 1:
@@ -335,26 +335,26 @@ class ClusterSeat:
     async def _found(self, promise: Promise) -> _Vote:
         """Whatever an earlier member has left must not be taken up by the first start."""
         cluster = Cluster(promise.cluster_id, 0)
-        await self._papers.set_aside(cluster)
-        await self._papers.take_place(cluster, "voter")
+        await self._files.set_aside(cluster)
+        await self._files.record_role(cluster, "voter")
         return _Vote(_start_of(promise))
 
     async def _join(self) -> _Step:
         """Until the leader has admitted us, or the cluster that we have seen is gone."""
         self._rejoin = self.has_member = False
-        while self._papers.place is not None or len(clusters_here(self._roster.table)) == 1:
+        while self._files.local_state is not None or len(clusters_here(self._roster.table)) == 1:
             standing = await self._leader.join(self._cluster_id())
             # Admitted is who is there without a vote: with one, it still stands for a member lost.
             if standing is not None and not standing.voter and self._is_no_step_back(standing):
                 cluster = Cluster(standing.cluster_id, standing.epoch, standing.founding)
                 await self._leave_history(cluster)
-                await self._papers.take_place(cluster, "follower")
+                await self._files.record_role(cluster, "non-voter")
                 self._report("joined", cluster=cluster.id, epoch=cluster.epoch)
                 removal = removal_of(self._look())
                 self._absence = self._absence.over(removal.removed_ns if removal else 0)
-                return _Follow()
+                return _Replicate()
             await self._pause(AGAIN_S if self._leader.target() else LOOK_S)
-        return _Search()
+        return _Discover()
 
     def _is_no_step_back(self, standing: Standing) -> bool:
         cluster = self.cluster
@@ -366,13 +366,13 @@ class ClusterSeat:
 
     async def _leave_history(self, cluster: Cluster) -> None:
         """Files of another membership are set aside before the next one begins."""
-        await self._papers.set_aside(cluster)
+        await self._files.set_aside(cluster)
         await self._promises.drop()
 
-    async def _follow(self) -> _Step:
-        place = self._papers.place
-        assert place is not None  # noqa: S101  it was taken before
-        await self._serve_copy(place.cluster)
+    async def _replicate(self) -> _Step:
+        local_state = self._files.local_state
+        assert local_state is not None  # noqa: S101  it was taken before
+        await self._serve_copy(local_state.cluster)
         self._order = None
         while True:
             order, self._order = self._order, None
@@ -383,7 +383,7 @@ class ClusterSeat:
             taken_for_dead = was_taken_for_dead(self._absence, view)
             if is_led_ahead(view) or self._rejoin or taken_for_dead:
                 return _Join()
-            await self._papers.remember_addresses()
+            await self._files.remember_addresses()
             await self._pause(LOOK_S)
 
     async def _serve_copy(self, cluster: Cluster) -> None:
@@ -396,19 +396,19 @@ class ClusterSeat:
         standing = await self._leader.standing(order.member_id)
         return standing is not None and standing.is_member
 
-    def _note_absence(self) -> View:
+    def _note_absence(self) -> Inputs:
         view = self._look()
         self._absence = seen(self._absence, view)
         return view
 
-    def _look(self) -> View:
+    def _look(self) -> Inputs:
         return look(self._roster, self._tables, self.cluster, self._clock.monotonic())
 
     async def _prepare(self, order: MemberOrder) -> _Vote:
         """Make room for a member, and write down whose it is before it starts."""
         cluster = Cluster(order.cluster_id, order.epoch, order.founding)
         await self._leave_history(cluster)
-        await self._papers.make_room(cluster, order.member_id)
+        await self._files.make_room(cluster, order.member_id)
         return _Vote(Start(existing=True, members=order.members, token=order.token))
 
     async def _vote(self, start: Start | None) -> _Step:
@@ -426,7 +426,7 @@ class ClusterSeat:
     async def _with_member(self, running: Running) -> _Step:
         """Until it is no member, or its cluster has gone on without it."""
         began = self._clock.monotonic()
-        self._papers.forget_member()
+        self._files.forget_member()
         while True:
             if running.ended.done():
                 if self._serves and is_going(self._look()):
@@ -453,7 +453,7 @@ class ClusterSeat:
                     return await self._after_end(None)
                 began = self._clock.monotonic()
             await self._correct_address()
-            await self._papers.remember_addresses()
+            await self._files.remember_addresses()
             await self._pause(LOOK_S if self._serves else LOOK_S / 5)
 
     async def _remember_last_state(self) -> None:
@@ -477,7 +477,7 @@ class ClusterSeat:
             return False
         if status.is_learner or not status.leader_id:
             return False
-        self._papers.note_member(status.member_id)
+        self._files.note_member(status.member_id)
         await self._tidy_up()
         await self._slot.put(running.store)
         self._votes.put(running.peers)
@@ -486,7 +486,7 @@ class ClusterSeat:
     async def _tidy_up(self) -> None:
         """Files that a vote does not wait for: on a full disk they are tried again."""
         try:
-            await self._papers.write_mark()
+            await self._files.write_mark()
             if self._serves and self._tables.one(RAFT) is not None:
                 await self._promises.drop()
         except OSError as error:
@@ -501,10 +501,10 @@ class ClusterSeat:
         cluster = self.cluster
         assert cluster is not None  # noqa: S101  it has a place in it
         self._report("founding_given_up", cluster=cluster.id)
-        await self._papers.set_aside(cluster)
+        await self._files.set_aside(cluster)
         await self._promises.give_up(cluster)
-        await self._papers.leave_place()
-        return _Search()
+        await self._files.leave_place()
+        return _Discover()
 
     async def _after_end(self, failure: BaseException | None) -> _Step:
         """The member says it is none, or does not run. Only the leader is believed.
@@ -528,12 +528,12 @@ class ClusterSeat:
                 return _Vote()
             await self._pause(DOWN_S)
         await self._leave_history(cluster)
-        await self._papers.take_place(cluster, "follower")
+        await self._files.record_role(cluster, "non-voter")
         # Who was taken out while it was away asks to be let in again; who was there stays out.
-        return _Join() if self._absence.away else _Follow()
+        return _Join() if self._absence.away else _Replicate()
 
     async def _own_standing(self) -> Standing | None:
-        return await self._leader.standing(self._papers.member_id or 0)
+        return await self._leader.standing(self._files.member_id or 0)
 
     async def _is_left_behind(self) -> bool:
         """Whether the leader has our member no more, though nobody could tell the member so."""
@@ -555,7 +555,7 @@ class ClusterSeat:
     # Files
 
     def _read_files(self) -> None:
-        self._papers.read()
+        self._files.read()
         self._promises.read()
 
     async def _pause(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from bellcow.cluster import datadir as files
-from bellcow.cluster.datadir import MemberMark, Place
+from bellcow.cluster.datadir import LocalState, MemberMark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Cluster
 
 
-class Papers:
+class LocalFiles:
     """The papers of one server. `read` them before anything else."""
 
     def __init__(
         self, folder: Path, directory: Path, roster: Roster, clock: Clock, report: Report
     ) -> None:
         """`directory` is that of its member."""
-        self._path = folder / files.PLACE
+        self._path = folder / files.LOCAL_STATE
         self._directory = directory
         self._roster = roster
         self._clock = clock
         self._report = report
-        self._place: Place | None = None
+        self._place: LocalState | None = None
         self._unmarked: MemberMark | None = None  # whose files they are, not written down yet
 
     def read(self) -> None:
-        self._place = files.read(self._path, Place)
+        self._place = files.read(self._path, LocalState)
 
     # The place
 
     @property
-    def place(self) -> Place | None:
+    def local_state(self) -> LocalState | None:
         return self._place
 
     @property
     def cluster(self) -> Cluster | None:
         return self._place.cluster if self._place else None
 
-    async def take_place(self, cluster: Cluster, role: Literal["voter", "follower"]) -> None:
+    async def record_role(self, cluster: Cluster, role: Literal["voter", "non-voter"]) -> None:
         before = self._place
-        place = Place(
+        local_state = LocalState(
             cluster_id=cluster.id,
             epoch=cluster.epoch,
             role=role,
@@ -63,8 +63,8 @@ class Papers:
             founding=cluster.founding,
             epoch_seen=before.epoch_seen if before and before.cluster_id == cluster.id else 0,
         )
-        await asyncio.to_thread(files.write, self._path, place)
-        self._place = place
+        await asyncio.to_thread(files.write, self._path, local_state)
+        self._place = local_state
 
     async def leave_place(self) -> None:
         await asyncio.to_thread(files.remove, self._path)
@@ -72,9 +72,9 @@ class Papers:
 
     async def remember_addresses(self) -> None:
         """Where the servers are that are seen now, if they are not where they were."""
-        place, addresses = self._place, self._addresses()
-        if place is not None and addresses and set(addresses) != set(place.servers):
-            fresh = msgspec.structs.replace(place, servers=addresses)
+        local_state, addresses = self._place, self._addresses()
+        if local_state is not None and addresses and set(addresses) != set(local_state.servers):
+            fresh = msgspec.structs.replace(local_state, servers=addresses)
             with contextlib.suppress(OSError):  # on a full disk: it is tried again
                 await asyncio.to_thread(files.write, self._path, fresh)
                 self._place = fresh
@@ -102,7 +102,7 @@ class Papers:
         try:
             self._directory.mkdir(mode=0o700)
             await asyncio.to_thread(files.write, self._directory / files.MEMBER, mark)
-            await self.take_place(cluster, "voter")
+            await self.record_role(cluster, "voter")
         except OSError:
             # With nothing in it, it must not be set aside in the place of one that has something.
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)

@@ -1,9 +1,8 @@
 """The exchange between servers: gather what is so, decide whom to call, call them, take in what
 they say.
 
-The rules are in `hearing.py`, `failure.py` and `schedule.py`; how a hello travels is behind `Line`.
-Who may speak to
-us is checked before a hello comes here.
+The rules are in `hearing.py`, `failure.py` and `schedule.py`; a `Transport` carries the hello. Who
+may send one is checked before it comes here.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
     from bellcow.cluster.members.roster import Roster
-    from bellcow.cluster.members.table import Here, Note, Outcome
+    from bellcow.cluster.members.table import Inputs, Note, Outcome
     from bellcow.events import Report
     from bellcow.model.hello import Cluster, Hello, Status
 
@@ -44,7 +43,7 @@ LATELY_S = 15.0  # each cause shows again within it while it lasts
 ELSEWHERE_S = 2 * FAR_S + TIMEOUT_S  # who called us and was refused calls again within it
 
 
-class Line(Protocol):
+class Transport(Protocol):
     """One call to another server."""
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
@@ -86,8 +85,8 @@ class Exchange:
     def __init__(
         self,
         roster: Roster,
-        line: Line,
-        look: Callable[[], Here],
+        line: Transport,
+        look: Callable[[], Inputs],
         clock: Clock,
         report: Report,
         joins: tuple[tuple[str, int], ...] = (),
@@ -182,19 +181,19 @@ class Exchange:
 
     def _round(self, group: asyncio.TaskGroup) -> float:
         """Gather, decide, act; returns in how many seconds the next round is due."""
-        here, now = self._look(), self._clock.monotonic()
-        self._take(judge(self._roster.table, here, now))
+        inputs, now = self._look(), self._clock.monotonic()
+        self._take(judge(self._roster.table, inputs, now))
         table = self._roster.table
         due = plan(
             table,
-            leads=here.leads,
+            leads=inputs.leads,
             joins=self._joins,
             led_home=self._led_home,
             tried=self._tried,
             busy=self._busy,
             now=now,
             # Who was removed learns of it from the new leader.
-            servers=here.servers | here.removed,
+            servers=inputs.servers | inputs.removed,
         )
         for target in due.targets:
             self._tried[target.key] = now
@@ -203,10 +202,10 @@ class Exchange:
         if len(self._tried) > 2 * len(table.known) + len(self._joins):
             self._forget_tries()
         waited_s = now - self._began
-        notes = reasons(table, here, self._regions, waited_s, now)
-        if is_led(table, here, now):
+        notes = reasons(table, inputs, self._regions, waited_s, now)
+        if is_led(table, inputs, now):
             self._led_at = now
-        for note in (*notes, *leaderless(table, here, now - self._led_at, now)):
+        for note in (*notes, *leaderless(table, inputs, now - self._led_at, now)):
             self._tell(note)
         wake_s = min(due.wake_s, next_verdict(table, now))
         return min(wake_s, max(0.001, HEARD_S - waited_s)) if waited_s < HEARD_S else wake_s
@@ -259,8 +258,8 @@ class Exchange:
 
     def _is_wanted(self, target: Target) -> bool:
         now = self._clock.monotonic()
-        table, here, waited_s = self._roster.table, self._look(), now - self._began
-        return is_wanted(target.address, table, here, waited_s, now)
+        table, inputs, waited_s = self._roster.table, self._look(), now - self._began
+        return is_wanted(target.address, table, inputs, waited_s, now)
 
     async def _call_name(self, target: Target) -> None:
         """Say hello at every address of a name to join but our own.
@@ -325,10 +324,10 @@ class Exchange:
         return encode_hello(compose(table, self._look(), now, abroad=abroad, echo_ms=echo_ms))
 
     def _hear(self, hello: Hello, *, answer: bool) -> None:
-        table, here, now = self._roster.table, self._look(), self._clock.monotonic()
+        table, inputs, now = self._roster.table, self._look(), self._clock.monotonic()
         server_id = hello.sender.server_id
         try:
-            outcome = hear(table, hello, here, now, answer=answer)
+            outcome = hear(table, hello, inputs, now, answer=answer)
         except Error:
             self._note_elsewhere(hello, now)
             raise

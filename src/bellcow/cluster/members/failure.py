@@ -13,7 +13,7 @@ from bellcow.cluster.members.notes import changes
 from bellcow.cluster.members.table import (
     FAILED_AFTER_S,
     GONE,
-    Here,
+    Inputs,
     Leader,
     Outcome,
     is_silent,
@@ -43,13 +43,13 @@ def missed(table: Table, server_id: str) -> Table:
     return replace(table, contacts={**table.contacts, server_id: contact})
 
 
-def judge(table: Table, here: Here, now: float) -> Outcome:
+def judge(table: Table, inputs: Inputs, now: float) -> Outcome:
     """Who has failed, and who is forgotten.
 
     In our region the leader decides who has failed; without a leader, each server for itself.
     """
     before = table
-    table = _with_own_claim(table, here, now)
+    table = _with_own_claim(table, inputs, now)
     table = _with_doubts_settled(table, now)
     decides = _decides(table, now)
     for known in table.known.values():
@@ -80,10 +80,10 @@ def _reaped_after_s(table: Table, record: Record, ours: bool) -> float:
     return REAPED_AFTER_S[record.status]
 
 
-def _with_own_claim(table: Table, here: Here, now: float) -> Table:
+def _with_own_claim(table: Table, inputs: Inputs, now: float) -> Table:
     me, leader = table.me.server_id, table.leader
-    if here.leads:
-        mine = Leader(server_id=me, epoch=here.epoch, term=here.raft.term, heard=now)
+    if inputs.leads:
+        mine = Leader(server_id=me, epoch=inputs.epoch, term=inputs.raft.term, heard=now)
         other = leader if leader is not None and leader.server_id != me else None
         speaks = other is not None and now - other.heard < FAILED_AFTER_S
         if other and speaks and (other.epoch, other.term) > (mine.epoch, mine.term):

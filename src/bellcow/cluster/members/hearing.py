@@ -16,7 +16,7 @@ from bellcow.cluster.members.table import (
     MEMBERS_MAX,
     UNHEARD_MAX,
     Contact,
-    Here,
+    Inputs,
     Known,
     Leader,
     Outcome,
@@ -48,7 +48,7 @@ COPY = "is its data directory a copy?"  # what two servers of one id are told
 _RANK = {ALIVE: 0, LEAVING: 1, FAILED: 2, LEFT: 3}
 
 
-def hear(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) -> Outcome:
+def hear(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool) -> Outcome:
     """Take in a hello; `answer` when it came in reply to one of ours.
 
     Raises Error(CONFLICT) for a server that is not one of us: the table stays as it is.
@@ -57,20 +57,20 @@ def hear(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) ->
     if sender.server_id == table.me.server_id:
         return _hear_own_id(table, hello)
     home = hello.region == table.me.itself.region
-    old = home and _is_behind(hello.cluster, here.cluster)
+    old = home and _is_behind(hello.cluster, inputs.cluster)
     if home:
-        _check_cluster(hello.cluster, here.cluster)
+        _check_cluster(hello.cluster, inputs.cluster)
     _check_address(table, sender, now)
     before = table
     if sender.server_id not in table.known:
         table = _with_place(table)
-    table = _with_leader(table, hello, here, now, home=home and not old, answer=answer)
-    table = _with_sender(table, hello, here, now, answer=answer)
+    table = _with_leader(table, hello, inputs, now, home=home and not old, answer=answer)
+    table = _with_sender(table, hello, inputs, now, answer=answer)
     if not old:
-        table = _with_others(table, hello, here, now, answer=answer)
-    if home and _is_behind(here.cluster, hello.cluster):
+        table = _with_others(table, hello, inputs, now, answer=answer)
+    if home and _is_behind(inputs.cluster, hello.cluster):
         table = replace(table, ahead=hello.cluster)
-    return Outcome(table, (*changes(before, table), *disagreements(table, sender, here)))
+    return Outcome(table, (*changes(before, table), *disagreements(table, sender, inputs)))
 
 
 # How the texts begin with which a server refuses a hello, here and in its decoder.
@@ -150,7 +150,7 @@ def _check_address(table: Table, sender: Record, now: float) -> None:
 
 
 def _with_leader(
-    table: Table, hello: Hello, here: Here, now: float, *, home: bool, answer: bool
+    table: Table, hello: Hello, inputs: Inputs, now: float, *, home: bool, answer: bool
 ) -> Table:
     """Who leads: at home the leader of the highest term, elsewhere whom its servers name."""
     sender = hello.sender
@@ -162,7 +162,7 @@ def _with_leader(
     if hello.raft.role != "leader":
         deposed = answer and old is not None and old.server_id == sender.server_id
         return replace(table, leader=None) if deposed else table
-    known = hello.raft.index - here.raft.index <= INDEXES_AHEAD  # else nothing follows from it
+    known = hello.raft.index - inputs.raft.index <= INDEXES_AHEAD  # else nothing follows from it
     claim = Leader(
         server_id=sender.server_id,
         epoch=hello.cluster.epoch if hello.cluster else 0,
@@ -171,7 +171,7 @@ def _with_leader(
         index=hello.raft.index if known else 0,
         as_of=min(hello.echo_ms / 1_000, now) if hello.echo_ms and known else None,
     )
-    if not _is_credible(claim, here) or not _beats(claim, old, here, now):
+    if not _is_credible(claim, inputs) or not _beats(claim, old, inputs, now):
         return table
     if answer or (old is not None and _is_same_claim(claim, old)):
         return replace(table, leader=claim)
@@ -187,31 +187,31 @@ def _with_leader_abroad(table: Table, hello: Hello) -> Table:
     return replace(table, abroad={**table.abroad, region: hello.leader})
 
 
-def _is_credible(claim: Leader, here: Here) -> bool:
+def _is_credible(claim: Leader, inputs: Inputs) -> bool:
     """Whether a server may lead in that term, by what this one knows of its own cluster.
 
     The head in memory names the leader of its term. A member that has a leader hears of a later
     term from it; one that has none, and a server without a member, may be far behind.
     """
-    if here.cluster is None or claim.epoch != here.epoch:
+    if inputs.cluster is None or claim.epoch != inputs.epoch:
         return True
-    term = here.raft.term
+    term = inputs.raft.term
     if claim.term <= term:
-        return claim.term == term and here.claimant in {"", claim.server_id}
-    if here.member_term and here.raft.works:
-        return claim.term <= here.member_term
-    return claim.term - max(term, here.member_term) <= TERMS_AHEAD
+        return claim.term == term and inputs.claimant in {"", claim.server_id}
+    if inputs.member_term and inputs.raft.works:
+        return claim.term <= inputs.member_term
+    return claim.term - max(term, inputs.member_term) <= TERMS_AHEAD
 
 
-def _beats(claim: Leader, old: Leader | None, here: Here, now: float) -> bool:
+def _beats(claim: Leader, old: Leader | None, inputs: Inputs, now: float) -> bool:
     """Whether this claim counts, and not our own or that of the leader before it."""
     term = (claim.epoch, claim.term)
-    if here.leads and (here.epoch, here.raft.term) >= term:
+    if inputs.leads and (inputs.epoch, inputs.raft.term) >= term:
         return False
     if old is None or old.server_id == claim.server_id or now - old.heard >= FAILED_AFTER_S:
         return True
-    if claim.epoch == old.epoch and here.servers:
-        configured, was = (each.server_id in here.servers for each in (claim, old))
+    if claim.epoch == old.epoch and inputs.servers:
+        configured, was = (each.server_id in inputs.servers for each in (claim, old))
         if configured != was:
             return configured
     return term > (old.epoch, old.term)
@@ -221,11 +221,11 @@ def _is_same_claim(one: Leader, other: Leader) -> bool:
     return (one.server_id, one.epoch, one.term) == (other.server_id, other.epoch, other.term)
 
 
-def _with_sender(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) -> Table:
+def _with_sender(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool) -> Table:
     """The sender's word on itself counts, unless we have heard a later one."""
     sender = hello.sender
     mine = table.known.get(sender.server_id)
-    if mine is None or _counts(sender, mine.record, here, answer=answer):
+    if mine is None or _counts(sender, mine.record, inputs, answer=answer):
         if sender.status == LEFT and not answer and mine and _seems_to_stay(table, mine, now):
             table = with_doubt(table, sender.server_id, sender)
         else:
@@ -245,16 +245,16 @@ def _with_sender(table: Table, hello: Hello, here: Here, now: float, *, answer: 
     return replace(table, contacts={**table.contacts, sender.server_id: contact})
 
 
-def _counts(told: Record, mine: Record, here: Here, *, answer: bool) -> bool:
+def _counts(told: Record, mine: Record, inputs: Inputs, *, answer: bool) -> bool:
     """Whether a server's word on itself replaces what is known of it.
 
     What nobody could say anything later than does not stand against the server's own word.
     """
     if told == mine:
         return False
-    if _is_far(mine, None, here.wall_ns):
+    if _is_far(mine, None, inputs.wall_ns):
         return True
-    return _is_later(told, mine) and (answer or not _is_far(told, mine, here.wall_ns))
+    return _is_later(told, mine) and (answer or not _is_far(told, mine, inputs.wall_ns))
 
 
 def _is_far(told: Record, mine: Record | None, wall_ns: int) -> bool:
@@ -274,7 +274,7 @@ def _leads(table: Table, hello: Hello) -> bool:
     return table.leader.server_id == hello.sender.server_id
 
 
-def _with_others(table: Table, hello: Hello, here: Here, now: float, *, answer: bool) -> Table:
+def _with_others(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool) -> Table:
     """What the sender says of third servers.
 
     The table in a leader's answer counts as it is; anybody else's adds to ours.
@@ -282,13 +282,13 @@ def _with_others(table: Table, hello: Hello, here: Here, now: float, *, answer: 
     home = hello.region == table.me.itself.region
     trusted = home and answer and _leads(table, hello)
     # Who speaks has a clock as well, should ours be years behind.
-    latest_ns = max(here.wall_ns, hello.sender.start_ns)
+    latest_ns = max(inputs.wall_ns, hello.sender.start_ns)
     for told in hello.others:
         if told.server_id == table.me.server_id:
             if not _is_far(told, table.me, latest_ns):
                 table = replace(table, me=_refuted(table.me, told))
         elif home or told.itself.region != table.me.itself.region:
-            table = _with_other(table, told, here, now, trusted=trusted)
+            table = _with_other(table, told, inputs, now, trusted=trusted)
     if trusted:
         listed = {told.server_id for told in hello.others} | {hello.sender.server_id}
         table = without(
@@ -312,12 +312,12 @@ def _refuted(me: Record, told: Record) -> Record:
     return renewed(me, told.next_version, me.status)
 
 
-def _with_other(table: Table, told: Record, here: Here, now: float, *, trusted: bool) -> Table:
+def _with_other(table: Table, told: Record, inputs: Inputs, now: float, *, trusted: bool) -> Table:
     known = table.known.get(told.server_id)
     if known is None:
-        return _with_stranger(table, told, here, now, trusted=trusted)
+        return _with_stranger(table, told, inputs, now, trusted=trusted)
     mine = known.record
-    if told == mine or speaks_elsewhere(table, told, now) or _is_far(told, mine, here.wall_ns):
+    if told == mine or speaks_elsewhere(table, told, now) or _is_far(told, mine, inputs.wall_ns):
         return table
     if trusted and mine.status == FAILED:
         return put(table, told, now)
@@ -330,12 +330,14 @@ def _with_other(table: Table, told: Record, here: Here, now: float, *, trusted: 
     return put(table, told, now)
 
 
-def _with_stranger(table: Table, told: Record, here: Here, now: float, *, trusted: bool) -> Table:
+def _with_stranger(
+    table: Table, told: Record, inputs: Inputs, now: float, *, trusted: bool
+) -> Table:
     """A server that we hear of for the first time, as long as not too many of them are silent.
 
     Hearsay of the dead is not believed: else nobody would ever be forgotten.
     """
-    if told.status in GONE and (not trusted or _is_far(told, None, here.wall_ns)):
+    if told.status in GONE and (not trusted or _is_far(told, None, inputs.wall_ns)):
         return table
     if is_full(table) or len(never_answered(table)) >= UNHEARD_MAX:
         return table

@@ -13,7 +13,7 @@ from bellcow.cluster.members.table import FAILED_AFTER_S, Note
 from bellcow.model.raft import RaftServer
 
 if TYPE_CHECKING:
-    from bellcow.cluster.members.table import Here, Table
+    from bellcow.cluster.members.table import Inputs, Table
 
 ANSWERED_S = 2.0  # without a leader, servers say hello to each other once a second
 
@@ -25,24 +25,24 @@ class Missing(msgspec.Struct, frozen=True):
     now_at: str = ""
 
 
-def is_led(table: Table, here: Here, now: float) -> bool:
+def is_led(table: Table, inputs: Inputs, now: float) -> bool:
     """Whether a server leads our cluster; also true where this server is in none that it knows."""
-    if here.cluster is None or not here.voters:
+    if inputs.cluster is None or not inputs.voters:
         return True
-    return here.leads or leader_of_region(table, now) != ""
+    return inputs.leads or leader_of_region(table, now) != ""
 
 
-def leaderless(table: Table, here: Here, lasts_s: float, now: float) -> tuple[Note, ...]:
+def leaderless(table: Table, inputs: Inputs, lasts_s: float, now: float) -> tuple[Note, ...]:
     """Why nobody leads our cluster, if that lasts: for `lasts_s` so far."""
-    if is_led(table, here, now) or lasts_s < FAILED_AFTER_S:
+    if is_led(table, inputs, now) or lasts_s < FAILED_AFTER_S:
         return ()
-    missing = [found for each in here.voters if (found := _missing(each, table, here, now))]
+    missing = [found for each in inputs.voters if (found := _missing(each, table, inputs, now))]
     out = {each.server.id for each in missing}
-    needed = len(here.voters) // 2 + 1
+    needed = len(inputs.voters) // 2 + 1
     fields: dict[str, object] = {
-        "voters": len(here.voters),
+        "voters": len(inputs.voters),
         "needed": needed,
-        "answering": ", ".join(each.name for each in here.voters if each.id not in out),
+        "answering": ", ".join(each.name for each in inputs.voters if each.id not in out),
         "silent": ", ".join(
             f"{each.server.name} at {each.server.address}" for each in missing if not each.now_at
         ),
@@ -51,13 +51,13 @@ def leaderless(table: Table, here: Here, lasts_s: float, now: float) -> tuple[No
         fields["moved"] = ", ".join(
             f"{each.server.name} from {each.server.address} to {each.now_at}" for each in moved
         )
-    hint = _hint(table, here, missing, needed)
+    hint = _hint(table, inputs, missing, needed)
     return (Note("no_leader", {**fields, "hint": hint}, lasting=True),)
 
 
-def _missing(server: RaftServer, table: Table, here: Here, now: float) -> Missing | None:
+def _missing(server: RaftServer, table: Table, inputs: Inputs, now: float) -> Missing | None:
     if server.id == table.me.server_id:
-        if here.raft.role == "none":
+        if inputs.raft.role == "none":
             return Missing(server)
         return _moved(server, table.me.itself.rpc_address)
     known, contact = table.known.get(server.id), table.contacts.get(server.id)
@@ -72,21 +72,21 @@ def _moved(server: RaftServer, address: str) -> Missing | None:
     return None if address == server.address else Missing(server, address)
 
 
-def _hint(table: Table, here: Here, missing: list[Missing], needed: int) -> str:
+def _hint(table: Table, inputs: Inputs, missing: list[Missing], needed: int) -> str:
     """What to do about it."""
     away = [each for each in missing if not each.now_at]
-    there = len(here.voters) - len(away)
+    there = len(inputs.voters) - len(away)
     if there < needed:
         names = ", ".join(each.server.name for each in away)
         return (
-            f"start {names} until {needed} of {len(here.voters)} voters answer; if they are lost "
+            f"start {names} until {needed} of {len(inputs.voters)} voters answer; if they are lost "
             "for good: bellcow operator raft recover -h"
         )
-    if len(here.voters) - len(missing) < needed:
+    if len(inputs.voters) - len(missing) < needed:
         new = {each.server.id: each.now_at for each in missing}
         out = {each.server.id for each in away}
         addresses = ",".join(
-            new.get(each.id) or each.address for each in here.voters if each.id not in out
+            new.get(each.id) or each.address for each in inputs.voters if each.id not in out
         )
         return (
             "voters have new addresses, which they can only agree on with a leader: stop them all, "

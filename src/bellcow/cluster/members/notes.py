@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.cluster.members.queries import conflicting_expectations
-from bellcow.cluster.members.table import GONE, Here, Note, has_moved
+from bellcow.cluster.members.table import GONE, Inputs, Note, has_moved
 from bellcow.model.agent import ALIVE, FAILED, LEAVING, LEFT
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 ACL_HINT = "write acl { enabled = true } into the file of every server and restart it"
 
 
-def disagreements(table: Table, sender: Record, here: Here) -> tuple[Note, ...]:
+def disagreements(table: Table, sender: Record, inputs: Inputs) -> tuple[Note, ...]:
     """What is wrong with the sender for as long as it lasts."""
     itself, notes = sender.itself, []
     fields: dict[str, object] = {"name": itself.member_name, "server": sender.server_id}
     twins = _namesakes(table, itself)
     if twins and sender.status == ALIVE:
         notes.append(Note("name_taken", {**_named(itself), **_by(twins[0])}, lasting=True))
-    if here.cluster is None and sender in conflicting_expectations(table):
+    if inputs.cluster is None and sender in conflicting_expectations(table):
         mine = table.me.itself.bootstrap_expect
         expected = {**fields, "theirs": itself.bootstrap_expect, "ours": mine}
         notes.append(Note("expect_differs", expected, lasting=True))

@@ -80,7 +80,7 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
     as_of: float | None = None
 
 
-class Here(msgspec.Struct, frozen=True, kw_only=True):
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """What the rest of this server knows at one moment.
 
     `claimant` is the server that leads by the head in memory, in the term of `raft`. `member_term`

@@ -2,7 +2,7 @@
 
 One loop makes the changes, one step at a time: gather, ask `rules.py`, act. Requests only write
 down what is wanted and wait for the loop. Nothing here is decided by what another server says of
-itself but its being alive; how messages travel is behind `Line`.
+itself but its being alive; how messages travel is behind `Transport`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from bellcow.cluster.peers.rules import (
     REMOVE,
     AddMember,
     HandOver,
+    Inputs,
     OrderStart,
     PromoteMember,
     Removal,
     RemoveMember,
-    Scene,
     UpdateMember,
     Wait,
     Write,
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
     from bellcow.cluster.engine.protocol import Peers
-    from bellcow.cluster.members.exchange import Line
+    from bellcow.cluster.members.exchange import Transport
     from bellcow.cluster.members.schedule import Target
-    from bellcow.cluster.peers.inputs import Sight
+    from bellcow.cluster.peers.inputs import ClusterView
     from bellcow.cluster.peers.rules import Step
     from bellcow.events import Report
     from bellcow.model.membership_calls import JoinRequest
@@ -112,9 +112,9 @@ class Membership:
         committer: Committer,
         peers: Peers,
         lead: Lead,
-        look: Callable[[], Sight],
+        look: Callable[[], ClusterView],
         greeter: Greeter,
-        line: Line,
+        line: Transport,
         clock: Clock,
         report: Report,
         grows: Callable[[], bool] = lambda: True,
@@ -162,12 +162,12 @@ class Membership:
     async def _turn(self) -> float:
         """One step; returns in how many seconds the next is due."""
         try:
-            scene = await self._gather()
-            self._forget_departed(scene)
-            step = next_step(scene, self._age_s(scene.configuration.change))
+            inputs = await self._gather()
+            self._forget_departed(inputs)
+            step = next_step(inputs, self._age_s(inputs.configuration.change))
             if step is None:
                 return CALM_S
-            return await self._act(scene, step)
+            return await self._act(inputs, step)
         except Busy:
             return STEP_S
         except (StoreError, Error) as error:
@@ -175,13 +175,13 @@ class Membership:
             self._reminders.say("membership_waits", reason=str(error))
             return STEP_S if self._stored().change else RETRY_S
 
-    async def _gather(self) -> Scene:
+    async def _gather(self) -> Inputs:
         peers = await self._peers.members()
-        return Scene(
+        return Inputs(
             me=self._me,
             configuration=self._stored(),
             peers=tuple(peers),
-            sight=self._look(),
+            view=self._look(),
             now_ns=self._clock.wall_ns(),
         )
 
@@ -195,15 +195,15 @@ class Membership:
             self._began = key, now
         return now - self._began[1]
 
-    async def _act(self, scene: Scene, step: Step) -> float:
+    async def _act(self, inputs: Inputs, step: Step) -> float:
         match step:
             case Write():
-                await self._conclude(scene.configuration, step)
+                await self._conclude(inputs.configuration, step)
                 return 0.0
             case AddMember():
                 await self._peers.add(step.address)
             case OrderStart():
-                await self._order(scene, step)
+                await self._order(inputs, step)
                 return STEP_S  # until it shows as started
             case PromoteMember():
                 await self._peers.promote(step.member_id)
@@ -217,11 +217,11 @@ class Membership:
                 raise Busy(step.reason)
         return BREATH_S
 
-    async def _order(self, scene: Scene, step: OrderStart) -> None:
-        target = scene.sight.targets.get(step.server_id)
+    async def _order(self, inputs: Inputs, step: OrderStart) -> None:
+        target = inputs.view.targets.get(step.server_id)
         if target is None:
             raise Error(Code.UNAVAILABLE, f"nobody knows where {step.server_id} is")
-        names = {server.address: server.id for server in scene.configuration.servers}
+        names = {server.address: server.id for server in inputs.configuration.servers}
         cluster_id, epoch = self._cluster()
         order = MemberOrder(
             cluster_id=cluster_id,
@@ -231,7 +231,7 @@ class Membership:
             member_id=step.member_id,
             members=tuple(
                 (each.server_id or names.get(each.address, step.server_id), each.address)
-                for each in scene.peers
+                for each in inputs.peers
             ),
             token=f"{cluster_id}.{epoch}",
         )
@@ -269,10 +269,10 @@ class Membership:
         await self._greet(request.server_id)  # anybody may ask in its name
         async with _deadline(ADMIT_S, f"{request.name} is not admitted yet; ask again"):
             while True:
-                scene = await self._gather_now()
-                before = scene.configuration
+                inputs = await self._gather_now()
+                before = inputs.configuration
                 try:
-                    after = admission(scene, request, self._cluster()[0])
+                    after = admission(inputs, request, self._cluster()[0])
                 except Error as error:
                     if before.change is None or error.code is not Code.UNAVAILABLE:
                         raise
@@ -291,8 +291,8 @@ class Membership:
     async def standing(self, request: StandingRequest) -> Standing:
         """How a server stands, and whether the member id it holds is still one."""
         self._must_lead()
-        scene = await self._gather_now()
-        ids = {peer.member_id for peer in scene.peers}
+        inputs = await self._gather_now()
+        ids = {peer.member_id for peer in inputs.peers}
         return self._standing(request.server_id, is_member=request.member_id in ids)
 
     async def remove(self, server_id: str, *, force: bool = False) -> None:
@@ -322,8 +322,8 @@ class Membership:
         await self._hear_of_parts(server_id)
 
         def decide(stored: RaftConfiguration) -> RaftConfiguration:
-            sight = self._look()
-            if by == AUTOPILOT and server_id in sight.alive:
+            view = self._look()
+            if by == AUTOPILOT and server_id in view.alive:
                 raise Error(Code.CONFLICT, f"{server_id} is alive again")
             why = Removal(
                 by=by,
@@ -331,7 +331,7 @@ class Membership:
                 silent_since_ns=silent_since_ns,
                 force=force,
             )
-            return with_removal(stored, server_id, sight, why)
+            return with_removal(stored, server_id, view, why)
 
         change = await self._begin(decide)
         if change is None:
@@ -347,9 +347,9 @@ class Membership:
             await asyncio.sleep(STEP_S)
 
     def _may_take_part_soon(self, going: str) -> bool:
-        sight = self._look()
+        view = self._look()
         voters = [each.id for each in self._stored().servers if each.voter and each.id != going]
-        now, soon = (keeps_quorum(voters, some) for some in (sight.taking_part, sight.answering))
+        now, soon = (keeps_quorum(voters, some) for some in (view.taking_part, view.answering))
         return soon and not now
 
     async def leave(self, server_id: str) -> Standing:
@@ -400,9 +400,9 @@ class Membership:
         self._must_lead()
         if server_id not in self._look().taking_part:
             await self._greet(server_id)
-        stored, sight = self._stored(), self._look()
+        stored, view = self._stored(), self._look()
         server = find_server(stored, by="id", value=server_id)
-        if server_id not in sight.taking_part and server.voter:
+        if server_id not in view.taking_part and server.voter:
             raise Error(Code.UNAVAILABLE, f"{server.name} does not answer and cannot lead")
         if stored.change is not None and stored.change.server_id == server_id:
             raise Error(Code.UNAVAILABLE, f"{server.name} is about to change its part; wait")
@@ -419,11 +419,11 @@ class Membership:
 
     async def hand_on(self) -> None:
         """Let whichever other voter answers lead; Error where there is none."""
-        sight = self._look()
+        view = self._look()
         heirs = [
             server.id
             for server in self._stored().servers
-            if server.voter and server.id != self._me and server.id in sight.taking_part
+            if server.voter and server.id != self._me and server.id in view.taking_part
         ]
         if not heirs:
             raise Error(Code.UNAVAILABLE, "no other voter answers")
@@ -436,7 +436,7 @@ class Membership:
         takes a live one out of the configuration, whatever that costs.
         """
         self._must_lead()
-        stored, sight = self._stored(), self._look()
+        stored, view = self._stored(), self._look()
         going = [server for server in stored.servers if server.name == name]
         for server in going:
             if not any(other.voter for other in stored.servers if other.id != server.id):
@@ -444,10 +444,10 @@ class Membership:
                     Code.CONFLICT,
                     f"{server.name} is the last voter and cannot leave; stop it instead",
                 )
-            check_removal(stored, server, sight.alive, answering=sight.taking_part, force=force)
+            check_removal(stored, server, view.alive, answering=view.taking_part, force=force)
         self._greeter.force_leave(name, prune=prune)
         for server in going:
-            if force or server.id not in sight.alive:
+            if force or server.id not in view.alive:
                 await self.remove(server.id, force=force)
 
     def forget(self, server_id: str) -> None:
@@ -456,9 +456,9 @@ class Membership:
         if name is not None:
             self._greeter.force_leave(name)
 
-    def _forget_departed(self, scene: Scene) -> None:
+    def _forget_departed(self, inputs: Inputs) -> None:
         identity = self._tables.one(CLUSTER)
-        for server_id in departed(scene, identity.cluster_id) if identity else ():
+        for server_id in departed(inputs, identity.cluster_id) if identity else ():
             self.forget(server_id)
 
     # Parts of them
@@ -476,7 +476,7 @@ class Membership:
             raise no_leader()
         return identity.cluster_id, self._tables.head.epoch
 
-    async def _gather_now(self) -> Scene:
+    async def _gather_now(self) -> Inputs:
         try:
             return await self._gather()
         except StoreError as error:

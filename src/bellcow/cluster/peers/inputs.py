@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Record
 
 
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     """All by server id; this server is among them.
 
     Who has died counts as `alive` for seconds and stops `answering` at once. Who says that it
@@ -42,7 +42,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def see(roster: Roster) -> Sight:
+def see(roster: Roster) -> ClusterView:
     """The sight of a roster."""
     me, alive, contacts = roster.itself, roster.alive() | roster.leaving(), roster.contacts()
     records: dict[str, Record] = {
@@ -51,7 +51,7 @@ def see(roster: Roster) -> Sight:
         if known.record.itself.region == me.region
     }
     addresses = {each: records[each].itself.rpc_address for each in alive if each in records}
-    return Sight(
+    return ClusterView(
         alive=alive,
         answering=frozenset(alive & contacts.keys()) | {me.server_id},
         names=roster.names(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from bellcow.cluster.engine.protocol import Peer
-from bellcow.cluster.peers.inputs import Sight
+from bellcow.cluster.peers.inputs import ClusterView
 from bellcow.cluster.peers.quorum import check_removal, find_server, keeps_quorum
 from bellcow.errors import Code, Error
 from bellcow.model.raft import (
@@ -41,13 +41,13 @@ SERVERS_MAX = 500  # in the configuration, as many as an order to a member can n
 PAUSE_S, PAUSE_MAX_S = 10.0, 600.0  # before a server whose promotion failed is tried again
 
 
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """What the leader decides on. `peers` was listed after a confirm, `now_ns` is wall time."""
 
     me: str
     configuration: RaftConfiguration
     peers: tuple[Peer, ...]
-    sight: Sight
+    view: ClusterView
     now_ns: int = 0
 
 
@@ -115,118 +115,120 @@ Step: TypeAlias = (
 )
 
 
-def departed(scene: Scene, cluster_id: str) -> list[str]:
+def departed(inputs: Inputs, cluster_id: str) -> list[str]:
     """Who is dead and was taken out before: nobody waits for these servers.
 
     Who was of no cluster or of another one stays, for it has to be told of ours when it is back.
     Members are known by their names, so one whose name a configured server has stays as well.
     """
-    servers, sight = scene.configuration.servers, scene.sight
+    servers, view = inputs.configuration.servers, inputs.view
     kept = {server.id for server in servers}
-    names = {name for server in servers for name in (server.name, sight.names.get(server.id))}
-    dead = sight.targets.keys() - sight.alive - kept
+    names = {name for server in servers for name in (server.name, view.names.get(server.id))}
+    dead = view.targets.keys() - view.alive - kept
     return sorted(
         each
         for each in dead
-        if sight.clusters.get(each) == cluster_id and sight.names.get(each) not in names
+        if view.clusters.get(each) == cluster_id and view.names.get(each) not in names
     )
 
 
-def next_step(scene: Scene, age_s: float) -> Step | None:
+def next_step(inputs: Inputs, age_s: float) -> Step | None:
     """What comes next: of the change under way, which this leader has tried for `age_s`, or to
     make the configuration say what is so. None when nothing is to be done.
     """
-    change = scene.configuration.change
+    change = inputs.configuration.change
     if change is None:
-        return _reconciled(scene)
+        return _reconciled(inputs)
     if change.kind == PROMOTE:
-        return _promotion(scene, change, age_s)
+        return _promotion(inputs, change, age_s)
     if age_s >= LIMIT_S:
-        return _given_up(scene, f"not done within {LIMIT_S:.0f} s")
+        return _given_up(inputs, f"not done within {LIMIT_S:.0f} s")
     if change.kind == UPDATE:
-        return _update(scene, change)
-    return _removal(scene, change, age_s)
+        return _update(inputs, change)
+    return _removal(inputs, change, age_s)
 
 
-def _promotion(scene: Scene, change: MembershipChange, age_s: float) -> Step:
-    peer = _member_of(scene, change)
+def _promotion(inputs: Inputs, change: MembershipChange, age_s: float) -> Step:
+    peer = _member_of(inputs, change)
     if peer is not None and peer.voter:
-        return Write(_with(scene, change, voter=True))
-    failure = _why_not(scene, change, age_s)
+        return Write(_with(inputs, change, voter=True))
+    failure = _why_not(inputs, change, age_s)
     if peer is None:
         if not failure and not change.member_id:
             return AddMember(change.address)
-        return Write(_with(scene, change, voter=False), given_up=failure or "its member is gone")
+        return Write(_with(inputs, change, voter=False), given_up=failure or "its member is gone")
     if failure:
         undo = msgspec.structs.replace(change, kind=DEMOTE, member_id=peer.member_id)
-        return Write(_replace(scene.configuration, change=undo), given_up=failure)
+        return Write(_replace(inputs.configuration, change=undo), given_up=failure)
     if not change.member_id:
         known = msgspec.structs.replace(change, member_id=peer.member_id)
-        return Write(_replace(scene.configuration, change=known))
+        return Write(_replace(inputs.configuration, change=known))
     if not peer.server_id:
         return OrderStart(change.server_id, peer.member_id)
     # One in sync may have died since: a vote that nobody casts makes the quorum dearer.
-    voters = [*(other.server_id for other in scene.peers if other.voter), change.server_id]
-    taking_part = scene.sight.taking_part | {change.server_id}
-    if change.server_id not in scene.sight.answering or not keeps_quorum(voters, taking_part):
+    voters = [*(other.server_id for other in inputs.peers if other.voter), change.server_id]
+    taking_part = inputs.view.taking_part | {change.server_id}
+    if change.server_id not in inputs.view.answering or not keeps_quorum(voters, taking_part):
         return Wait(f"{change.server_id} would vote and does not answer")
     return PromoteMember(peer.member_id)
 
 
-def _why_not(scene: Scene, change: MembershipChange, age_s: float) -> str:
-    if change.server_id not in scene.sight.alive:
+def _why_not(inputs: Inputs, change: MembershipChange, age_s: float) -> str:
+    if change.server_id not in inputs.view.alive:
         return "the server is not alive"
-    if not any(server.id == change.server_id for server in scene.configuration.servers):
+    if not any(server.id == change.server_id for server in inputs.configuration.servers):
         return "the server is not in the configuration"
     return f"not done within {LIMIT_S:.0f} s" if age_s >= LIMIT_S else ""
 
 
-def _removal(scene: Scene, change: MembershipChange, age_s: float) -> Step:
+def _removal(inputs: Inputs, change: MembershipChange, age_s: float) -> Step:
     """A demotion or a removal, also of the dead: while there is a leader, the voters that are left
     are enough without one that is really dead. Where they are not, who leads may not have heard of
     all the others yet.
     """
-    peer = _member_of(scene, change)
+    peer = _member_of(inputs, change)
     if peer is None:
-        return Write(_without_vote(scene, change))
+        return Write(_without_vote(inputs, change))
     if not peer.voter:
         return RemoveMember(peer.member_id)
-    voters = [other.server_id for other in scene.peers if other.voter and other != peer]
+    voters = [other.server_id for other in inputs.peers if other.voter and other != peer]
     if not voters:
-        return _given_up(scene, "it is the last voter")
-    safe = keeps_quorum(voters, scene.sight.taking_part)
+        return _given_up(inputs, "it is the last voter")
+    safe = keeps_quorum(voters, inputs.view.taking_part)
     if not safe and change.kind != FORCED:
         problem = "it would cost the quorum"
-        return Wait(problem) if age_s < DOUBT_S else _given_up(scene, problem)
-    if peer.server_id == scene.me:
-        heir = _heir(scene)
-        return HandOver(heir) if heir else _given_up(scene, "no other voter answers")
+        return Wait(problem) if age_s < DOUBT_S else _given_up(inputs, problem)
+    if peer.server_id == inputs.me:
+        heir = _heir(inputs)
+        return HandOver(heir) if heir else _given_up(inputs, "no other voter answers")
     return RemoveMember(peer.member_id)
 
 
-def _heir(scene: Scene) -> int:
+def _heir(inputs: Inputs) -> int:
     """The member of the first other voter that answers; 0 when none does."""
-    by_server = {peer.server_id: peer.member_id for peer in scene.peers if peer.voter}
+    by_server = {peer.server_id: peer.member_id for peer in inputs.peers if peer.voter}
     heirs = (
         by_server[server.id]
-        for server in scene.configuration.servers
-        if server.id != scene.me and server.id in by_server and server.id in scene.sight.taking_part
+        for server in inputs.configuration.servers
+        if server.id != inputs.me
+        and server.id in by_server
+        and server.id in inputs.view.taking_part
     )
     return next(heirs, 0)
 
 
-def _update(scene: Scene, change: MembershipChange) -> Step:
-    peer = _member_of(scene, change)
+def _update(inputs: Inputs, change: MembershipChange) -> Step:
+    peer = _member_of(inputs, change)
     if peer is None or peer.address == change.address:
-        return Write(_with(scene, change, address=change.address))
+        return Write(_with(inputs, change, address=change.address))
     return UpdateMember(peer.member_id, change.address)
 
 
-def _member_of(scene: Scene, change: MembershipChange) -> Peer | None:
+def _member_of(inputs: Inputs, change: MembershipChange) -> Peer | None:
     """Whom the change is about. A member without a name has not started: its address tells."""
     if change.member_id:
-        return next((p for p in scene.peers if p.member_id == change.member_id), None)
-    return _peer_of(scene.peers, change.server_id, change.address)
+        return next((p for p in inputs.peers if p.member_id == change.member_id), None)
+    return _peer_of(inputs.peers, change.server_id, change.address)
 
 
 def _peer_of(peers: Iterable[Peer], server_id: str, address: str) -> Peer | None:
@@ -239,24 +241,24 @@ def _peer_of(peers: Iterable[Peer], server_id: str, address: str) -> Peer | None
 # Outcomes
 
 
-def _given_up(scene: Scene, reason: str) -> Write:
-    return Write(_replace(scene.configuration, change=None), given_up=reason)
+def _given_up(inputs: Inputs, reason: str) -> Write:
+    return Write(_replace(inputs.configuration, change=None), given_up=reason)
 
 
-def _with(scene: Scene, change: MembershipChange, **fields: object) -> RaftConfiguration:
+def _with(inputs: Inputs, change: MembershipChange, **fields: object) -> RaftConfiguration:
     """The change is over: the server's entry has these fields now."""
     servers = tuple(
         msgspec.structs.replace(server, **fields) if server.id == change.server_id else server
-        for server in scene.configuration.servers
+        for server in inputs.configuration.servers
     )
-    return _replace(scene.configuration, servers=servers, change=None)
+    return _replace(inputs.configuration, servers=servers, change=None)
 
 
-def _without_vote(scene: Scene, change: MembershipChange) -> RaftConfiguration:
+def _without_vote(inputs: Inputs, change: MembershipChange) -> RaftConfiguration:
     if change.kind == DEMOTE:
-        return _with(scene, change, voter=False)
-    why = Removal(by=change.by, now_ns=scene.now_ns, silent_since_ns=change.silent_since_ns)
-    return _replace(_without(scene.configuration, change.server_id, why), change=None)
+        return _with(inputs, change, voter=False)
+    why = Removal(by=change.by, now_ns=inputs.now_ns, silent_since_ns=change.silent_since_ns)
+    return _replace(_without(inputs.configuration, change.server_id, why), change=None)
 
 
 def _without(configuration: RaftConfiguration, server_id: str, why: Removal) -> RaftConfiguration:
@@ -283,44 +285,44 @@ def _without(configuration: RaftConfiguration, server_id: str, why: Removal) -> 
 # Nothing is under way
 
 
-def _reconciled(scene: Scene) -> Write | None:
+def _reconciled(inputs: Inputs) -> Write | None:
     """The next write that brings configuration and members together."""
-    stored = scene.configuration
-    servers = (*(_as_it_is(scene, server) for server in stored.servers), *_unlisted(scene))
+    stored = inputs.configuration
+    servers = (*(_as_it_is(inputs, server) for server in stored.servers), *_unlisted(inputs))
     if servers != stored.servers:
         return Write(_replace(stored, servers=servers))
-    change = _unasked(scene) or _moved(scene)
+    change = _unasked(inputs) or _moved(inputs)
     return Write(_replace(stored, change=change)) if change else None
 
 
-def _as_it_is(scene: Scene, server: RaftServer) -> RaftServer:
-    peer = _peer_of(scene.peers, server.id, server.address)
-    told = _address(scene, server.id, server.address)
+def _as_it_is(inputs: Inputs, server: RaftServer) -> RaftServer:
+    peer = _peer_of(inputs.peers, server.id, server.address)
+    told = _address(inputs, server.id, server.address)
     votes = peer is not None and peer.voter
     # Of a voter that has moved, its member's address counts until that is updated.
     address = peer.address if peer is not None and votes and server.address != told else told
-    name = scene.sight.names.get(server.id, server.name)
+    name = inputs.view.names.get(server.id, server.name)
     return msgspec.structs.replace(server, voter=votes, name=name, address=address)
 
 
-def _address(scene: Scene, server_id: str, before: str) -> str:
+def _address(inputs: Inputs, server_id: str, before: str) -> str:
     """Where a server is; one that does not answer has moved by somebody's word alone."""
-    if server_id not in scene.sight.answering:
+    if server_id not in inputs.view.answering:
         return before
-    return scene.sight.addresses.get(server_id, before)
+    return inputs.view.addresses.get(server_id, before)
 
 
-def _unlisted(scene: Scene) -> tuple[RaftServer, ...]:
+def _unlisted(inputs: Inputs) -> tuple[RaftServer, ...]:
     """Voters that the configuration lacks."""
-    stored = scene.configuration.servers
+    stored = inputs.configuration.servers
     known, addresses = {s.id for s in stored}, {s.address for s in stored}
     return tuple(
         RaftServer(
             id=peer.server_id,
             address=peer.address,
-            name=scene.sight.names.get(peer.server_id, peer.server_id),
+            name=inputs.view.names.get(peer.server_id, peer.server_id),
         )
-        for peer in scene.peers
+        for peer in inputs.peers
         if peer.voter
         and peer.server_id
         and peer.server_id not in known
@@ -328,9 +330,9 @@ def _unlisted(scene: Scene) -> tuple[RaftServer, ...]:
     )
 
 
-def _unasked(scene: Scene) -> MembershipChange | None:
+def _unasked(inputs: Inputs) -> MembershipChange | None:
     """The removal of a member that has no vote and that no promotion is about."""
-    for peer in scene.peers:
+    for peer in inputs.peers:
         if not peer.voter:
             return MembershipChange(
                 kind=DEMOTE,
@@ -341,10 +343,10 @@ def _unasked(scene: Scene) -> MembershipChange | None:
     return None
 
 
-def _moved(scene: Scene) -> MembershipChange | None:
+def _moved(inputs: Inputs) -> MembershipChange | None:
     """The update of a live voter that says it is at another address than its member's."""
-    for peer in scene.peers:
-        told = _address(scene, peer.server_id, peer.address)
+    for peer in inputs.peers:
+        told = _address(inputs, peer.server_id, peer.address)
         if told != peer.address:
             return MembershipChange(
                 kind=UPDATE, server_id=peer.server_id, member_id=peer.member_id, address=told
@@ -365,23 +367,23 @@ def with_promotion(configuration: RaftConfiguration, server_id: str) -> RaftConf
 
 
 def with_demotion(
-    configuration: RaftConfiguration, server_id: str, sight: Sight
+    configuration: RaftConfiguration, server_id: str, view: ClusterView
 ) -> RaftConfiguration:
     _must_be_idle(configuration)
     server = find_server(configuration, by="id", value=server_id)
     if not server.voter:
         raise Error(Code.CONFLICT, f"{server.name} has no vote")
-    check_removal(configuration, server, sight.alive, answering=sight.taking_part)
+    check_removal(configuration, server, view.alive, answering=view.taking_part)
     return _replace(configuration, change=_about(server, DEMOTE))
 
 
 def with_removal(
-    configuration: RaftConfiguration, server_id: str, sight: Sight, why: Removal
+    configuration: RaftConfiguration, server_id: str, view: ClusterView, why: Removal
 ) -> RaftConfiguration:
     """A server without a vote is out at once; a voter's member must be removed first."""
     _must_be_idle(configuration)
     server = find_server(configuration, by="id", value=server_id)
-    check_removal(configuration, server, sight.alive, answering=sight.taking_part, force=why.force)
+    check_removal(configuration, server, view.alive, answering=view.taking_part, force=why.force)
     if not server.voter:
         return _without(configuration, server_id, why)
     change = _about(server, FORCED if why.force else REMOVE)
@@ -406,7 +408,7 @@ def _must_be_idle(configuration: RaftConfiguration) -> None:
 # Who is let in
 
 
-def admission(scene: Scene, request: JoinRequest, cluster_id: str) -> RaftConfiguration | None:
+def admission(inputs: Inputs, request: JoinRequest, cluster_id: str) -> RaftConfiguration | None:
     """The next configuration on the way to letting this server in; None when it is in as it asks.
 
     Raises Error when it is not let in. A server whose old entry must go first takes several turns.
@@ -417,31 +419,31 @@ def admission(scene: Scene, request: JoinRequest, cluster_id: str) -> RaftConfig
             f"{request.name} belongs to cluster {request.cluster_id}, this is {cluster_id}; "
             "remove its data directory if it shall join this one",
         )
-    _check_twins(scene, request)
-    if request.server_id not in scene.sight.answering:
+    _check_twins(inputs, request)
+    if request.server_id not in inputs.view.answering:
         raise Error(Code.UNAVAILABLE, f"{request.name} does not answer the leader; ask again")
-    stored = scene.configuration
+    stored = inputs.configuration
     for server in stored.servers:
         if server.id != request.server_id and server.address == request.address:
-            return with_removal(stored, server.id, scene.sight, Removal(now_ns=scene.now_ns))
+            return with_removal(stored, server.id, inputs.view, Removal(now_ns=inputs.now_ns))
     mine = next((server for server in stored.servers if server.id == request.server_id), None)
     if mine is None:
         if len(stored.servers) >= SERVERS_MAX:
-            return with_removal(stored, _spare(scene), scene.sight, Removal(now_ns=scene.now_ns))
+            return with_removal(stored, _spare(inputs), inputs.view, Removal(now_ns=inputs.now_ns))
         new = RaftServer(
             id=request.server_id, address=request.address, name=request.name, voter=False
         )
         return _replace(stored, servers=(*stored.servers, new))
-    return _readmission(scene, mine, request)
+    return _readmission(inputs, mine, request)
 
 
-def _spare(scene: Scene) -> str:
+def _spare(inputs: Inputs) -> str:
     """The first server without a vote that is dead: its entry is the place of a new one.
 
     Raises Error(TOO_MANY) where there is none.
     """
-    for server in scene.configuration.servers:
-        if not server.voter and server.id not in scene.sight.alive:
+    for server in inputs.configuration.servers:
+        if not server.voter and server.id not in inputs.view.alive:
             return server.id
     raise Error(
         Code.TOO_MANY,
@@ -450,10 +452,10 @@ def _spare(scene: Scene) -> str:
     )
 
 
-def _check_twins(scene: Scene, request: JoinRequest) -> None:
+def _check_twins(inputs: Inputs, request: JoinRequest) -> None:
     """Refuse another live server's id, and another live server's address."""
-    for server_id in scene.sight.answering:
-        address = scene.sight.addresses.get(server_id)
+    for server_id in inputs.view.answering:
+        address = inputs.view.addresses.get(server_id)
         if (server_id == request.server_id) != (address == request.address):
             raise Error(
                 Code.CONFLICT,
@@ -462,22 +464,24 @@ def _check_twins(scene: Scene, request: JoinRequest) -> None:
             )
 
 
-def _readmission(scene: Scene, mine: RaftServer, request: JoinRequest) -> RaftConfiguration | None:
-    stored = scene.configuration
+def _readmission(
+    inputs: Inputs, mine: RaftServer, request: JoinRequest
+) -> RaftConfiguration | None:
+    stored = inputs.configuration
     if not mine.voter:
         if (mine.address, mine.name) == (request.address, request.name):
             return None
         _must_be_idle(stored)
         fields = {"address": request.address, "name": request.name}
-        return _with(scene, _about(mine, UPDATE), **fields)
-    role = scene.sight.roles.get(mine.id)
+        return _with(inputs, _about(mine, UPDATE), **fields)
+    role = inputs.view.roles.get(mine.id)
     if role is None:
         raise Error(Code.UNAVAILABLE, f"{mine.name} has not answered a hello yet; ask again")
     if role == "none":
         # It votes by the configuration and takes no part: its data is gone, so its vote is dead.
-        others = scene.sight.alive - {mine.id}
-        dead = msgspec.structs.replace(scene.sight, alive=others)
-        return with_removal(stored, mine.id, dead, Removal(now_ns=scene.now_ns))
+        others = inputs.view.alive - {mine.id}
+        dead = msgspec.structs.replace(inputs.view, alive=others)
+        return with_removal(stored, mine.id, dead, Removal(now_ns=inputs.now_ns))
     if mine.address == request.address:
         return None
     _must_be_idle(stored)

@@ -38,7 +38,7 @@ READ = "raft.read"  # the throw-away copy
 T = TypeVar("T")
 
 
-class Survivor(msgspec.Struct, frozen=True, kw_only=True):
+class OfflineState(msgspec.Struct, frozen=True, kw_only=True):
     """One whole copy. `source` is the name of the file or directory that it comes from."""
 
     source: str
@@ -71,7 +71,7 @@ class Survivor(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read(
     server_dir: Path, plan_of: Callable[[Path], Plan], clock: Clock, report: Report
-) -> Survivor | None:
+) -> OfflineState | None:
     """The newest copy in a server's directory; None where nothing was ever written.
 
     Raises StoreError for a copy that cannot be read: an older one never takes its place unasked.
@@ -90,7 +90,7 @@ async def read(
 
 async def read_stopped(
     server_dir: Path, etcd_path: str, clock: Clock, report: Report
-) -> Survivor | None:
+) -> OfflineState | None:
     """`read`, for who knows nothing of the server but its directory and where etcd may be."""
     plan = await _bare_plan(etcd_path, server_dir, report) if has_etcd(server_dir) else None
 
@@ -124,14 +124,14 @@ def has_etcd(server_dir: Path) -> bool:
     return any((server_dir / RAFT / "data" / "member" / "wal").glob("*.wal"))
 
 
-def read_file(path: Path) -> Survivor:
+def read_file(path: Path) -> OfflineState:
     with offline.opened(path) as (head, items):
-        return Survivor(source=path.name, head=head, items=tuple(items))
+        return OfflineState(source=path.name, head=head, items=tuple(items))
 
 
 async def _read_etcd(
     server_dir: Path, plan_of: Callable[[Path], Plan], clock: Clock, report: Report
-) -> Survivor:
+) -> OfflineState:
     copy = server_dir / READ
     await stopped(server_dir / RAFT)  # it would write while we copy
     await stopped(copy)
@@ -161,8 +161,8 @@ def _reason(error: Any) -> str:
     return str(error.strerror or error)
 
 
-async def _load(client: Client, _member_id: int) -> Survivor:
+async def _load(client: Client, _member_id: int) -> OfflineState:
     from bellcow.store.etcd import EtcdStore
 
     head, items = await EtcdStore(client).load()
-    return Survivor(source=RAFT, head=head, items=await asyncio.to_thread(tuple, items))
+    return OfflineState(source=RAFT, head=head, items=await asyncio.to_thread(tuple, items))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.clock import Clock
-    from bellcow.cluster.recovery.offline_state import Survivor
+    from bellcow.cluster.recovery.offline_state import OfflineState
     from bellcow.etcd.client import Client
     from bellcow.etcd.flags import Plan
     from bellcow.events import Report
@@ -62,7 +62,7 @@ async def found(
     *,
     server_dir: Path,
     plan: Plan,
-    copy: Survivor,
+    copy: OfflineState,
     founder: RaftServer,
     cluster: Cluster,
     index: int,
@@ -126,14 +126,14 @@ def _plan(plan: Plan, new: Path, cluster: Cluster) -> Plan:
     return msgspec.structs.replace(plan, directory=new, founding=founding)
 
 
-def only_server(copy: Survivor, founder: RaftServer, index: int) -> bytes:
+def only_server(copy: OfflineState, founder: RaftServer, index: int) -> bytes:
     """The row of the consensus configuration in which there is nobody else."""
     before = copy.configuration or RaftConfiguration(create_index=index)
     alone = RaftConfiguration(servers=(msgspec.structs.replace(founder, voter=True),))
     return to_msgpack(with_indexes(alone, before.create_index, index))
 
 
-async def _fill(store: Store, head: Head, copy: Survivor, changes: dict[Key, bytes]) -> None:
+async def _fill(store: Store, head: Head, copy: OfflineState, changes: dict[Key, bytes]) -> None:
     failpoint.reach("found-started")
     items = (item for item in copy.items if item[0] not in changes)
     for chunk in chunks(items):
@@ -205,15 +205,15 @@ def _switch(server_dir: Path, founded: Founded) -> None:
 
 def _take_place(server_dir: Path, founded: Founded) -> None:
     """From now on this server is a voter of the new epoch."""
-    before = datadir.read(server_dir / datadir.PLACE, datadir.Place)
-    now = datadir.Place(
+    before = datadir.read(server_dir / datadir.LOCAL_STATE, datadir.LocalState)
+    now = datadir.LocalState(
         cluster_id=founded.cluster_id,
         epoch=founded.epoch,
         role="voter",
         servers=before.servers if before else (),
         founding=founded.founding,
     )
-    datadir.write(server_dir / datadir.PLACE, now)
+    datadir.write(server_dir / datadir.LOCAL_STATE, now)
 
 
 def set_file_aside(path: Path, why: str) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.exchange import Exchange
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.members.table import Contact
-    from bellcow.cluster.recovery.offline_state import Survivor
+    from bellcow.cluster.recovery.offline_state import OfflineState
     from bellcow.cluster.recovery.peers_json import Listed
     from bellcow.etcd.flags import Plan
     from bellcow.events import Report
@@ -81,7 +81,7 @@ async def recover(
     listed = await asyncio.to_thread(read_listed, server_dir, me)
     file = peers_json.digest(listed)
     copy = await offline_state.read(server_dir, plan_of, clock, report)
-    known = datadir.read(server_dir / datadir.PLACE, datadir.Place)
+    known = datadir.read(server_dir / datadir.LOCAL_STATE, datadir.LocalState)
     brings = _brings(me, file, copy)
     mine = Seen(
         server_id=me.server_id,
@@ -129,7 +129,7 @@ def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
     return listed
 
 
-def _brings(me: Itself, file: str, copy: Survivor | None) -> Recovery:
+def _brings(me: Itself, file: str, copy: OfflineState | None) -> Recovery:
     if copy is None:
         return Recovery(file=file, role="none", epoch=0, index=0)
     head = copy.head
@@ -154,8 +154,8 @@ class _Memory:
     It is written down before it counts: a recovery that founds it once more would be no later one.
     """
 
-    def __init__(self, server_dir: Path, known: datadir.Place | None, cluster_id: str) -> None:
-        self._path = server_dir / datadir.PLACE
+    def __init__(self, server_dir: Path, known: datadir.LocalState | None, cluster_id: str) -> None:
+        self._path = server_dir / datadir.LOCAL_STATE
         self._known = known
         self.cluster_id = cluster_id
         self.epoch = known.epoch_seen if known else 0
@@ -262,7 +262,7 @@ def _exists(path: Path) -> bool:
 
 
 def _embedded_founding(
-    copy: Survivor, founder: RaftServer, file: str, clock: Clock
+    copy: OfflineState, founder: RaftServer, file: str, clock: Clock
 ) -> tuple[Head, dict[Key, bytes | None]]:
     """The one commit. Its id is that of the recovery: another one of the same state has another."""
     known = copy.head

@@ -43,7 +43,7 @@ IDLE_S = 30.0  # a connection is kept this long; more than the longest pause bet
 
 
 class PeerClient:
-    """The `Line` of a server on a network. Use it as an async context manager."""
+    """The `Transport` of a server on a network. Use it as an async context manager."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class PeerClient:
         return self._session
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
-        """See `hello.Line`."""
+        """See `hello.Transport`."""
         import aiohttp
 
         headers = {"Content-Type": "application/msgpack"}

@@ -46,7 +46,7 @@ class Frames(Protocol):
     async def aclose(self) -> None: ...
 
 
-class StreamLine(Protocol):
+class StreamTransport(Protocol):
     """Calls to other servers in frames. See `PeerClient.stream`."""
 
     async def stream(
@@ -136,7 +136,7 @@ class Forwarder:
 
     def __init__(
         self,
-        line: StreamLine,
+        line: StreamTransport,
         roster: Roster,
         leader_id: Callable[[], str],
         configured: Callable[[], Mapping[str, str]],

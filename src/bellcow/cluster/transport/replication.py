@@ -10,8 +10,8 @@ import asyncio
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from bellcow.cluster.members.exchange import Line
-from bellcow.cluster.transport.forward import StreamLine
+from bellcow.cluster.members.exchange import Transport
+from bellcow.cluster.transport.forward import StreamTransport
 from bellcow.deadline import timeout
 from bellcow.errors import Error
 from bellcow.model.membership_calls import COMMITS_PATH, STATE_PATH, encode
@@ -42,7 +42,7 @@ LAG_S = 1.0  # a voter has what the leader has by then
 LARGE_BYTES = 64 << 10  # an answer that is read where it holds nobody up
 
 
-class VoterLine(Line, StreamLine, Protocol):
+class VoterTransport(Transport, StreamTransport, Protocol):
     """Calls to other servers, in messages and in frames. See `PeerClient`."""
 
 
@@ -54,7 +54,7 @@ class Voters:
 
     def __init__(
         self,
-        line: VoterLine,
+        line: VoterTransport,
         voters: Callable[[], Sequence[Target]],
         leader_index: Callable[[], int],
     ) -> None:

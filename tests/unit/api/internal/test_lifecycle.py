@@ -24,7 +24,7 @@ ORDER = MemberOrder(
 )
 
 
-class Seat:
+class Lifecycle:
     """Says yes, and remembers to what."""
 
     def __init__(self) -> None:
@@ -41,26 +41,26 @@ class Seat:
         return Done()
 
 
-def ask(seat: Seat, path: str, body: bytes) -> bytes:
-    return asyncio.run(routes(seat)[("POST", path)].handle(None, body))
+def ask(lifecycle: Lifecycle, path: str, body: bytes) -> bytes:
+    return asyncio.run(routes(lifecycle)[("POST", path)].handle(None, body))
 
 
 @pytest.mark.parametrize(("path", "message"), [(BOOTSTRAP_PATH, BOOTSTRAP), (MEMBER_PATH, ORDER)])
 def test_message_reaches_the_seat_as_it_was_sent(path, message):
-    seat = Seat()
-    assert decode(ask(seat, path, encode(message)), Done) == Done()
-    assert seat.asked == [message]
+    lifecycle = Lifecycle()
+    assert decode(ask(lifecycle, path, encode(message)), Done) == Done()
+    assert lifecycle.asked == [message]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", encode(Done()), b"\xff" * 40])
 def test_what_is_no_such_message_is_refused(body):
     for path in (BOOTSTRAP_PATH, MEMBER_PATH):
         with pytest.raises(Error) as caught:
-            ask(Seat(), path, body)
+            ask(Lifecycle(), path, body)
         assert caught.value.code is Code.INVALID
 
 
 def test_refusal_of_the_seat_is_the_answer():
     other = BootstrapRequest(cluster_id="d", proposer="a", members=())
     with pytest.raises(Error, match="no"):
-        ask(Seat(), BOOTSTRAP_PATH, encode(other))
+        ask(Lifecycle(), BOOTSTRAP_PATH, encode(other))

@@ -19,7 +19,7 @@ from bellcow.cluster.members.table import Leader
 from bellcow.errors import Error, no_leader
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.commands import put_setting
-from bellcow.state.confirmed_reads import Reads
+from bellcow.state.confirmed_reads import ConfirmedReads
 from bellcow.state.tables import ONLY, SCHEDULER
 from bellcow.store.protocol import NO_HEAD, Unavailable
 from bellcow.wire import to_msgpack
@@ -102,7 +102,7 @@ class Confirmed(NamedTuple):
 async def confirmed() -> AsyncIterator[Confirmed]:
     async with here() as site, connected(site.port) as client:
         store, server = Confirming(), copy.copy(site.server)
-        reads = Reads(store, server.mirror, server.waiting)  # type: ignore[arg-type]
+        reads = ConfirmedReads(store, server.mirror, server.waiting)  # type: ignore[arg-type]
         leading, alone = Leading(server.leadership.epoch), Alone()
         for name, value in (("reads", reads), ("leadership", leading), ("forwarder", alone)):
             object.__setattr__(server, name, value)

@@ -8,7 +8,7 @@ import pytest
 from tests.sim.loop import simulate
 
 from bellcow.cluster.engine.protocol import Status
-from bellcow.cluster.engine.quota import LOOK_S, Room, level
+from bellcow.cluster.engine.quota import LOOK_S, Quota, level
 from bellcow.store.protocol import Unavailable
 
 
@@ -33,7 +33,7 @@ def told_of(*sizes: int | None) -> list[str]:
         events.append(f"{event} {fields.get('percent', '')}".strip())
 
     async def story() -> None:
-        room = Room(Member(*sizes), 1_000, report)
+        room = Quota(Member(*sizes), 1_000, report)
         task = asyncio.get_running_loop().create_task(room.run())
         await asyncio.sleep(LOOK_S * (len(sizes) - 0.5))
         task.cancel()

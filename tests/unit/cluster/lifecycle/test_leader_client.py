@@ -10,7 +10,7 @@ from tests.sim.clock import VirtualClock
 from tests.sim.loop import simulate
 from tests.sim.net import itself
 
-from bellcow.cluster.lifecycle.leader_client import CALL_S, LeaderLine
+from bellcow.cluster.lifecycle.leader_client import CALL_S, LeaderClient
 from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Known, Leader, Table
@@ -45,7 +45,9 @@ class Scene:
         self.asked: list[tuple[str, str, bytes]] = []
         self.events: list[tuple[str, Any]] = []
 
-    def asks(self, question: Callable[[LeaderLine], Awaitable[Standing | None]]) -> Standing | None:
+    def asks(
+        self, question: Callable[[LeaderClient], Awaitable[Standing | None]]
+    ) -> Standing | None:
         async def story() -> Standing | None:
             clock = VirtualClock()
             roster = Roster(itself("b", server_id="b", non_voting=True, zone="z1"), clock)
@@ -59,7 +61,7 @@ class Scene:
                 leader=Leader(server_id=self.leader, epoch=2, term=1, heard=0.0),
             )
             reminders = Reminders(clock, self.report)
-            return await question(LeaderLine(roster, self, clock, reminders))
+            return await question(LeaderClient(roster, self, clock, reminders))
 
         return simulate(story())
 

@@ -18,9 +18,9 @@ from tests.sim.net import itself, meet
 from tests.sim.store import Disk, MemoryStore
 
 from bellcow.cluster import datadir
-from bellcow.cluster.datadir import MemberMark, Place, Promise, Promises
-from bellcow.cluster.engine.protocol import PeersSlot, Single, Status
-from bellcow.cluster.lifecycle.lifecycle import ClusterSeat
+from bellcow.cluster.datadir import LocalState, MemberMark, Promise, Promises
+from bellcow.cluster.engine.protocol import ReplaceablePeers, Single, Status
+from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Leader, Table
 from bellcow.errors import Code, Error
@@ -41,7 +41,7 @@ from bellcow.model.membership_calls import (
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, Tables
 from bellcow.store.protocol import Corrupt, Head
-from bellcow.store.replaceable import StoreSlot
+from bellcow.store.replaceable import ReplaceableStore
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 ALWAYS = 1e12  # seconds: who has answered then answers now
 OURS = Cluster("ours", 2)
-HERE = Place(cluster_id="ours", epoch=2, role="follower", servers=(("a", 4648),))
-VOTES = Place(cluster_id="ours", epoch=2, role="voter")
+HERE = LocalState(cluster_id="ours", epoch=2, role="non-voter", servers=(("a", 4648),))
+VOTES = LocalState(cluster_id="ours", epoch=2, role="voter")
 MARK = MemberMark(cluster_id="ours", epoch=2, member_id=7)
 FOUNDERS = (("a", "a:4647"), ("b", "b:4647"), ("c", "c:4647"))
 KINDS = {
@@ -120,18 +120,18 @@ class Scene:
         self.answers: dict[str, Any] = {}
         self.member = Member(folder)
         self.tables = Tables()
-        self.slot, self.votes = StoreSlot(), PeersSlot()
+        self.slot, self.votes = ReplaceableStore(), ReplaceablePeers()
         self.twin = ""
         self.recovered: bool | None = None
         me = itself("b", server_id="b", bootstrap_expect=3, **fields)
         self.roster = Roster(me, self.clock)
         for name in others:
             self.meet(name)
-        self.seat = self.sit_down()
+        self.lifecycle = self.sit_down()
 
-    def sit_down(self) -> ClusterSeat:
+    def sit_down(self) -> ClusterLifecycle:
         """A seat with what is on the disk: the one of before, after a crash."""
-        return ClusterSeat(
+        return ClusterLifecycle(
             folder=self.folder,
             engine=self.member,  # type: ignore[arg-type]
             follow=lambda _cluster: MemoryStore(Disk()),
@@ -176,8 +176,8 @@ class Scene:
         row = to_msgpack(RaftConfiguration(servers=servers))
         self.tables.apply(Head(index=self.tables.index + 1), {(RAFT.name, ONLY): row})
 
-    def written(self) -> Place | None:
-        return datadir.read(self.folder / datadir.PLACE, Place)
+    def written(self) -> LocalState | None:
+        return datadir.read(self.folder / datadir.LOCAL_STATE, LocalState)
 
     def promised(self) -> tuple[str, ...]:
         """The proposers of the promises on the disk."""
@@ -189,14 +189,14 @@ class Scene:
 
         async def life() -> None:
             async with asyncio.TaskGroup() as group:
-                seat = group.create_task(self.seat.run())
+                lifecycle = group.create_task(self.lifecycle.run())
                 for at, act in acts:
                     await asyncio.sleep(at - self.clock.monotonic())
                     done = act()
                     if asyncio.iscoroutine(done):
                         await done
                 await asyncio.sleep(until - self.clock.monotonic())
-                seat.cancel()
+                lifecycle.cancel()
 
         simulate(life())
 
@@ -241,7 +241,7 @@ def promise(proposer: str, cluster_id: str = "ours", epoch_s: float = 0.0) -> Pr
 
 def put_member(folder: Path, mark: MemberMark | None = MARK) -> None:
     """The files of a server with a vote."""
-    datadir.write(folder / datadir.PLACE, VOTES)
+    datadir.write(folder / datadir.LOCAL_STATE, VOTES)
     (folder / datadir.RAFT).mkdir()
     (folder / datadir.RAFT / "data").touch()
     if mark is not None:
@@ -272,14 +272,14 @@ class Full:
 
 def test_promise_is_on_the_disk_before_it_is_answered(tmp_path):
     scene = Scene(tmp_path, "a", "c")
-    assert simulate(scene.seat.promise(request())) == Done()
+    assert simulate(scene.lifecycle.promise(request())) == Done()
     assert scene.promised() == ("a",)
 
 
 def test_server_of_a_cluster_promises_nothing(tmp_path):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path, "a", "c")
-    assert "belongs to cluster ours" in refusal(scene.seat.promise(request()))
+    assert "belongs to cluster ours" in refusal(scene.lifecycle.promise(request()))
 
 
 def test_one_that_does_not_promise_frees_the_server_that_asked(tmp_path):
@@ -312,7 +312,7 @@ def test_promise_and_place_are_written_before_a_founders_member_starts(tmp_path)
     scene.answers[BOOTSTRAP_PATH] = Done()
     scene.plays(until=2.0)
     ((start, found),) = scene.member.starts
-    assert found == {datadir.PLACE, datadir.PROMISE}
+    assert found == {datadir.LOCAL_STATE, datadir.PROMISE}
     assert start is not None
     assert not start.existing
     assert [name for name, _ in start.members] == ["b", "c", "d"]
@@ -322,8 +322,8 @@ def test_promise_and_place_are_written_before_a_founders_member_starts(tmp_path)
 
 
 def test_founder_that_died_before_its_member_had_data_goes_on_with_its_promise(tmp_path):
-    first = Place(cluster_id="ours", epoch=0, role="voter")
-    datadir.write(tmp_path / datadir.PLACE, first)
+    first = LocalState(cluster_id="ours", epoch=0, role="voter")
+    datadir.write(tmp_path / datadir.LOCAL_STATE, first)
     datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a"),)))
     scene = Scene(tmp_path)
     scene.plays(until=0.5)
@@ -333,9 +333,11 @@ def test_founder_that_died_before_its_member_had_data_goes_on_with_its_promise(t
 
 
 def test_charter_names_who_was_promised(tmp_path):
-    datadir.write(tmp_path / datadir.PLACE, Place(cluster_id="ours", epoch=0, role="voter"))
+    datadir.write(
+        tmp_path / datadir.LOCAL_STATE, LocalState(cluster_id="ours", epoch=0, role="voter")
+    )
     datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a"),)))
-    charter = Scene(tmp_path, "a").seat.charter()
+    charter = Scene(tmp_path, "a").lifecycle.charter()
     assert charter is not None
     assert [(each.id, each.address, each.name) for each in charter.servers] == [
         ("a", "a:4647", "a.global"),
@@ -345,9 +347,9 @@ def test_charter_names_who_was_promised(tmp_path):
 
 
 def test_there_is_no_charter_for_a_cluster_that_was_not_promised(tmp_path):
-    datadir.write(tmp_path / datadir.PLACE, VOTES)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, VOTES)
     datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a", "another"),)))
-    assert Scene(tmp_path).seat.charter() is None
+    assert Scene(tmp_path).lifecycle.charter() is None
 
 
 # Orders
@@ -364,29 +366,29 @@ def test_there_is_no_charter_for_a_cluster_that_was_not_promised(tmp_path):
     ids=["for another server", "of another cluster", "of another epoch", "of another recovery"],
 )
 def test_order_is_refused(tmp_path, wrong, reason):
-    here = Place(cluster_id="ours", epoch=2, role="follower", founding="1")
-    datadir.write(tmp_path / datadir.PLACE, here)
-    assert reason in refusal(Scene(tmp_path).seat.obey(order(**{"founding": "1", **wrong})))
+    here = LocalState(cluster_id="ours", epoch=2, role="non-voter", founding="1")
+    datadir.write(tmp_path / datadir.LOCAL_STATE, here)
+    assert reason in refusal(Scene(tmp_path).lifecycle.obey(order(**{"founding": "1", **wrong})))
 
 
 def test_server_in_no_cluster_obeys_nobody(tmp_path):
-    assert "another cluster" in refusal(Scene(tmp_path).seat.obey(order()))
+    assert "another cluster" in refusal(Scene(tmp_path).lifecycle.obey(order()))
 
 
 def test_order_for_the_member_that_runs_is_done_already(tmp_path):
     put_member(tmp_path)
-    assert simulate(Scene(tmp_path).seat.obey(order())) == Done()
+    assert simulate(Scene(tmp_path).lifecycle.obey(order())) == Done()
 
 
 @pytest.mark.parametrize("mark", [MARK, None], ids=["marked", "not marked"])
 def test_order_for_another_member_than_the_one_that_is_there_is_refused(tmp_path, mark):
     put_member(tmp_path, mark)
-    assert "still has the member" in refusal(Scene(tmp_path).seat.obey(order(member_id=8)))
+    assert "still has the member" in refusal(Scene(tmp_path).lifecycle.obey(order(member_id=8)))
 
 
 def followed(folder: Path) -> Scene:
     """A server without a vote, admitted and configured."""
-    datadir.write(folder / datadir.PLACE, HERE)
+    datadir.write(folder / datadir.LOCAL_STATE, HERE)
     scene = Scene(folder)
     scene.led_by("a")
     scene.answers[JOIN_PATH] = standing()
@@ -399,13 +401,13 @@ def test_mark_and_place_are_written_before_a_member_starts_by_order(tmp_path):
     scene = followed(tmp_path)
     (tmp_path / datadir.RAFT).mkdir()
     (tmp_path / datadir.RAFT / "old").touch()
-    scene.plays((2.0, lambda: scene.seat.obey(order())))
+    scene.plays((2.0, lambda: scene.lifecycle.obey(order())))
     ((start, found),) = scene.member.starts
     assert start is not None
     assert (start.existing, start.token, start.members) == (True, "ours.2", FOUNDERS)
-    assert {datadir.PLACE, datadir.MEMBER, datadir.RAFT} < found
+    assert {datadir.LOCAL_STATE, datadir.MEMBER, datadir.RAFT} < found
     assert datadir.read(scene.member.directory / datadir.MEMBER, MemberMark) == MARK
-    assert scene.written() == Place(
+    assert scene.written() == LocalState(
         cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),)
     )
     (aside,) = tmp_path.glob("raft.old-*")
@@ -415,7 +417,7 @@ def test_mark_and_place_are_written_before_a_member_starts_by_order(tmp_path):
 def test_order_that_is_no_longer_in_force_is_dropped(tmp_path):
     scene = followed(tmp_path)
     scene.answers[STANDING_PATH] = standing(is_member=False)
-    scene.plays((2.0, lambda: scene.seat.obey(order())))
+    scene.plays((2.0, lambda: scene.lifecycle.obey(order())))
     assert StandingRequest(server_id="b", member_id=7) in scene.asked
     assert scene.member.starts == []
     assert scene.written() == HERE
@@ -428,7 +430,7 @@ def test_order_that_cannot_be_carried_out_for_want_of_space_costs_no_earlier_dir
     for name in ("raft.old-1", "raft.old-2"):
         (tmp_path / name).mkdir()
     disk = Full(monkeypatch, datadir.MEMBER)
-    again = [(at, lambda: scene.seat.obey(order())) for at in (2.0, 5.0, 8.0)]
+    again = [(at, lambda: scene.lifecycle.obey(order())) for at in (2.0, 5.0, 8.0)]
     scene.plays(*again, until=11.0)
     assert disk.tries == len(again)
     assert {path.name for path in tmp_path.glob("raft*")} == {"raft.old-1", "raft.old-2"}
@@ -447,7 +449,7 @@ def test_mark_of_a_founder_is_written_once_its_member_hears_a_leader(tmp_path):
 
     def lead() -> None:
         assert not (scene.member.directory / datadir.MEMBER).exists()
-        assert scene.seat.serves() is None
+        assert scene.lifecycle.serves() is None
         scene.member.votes.now = heard
 
     scene.plays((2.0, lead))
@@ -467,7 +469,7 @@ def test_server_votes_without_its_mark_until_there_is_space(tmp_path, monkeypatc
     scene, disk = Scene(tmp_path, "a"), Full(monkeypatch, datadir.MEMBER)
 
     def look() -> None:
-        assert scene.seat.serves() == OURS
+        assert scene.lifecycle.serves() == OURS
         assert len(scene.member.starts) == 1
         disk.free()
 
@@ -490,7 +492,7 @@ def test_member_without_its_mark_that_ends_is_still_known_by_its_id(tmp_path, mo
     scene.plays((3.0, break_down), until=20.0)
     assert StandingRequest(server_id="b", member_id=7) in scene.asked
     assert scene.member.has_data()
-    assert scene.written() == Place(
+    assert scene.written() == LocalState(
         cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),)
     )
 
@@ -502,14 +504,14 @@ def test_member_that_the_leader_has_no_more_is_set_aside(tmp_path):
     scene.configured(RaftServer(id="b", address="b:4647", name="b.global"))
 
     def take_out() -> None:
-        assert scene.seat.serves() == OURS
+        assert scene.lifecycle.serves() == OURS
         assert scene.member.ended is not None
         scene.member.ended.set_result(None)
 
     scene.answers[STANDING_PATH] = standing(is_member=False)
     scene.plays((3.0, take_out), until=6.0)
     assert scene.written() == HERE
-    assert scene.seat.serves() is None
+    assert scene.lifecycle.serves() is None
     assert not scene.member.has_data()
 
 
@@ -593,17 +595,17 @@ def test_member_starts_when_what_spoke_with_our_id_was_our_own_past(tmp_path):
     ],
 )
 def test_admission(tmp_path, answer, taken):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
     scene.led_by("a", Cluster(answer.cluster_id, answer.epoch))
     scene.answers[JOIN_PATH] = answer
     scene.plays(until=1.5)
     assert ("joined" in scene.events) == taken
-    assert scene.seat.cluster == (Cluster(answer.cluster_id, answer.epoch) if taken else OURS)
+    assert scene.lifecycle.cluster == (Cluster(answer.cluster_id, answer.epoch) if taken else OURS)
 
 
 def test_server_with_a_vote_and_without_a_directory_asks_to_be_let_in(tmp_path):
-    datadir.write(tmp_path / datadir.PLACE, VOTES)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, VOTES)
     scene = Scene(tmp_path)
     scene.plays(until=90.0)
     assert scene.member.starts == []
@@ -614,7 +616,7 @@ def test_server_that_cannot_write_its_place_tries_again(tmp_path, monkeypatch):
     scene = Scene(tmp_path)
     scene.led_by("a")
     scene.answers[JOIN_PATH] = standing()
-    disk = Full(monkeypatch, datadir.PLACE)
+    disk = Full(monkeypatch, datadir.LOCAL_STATE)
     scene.plays((5.0, disk.free), until=8.0)
     assert disk.tries > 1
     assert "place_unwritten" in scene.events
@@ -625,7 +627,7 @@ def test_server_that_cannot_write_its_place_tries_again(tmp_path, monkeypatch):
 def test_server_that_is_told_to_rejoin_asks_if_it_is(tmp_path, configured, times):
     scene = followed(tmp_path)
     scene.answers[STANDING_PATH] = standing(configured=configured)
-    scene.plays((2.0, scene.seat.rejoin))
+    scene.plays((2.0, scene.lifecycle.rejoin))
     assert scene.events.count("joined") == times
 
 
@@ -638,21 +640,21 @@ def test_recovery_says_what_comes_first(tmp_path, founded, votes):
     put_member(tmp_path)  # by the recovery, after the seat was made
     scene.plays(until=0.5)
     assert len(scene.member.starts) == votes
-    assert scene.seat.cluster == OURS
+    assert scene.lifecycle.cluster == OURS
 
 
 # What is remembered
 
 
 def test_addresses_are_those_that_were_written_last(tmp_path):
-    assert Scene(tmp_path).seat.known_addresses == ()
-    datadir.write(tmp_path / datadir.PLACE, HERE)
-    assert Scene(tmp_path).seat.known_addresses == (("a", 4648),)
+    assert Scene(tmp_path).lifecycle.known_addresses == ()
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
+    assert Scene(tmp_path).lifecycle.known_addresses == (("a", 4648),)
 
 
 def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, monkeypatch):
     scene = followed(tmp_path)
-    disk = Full(monkeypatch, datadir.PLACE)
+    disk = Full(monkeypatch, datadir.LOCAL_STATE)
     disk.free()
 
     def fill() -> None:
@@ -660,7 +662,7 @@ def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, mo
         scene.meet("d")
 
     scene.plays((2.0, fill), (3.0, disk.free))
-    assert scene.seat.known_addresses == (("a", 4648), ("d", 4648))
+    assert scene.lifecycle.known_addresses == (("a", 4648), ("d", 4648))
     assert "place_unwritten" not in scene.events
 
 
@@ -692,7 +694,7 @@ def test_founding_that_a_crash_cuts_short_while_it_is_given_up_binds_until_the_e
             assert "a" not in camp.servers, "it was not killed"
 
     simulate(story())
-    assert (tmp_path / "a" / datadir.PLACE).exists() == in_cluster
+    assert (tmp_path / "a" / datadir.LOCAL_STATE).exists() == in_cluster
     promises = datadir.read(tmp_path / "a" / datadir.PROMISE, Promises)
     assert promises is not None
     assert [each.given_up for each in promises.open] == [given_up]

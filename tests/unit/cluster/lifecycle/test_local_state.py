@@ -11,8 +11,8 @@ from tests.sim.clock import BEGIN_NS, FixedClock
 from tests.sim.net import itself
 
 from bellcow.cluster import datadir
-from bellcow.cluster.datadir import MemberMark, Place
-from bellcow.cluster.lifecycle.local_state import Papers
+from bellcow.cluster.datadir import LocalState, MemberMark
+from bellcow.cluster.lifecycle.local_state import LocalFiles
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Known, Table
 from bellcow.model.hello import Cluster, Record
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OURS = Cluster("ours", 2)
-HERE = Place(cluster_id="ours", epoch=2, role="follower", servers=(("a", 4648),), epoch_seen=3)
+HERE = LocalState(
+    cluster_id="ours", epoch=2, role="non-voter", servers=(("a", 4648),), epoch_seen=3
+)
 MARK = MemberMark(cluster_id="ours", epoch=2, member_id=7)
 
 
@@ -35,13 +37,13 @@ class Scene:
         self.roster = Roster(itself("b", server_id="b"), self.clock)
         for other in others:
             self.meet(*other.split("/"))
-        self.papers = self.opened()
+        self.files = self.opened()
 
-    def opened(self) -> Papers:
+    def opened(self) -> LocalFiles:
         """The papers that are on the disk: what a crash leaves."""
-        papers = Papers(self.folder, self.directory, self.roster, self.clock, self.report)
-        papers.read()
-        return papers
+        files = LocalFiles(self.folder, self.directory, self.roster, self.clock, self.report)
+        files.read()
+        return files
 
     def report(self, event: str, /, **_fields: object) -> None:
         self.events.append(event)
@@ -54,8 +56,8 @@ class Scene:
             me=table.me, known={**table.known, name: Known(record, 0.0)}, contacts={}
         )
 
-    def written(self) -> Place | None:
-        return datadir.read(self.folder / datadir.PLACE, Place)
+    def written(self) -> LocalState | None:
+        return datadir.read(self.folder / datadir.LOCAL_STATE, LocalState)
 
     def mark(self) -> MemberMark | None:
         return datadir.read(self.directory / datadir.MEMBER, MemberMark)
@@ -78,10 +80,10 @@ def without_space(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def test_place_is_taken_with_the_servers_of_the_region_that_are_alive(tmp_path):
     scene = Scene(tmp_path, "global/a", "west/w", "global/d/failed")
-    asyncio.run(scene.papers.take_place(OURS, "voter"))
-    taken = Place(cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),))
-    assert scene.written() == scene.papers.place == taken
-    assert scene.papers.cluster == OURS
+    asyncio.run(scene.files.record_role(OURS, "voter"))
+    taken = LocalState(cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),))
+    assert scene.written() == scene.files.local_state == taken
+    assert scene.files.cluster == OURS
 
 
 @pytest.mark.parametrize(
@@ -90,53 +92,53 @@ def test_place_is_taken_with_the_servers_of_the_region_that_are_alive(tmp_path):
     ids=["in the same cluster", "in another one"],
 )
 def test_highest_epoch_seen_outlasts_a_change_of_place(tmp_path, cluster, epoch_seen):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
-    asyncio.run(scene.papers.take_place(cluster, "follower"))
-    assert scene.papers.place is not None
-    assert scene.papers.place.epoch_seen == epoch_seen
+    asyncio.run(scene.files.record_role(cluster, "non-voter"))
+    assert scene.files.local_state is not None
+    assert scene.files.local_state.epoch_seen == epoch_seen
 
 
 def test_place_that_cannot_be_written_is_not_taken(tmp_path, monkeypatch):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
-    without_space(monkeypatch, datadir.PLACE)
+    without_space(monkeypatch, datadir.LOCAL_STATE)
     with pytest.raises(OSError, match="No space"):
-        asyncio.run(scene.papers.take_place(Cluster("theirs", 0), "follower"))
-    assert scene.papers.place == scene.written() == HERE
+        asyncio.run(scene.files.record_role(Cluster("theirs", 0), "non-voter"))
+    assert scene.files.local_state == scene.written() == HERE
 
 
 def test_place_that_is_left_is_gone(tmp_path):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
-    asyncio.run(scene.papers.leave_place())
-    assert scene.papers.place is scene.papers.cluster is scene.opened().place is None
+    asyncio.run(scene.files.leave_place())
+    assert scene.files.local_state is scene.files.cluster is scene.opened().local_state is None
 
 
 def test_addresses_are_remembered_when_they_change(tmp_path):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path, "global/a", "global/d")
-    asyncio.run(scene.papers.remember_addresses())
+    asyncio.run(scene.files.remember_addresses())
     written = scene.written()
     assert written is not None
     assert written.servers == (("a", 4648), ("d", 4648))
-    assert written == scene.papers.place
+    assert written == scene.files.local_state
 
 
 def test_addresses_are_kept_while_nobody_is_seen_and_where_there_is_no_space(tmp_path, monkeypatch):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
-    asyncio.run(scene.papers.remember_addresses())
+    asyncio.run(scene.files.remember_addresses())
     assert scene.written() == HERE
-    without_space(monkeypatch, datadir.PLACE)
+    without_space(monkeypatch, datadir.LOCAL_STATE)
     scene.meet("global", "d")
-    asyncio.run(scene.papers.remember_addresses())
-    assert scene.written() == scene.papers.place == HERE
+    asyncio.run(scene.files.remember_addresses())
+    assert scene.written() == scene.files.local_state == HERE
 
 
 def test_server_without_a_place_remembers_no_addresses(tmp_path):
     scene = Scene(tmp_path, "global/a")
-    asyncio.run(scene.papers.remember_addresses())
+    asyncio.run(scene.files.remember_addresses())
     assert scene.written() is None
 
 
@@ -145,39 +147,39 @@ def test_server_without_a_place_remembers_no_addresses(tmp_path):
 
 def test_room_for_a_member_has_its_mark_and_the_place(tmp_path):
     scene = Scene(tmp_path, "global/a")
-    asyncio.run(scene.papers.make_room(OURS, 7))
+    asyncio.run(scene.files.make_room(OURS, 7))
     assert scene.mark() == MARK
-    assert scene.papers.member_id == 7
-    assert scene.written() == Place(
+    assert scene.files.member_id == 7
+    assert scene.written() == LocalState(
         cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),)
     )
     assert scene.directory.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("name", [datadir.MEMBER, datadir.PLACE])
+@pytest.mark.parametrize("name", [datadir.MEMBER, datadir.LOCAL_STATE])
 def test_room_that_cannot_be_made_leaves_no_directory(tmp_path, monkeypatch, name):
-    datadir.write(tmp_path / datadir.PLACE, HERE)
+    datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
     without_space(monkeypatch, name)
     with pytest.raises(OSError, match="No space"):
-        asyncio.run(scene.papers.make_room(OURS, 7))
+        asyncio.run(scene.files.make_room(OURS, 7))
     assert not scene.directory.exists()
-    assert scene.papers.place == HERE
+    assert scene.files.local_state == HERE
 
 
 def founder(folder: Path) -> Scene:
     """A server whose member runs, and is not marked yet."""
-    datadir.write(folder / datadir.PLACE, HERE)
+    datadir.write(folder / datadir.LOCAL_STATE, HERE)
     (folder / datadir.RAFT).mkdir()
     return Scene(folder)
 
 
 def test_founders_member_is_known_before_it_is_written_down(tmp_path):
     scene = founder(tmp_path)
-    assert scene.papers.member_id is None
-    scene.papers.note_member(7)
-    assert (scene.papers.member_id, scene.mark()) == (7, None)
-    asyncio.run(scene.papers.write_mark())
+    assert scene.files.member_id is None
+    scene.files.note_member(7)
+    assert (scene.files.member_id, scene.mark()) == (7, None)
+    asyncio.run(scene.files.write_mark())
     assert scene.mark() == MARK
 
 
@@ -185,29 +187,29 @@ def test_mark_that_is_written_is_not_replaced(tmp_path, monkeypatch):
     scene = founder(tmp_path)
     datadir.write(scene.directory / datadir.MEMBER, MARK)
     without_space(monkeypatch, datadir.MEMBER)
-    scene.papers.note_member(8)
-    asyncio.run(scene.papers.write_mark())
-    assert (scene.papers.member_id, scene.mark()) == (7, MARK)
+    scene.files.note_member(8)
+    asyncio.run(scene.files.write_mark())
+    assert (scene.files.member_id, scene.mark()) == (7, MARK)
 
 
 def test_mark_that_could_not_be_written_stays_to_be_written_until_it_is_forgotten(
     tmp_path, monkeypatch
 ):
     scene = founder(tmp_path)
-    scene.papers.note_member(7)
+    scene.files.note_member(7)
     without_space(monkeypatch, datadir.MEMBER)
     with pytest.raises(OSError, match="No space"):
-        asyncio.run(scene.papers.write_mark())
-    assert scene.papers.member_id == 7
-    scene.papers.forget_member()
-    assert scene.papers.member_id is None
-    asyncio.run(scene.papers.write_mark())
+        asyncio.run(scene.files.write_mark())
+    assert scene.files.member_id == 7
+    scene.files.forget_member()
+    assert scene.files.member_id is None
+    asyncio.run(scene.files.write_mark())
 
 
 def test_what_a_member_has_had_is_set_aside_and_said_once(tmp_path):
     scene = founder(tmp_path)
-    asyncio.run(scene.papers.set_aside(OURS))
-    asyncio.run(scene.papers.set_aside(OURS))
+    asyncio.run(scene.files.set_aside(OURS))
+    asyncio.run(scene.files.set_aside(OURS))
     assert [path.name for path in tmp_path.glob("raft*")] == [
         f"raft.old-{datadir.stamp_of(BEGIN_NS)}"
     ]

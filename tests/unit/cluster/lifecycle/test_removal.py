@@ -9,8 +9,8 @@ from tests.sim.net import itself
 
 from bellcow.cluster.lifecycle.removal import (
     TAKE_OVER_S,
-    Absence,
-    View,
+    Inputs,
+    RemovalWatch,
     is_configured,
     is_going,
     is_led_ahead,
@@ -39,10 +39,10 @@ from bellcow.wire import to_msgpack
 OURS = Cluster("ours", 2)
 WITH_US = RaftConfiguration(servers=(RaftServer(id="b", address="b:4647", name="b.global"),))
 WITHOUT_US = RaftConfiguration(servers=(RaftServer(id="a", address="a:4647", name="a.global"),))
-AWAY, HERE = Absence(away=True), Absence(away=False)
+AWAY, HERE = RemovalWatch(away=True), RemovalWatch(away=False)
 
 
-def view(**fields: object) -> View:
+def view(**fields: object) -> Inputs:
     """Server b, which follows a and remembers all that a has."""
     usual: dict[str, object] = {
         "me": "b",
@@ -55,7 +55,7 @@ def view(**fields: object) -> View:
         "index": 9,
         "configuration": WITH_US,
     }
-    return View(**{**usual, **fields})  # type: ignore[arg-type]
+    return Inputs(**{**usual, **fields})  # type: ignore[arg-type]
 
 
 NOBODY = {"leader": "", "is_other": False, "leader_index": None}
@@ -101,7 +101,7 @@ def test_away_is_who_does_not_hear_the_leader_until_memory_has_caught_up(before,
 def test_who_has_led_is_not_away_while_another_takes_over(since_s, away):
     led = seen(AWAY, view(**OURSELVES))
     later = seen(led, view(**NOBODY, now=100.0 + since_s))
-    assert later == Absence(away=away, led=100.0)
+    assert later == RemovalWatch(away=away, led=100.0)
 
 
 def removed_by(who: str) -> RaftConfiguration:
@@ -152,7 +152,7 @@ def test_only_a_removal_on_purpose_is_one(by, going, kind):
 
 
 def test_absence_that_is_over_still_knows_when_this_server_led():
-    assert Absence(away=True, led=5.0).over() == Absence(away=False, led=5.0)
+    assert RemovalWatch(away=True, led=5.0).over() == RemovalWatch(away=False, led=5.0)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_leaving_server_that_falls_silent_has_left():
 
 def test_follower_leaves_it_to_a_leader_that_speaks():
     table = silent(knowing(record("a")), "a")
-    table = told(table, hello(record("b"), record("a"), here=leading()), now=4)
+    table = told(table, hello(record("b"), record("a"), inputs=leading()), now=4)
     assert status(judge(table, FOLLOWING, 8.9).table, "a") == "alive"
     assert status(judge(table, FOLLOWING, 9.0).table, "a") == "failed"
 
@@ -63,7 +63,7 @@ def test_follower_leaves_it_to_a_leader_that_speaks():
 def test_server_of_another_region_fails_after_half_a_minute_whoever_leads():
     table = silent(knowing(record("a", region="eu")), "a")
     assert status(judge(table, FOLLOWING, 29).table, "a") == "alive"
-    table = told(table, hello(record("b"), record("a", region="eu"), here=leading()), now=29)
+    table = told(table, hello(record("b"), record("a", region="eu"), inputs=leading()), now=29)
     assert status(judge(table, FOLLOWING, 31).table, "a") == "failed"
 
 

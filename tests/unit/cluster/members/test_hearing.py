@@ -32,7 +32,7 @@ from bellcow.cluster.members.hearing import (
     TERMS_AHEAD,
     hear,
 )
-from bellcow.cluster.members.table import MEMBERS_MAX, UNHEARD_MAX, Here
+from bellcow.cluster.members.table import MEMBERS_MAX, UNHEARD_MAX, Inputs
 from bellcow.errors import Error
 from bellcow.model.hello import (
     COUNT_MAX,
@@ -81,58 +81,63 @@ def test_server_that_does_not_answer_us_either_is_failed_by_what_others_say():
 
 def test_leader_s_word_counts_even_about_a_server_that_answers_us():
     table = knowing(record("a"), record("b"))
-    word = hello(record("b"), record("a", "failed", seq=1), here=leading())
+    word = hello(record("b"), record("a", "failed", seq=1), inputs=leading())
     assert status(told(table, word, now=2), "a") == "failed"
 
 
 def test_leader_brings_back_whom_we_took_for_failed():
     table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6.0).table
     assert status(table, "a") == "failed"
-    table = told(table, hello(record("b"), record("a"), here=leading()), now=7)
+    table = told(table, hello(record("b"), record("a"), inputs=leading()), now=7)
     assert status(table, "a") == "alive"
 
 
 def test_leader_that_has_not_heard_of_a_return_does_not_undo_it():
     table = knowing(record("a", seq=6))
-    word = hello(record("b"), record("a", "failed", seq=5), here=leading())
+    word = hello(record("b"), record("a", "failed", seq=5), inputs=leading())
     assert status(told(table, word), "a") == "alive"
 
 
 def test_table_of_the_leader_with_the_highest_term_wins():
     table = knowing(record("a"), record("b"), record("c"))
-    table = told(table, hello(record("c"), record("a"), record("b"), here=leading(5)))
-    table = told(table, hello(record("b"), record("a", "failed", seq=1), here=leading(4)))
+    table = told(table, hello(record("c"), record("a"), record("b"), inputs=leading(5)))
+    table = told(table, hello(record("b"), record("a", "failed", seq=1), inputs=leading(4)))
     assert status(table, "a") == "alive"
     assert table.leader.server_id == "id-c"
-    table = told(table, hello(record("b"), record("a", "failed", seq=1), here=leading(6)))
+    table = told(table, hello(record("b"), record("a", "failed", seq=1), inputs=leading(6)))
     assert status(table, "a") == "failed"
     assert table.leader.server_id == "id-b"
 
 
 def test_term_of_a_later_epoch_is_higher_than_any_of_an_earlier_one():
-    table = told(empty(), hello(record("b"), here=leading(9)))
-    table = told(table, hello(record("c"), here=leading(1, epoch=1)))
+    table = told(empty(), hello(record("b"), inputs=leading(9)))
+    table = told(table, hello(record("c"), inputs=leading(1, epoch=1)))
     assert table.leader.server_id == "id-c"
 
 
 def test_leader_obeys_only_a_leader_of_a_higher_term():
-    here = leading(5)
-    table = judge(knowing(record("a"), record("b")), here, 0).table
+    inputs = leading(5)
+    table = judge(knowing(record("a"), record("b")), inputs, 0).table
     word = record("a", "failed", seq=1)
-    assert status(told(table, hello(record("b"), word, here=leading(5)), here=here), "a") == "alive"
-    table = told(table, hello(record("b"), word, here=leading(6)), here=here)
+    assert (
+        status(told(table, hello(record("b"), word, inputs=leading(5)), inputs=inputs), "a")
+        == "alive"
+    )
+    table = told(table, hello(record("b"), word, inputs=leading(6)), inputs=inputs)
     assert status(table, "a") == "failed"
-    assert judge(table, here, 0).table.leader.server_id == "id-b"
+    assert judge(table, inputs, 0).table.leader.server_id == "id-b"
 
 
 def test_second_leader_of_one_term_is_not_obeyed():
-    table = told(empty(), hello(record("b"), here=leading(5)), hello(record("c"), here=leading(5)))
+    table = told(
+        empty(), hello(record("b"), inputs=leading(5)), hello(record("c"), inputs=leading(5))
+    )
     assert table.leader.server_id == "id-b"
-    assert told(empty(), hello(record("b"), here=leading(5)), here=leading(5)).leader is None
+    assert told(empty(), hello(record("b"), inputs=leading(5)), inputs=leading(5)).leader is None
 
 
 def test_leader_that_follows_now_is_not_trusted_any_more():
-    table = told(empty(), hello(record("b"), here=leading()))
+    table = told(empty(), hello(record("b"), inputs=leading()))
     table = told(table, hello(record("b"), record("a", "failed")))
     assert status(table, "a") is None
 
@@ -140,12 +145,12 @@ def test_leader_that_follows_now_is_not_trusted_any_more():
 def test_dead_server_nobody_knew_is_learned_from_the_leader_alone():
     dead = record("a", "failed")
     assert status(told(empty(), hello(record("b"), dead)), "a") is None
-    assert status(told(empty(), hello(record("b"), dead, here=leading())), "a") == "failed"
+    assert status(told(empty(), hello(record("b"), dead, inputs=leading())), "a") == "failed"
 
 
 def test_dead_server_that_the_leader_has_forgotten_is_forgotten():
-    table = told(empty(), hello(record("b"), record("a", "left"), record("c"), here=leading()))
-    outcome = hear(table, hello(record("b"), here=leading()), FOLLOWING, 1, answer=True)
+    table = told(empty(), hello(record("b"), record("a", "left"), record("c"), inputs=leading()))
+    outcome = hear(table, hello(record("b"), inputs=leading()), FOLLOWING, 1, answer=True)
     assert outcome.table.known.keys() == {"id-b", "id-c"}
     assert events(outcome) == ["member_forgotten"]
 
@@ -186,7 +191,7 @@ def test_server_that_speaks_for_itself_takes_the_place_of_one_that_was_only_name
 
 
 def test_hello_twice_changes_nothing_the_second_time():
-    word = hello(record("b"), record("a"), record("c", "leaving"), here=leading())
+    word = hello(record("b"), record("a"), record("c", "leaving"), inputs=leading())
     once = told(empty(), word)
     again = hear(once, word, FOLLOWING, 0, answer=True)
     assert again.table == once
@@ -222,7 +227,7 @@ ANY_RECORDS = st.builds(
     region=st.sampled_from(["global", "eu"]),
 )
 HELLOS = st.builds(
-    lambda sender, others, here: hello(sender, *others, here=here),
+    lambda sender, others, inputs: hello(sender, *others, inputs=inputs),
     ANY_RECORDS,
     st.lists(ANY_RECORDS, max_size=3),
     st.sampled_from([FOLLOWING, NEW, leading(1), leading(2), leading(1, epoch=1)]),
@@ -249,37 +254,37 @@ def test_whatever_is_heard_the_table_stays_sound(steps):
 
 NOW_NS = 1_700_000_000 * 10**9
 DAY_NS = 86_400 * 10**9
-CLUSTER = Here(cluster=US, raft=view(term=7), claimant="id-b", wall_ns=NOW_NS)
+CLUSTER = Inputs(cluster=US, raft=view(term=7), claimant="id-b", wall_ns=NOW_NS)
 
 
-def led(here: Here, *hellos: Hello, now: float = 1.0) -> str:
-    """Who leads for a server that stands `here`, after some answers."""
-    leader = told(knowing(*map(record, "abc")), *hellos, here=here, now=now, answer=True).leader
+def led(inputs: Inputs, *hellos: Hello, now: float = 1.0) -> str:
+    """Who leads for a server that stands `inputs`, after some answers."""
+    leader = told(knowing(*map(record, "abc")), *hellos, inputs=inputs, now=now, answer=True).leader
     return leader.server_id if leader else ""
 
 
 def claims(name: str, term: int, epoch: int = 0) -> Hello:
-    return hello(record(name), here=leading(term, epoch))
+    return hello(record(name), inputs=leading(term, epoch))
 
 
 def test_caller_who_says_that_it_leads_is_asked_before_it_is_believed():
-    table = told(knowing(record("b")), claims("b", 7), here=CLUSTER, now=1, answer=False)
+    table = told(knowing(record("b")), claims("b", 7), inputs=CLUSTER, now=1, answer=False)
     assert (table.leader, table.doubts.keys()) == (None, {"id-b"})
-    answered = told(table, claims("b", 7), here=CLUSTER, now=2)
+    answered = told(table, claims("b", 7), inputs=CLUSTER, now=2)
     assert (answered.leader.server_id, answered.doubts) == ("id-b", {})
-    denied = told(table, hello(record("b")), here=CLUSTER, now=2, answer=True)
+    denied = told(table, hello(record("b")), inputs=CLUSTER, now=2, answer=True)
     assert (denied.leader, denied.doubts) == (None, {})
     silent_ = judge(silent(table, "b"), CLUSTER, 2).table
     assert (silent_.leader, silent_.doubts) == (None, {})
 
 
 def test_leader_that_was_believed_is_heard_as_a_caller():
-    table = told(knowing(record("b")), claims("b", 7), here=CLUSTER, now=1)
-    assert told(table, claims("b", 7), here=CLUSTER, now=9, answer=False).leader.heard == 9
+    table = told(knowing(record("b")), claims("b", 7), inputs=CLUSTER, now=1)
+    assert told(table, claims("b", 7), inputs=CLUSTER, now=9, answer=False).leader.heard == 9
 
 
 @pytest.mark.parametrize(
-    ("here", "term", "believed"),
+    ("inputs", "term", "believed"),
     [
         (CLUSTER, 7 + TERMS_AHEAD, True),
         (CLUSTER, 7 + TERMS_AHEAD + 1, False),
@@ -311,33 +316,35 @@ def test_leader_that_was_believed_is_heard_as_a_caller():
         "whoever is in no cluster knows nothing",
     ],
 )
-def test_term_that_nobody_can_have_come_to_is_not_believed(here, term, believed):
-    assert led(here, claims("a", term)) == ("id-a" if believed else "")
+def test_term_that_nobody_can_have_come_to_is_not_believed(inputs, term, believed):
+    assert led(inputs, claims("a", term)) == ("id-a" if believed else "")
 
 
 def test_leader_that_falls_silent_gives_way_to_one_of_any_term():
-    table = told(knowing(record("a"), record("b")), claims("a", 900), here=CLUSTER, now=1)
-    assert told(table, claims("b", 8), here=CLUSTER, now=5.9).leader.server_id == "id-a"
-    assert told(table, claims("b", 8), here=CLUSTER, now=6).leader.server_id == "id-b"
+    table = told(knowing(record("a"), record("b")), claims("a", 900), inputs=CLUSTER, now=1)
+    assert told(table, claims("b", 8), inputs=CLUSTER, now=5.9).leader.server_id == "id-a"
+    assert told(table, claims("b", 8), inputs=CLUSTER, now=6).leader.server_id == "id-b"
 
 
 def test_leader_that_answers_that_it_follows_leads_no_more():
     following = hello(record("a"))
-    table = told(knowing(record("a"), record("b")), claims("a", 900), here=CLUSTER, now=1)
-    assert told(table, following, here=CLUSTER, now=2, answer=False).leader.server_id == "id-a"
-    assert told(table, following, here=CLUSTER, now=2, answer=True).leader is None
+    table = told(knowing(record("a"), record("b")), claims("a", 900), inputs=CLUSTER, now=1)
+    assert told(table, following, inputs=CLUSTER, now=2, answer=False).leader.server_id == "id-a"
+    assert told(table, following, inputs=CLUSTER, now=2, answer=True).leader is None
 
 
 def test_server_of_the_configuration_leads_rather_than_one_that_is_not_in_it():
-    here = msgspec.structs.replace(CLUSTER, servers=frozenset({"id-b", "id-me"}))
-    assert led(here, claims("a", 900), claims("b", 7)) == "id-b"
-    assert led(here, claims("b", 7), claims("a", 900)) == "id-b"
-    assert led(here, claims("a", 900)) == "id-a"  # the configuration in memory may be old
+    inputs = msgspec.structs.replace(CLUSTER, servers=frozenset({"id-b", "id-me"}))
+    assert led(inputs, claims("a", 900), claims("b", 7)) == "id-b"
+    assert led(inputs, claims("b", 7), claims("a", 900)) == "id-b"
+    assert led(inputs, claims("a", 900)) == "id-a"  # the configuration in memory may be old
 
 
 def test_own_lead_is_not_lost_to_a_term_that_our_member_has_not_heard_of():
-    here = Here(cluster=US, raft=view("leader", 7), claimant="id-me", member_term=7)
-    table = judge(told(knowing(record("a")), claims("a", 900), here=here, now=1), here, 1).table
+    inputs = Inputs(cluster=US, raft=view("leader", 7), claimant="id-me", member_term=7)
+    table = judge(
+        told(knowing(record("a")), claims("a", 900), inputs=inputs, now=1), inputs, 1
+    ).table
     assert table.leader.server_id == "id-me"
 
 
@@ -345,22 +352,22 @@ def test_own_lead_is_not_lost_to_a_term_that_our_member_has_not_heard_of():
 def test_index_that_nobody_can_have_come_to_makes_no_memory_old(ahead: int, believed: bool):
     raft = msgspec.structs.replace(view("leader", 7), index=CLUSTER.raft.index + ahead)
     word = msgspec.structs.replace(claims("b", 7), raft=raft, echo_ms=900)
-    leader = told(empty(), word, here=CLUSTER, now=1).leader
+    leader = told(empty(), word, inputs=CLUSTER, now=1).leader
     assert (leader.index, leader.as_of) == ((raft.index, 0.9) if believed else (0, None))
 
 
 def test_own_lead_comes_back_when_one_that_claimed_a_higher_term_falls_silent():
-    here = leading(5)
-    table = told(judge(empty(), here, 0).table, claims("b", 6), here=here, now=1)
-    assert judge(table, here, 5.9).table.leader.server_id == "id-b"
-    assert judge(table, here, 6.0).table.leader.server_id == "id-me"
+    inputs = leading(5)
+    table = told(judge(empty(), inputs, 0).table, claims("b", 6), inputs=inputs, now=1)
+    assert judge(table, inputs, 5.9).table.leader.server_id == "id-b"
+    assert judge(table, inputs, 6.0).table.leader.server_id == "id-me"
 
 
 def test_table_that_a_caller_sends_in_the_name_of_the_leader_does_not_count():
-    table = told(knowing(record("a"), record("b")), claims("b", 7), here=CLUSTER, now=1)
-    word = hello(record("b"), record("a", "failed", seq=1), here=leading(7))
-    assert status(told(table, word, here=CLUSTER, now=2, answer=False), "a") == "alive"
-    assert status(told(table, word, here=CLUSTER, now=2, answer=True), "a") == "failed"
+    table = told(knowing(record("a"), record("b")), claims("b", 7), inputs=CLUSTER, now=1)
+    word = hello(record("b"), record("a", "failed", seq=1), inputs=leading(7))
+    assert status(told(table, word, inputs=CLUSTER, now=2, answer=False), "a") == "alive"
+    assert status(told(table, word, inputs=CLUSTER, now=2, answer=True), "a") == "failed"
 
 
 def test_epoch_that_nobody_can_have_come_to_is_refused():
@@ -375,18 +382,18 @@ def test_server_that_answers_is_asked_before_it_counts_as_left(by: str):
     word = {
         "itself": hello(gone),
         "another server": hello(record("b"), gone),
-        "the leader": hello(record("b"), gone, here=leading(8)),
+        "the leader": hello(record("b"), gone, inputs=leading(8)),
     }[by]
-    table = told(knowing(record("a"), record("b")), word, here=CLUSTER, now=1)
+    table = told(knowing(record("a"), record("b")), word, inputs=CLUSTER, now=1)
     assert status(table, "a") == "alive"
     assert table.doubts.keys() == {"id-a"}
     assert status(judge(table, CLUSTER, 1.1).table, "a") == "alive"
-    answered = told(table, hello(record("a", seq=4)), here=CLUSTER, now=2, answer=True)
+    answered = told(table, hello(record("a", seq=4)), inputs=CLUSTER, now=2, answer=True)
     assert status(judge(silent(answered, "a"), CLUSTER, 2).table, "a") == "alive"
     outcome = judge(missed(table, "id-a"), CLUSTER, 2)
     assert status(outcome.table, "a") == "left"
     assert events(outcome) == ["member_left"]
-    confirmed = told(table, hello(gone), here=CLUSTER, now=2, answer=True)
+    confirmed = told(table, hello(gone), inputs=CLUSTER, now=2, answer=True)
     assert status(confirmed, "a") == "left"
 
 
@@ -404,20 +411,20 @@ def test_version_far_ahead_of_what_is_known_is_not_believed(start: int, seq: int
     table = knowing(record("a", start=NOW_NS, seq=2), record("b"))
     word = hello(record("b"), record("a", how, start=start, seq=seq))
     for answer in (False, True):
-        after = told(table, word, here=CLUSTER, now=9, answer=answer)
+        after = told(table, word, inputs=CLUSTER, now=9, answer=answer)
         assert after.known["id-a"].record == table.known["id-a"].record
     if how != "failed":
-        after = told(table, hello(record("a", how, start=start, seq=seq)), here=CLUSTER, now=9)
+        after = told(table, hello(record("a", how, start=start, seq=seq)), inputs=CLUSTER, now=9)
         assert after.known["id-a"].record == table.known["id-a"].record
 
 
 def test_clock_of_ours_that_is_years_behind_does_not_hide_who_started_again():
-    here = msgspec.structs.replace(CLUSTER, wall_ns=0)
-    table = told(empty(), hello(record("a", start=NOW_NS)), here=here)
+    inputs = msgspec.structs.replace(CLUSTER, wall_ns=0)
+    table = told(empty(), hello(record("a", start=NOW_NS)), inputs=inputs)
     again = record("a", start=NOW_NS + DAY_NS)
-    assert told(table, hello(again), here=here).known["id-a"].record == again
+    assert told(table, hello(again), inputs=inputs).known["id-a"].record == again
     month_later = record("a", start=NOW_NS + 30 * DAY_NS)
-    assert told(table, hello(month_later), here=here, answer=True).known["id-a"].record == (
+    assert told(table, hello(month_later), inputs=inputs, answer=True).known["id-a"].record == (
         month_later
     )
 
@@ -430,7 +437,7 @@ def test_living_server_always_refutes_what_is_said_of_it(start: int, seq: int):
     assert status(table, "a") == "left"
     truth = record("a", start=NOW_NS)
     for answer in (False, True):
-        after = told(table, hello(truth), here=CLUSTER, now=10, answer=answer)
+        after = told(table, hello(truth), inputs=CLUSTER, now=10, answer=answer)
         assert after.known["id-a"].record == truth
 
 
@@ -438,13 +445,13 @@ def test_living_server_always_refutes_what_is_said_of_it(start: int, seq: int):
 def test_what_is_said_of_ourselves_from_the_far_future_is_let_pass(start: int, seq: int):
     table = empty(start=NOW_NS)
     word = hello(record("b", start=NOW_NS), record("me", "left", start=start, seq=seq))
-    assert told(table, word, here=CLUSTER).me == table.me
+    assert told(table, word, inputs=CLUSTER).me == table.me
 
 
 def test_server_with_a_clock_years_behind_refutes_its_former_life():
-    here = msgspec.structs.replace(CLUSTER, wall_ns=5)
+    inputs = msgspec.structs.replace(CLUSTER, wall_ns=5)
     word = hello(record("b", start=NOW_NS), record("me", "failed", start=NOW_NS, seq=3))
-    assert told(empty(start=5), word, here=here).me.version == (NOW_NS, 4)
+    assert told(empty(start=5), word, inputs=inputs).me.version == (NOW_NS, 4)
 
 
 def test_regions_without_end_are_not_remembered():
@@ -456,15 +463,15 @@ def test_regions_without_end_are_not_remembered():
 
 
 def test_server_of_another_cluster_is_refused_by_name():
-    stranger = hello(record("a"), here=Here(cluster=Cluster("y", 0), raft=view()))
+    stranger = hello(record("a"), inputs=Inputs(cluster=Cluster("y", 0), raft=view()))
     assert "theirs is y, ours is x" in refusal(empty(), stranger)
 
 
 @pytest.mark.parametrize("answer", [False, True])
 def test_same_epoch_of_another_recovery_is_refused(answer):
-    ours, theirs = (Here(cluster=Cluster("x", 1, by), raft=view()) for by in ("one", "two"))
+    ours, theirs = (Inputs(cluster=Cluster("x", 1, by), raft=view()) for by in ("one", "two"))
     with pytest.raises(Error, match="cluster x was recovered twice"):
-        hear(empty(), hello(record("a"), here=theirs), ours, 0, answer=answer)
+        hear(empty(), hello(record("a"), inputs=theirs), ours, 0, answer=answer)
 
 
 @pytest.mark.parametrize(
@@ -472,18 +479,18 @@ def test_same_epoch_of_another_recovery_is_refused(answer):
     [(("one", 1), ("", 1)), (("", 1), ("one", 1)), (("one", 1), ("one", 1)), (("one", 2), ("", 1))],
 )
 def test_recovery_that_is_ours_or_later_or_not_told_is_one_of_us(theirs, ours):
-    there, here = (Here(cluster=Cluster("x", e, by), raft=view()) for by, e in (theirs, ours))
-    assert status(told(empty(), hello(record("a"), here=there), here=here), "a") == "alive"
+    there, inputs = (Inputs(cluster=Cluster("x", e, by), raft=view()) for by, e in (theirs, ours))
+    assert status(told(empty(), hello(record("a"), inputs=there), inputs=inputs), "a") == "alive"
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(None, US), (US, None), (None, None)])
 def test_server_without_a_cluster_is_one_of_us(theirs, ours):
-    word = hello(record("a"), here=Here(cluster=theirs, raft=view()))
-    assert status(told(empty(), word, here=Here(cluster=ours, raft=view())), "a") == "alive"
+    word = hello(record("a"), inputs=Inputs(cluster=theirs, raft=view()))
+    assert status(told(empty(), word, inputs=Inputs(cluster=ours, raft=view())), "a") == "alive"
 
 
 def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
-    word = hello(record("b"), record("a", "failed"), here=leading(1, epoch=3))
+    word = hello(record("b"), record("a", "failed"), inputs=leading(1, epoch=3))
     outcome = hear(empty(), word, FOLLOWING, 0, answer=True)
     assert outcome.table.ahead == Cluster("x", 3)
     assert "cluster_ahead" in events(outcome)
@@ -492,21 +499,25 @@ def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
 
 
 def test_server_of_an_earlier_epoch_is_known_and_not_believed():
-    here = leading(1, epoch=3)
-    table = told(empty(), hello(record("b"), record("a"), here=leading(9, epoch=2)), here=here)
+    inputs = leading(1, epoch=3)
+    table = told(
+        empty(), hello(record("b"), record("a"), inputs=leading(9, epoch=2)), inputs=inputs
+    )
     assert table.known.keys() == {"id-b"}
     assert table.leader is None
     assert table.ahead is None
 
 
 def test_leader_of_an_earlier_epoch_leads_nobody():
-    here = Here(cluster=Cluster("x", 3), raft=view())
-    assert told(empty(), hello(record("b"), here=leading(9, epoch=2)), here=here).leader is None
+    inputs = Inputs(cluster=Cluster("x", 3), raft=view())
+    assert (
+        told(empty(), hello(record("b"), inputs=leading(9, epoch=2)), inputs=inputs).leader is None
+    )
 
 
 def test_other_region_tells_its_servers_and_leader_and_nothing_of_ours():
     far = {"region": "eu"}
-    word = hello(record("b", **far), record("c", **far), record("a"), here=leading(7))
+    word = hello(record("b", **far), record("c", **far), record("a"), inputs=leading(7))
     word = msgspec.structs.replace(word, leader="id-b", cluster=Cluster("y", 2))
     table = told(empty(), word)
     assert table.known.keys() == {"id-b", "id-c"}
@@ -526,7 +537,7 @@ def test_known_server_may_move_once_it_is_silent_where_it_was():
 
 def test_rumor_of_a_move_is_not_believed_while_the_server_answers():
     table = knowing(record("a"), now=10)
-    rumor = hello(record("b"), record("a", start=2, serf=("elsewhere", 1)), here=leading())
+    rumor = hello(record("b"), record("a", start=2, serf=("elsewhere", 1)), inputs=leading())
     assert told(table, rumor, now=11).known["id-a"].record == record("a")
 
 
@@ -541,13 +552,13 @@ def test_our_own_hello_that_comes_back_changes_nothing():
 
 
 def test_leader_is_believed_as_of_what_it_has_heard_of_us_last():
-    word = msgspec.structs.replace(hello(record("a"), here=leading(4)), echo_ms=2_500)
+    word = msgspec.structs.replace(hello(record("a"), inputs=leading(4)), echo_ms=2_500)
     leader = told(empty(), word, now=7.0).leader
     assert leader is not None
     assert (leader.heard, leader.as_of) == (7.0, 2.5)
     ahead = told(empty(), msgspec.structs.replace(word, echo_ms=9_000), now=7.0).leader
     assert ahead is not None
     assert ahead.as_of == 7.0
-    silent = told(empty(), hello(record("a"), here=leading(4)), now=7.0).leader
+    silent = told(empty(), hello(record("a"), inputs=leading(4)), now=7.0).leader
     assert silent is not None
     assert silent.as_of is None

@@ -4,11 +4,11 @@ import pytest
 from tests.sim.net import FOLLOWER, itself
 
 from bellcow.cluster.members.no_cluster import HEARD_S, is_wanted, reasons
-from bellcow.cluster.members.table import FAILED_AFTER_S, Contact, Here, Known, Leader, Table
+from bellcow.cluster.members.table import FAILED_AFTER_S, Contact, Inputs, Known, Leader, Table
 from bellcow.model.hello import Cluster, RaftView, Record
 
 NOW = 100.0
-OUTSIDE = Here(cluster=None, raft=FOLLOWER)
+OUTSIDE = Inputs(cluster=None, raft=FOLLOWER)
 
 
 def record(name: str, region: str = "global", **fields: object) -> Record:
@@ -24,8 +24,10 @@ def table(expect: int, *others: Record, cluster: Cluster | None = None) -> Table
     )
 
 
-def told(seen: Table, here: Here = OUTSIDE, **joined: str) -> list[tuple[str, dict[str, object]]]:
-    notes = reasons(seen, here, joined, HEARD_S, NOW)
+def told(
+    seen: Table, inputs: Inputs = OUTSIDE, **joined: str
+) -> list[tuple[str, dict[str, object]]]:
+    notes = reasons(seen, inputs, joined, HEARD_S, NOW)
     assert all(note.lasting for note in notes)
     return [(note.event, dict(note.fields)) for note in notes]
 
@@ -74,16 +76,18 @@ def test_nothing_is_told_before_others_could_answer() -> None:
 
 
 def test_nothing_is_told_where_there_is_a_cluster_or_a_leader() -> None:
-    leads = Here(cluster=None, raft=RaftView(role="leader", term=1, index=1, commit="c"))
-    inside = Here(cluster=Cluster("x", 0), raft=FOLLOWER)
+    leads = Inputs(cluster=None, raft=RaftView(role="leader", term=1, index=1, commit="c"))
+    inside = Inputs(cluster=Cluster("x", 0), raft=FOLLOWER)
     leader = Leader(server_id="id-b", epoch=0, term=1, heard=NOW)
     led = Table(me=record("a", bootstrap_expect=3), leader=leader)
     assert told(table(3), leads, d="eu") == told(table(3), inside, d="eu") == []
     assert told(led, d="eu") == []
 
 
-def wanted(seen: Table, here: Here = OUTSIDE, *, host: str = "b", waited_s: float = 0.0) -> bool:
-    return is_wanted((host, 4648), seen, here, waited_s, NOW)
+def wanted(
+    seen: Table, inputs: Inputs = OUTSIDE, *, host: str = "b", waited_s: float = 0.0
+) -> bool:
+    return is_wanted((host, 4648), seen, inputs, waited_s, NOW)
 
 
 def test_silent_address_is_told_at_once_unless_its_server_is_known() -> None:
@@ -93,7 +97,7 @@ def test_silent_address_is_told_at_once_unless_its_server_is_known() -> None:
 
 
 def test_silent_address_is_told_late_by_a_member_and_only_by_one_that_knows_nobody() -> None:
-    inside = Here(cluster=Cluster("x", 0), raft=FOLLOWER)
+    inside = Inputs(cluster=Cluster("x", 0), raft=FOLLOWER)
     assert not wanted(table(3), inside, waited_s=FAILED_AFTER_S - 0.1)
     assert wanted(table(3, record("d", "eu")), inside, waited_s=FAILED_AFTER_S)
     assert not wanted(table(3, FIRST[0]), inside, host="c", waited_s=FAILED_AFTER_S)
@@ -102,6 +106,6 @@ def test_silent_address_is_told_late_by_a_member_and_only_by_one_that_knows_nobo
 def test_silent_address_is_not_told_while_there_is_a_leader() -> None:
     leader = Leader(server_id="id-b", epoch=0, term=1, heard=NOW)
     led = Table(me=record("a"), leader=leader)
-    leads = Here(cluster=None, raft=RaftView(role="leader", term=1, index=1, commit="c"))
+    leads = Inputs(cluster=None, raft=RaftView(role="leader", term=1, index=1, commit="c"))
     assert not wanted(led, waited_s=FAILED_AFTER_S)
     assert not wanted(table(3), leads, waited_s=FAILED_AFTER_S)

@@ -7,13 +7,13 @@ import pytest
 from tests.sim.net import FOLLOWER, itself
 
 from bellcow.cluster.members.no_leader import ANSWERED_S, leaderless
-from bellcow.cluster.members.table import FAILED_AFTER_S, Contact, Here, Known, Leader, Table
+from bellcow.cluster.members.table import FAILED_AFTER_S, Contact, Inputs, Known, Leader, Table
 from bellcow.model.hello import Cluster, Record
 from bellcow.model.raft import RaftServer
 
 NOW = 100.0
 VOTERS = tuple(RaftServer(id=name, address=f"{name}:4647", name=f"{name}.global") for name in "abc")
-HERE = Here(cluster=Cluster("ours", 0), raft=FOLLOWER, voters=VOTERS)
+HERE = Inputs(cluster=Cluster("ours", 0), raft=FOLLOWER, voters=VOTERS)
 
 
 def record(name: str, **fields: object) -> Record:
@@ -30,8 +30,8 @@ def seen(*others: Record, answered: float = NOW, me: Record | None = None) -> Ta
     )
 
 
-def told(table: Table, here: Here = HERE) -> dict[str, object]:
-    (note,) = leaderless(table, here, FAILED_AFTER_S, NOW)
+def told(table: Table, inputs: Inputs = HERE) -> dict[str, object]:
+    (note,) = leaderless(table, inputs, FAILED_AFTER_S, NOW)
     assert (note.event, note.lasting) == ("no_leader", True)
     return dict(note.fields)
 
@@ -73,7 +73,7 @@ def test_server_whose_own_member_is_down_does_not_count_itself():
 
 
 @pytest.mark.parametrize(
-    ("table", "here", "waited_s"),
+    ("table", "inputs", "waited_s"),
     [
         (seen(), HERE, FAILED_AFTER_S - 0.1),
         (seen(), msgspec.structs.replace(HERE, cluster=None), 60),
@@ -93,5 +93,5 @@ def test_server_whose_own_member_is_down_does_not_count_itself():
     ],
     ids=["just started", "in no cluster", "knows of no voters", "leads", "another leads"],
 )
-def test_nothing_is_told_where_nobody_is_missed(table, here, waited_s):
-    assert leaderless(table, here, waited_s, NOW) == ()
+def test_nothing_is_told_where_nobody_is_missed(table, inputs, waited_s):
+    assert leaderless(table, inputs, waited_s, NOW) == ()

@@ -41,7 +41,7 @@ def test_dead_namesake_is_no_conflict():
 
 def test_conflicting_expectations_are_said_each_time_until_there_is_a_cluster():
     table = empty(bootstrap_expect=3)
-    word = hello(record("a", bootstrap_expect=5), here=NEW)
+    word = hello(record("a", bootstrap_expect=5), inputs=NEW)
     for _ in range(2):
         outcome = hear(table, word, NEW, 0, answer=False)
         table = outcome.table

@@ -25,8 +25,8 @@ def test_equal_or_no_expectation_is_no_conflict(expected: int):
 
 def test_since_leader_grows_until_it_speaks_again():
     assert since_leader(empty(), 5) is None
-    table = told(empty(), hello(record("b"), here=leading()), now=5)
+    table = told(empty(), hello(record("b"), inputs=leading()), now=5)
     assert since_leader(table, 7.5) == 2.5
     assert compose(table, FOLLOWING, 7.5, abroad=False).since_leader_ms == 2500
-    assert since_leader(told(table, hello(record("b"), here=leading()), now=8), 8) == 0
+    assert since_leader(told(table, hello(record("b"), inputs=leading()), now=8), 8) == 0
     assert since_leader(judge(empty(), leading(), 1).table, 99) == 0

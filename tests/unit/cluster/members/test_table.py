@@ -22,8 +22,8 @@ def test_no_more_than_a_few_servers_are_remembered_that_were_only_named():
 
 
 def test_contact_counts_answers_and_not_calls():
-    table = told(empty(), hello(record("a"), here=leading(3)), now=7, answer=False)
+    table = told(empty(), hello(record("a"), inputs=leading(3)), now=7, answer=False)
     assert table.contacts["id-a"].raft is None
-    table = told(table, hello(record("a"), here=leading(3)), now=9, answer=True)
+    table = told(table, hello(record("a"), inputs=leading(3)), now=9, answer=True)
     assert table.contacts["id-a"].answered == 9
     assert table.contacts["id-a"].raft.term == 3

@@ -28,7 +28,7 @@ from bellcow.model.membership_calls import (
 from bellcow.store.protocol import Unknown
 
 if TYPE_CHECKING:
-    from bellcow.cluster.peers.inputs import Sight
+    from bellcow.cluster.peers.inputs import ClusterView
 
 
 def run(story, *names: str):
@@ -216,7 +216,7 @@ def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused
         asked = herd.servers["a"].membership
         look, greeted = asked._look, []
 
-        def stale() -> Sight:
+        def stale() -> ClusterView:
             return look() if greeted else msgspec.structs.replace(look(), idle=frozenset("b"))
 
         async def join(address):
@@ -234,7 +234,7 @@ def test_removal_waits_a_moment_for_voters_that_were_promoted_just_now():
         asked = herd.servers["a"].membership
         look, began = asked._look, herd.clock.monotonic()
 
-        def late() -> Sight:
+        def late() -> ClusterView:
             starts = herd.clock.monotonic() - began < 0.5
             return msgspec.structs.replace(look(), idle=frozenset("c")) if starts else look()
 
@@ -300,7 +300,7 @@ def test_dead_are_pruned_before_a_server_is_let_in():
 
 def test_servers_ask_for_all_that_over_the_port_between_servers():
     async def story(herd):
-        leader = herd.sight("b").targets["a"]
+        leader = herd.view("b").targets["a"]
         herd.going.add("c")
         answers = [
             await herd.post(leader, LEAVE_PATH, encode(LeaveRequest(server_id="c"))),
@@ -322,7 +322,7 @@ def test_server_that_does_not_say_so_itself_is_not_made_to_leave(gone: bool):
     async def story(herd):
         if gone:
             await herd.stop("c")
-        leader = herd.sight("b").targets["a"]
+        leader = herd.view("b").targets["a"]
         asked = herd.post(leader, LEAVE_PATH, encode(LeaveRequest(server_id="c")))
         return await refusal(asked), herd.votes.voters()
 

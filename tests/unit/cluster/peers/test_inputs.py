@@ -8,7 +8,7 @@ import msgspec
 from tests.sim.loop import simulate
 from tests.sim.net import Net
 
-from bellcow.cluster.peers.inputs import Sight, see
+from bellcow.cluster.peers.inputs import ClusterView, see
 
 
 def test_sight_holds_who_is_there_and_where():
@@ -36,10 +36,10 @@ def test_sight_holds_who_is_there_and_where():
 
 
 def test_server_without_a_part_in_consensus_answers_and_does_not_count():
-    sight = Sight(
+    view = ClusterView(
         alive=frozenset("ab"), answering=frozenset("ab"), roles={"a": "leader", "b": "none"}
     )
-    assert sight.taking_part == {"a"}
+    assert view.taking_part == {"a"}
 
 
 def test_server_whose_part_in_consensus_is_down_does_not_count():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bellcow.cluster.engine.protocol import Peer
 from bellcow.cluster.members.schedule import Target
-from bellcow.cluster.peers.inputs import Sight
+from bellcow.cluster.peers.inputs import ClusterView
 from bellcow.cluster.peers.quorum import keeps_quorum
 from bellcow.cluster.peers.rules import (
     DEMOTE,
@@ -23,11 +23,11 @@ from bellcow.cluster.peers.rules import (
     UPDATE,
     AddMember,
     HandOver,
+    Inputs,
     OrderStart,
     PromoteMember,
     Removal,
     RemoveMember,
-    Scene,
     UpdateMember,
     Wait,
     Write,
@@ -71,7 +71,7 @@ def member(number: int, name: str, *, voter: bool = True, address: str = "") -> 
     return Peer(member_id=number, server_id=name, address=address or f"{name}:4647", voter=voter)
 
 
-def scene(
+def inputs(
     voters: str = "abc",
     others: str = "",
     *,
@@ -79,11 +79,11 @@ def scene(
     extra: tuple[Peer, ...] = (),
     alive: str | None = None,
     **seen: object,
-) -> Scene:
+) -> Inputs:
     """`a` leads; all voters have members 1, 2, 3... and all servers are alive, but for `alive`."""
     names = voters + others
     living = frozenset(names if alive is None else alive) | {"a"}
-    sight = Sight(
+    view = ClusterView(
         alive=living,
         answering=living,
         names={name: f"{name}.global" for name in names},
@@ -91,19 +91,19 @@ def scene(
         roles=dict.fromkeys(living, "follower"),
     )
     servers = [entry(n) for n in voters] + [entry(n, voter=False) for n in others]
-    return Scene(
+    return Inputs(
         me="a",
         configuration=RaftConfiguration(servers=tuple(servers), change=under_way, modify_index=9),
         peers=(*(member(i, name) for i, name in enumerate(voters, 1)), *extra),
-        sight=msgspec.structs.replace(sight, **seen),
+        view=msgspec.structs.replace(view, **seen),
     )
 
 
-def step(given: Scene, age_s: float = 0.0):
+def step(given: Inputs, age_s: float = 0.0):
     return next_step(given, age_s)
 
 
-def written(given: Scene, age_s: float = 0.0) -> Write:
+def written(given: Inputs, age_s: float = 0.0) -> Write:
     outcome = step(given, age_s)
     assert isinstance(outcome, Write)
     return outcome
@@ -123,7 +123,7 @@ def test_dead_server_that_is_out_of_the_configuration_has_departed():
     }
     names = {name: f"{name}.global" for name in "abcdxz"} | {"y": "b.global"}
     clusters = {**dict.fromkeys("bcdxy", CLUSTER), "z": "another"}
-    seen = scene("abc", alive="abx", names=names, targets=targets, clusters=clusters)
+    seen = inputs("abc", alive="abx", names=names, targets=targets, clusters=clusters)
     # c is configured, x is alive, y is a dead one of b's name, z was never one of ours.
     assert departed(seen, CLUSTER) == ["d"]
 
@@ -132,11 +132,11 @@ def test_dead_server_that_is_out_of_the_configuration_has_departed():
 
 
 def test_promotion_begins_by_adding_a_member():
-    assert step(scene("abc", "d", under_way=change(PROMOTE, "d"))) == AddMember("d:4647")
+    assert step(inputs("abc", "d", under_way=change(PROMOTE, "d"))) == AddMember("d:4647")
 
 
 def test_added_member_is_written_down_before_anything_is_done_with_it():
-    found = scene(
+    found = inputs(
         "abc",
         "d",
         under_way=change(PROMOTE, "d"),
@@ -148,7 +148,7 @@ def test_added_member_is_written_down_before_anything_is_done_with_it():
 
 
 def test_member_that_has_not_started_is_ordered_to():
-    found = scene(
+    found = inputs(
         "abc",
         "d",
         under_way=change(PROMOTE, "d", 7),
@@ -158,14 +158,14 @@ def test_member_that_has_not_started_is_ordered_to():
 
 
 def test_started_member_is_promoted():
-    found = scene(
+    found = inputs(
         "abc", "d", under_way=change(PROMOTE, "d", 7), extra=(member(7, "d", voter=False),)
     )
     assert step(found) == PromoteMember(7)
 
 
 def test_promoted_member_ends_the_change():
-    found = scene("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(member(7, "d"),))
+    found = inputs("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(member(7, "d"),))
     outcome = written(found)
     assert shown(outcome.configuration) == "ABCD"
     assert outcome.configuration.change is None
@@ -173,7 +173,7 @@ def test_promoted_member_ends_the_change():
 
 
 def test_member_gets_no_vote_while_its_server_does_not_answer():
-    found = scene(
+    found = inputs(
         "abc",
         "d",
         under_way=change(PROMOTE, "d", 7),
@@ -184,7 +184,7 @@ def test_member_gets_no_vote_while_its_server_does_not_answer():
 
 
 def test_member_gets_no_vote_while_that_would_cost_the_quorum():
-    found = scene(
+    found = inputs(
         "ab",
         "d",
         under_way=change(PROMOTE, "d", 7),
@@ -203,29 +203,29 @@ def test_member_gets_no_vote_while_that_would_cost_the_quorum():
 )
 def test_promotion_that_cannot_be_becomes_a_demotion_of_its_member(fields, age_s, reason):
     learner = member(7, "d", voter=False)
-    found = scene("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(learner,), **fields)
+    found = inputs("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(learner,), **fields)
     outcome = written(found, age_s)
     assert outcome.configuration.change == change(DEMOTE, "d", 7)
     assert outcome.given_up == reason
-    without = scene("abc", "d", under_way=change(PROMOTE, "d"), **fields)
+    without = inputs("abc", "d", under_way=change(PROMOTE, "d"), **fields)
     outcome = written(without, age_s)
     assert outcome.configuration.change is None
     assert outcome.given_up == reason
 
 
 def test_promotion_that_came_through_at_the_last_moment_is_one():
-    found = scene("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(member(7, "d"),))
+    found = inputs("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(member(7, "d"),))
     assert shown(written(found, LIMIT_S * 2).configuration) == "ABCD"
 
 
 def test_promotion_whose_member_was_taken_away_ends_without_a_vote():
-    outcome = written(scene("abc", "d", under_way=change(PROMOTE, "d", 7)))
+    outcome = written(inputs("abc", "d", under_way=change(PROMOTE, "d", 7)))
     assert shown(outcome.configuration) == "ABCd"
     assert outcome.given_up == "its member is gone"
 
 
 def test_promotion_of_a_server_that_is_not_in_the_configuration_is_given_up():
-    found = scene("abc", under_way=change(PROMOTE, "d"), alive="abcd")
+    found = inputs("abc", under_way=change(PROMOTE, "d"), alive="abcd")
     assert written(found).given_up == "the server is not in the configuration"
 
 
@@ -234,12 +234,12 @@ def test_promotion_of_a_server_that_is_not_in_the_configuration_is_given_up():
 
 @pytest.mark.parametrize("kind", [DEMOTE, REMOVE, FORCED])
 def test_member_is_removed_first(kind):
-    assert step(scene("abc", under_way=change(kind, "c"))) == RemoveMember(3)
+    assert step(inputs("abc", under_way=change(kind, "c"))) == RemoveMember(3)
 
 
 @pytest.mark.parametrize(("kind", "left"), [(DEMOTE, "ABc"), (REMOVE, "AB"), (FORCED, "AB")])
 def test_outcome_of_a_removed_member(kind, left):
-    found = scene("abc", under_way=change(kind, "c", 3))
+    found = inputs("abc", under_way=change(kind, "c", 3))
     gone = msgspec.structs.replace(found, peers=found.peers[:2])
     outcome = written(gone)
     assert shown(outcome.configuration) == left
@@ -249,18 +249,18 @@ def test_outcome_of_a_removed_member(kind, left):
 
 @pytest.mark.parametrize("kind", [DEMOTE, REMOVE, FORCED])
 def test_leader_hands_over_to_the_first_voter_that_takes_part(kind):
-    assert step(scene("abc", under_way=change(kind, "a"))) == HandOver(2)
-    assert step(scene("abc", under_way=change(FORCED, "a"), alive="ac")) == HandOver(3)
+    assert step(inputs("abc", under_way=change(kind, "a"))) == HandOver(2)
+    assert step(inputs("abc", under_way=change(FORCED, "a"), alive="ac")) == HandOver(3)
 
 
 def test_leader_stays_when_nobody_is_there_to_take_over():
-    outcome = written(scene("abc", under_way=change(FORCED, "a"), alive="a"))
+    outcome = written(inputs("abc", under_way=change(FORCED, "a"), alive="a"))
     assert outcome.given_up == "no other voter answers"
     assert shown(outcome.configuration) == "ABC"
 
 
 def test_removal_that_has_come_to_cost_the_quorum_is_given_up():
-    given = scene("abc", under_way=change(REMOVE, "b"), alive="ab")
+    given = inputs("abc", under_way=change(REMOVE, "b"), alive="ab")
     # Who leads only since then may not have heard of c yet.
     assert step(given, DOUBT_S - 0.1) == Wait("it would cost the quorum")
     outcome = written(given, DOUBT_S)
@@ -270,32 +270,32 @@ def test_removal_that_has_come_to_cost_the_quorum_is_given_up():
 
 
 def test_dead_voter_is_removed_whoever_else_is_dead():
-    assert step(scene("abcde", under_way=change(REMOVE, "e"), alive="abc")) == RemoveMember(5)
+    assert step(inputs("abcde", under_way=change(REMOVE, "e"), alive="abc")) == RemoveMember(5)
 
 
 def test_dead_voter_stays_while_one_of_those_left_takes_no_part():
     """It looks dead: without it there would be no leader."""
-    given = scene("abc", under_way=change(REMOVE, "c"), alive="a")
+    given = inputs("abc", under_way=change(REMOVE, "c"), alive="a")
     assert step(given) == Wait("it would cost the quorum")
     assert written(given, DOUBT_S).given_up == "it would cost the quorum"
 
 
 def test_force_removes_what_the_quorum_needs():
-    assert step(scene("abc", under_way=change(FORCED, "b"), alive="ab")) == RemoveMember(2)
+    assert step(inputs("abc", under_way=change(FORCED, "b"), alive="ab")) == RemoveMember(2)
 
 
 def test_last_voter_stays_even_when_forced():
-    assert written(scene("a", under_way=change(FORCED, "a"))).given_up == "it is the last voter"
+    assert written(inputs("a", under_way=change(FORCED, "a"))).given_up == "it is the last voter"
 
 
 def test_removal_that_is_not_done_in_a_minute_is_given_up():
-    outcome = written(scene("abc", under_way=change(REMOVE, "c")), LIMIT_S)
+    outcome = written(inputs("abc", under_way=change(REMOVE, "c")), LIMIT_S)
     assert outcome.given_up == "not done within 60 s"
 
 
 def test_member_without_a_vote_is_removed_without_a_question():
     learner = member(7, "d", voter=False)
-    found = scene("abc", "d", under_way=change(DEMOTE, "d", 7), extra=(learner,), alive="a")
+    found = inputs("abc", "d", under_way=change(DEMOTE, "d", 7), extra=(learner,), alive="a")
     assert step(found) == RemoveMember(7)
 
 
@@ -304,8 +304,8 @@ def test_member_without_a_vote_is_removed_without_a_question():
 
 def test_address_of_the_member_is_changed_first_and_then_the_entry():
     moved = change(UPDATE, "b", 2, "b2:4647")
-    assert step(scene("abc", under_way=moved)) == UpdateMember(2, "b2:4647")
-    found = scene("abc", under_way=moved)
+    assert step(inputs("abc", under_way=moved)) == UpdateMember(2, "b2:4647")
+    found = inputs("abc", under_way=moved)
     peers = (member(1, "a"), member(2, "b", address="b2:4647"), member(3, "c"))
     outcome = written(msgspec.structs.replace(found, peers=peers))
     assert outcome.configuration.servers[1] == entry("b", address="b2:4647")
@@ -316,49 +316,49 @@ def test_address_of_the_member_is_changed_first_and_then_the_entry():
 
 
 def test_nothing_is_done_while_all_is_as_written():
-    assert step(scene("abc", "d")) is None
+    assert step(inputs("abc", "d")) is None
 
 
 def test_member_nobody_asked_for_is_taken_out_as_a_change_of_its_own():
     stray = member(9, "", voter=False, address="x:4647")
-    outcome = written(scene("abc", extra=(stray,)))
+    outcome = written(inputs("abc", extra=(stray,)))
     assert outcome.configuration.change == MembershipChange(
         kind=DEMOTE, server_id="", member_id=9, address="x:4647"
     )
 
 
 def test_voter_among_the_members_is_shown_as_one():
-    found = scene("abc", "d", extra=(member(7, "d"),))
+    found = inputs("abc", "d", extra=(member(7, "d"),))
     assert shown(written(found).configuration) == "ABCD"
 
 
 def test_voter_that_the_configuration_lacks_is_added_to_it():
-    found = scene("abc", extra=(member(7, "d"),))
+    found = inputs("abc", extra=(member(7, "d"),))
     outcome = written(found)
     assert shown(outcome.configuration) == "ABCD"
     assert outcome.configuration.servers[3].name == "d"  # nobody knows its name yet
 
 
 def test_voter_without_a_member_becomes_one_without_a_vote():
-    found = scene("abc")
+    found = inputs("abc")
     outcome = written(msgspec.structs.replace(found, peers=found.peers[:2]))
     assert shown(outcome.configuration) == "ABc"
 
 
 def test_voter_that_has_not_started_is_known_by_its_address():
-    found = scene("abc")
+    found = inputs("abc")
     unstarted = (*found.peers[:2], member(3, "", address="c:4647"))
     assert step(msgspec.structs.replace(found, peers=unstarted)) is None
 
 
 def test_voter_that_says_it_has_moved_is_updated():
     addresses = {"a": "a:4647", "b": "b2:4647"}
-    outcome = written(scene("abc", addresses=addresses))
+    outcome = written(inputs("abc", addresses=addresses))
     assert outcome.configuration.change == change(UPDATE, "b", 2, "b2:4647")
 
 
 def test_moved_leader_that_has_corrected_its_entry_is_updated_without_going_back():
-    found = scene("abc", addresses={"a": "a2:4647"})
+    found = inputs("abc", addresses={"a": "a2:4647"})
     servers = (entry("a", address="a2:4647"), *found.configuration.servers[1:])
     corrected = msgspec.structs.replace(found.configuration, servers=servers)
     outcome = written(msgspec.structs.replace(found, configuration=corrected))
@@ -367,7 +367,7 @@ def test_moved_leader_that_has_corrected_its_entry_is_updated_without_going_back
 
 
 def test_server_without_a_vote_that_has_moved_is_shown_where_it_is():
-    outcome = written(scene("abc", "d", addresses={"d": "d2:4647"}))
+    outcome = written(inputs("abc", "d", addresses={"d": "d2:4647"}))
     assert outcome.configuration.servers[3].address == "d2:4647"
     assert outcome.configuration.change is None
 
@@ -376,13 +376,13 @@ def test_server_without_a_vote_that_has_moved_is_shown_where_it_is():
 
 
 def test_one_change_at_a_time():
-    busy = scene("abc", "d", under_way=change(REMOVE, "c")).configuration
-    sight = scene().sight
+    busy = inputs("abc", "d", under_way=change(REMOVE, "c")).configuration
+    view = inputs().view
     for ask in (
         lambda: with_promotion(busy, "d"),
-        lambda: with_demotion(busy, "b", sight),
-        lambda: with_removal(busy, "b", sight, Removal()),
-        lambda: with_removal(busy, "d", sight, Removal()),
+        lambda: with_demotion(busy, "b", view),
+        lambda: with_removal(busy, "b", view, Removal()),
+        lambda: with_removal(busy, "d", view, Removal()),
     ):
         with pytest.raises(Error, match="remove c") as caught:
             ask()
@@ -390,19 +390,19 @@ def test_one_change_at_a_time():
 
 
 def test_what_is_asked_for_is_written_down():
-    given = scene("abc", "d")
-    stored, sight = given.configuration, given.sight
+    given = inputs("abc", "d")
+    stored, view = given.configuration, given.view
     assert with_promotion(stored, "d").change == change(PROMOTE, "d")
-    assert with_demotion(stored, "c", sight).change == change(DEMOTE, "c")
-    assert with_removal(stored, "c", sight, Removal()).change == change(REMOVE, "c")
-    assert with_removal(stored, "c", sight, Removal(force=True)).change == change(FORCED, "c")
-    for each in (with_promotion(stored, "d"), with_removal(stored, "c", sight, Removal())):
+    assert with_demotion(stored, "c", view).change == change(DEMOTE, "c")
+    assert with_removal(stored, "c", view, Removal()).change == change(REMOVE, "c")
+    assert with_removal(stored, "c", view, Removal(force=True)).change == change(FORCED, "c")
+    for each in (with_promotion(stored, "d"), with_removal(stored, "c", view, Removal())):
         assert each.servers == stored.servers
 
 
 def test_server_without_a_vote_is_out_at_once():
-    given = scene("abc", "d")
-    outcome = with_removal(given.configuration, "d", given.sight, Removal())
+    given = inputs("abc", "d")
+    outcome = with_removal(given.configuration, "d", given.view, Removal())
     assert (shown(outcome), outcome.change) == ("ABC", None)
 
 
@@ -410,31 +410,31 @@ def test_server_without_a_vote_is_out_at_once():
     "ask",
     [
         lambda s: with_promotion(s.configuration, "b"),
-        lambda s: with_demotion(s.configuration, "d", s.sight),
+        lambda s: with_demotion(s.configuration, "d", s.view),
     ],
 )
 def test_who_has_or_lacks_a_vote_already_is_refused(ask):
     with pytest.raises(Error) as caught:
-        ask(scene("abc", "d"))
+        ask(inputs("abc", "d"))
     assert caught.value.code is Code.CONFLICT
 
 
 def test_removal_that_would_cost_the_quorum_is_refused_before_it_is_written_down():
-    given = scene("abc", alive="ab")
+    given = inputs("abc", alive="ab")
     with pytest.raises(Error, match="of 2 voters left 1 are alive and 2 are needed"):
-        with_removal(given.configuration, "b", given.sight, Removal())
+        with_removal(given.configuration, "b", given.view, Removal())
     with pytest.raises(Error, match="cost the quorum"):
-        with_demotion(given.configuration, "b", given.sight)
+        with_demotion(given.configuration, "b", given.view)
 
 
 def test_voter_that_answers_without_taking_part_does_not_count():
-    given = scene("abc", roles={"c": "none"})
+    given = inputs("abc", roles={"c": "none"})
     with pytest.raises(Error, match="cost the quorum"):
-        with_removal(given.configuration, "b", given.sight, Removal())
+        with_removal(given.configuration, "b", given.view, Removal())
 
 
 def test_removal_is_remembered_until_the_server_is_back():
-    given = scene("abc", under_way=msgspec.structs.replace(change(REMOVE, "c"), by=AUTOPILOT))
+    given = inputs("abc", under_way=msgspec.structs.replace(change(REMOVE, "c"), by=AUTOPILOT))
     gone = msgspec.structs.replace(given, peers=given.peers[:2], now_ns=8)
     after = written(gone).configuration
     record = RemovedServer(
@@ -455,18 +455,18 @@ def test_removal_is_remembered_until_the_server_is_back():
 
 
 def test_only_the_latest_removals_are_remembered():
-    stored = scene("ab").configuration
+    stored = inputs("ab").configuration
     for number in range(REMOVED_MAX + 3):
         name = f"x{number}"
         servers = (*stored.servers, entry(name, voter=False))
         stored = msgspec.structs.replace(stored, servers=servers)
-        stored = with_removal(stored, name, scene("ab").sight, Removal(by=OPERATOR))
+        stored = with_removal(stored, name, inputs("ab").view, Removal(by=OPERATOR))
     assert [server.id for server in stored.removed][-1] == name
     assert len(stored.removed) == REMOVED_MAX
 
 
 def test_address_of_a_server_that_does_not_answer_stays_as_it_was():
-    given = scene("abc", "d", addresses={"b": "evil:1", "d": "evil:2"}, answering=frozenset("ac"))
+    given = inputs("abc", "d", addresses={"b": "evil:1", "d": "evil:2"}, answering=frozenset("ac"))
     assert step(given) is None
 
 
@@ -483,35 +483,35 @@ def request(name: str, address: str = "", cluster_id: str = "") -> JoinRequest:
     )
 
 
-def admitted(given: Scene, asked: JoinRequest) -> RaftConfiguration | None:
+def admitted(given: Inputs, asked: JoinRequest) -> RaftConfiguration | None:
     """The outcome, where the server that asks has answered."""
-    sight = given.sight
-    if asked.server_id not in sight.answering:
-        answering, addresses = sight.answering | {asked.server_id}, dict(sight.addresses)
+    view = given.view
+    if asked.server_id not in view.answering:
+        answering, addresses = view.answering | {asked.server_id}, dict(view.addresses)
         addresses[asked.server_id] = asked.address
         given = msgspec.structs.replace(
             given,
-            sight=msgspec.structs.replace(sight, answering=answering, addresses=addresses),
+            view=msgspec.structs.replace(view, answering=answering, addresses=addresses),
         )
     return admission(given, asked, CLUSTER)
 
 
 def test_server_that_has_not_answered_is_not_let_in():
     with pytest.raises(Error, match="does not answer the leader") as caught:
-        admission(scene("abc"), request("d"), CLUSTER)
+        admission(inputs("abc"), request("d"), CLUSTER)
     assert caught.value.code is Code.UNAVAILABLE
 
 
-def full(alive: str) -> Scene:
+def full(alive: str) -> Inputs:
     """As many servers as there may be; those whose names are not given are dead."""
-    given = scene("abc", "d", alive=alive)
+    given = inputs("abc", "d", alive=alive)
     extra = tuple(entry(f"s{n}", voter=False) for n in range(SERVERS_MAX - 4))
     servers = (*given.configuration.servers, *extra)
-    living = given.sight.alive | {each.id for each in extra}
+    living = given.view.alive | {each.id for each in extra}
     return msgspec.structs.replace(
         given,
         configuration=msgspec.structs.replace(given.configuration, servers=servers),
-        sight=msgspec.structs.replace(given.sight, alive=living),
+        view=msgspec.structs.replace(given.view, alive=living),
     )
 
 
@@ -530,22 +530,22 @@ def test_dead_server_without_a_vote_gives_its_place_to_a_new_one():
 
 
 def test_new_server_is_let_in_without_a_vote():
-    outcome = admitted(scene("abc"), request("d"))
+    outcome = admitted(inputs("abc"), request("d"))
     assert outcome is not None
     assert (shown(outcome), outcome.change) == ("ABCd", None)
     assert outcome.servers[3] == entry("d", voter=False)
 
 
 def test_new_server_is_let_in_while_another_change_is_under_way():
-    busy = scene("abc", under_way=change(REMOVE, "c"))
+    busy = inputs("abc", under_way=change(REMOVE, "c"))
     outcome = admitted(busy, request("d"))
     assert outcome is not None
     assert outcome.change == change(REMOVE, "c")
 
 
 def test_server_that_is_in_stays_as_it_is():
-    assert admitted(scene("abc", "d"), request("d", cluster_id=CLUSTER)) is None
-    assert admitted(scene("abc"), request("b", cluster_id=CLUSTER)) is None
+    assert admitted(inputs("abc", "d"), request("d", cluster_id=CLUSTER)) is None
+    assert admitted(inputs("abc"), request("b", cluster_id=CLUSTER)) is None
 
 
 @pytest.mark.parametrize(
@@ -558,42 +558,42 @@ def test_server_that_is_in_stays_as_it_is():
 )
 def test_server_of_another_cluster_and_twins_are_refused(asked, text):
     with pytest.raises(Error, match=text) as caught:
-        admitted(scene("abc"), asked)
+        admitted(inputs("abc"), asked)
     assert caught.value.code is Code.CONFLICT
 
 
 def test_dead_server_at_the_address_goes_first():
-    given = scene("abc", "d", alive="abc")
+    given = inputs("abc", "d", alive="abc")
     outcome = admitted(given, request("x", address="d:4647"))
     assert outcome is not None
     assert shown(outcome) == "ABC"
-    given = scene("abc", alive="ab")
+    given = inputs("abc", alive="ab")
     outcome = admitted(given, request("x", address="c:4647"))
     assert outcome is not None
     assert outcome.change == change(REMOVE, "c")
 
 
 def test_voter_that_takes_no_part_has_lost_its_data_and_its_member_goes_first():
-    outcome = admitted(scene("abc", roles={"b": "none"}), request("b"))
+    outcome = admitted(inputs("abc", roles={"b": "none"}), request("b"))
     assert outcome is not None
     assert outcome.change == change(REMOVE, "b")
 
 
 def test_voter_that_has_not_answered_yet_is_asked_to_wait():
     with pytest.raises(Error, match="has not answered a hello yet") as caught:
-        admitted(scene("abc", roles={}), request("b"))
+        admitted(inputs("abc", roles={}), request("b"))
     assert caught.value.code is Code.UNAVAILABLE
 
 
 def test_voter_that_takes_part_at_another_address_is_updated():
-    given = scene("abc", addresses={"b": "b2:4647"})
+    given = inputs("abc", addresses={"b": "b2:4647"})
     outcome = admitted(given, request("b", address="b2:4647", cluster_id=CLUSTER))
     assert outcome is not None
     assert outcome.change == change(UPDATE, "b", address="b2:4647")
 
 
 def test_server_without_a_vote_is_known_by_its_new_address_at_once():
-    given = scene("abc", "d", addresses={"d": "d2:4647"})
+    given = inputs("abc", "d", addresses={"d": "d2:4647"})
     outcome = admitted(given, request("d", address="d2:4647"))
     assert outcome is not None
     assert outcome.servers[3] == entry("d", voter=False, address="d2:4647")
@@ -621,11 +621,11 @@ NAMES = "abcdefg"
 )
 def test_no_step_removes_a_living_voter_that_the_quorum_needs(count, alive, name, kind, age_s):
     voters = NAMES[:count]
-    found = scene(voters, under_way=change(kind, name), alive="".join(alive))
+    found = inputs(voters, under_way=change(kind, name), alive="".join(alive))
     outcome = next_step(found, age_s)
-    if isinstance(outcome, RemoveMember) and name in found.sight.alive:
+    if isinstance(outcome, RemoveMember) and name in found.view.alive:
         left = [each for each in voters if each != name]
-        assert keeps_quorum(left, found.sight.taking_part)
+        assert keeps_quorum(left, found.view.taking_part)
         assert name != found.me
 
 
@@ -642,7 +642,7 @@ def test_every_change_has_a_next_step_and_keeps_the_voters_that_it_is_not_about(
     kind, name, member_id, starts, votes, alive, age_s
 ):
     extra = (member(7, "d" if starts else "", voter=votes, address="d:4647"),)
-    found = scene(
+    found = inputs(
         "abc", "d", under_way=change(kind, name, member_id), extra=extra, alive="".join(alive)
     )
     outcome = next_step(found, age_s)

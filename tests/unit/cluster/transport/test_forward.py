@@ -54,7 +54,7 @@ class Frames:
         self.closed += 1
 
 
-class Line:
+class Transport:
     """Answers by the name of the server that is called; keeps what it was sent."""
 
     def __init__(self, **answers: Frames | Error) -> None:
@@ -80,7 +80,7 @@ class Line:
 SERVERS = {f"id-{name}": f"{name}:4647" for name in "abc"}
 
 
-def forwarder(line: Line, leader: str = "id-b", **statuses: str) -> Forwarder:
+def forwarder(line: Transport, leader: str = "id-b", **statuses: str) -> Forwarder:
     """Server a, which knows b and c of its region, d and e of region west."""
     roster = Roster(itself("a"), FixedClock())
     known, contacts = {}, {}
@@ -105,7 +105,7 @@ def fails(coroutine, expected: Code) -> str:
 
 
 def test_request_goes_to_the_leader_as_its_last_hop():
-    line = Line(b=Frames(encode(YES)))
+    line = Transport(b=Frames(encode(YES)))
     relayed = asyncio.run(forwarder(line).to_leader(ask("PUT")))
     assert relayed.answer == YES
     assert line.sent == [("b", FORWARD_PATH, ask("PUT"), [])]
@@ -114,7 +114,7 @@ def test_request_goes_to_the_leader_as_its_last_hop():
 
 @pytest.mark.parametrize("leader", ["", "id-a", "id-x"])
 def test_without_another_server_that_leads_there_is_no_leader(leader: str):
-    line = Line()
+    line = Transport()
     fails(forwarder(line, leader).to_leader(ask()), Code.NO_LEADER)
     assert line.sent == []
 
@@ -125,13 +125,13 @@ async def content() -> AsyncIterator[bytes]:
 
 
 def test_body_that_is_still_to_come_follows_the_request():
-    line = Line(b=Frames(encode(YES)))
+    line = Transport(b=Frames(encode(YES)))
     asyncio.run(forwarder(line).to_leader(ask("PUT"), content()))
     assert line.sent[0][3] == [b"one", b"two"]
 
 
 def test_long_body_follows_its_request_in_pieces_that_any_server_takes():
-    line = Line(b=Frames(encode(YES)))
+    line = Transport(b=Frames(encode(YES)))
     body = bytes(range(256)) * 4_000
     asyncio.run(forwarder(line).to_leader(msgspec.structs.replace(ask("PUT"), body=body)))
     ((_, _, first, rest),) = line.sent
@@ -147,7 +147,7 @@ async def rest(relayed) -> list[bytes]:
 def test_long_answer_stays_open_until_it_is_closed():
     async def test() -> None:
         answer = Frames(encode(msgspec.structs.replace(YES, body=None)), b"one", b"two")
-        relayed = await forwarder(Line(b=answer)).to_leader(ask())
+        relayed = await forwarder(Transport(b=answer)).to_leader(ask())
         assert await rest(relayed) == [b"one", b"two"]
         assert answer.closed == 0
         await relayed.aclose()
@@ -158,7 +158,7 @@ def test_long_answer_stays_open_until_it_is_closed():
 
 def test_short_answer_counts_though_the_connection_breaks_behind_it():
     broken = Frames(encode(YES), failure=Error(Code.UNKNOWN_OUTCOME, "cut"))
-    assert asyncio.run(forwarder(Line(b=broken)).to_leader(ask("PUT"))).answer == YES
+    assert asyncio.run(forwarder(Transport(b=broken)).to_leader(ask("PUT"))).answer == YES
 
 
 LOST = [
@@ -174,7 +174,7 @@ LOST = [
 def test_write_whose_answer_does_not_come_has_an_unknown_outcome(number: int):
     lost = LOST[number]
     answer = Frames(*lost.frames, failure=lost.failure) if isinstance(lost, Frames) else lost
-    text = fails(forwarder(Line(b=answer)).to_leader(ask("PUT")), Code.UNKNOWN_OUTCOME)
+    text = fails(forwarder(Transport(b=answer)).to_leader(ask("PUT")), Code.UNKNOWN_OUTCOME)
     assert text.startswith("outcome unknown: the write may or may not be done (")
     if isinstance(answer, Frames):
         assert answer.closed == 1
@@ -184,19 +184,19 @@ def test_write_whose_answer_does_not_come_has_an_unknown_outcome(number: int):
 def test_read_whose_answer_does_not_come_may_be_asked_again(number: int):
     lost = LOST[number]
     answer = Frames(*lost.frames, failure=lost.failure) if isinstance(lost, Frames) else lost
-    fails(forwarder(Line(b=answer)).to_leader(ask()), Code.NO_LEADER)
+    fails(forwarder(Transport(b=answer)).to_leader(ask()), Code.NO_LEADER)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_what_was_never_sent_may_be_asked_again(method: str):
     refused = Error(Code.UNAVAILABLE, "connection refused")
-    fails(forwarder(Line(b=refused)).to_leader(ask(method)), Code.NO_LEADER)
+    fails(forwarder(Transport(b=refused)).to_leader(ask(method)), Code.NO_LEADER)
 
 
 @pytest.mark.parametrize("code", [Code.REFUSED, Code.DENIED])
 def test_gate_that_does_not_open_is_told_with_its_reason(code: Code):
     shut = Error(code, "403: signed with another key")
-    text = fails(forwarder(Line(b=shut)).to_leader(ask("PUT")), Code.REFUSED)
+    text = fails(forwarder(Transport(b=shut)).to_leader(ask("PUT")), Code.REFUSED)
     assert text.endswith("403: signed with another key")
 
 
@@ -205,17 +205,17 @@ def test_gate_that_does_not_open_is_told_with_its_reason(code: Code):
 )
 def test_answer_that_says_that_nothing_was_done_is_an_error_of_that_kind(undone, code):
     said = msgspec.structs.replace(YES, status=500, undone=Undone(undone, "not done: no quorum"))
-    text = fails(forwarder(Line(b=Frames(encode(said)))).to_leader(ask("PUT")), code)
+    text = fails(forwarder(Transport(b=Frames(encode(said)))).to_leader(ask("PUT")), code)
     assert text == "not done: no quorum"
 
 
 def test_failure_of_the_client_s_own_body_stays_what_it_is():
     slow = Error(Code.TIMEOUT, "request body did not arrive in time")
-    fails(forwarder(Line(b=slow)).to_leader(ask("PUT")), Code.TIMEOUT)
+    fails(forwarder(Transport(b=slow)).to_leader(ask("PUT")), Code.TIMEOUT)
 
 
 def test_request_for_another_region_may_go_one_hop_further():
-    line = Line(d=Frames(encode(YES)), e=Frames(encode(YES)))
+    line = Transport(d=Frames(encode(YES)), e=Frames(encode(YES)))
     asyncio.run(forwarder(line).to_region("west", ask("PUT")))
     assert line.sent[0][0] in "de"
     assert line.sent[0][2].hops == FIRST_HOP
@@ -235,7 +235,7 @@ def with_member(here: Forwarder, name: str, *, since: float = 1.0, heard: bool =
 
 
 def test_member_that_is_not_in_the_configuration_gets_no_request_whatever_its_name():
-    line = Line(c=Frames(encode(YES)))
+    line = Transport(c=Frames(encode(YES)))
     here = with_member(forwarder(line, "id-evil"), "c", server_id="id-evil", serf=("evil", 1))
     fails(here.to_leader(ask()), Code.NO_LEADER)
     assert not here.finds("id-evil")
@@ -244,7 +244,7 @@ def test_member_that_is_not_in_the_configuration_gets_no_request_whatever_its_na
 
 
 def test_server_of_the_configuration_gets_no_request_at_another_address():
-    here = with_member(forwarder(Line()), "x", server_id="id-x")
+    here = with_member(forwarder(Transport()), "x", server_id="id-x")
     table = here._roster.table
     moved = msgspec.structs.replace(table.known["id-b"].record, itself=itself("b", rpc=("evil", 1)))
     known = {**table.known, "id-b": Known(moved, 0.0)}
@@ -255,7 +255,7 @@ def test_server_of_the_configuration_gets_no_request_at_another_address():
 
 @pytest.mark.parametrize(("since", "heard"), [(1.0, True), (-1.0, False)])
 def test_region_is_not_reached_through_who_came_later_or_never_answered(since, heard):
-    line = Line(d=Frames(encode(YES)))
+    line = Transport(d=Frames(encode(YES)))
     here = with_member(forwarder(line), "evil", region="west", since=since, heard=heard)
     asyncio.run(here.to_region("west", ask()))
     assert line.called == ["d"]
@@ -263,30 +263,34 @@ def test_region_is_not_reached_through_who_came_later_or_never_answered(since, h
 
 def test_region_is_reached_by_any_of_its_live_servers():
     away = Error(Code.UNAVAILABLE, "connection refused")
-    line = Line(d=away, e=Frames(encode(YES)))
+    line = Transport(d=away, e=Frames(encode(YES)))
     assert asyncio.run(forwarder(line).to_region("west", ask())).answer == YES
-    line = Line(e=Frames(encode(YES)))
+    line = Transport(e=Frames(encode(YES)))
     asyncio.run(forwarder(line, d="failed").to_region("west", ask()))
     assert line.called == ["e"]
 
 
 def test_region_that_nobody_lives_in_has_no_path():
     away = Error(Code.UNAVAILABLE, "connection refused")
-    for region, line in (("nowhere", Line()), ("West", Line()), ("west", Line(d=away, e=away))):
+    for region, line in (
+        ("nowhere", Transport()),
+        ("West", Transport()),
+        ("west", Transport(d=away, e=away)),
+    ):
         text = fails(forwarder(line).to_region(region, ask()), Code.REFUSED)
         assert text == "No path to region"
 
 
 def test_write_that_was_lost_on_its_way_to_a_region_is_not_tried_elsewhere():
     lost = Error(Code.UNKNOWN_OUTCOME, "broken")
-    line = Line(d=lost, e=lost)
+    line = Transport(d=lost, e=lost)
     fails(forwarder(line).to_region("west", ask("PUT")), Code.UNKNOWN_OUTCOME)
     assert len(line.sent) == 1
 
 
 @pytest.mark.parametrize("name", ["id-c", "c.global"])
 def test_server_is_found_by_id_and_by_its_name_with_the_region(name: str):
-    line = Line(c=Frames(encode(YES)))
+    line = Transport(c=Frames(encode(YES)))
     here = forwarder(line)
     assert here.finds(name)
     asyncio.run(here.to_server(name, ask()))
@@ -294,22 +298,22 @@ def test_server_is_found_by_id_and_by_its_name_with_the_region(name: str):
 
 
 def test_leader_is_a_name_that_follows_the_leader():
-    assert forwarder(Line(), "id-b").finds("leader")
-    assert not forwarder(Line(), "id-a").finds("leader")
+    assert forwarder(Transport(), "id-b").finds("leader")
+    assert not forwarder(Transport(), "id-a").finds("leader")
 
 
 @pytest.mark.parametrize("name", ["", "a", "id-a", "x", "d", "d.west", "c.global"])
 def test_server_that_is_this_one_or_away_or_of_another_region_is_not_found(name: str):
-    assert not forwarder(Line(), c="failed").finds(name)
+    assert not forwarder(Transport(), c="failed").finds(name)
 
 
 def test_server_is_not_found_by_its_name_without_the_region():
-    assert not forwarder(Line()).finds("c")
+    assert not forwarder(Transport()).finds("c")
 
 
 def test_named_server_that_cannot_be_reached_is_named():
     away = Error(Code.UNAVAILABLE, "connection refused")
-    text = fails(forwarder(Line(c=away)).to_server("id-c", ask()), Code.UNAVAILABLE)
+    text = fails(forwarder(Transport(c=away)).to_server("id-c", ask()), Code.UNAVAILABLE)
     assert text == "server c cannot be reached: connection refused"
 
 

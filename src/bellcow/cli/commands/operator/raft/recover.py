@@ -22,7 +22,7 @@ from bellcow.cli.shell.output import age, go_bool, note, pairs, say, table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bellcow.cluster.recovery.offline_state import Survivor
+    from bellcow.cluster.recovery.offline_state import OfflineState
     from bellcow.cluster.recovery.peers_json import Listed
     from bellcow.model.raft import RaftServer
 
@@ -111,7 +111,7 @@ def _own_id(server_dir: Path) -> str:
         raise CommandError(f"Error reading the server's id: {opening(error, path)}") from error
 
 
-def _read(server_dir: Path, etcd: str) -> Survivor | None:
+def _read(server_dir: Path, etcd: str) -> OfflineState | None:
     from bellcow.cluster.recovery import rebuild
     from bellcow.store.protocol import StoreError
 
@@ -126,7 +126,7 @@ def _read(server_dir: Path, etcd: str) -> Survivor | None:
         raise CommandError(f"Error reading the server's copy: {error}") from error
 
 
-async def read_copy(server_dir: Path, etcd: str = "") -> Survivor | None:
+async def read_copy(server_dir: Path, etcd: str = "") -> OfflineState | None:
     """What a stopped server has, newest first. Raises StoreError."""
     from bellcow.clock import SystemClock
     from bellcow.cluster.recovery.offline_state import read_stopped
@@ -139,7 +139,7 @@ def _quiet(event: str, /, **fields: object) -> None:
 
 
 def _show(
-    server_dir: Path, own_id: str, copy: Survivor | None, known: Sequence[RaftServer]
+    server_dir: Path, own_id: str, copy: OfflineState | None, known: Sequence[RaftServer]
 ) -> None:
     from bellcow.clock import SystemClock
     from bellcow.wire import rfc3339

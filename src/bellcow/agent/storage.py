@@ -42,12 +42,12 @@ async def _nothing_to_recover(roster: Roster, exchange: Exchange) -> None:
     del roster, exchange
 
 
-class GroundError(Exception):
+class StorageError(Exception):
     """Why there is nothing to stand on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Storage:
     """Either store and peers of a server alone, or the member that will bring them.
 
     `recover` goes by the operator's file, if there is one: True when this server has founded its
@@ -60,7 +60,7 @@ class Ground:
     recover: Recover = _nothing_to_recover
 
 
-async def open_ground(
+async def open_storage(
     settings: model.Settings,
     addresses: Addresses,
     itself: Itself,
@@ -68,8 +68,8 @@ async def open_ground(
     folder: Path | None,
     clock: Clock,
     report: Report,
-) -> Ground:
-    """Raises GroundError with what to do."""
+) -> Storage:
+    """Raises StorageError with what to do."""
     several = settings.server.bootstrap_expect > 1 or bool(join_addresses(settings))
     try:
         if _has_been_on_etcd(folder):
@@ -88,16 +88,16 @@ async def open_ground(
     except Error as error:
         # Nomad: scripts and people look for these words.
         text = f"server setup failed: Failed to start Raft: {error.message}"
-        raise GroundError(text) from None
+        raise StorageError(text) from None
     except (StoreError, Unreadable) as error:
-        raise GroundError(str(error)) from None
+        raise StorageError(str(error)) from None
 
 
 def _has_been_on_etcd(folder: Path | None) -> TypeGuard[Path]:
     return folder is not None and any(folder.glob(f"{RAFT}*"))
 
 
-async def _embedded(itself: Itself, folder: Path | None, clock: Clock, report: Report) -> Ground:
+async def _embedded(itself: Itself, folder: Path | None, clock: Clock, report: Report) -> Storage:
     from bellcow.store.sqlite import open_store
 
     if folder is not None and (folder / RAFT).exists():
@@ -108,7 +108,7 @@ async def _embedded(itself: Itself, folder: Path | None, clock: Clock, report: R
     for path in store.tightened:
         report("permissions_tightened", path=path)
     peers = Single(itself.server_id, itself.rpc_address, await store.starts())
-    return Ground(store=store, peers=peers)
+    return Storage(store=store, peers=peers)
 
 
 async def _plan(
@@ -127,7 +127,7 @@ async def _plan(
     try:
         program, version = await look_for_etcd(settings.server.etcd_path, report)
     except CannotRun as error:
-        raise GroundError(str(error)) from None
+        raise StorageError(str(error)) from None
     return Plan(
         server_id=itself.server_id,
         directory=folder / RAFT,
@@ -140,7 +140,7 @@ async def _plan(
     )
 
 
-def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report) -> Ground:
+def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report) -> Storage:
     from bellcow.cluster.engine.etcd_member import EtcdMember, check_schemes
     from bellcow.cluster.recovery.recover import file_of, read_listed, recover
 
@@ -163,4 +163,4 @@ def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report
         )
         return outcome.kind == "founded"
 
-    return Ground(member=EtcdMember(plan, clock, report), recover=go_by_the_file)
+    return Storage(member=EtcdMember(plan, clock, report), recover=go_by_the_file)

@@ -11,10 +11,10 @@ import pytest
 from tests.sim.clock import FixedClock
 from tests.sim.net import itself
 
-from bellcow.agent.engine import Ground, GroundError, open_ground
 from bellcow.agent.peer_tls import peer_security
+from bellcow.agent.storage import Storage, StorageError, open_storage
 from bellcow.cluster import datadir
-from bellcow.cluster.datadir import Place
+from bellcow.cluster.datadir import LocalState
 from bellcow.config.addresses import Addresses
 from bellcow.config.model import Server, ServerJoin, Settings
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 PORTS = Addresses(*(("127.0.0.1", port) for port in (1, 2, 3) * 2))
 ME = itself("a", rpc=("127.0.0.1", 2), serf=("127.0.0.1", 3))
 JOINS = ServerJoin(retry_join=("127.0.0.2",))
-HERE = Place(cluster_id="ours", epoch=0, role="follower")
+HERE = LocalState(cluster_id="ours", epoch=0, role="non-voter")
 
 
-async def stand(folder: Path | None, server: Server, events: list[str]) -> Ground:
+async def stand(folder: Path | None, server: Server, events: list[str]) -> Storage:
     settings, clock = Settings(server=server), FixedClock()
-    ground = await open_ground(
+    storage = await open_storage(
         settings,
         PORTS,
         ME,
@@ -38,17 +38,17 @@ async def stand(folder: Path | None, server: Server, events: list[str]) -> Groun
         clock,
         lambda event, /, **_fields: events.append(event),
     )
-    if ground.store is not None:
-        await ground.store.close()
-    return ground
+    if storage.store is not None:
+        await storage.store.close()
+    return storage
 
 
-def ground_of(folder: Path | None, *, events: list[str] | None = None, **fields: object) -> Ground:
+def ground_of(folder: Path | None, *, events: list[str] | None = None, **fields: object) -> Storage:
     return asyncio.run(stand(folder, Server(**fields), [] if events is None else events))  # type: ignore[arg-type]
 
 
 def refusal(folder: Path | None, **fields: object) -> str:
-    with pytest.raises(GroundError) as caught:
+    with pytest.raises(StorageError) as caught:
         ground_of(folder, **fields)
     return str(caught.value)
 
@@ -70,17 +70,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_server_alone_has_store_and_votes_of_its_own(folder):
-    ground = ground_of(folder)
-    assert ground.store is not None
-    assert ground.peers is not None
-    assert ground.member is None
+    storage = ground_of(folder)
+    assert storage.store is not None
+    assert storage.peers is not None
+    assert storage.member is None
     assert (folder / datadir.STORE).exists()
 
 
 def test_server_without_a_directory_keeps_its_state_in_memory():
-    ground = ground_of(None)
-    assert ground.store is not None
-    assert ground.member is None
+    storage = ground_of(None)
+    assert storage.store is not None
+    assert storage.member is None
 
 
 def test_starts_of_a_server_alone_are_its_terms(folder):
@@ -113,15 +113,15 @@ def test_store_that_is_none_is_refused_by_its_name(folder):
     ids=["that expects others", "that joins others", "that is told so"],
 )
 def test_server_has_a_member_beside_it(folder, etcd, fields):
-    ground = ground_of(folder, etcd_path=etcd, **fields)
-    assert ground.member is not None
-    assert (ground.store, ground.peers) == (None, None)
-    assert ground.member.directory == folder / datadir.RAFT
-    assert not ground.member.has_data()
+    storage = ground_of(folder, etcd_path=etcd, **fields)
+    assert storage.member is not None
+    assert (storage.store, storage.peers) == (None, None)
+    assert storage.member.directory == folder / datadir.RAFT
+    assert not storage.member.has_data()
 
 
 def test_server_of_a_cluster_has_a_member_whatever_the_settings_say(folder, etcd):
-    datadir.write(folder / datadir.PLACE, HERE)
+    datadir.write(folder / datadir.LOCAL_STATE, HERE)
     assert ground_of(folder, etcd_path=etcd).member is not None
     assert "belongs to cluster ours" in refusal(folder, engine="embedded")
 
@@ -136,7 +136,7 @@ def test_etcd_that_is_missing_is_told_of_and_nothing_else_takes_its_place(folder
 
 
 def test_place_that_cannot_be_read_ends_the_start(folder):
-    (folder / datadir.PLACE).write_text("{")
+    (folder / datadir.LOCAL_STATE).write_text("{")
     assert "cannot be read" in refusal(folder)
 
 
@@ -148,16 +148,16 @@ def test_founding_that_was_cut_short_leaves_no_trace(folder):
 
 
 def test_nothing_is_recovered_without_the_operators_file(folder, etcd):
-    ground = ground_of(folder, etcd_path=etcd, bootstrap_expect=3)
-    assert asyncio.run(_recovered(ground)) is None
+    storage = ground_of(folder, etcd_path=etcd, bootstrap_expect=3)
+    assert asyncio.run(_recovered(storage)) is None
 
 
-async def _recovered(ground: Ground) -> bool | None:
-    return await ground.recover(None, None)  # type: ignore[arg-type]
+async def _recovered(storage: Storage) -> bool | None:
+    return await storage.recover(None, None)  # type: ignore[arg-type]
 
 
 def test_operators_file_that_is_wrong_ends_the_start_in_nomads_words(folder, etcd):
-    datadir.write(folder / datadir.PLACE, HERE)
+    datadir.write(folder / datadir.LOCAL_STATE, HERE)
     (folder / datadir.RAFT).mkdir()
     (folder / datadir.RAFT / "peers.json").write_text('["10.9.9.9:4647"]')
     said = refusal(folder, etcd_path=etcd)
