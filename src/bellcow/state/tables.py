@@ -134,18 +134,20 @@ class Rows:
         if table.key and (own := getattr(row, table.key)) == row_id:
             row_id = own  # one text in place of two
         if table.lookup is not None:
-            found = self.found[table.name]
-            old = rows.get(row_id)
-            if old is not None:
-                found.pop(table.lookup(old), None)
-            found[table.lookup(row)] = row
+            self._release(table, rows.get(row_id))
+            self.found[table.name][table.lookup(row)] = row
         rows[row_id] = row
         self._touch(table.name if table is not DELETIONS else row_id, row.modify_index)
 
     def delete(self, table: Table[Any], row_id: str) -> None:
-        old = self.rows[table.name].pop(row_id, None)
+        self._release(table, self.rows[table.name].pop(row_id, None))
+
+    def _release(self, table: Table[Any], old: Any) -> None:
+        """Free what `old` was found by, unless another row of the commit has taken it."""
         if old is not None and table.lookup is not None:
-            self.found[table.name].pop(table.lookup(old), None)
+            found, value = self.found[table.name], table.lookup(old)
+            if found.get(value) is old:
+                del found[value]
 
     def drain(self) -> None:
         """Let go of every row, one at a time. For a worker thread.

@@ -154,6 +154,16 @@ def test_token_is_found_by_its_secret_until_it_goes_or_changes_it():
     assert tables.find(ACL_TOKENS, secret_digest("second")) is None
 
 
+def test_token_that_takes_the_former_secret_of_another_in_one_commit_is_found_by_it():
+    tables = Tables()
+    commit(tables, 1, {(ACL_TOKENS, "t"): token("t", "a"), (ACL_TOKENS, "u"): token("u", "b")})
+    commit(tables, 2, {(ACL_TOKENS, "u"): token("u", "a"), (ACL_TOKENS, "t"): token("t", "c")})
+    assert tables.find(ACL_TOKENS, secret_digest("a")) is tables.get(ACL_TOKENS, "u")
+    assert tables.find(ACL_TOKENS, secret_digest("b")) is None
+    commit(tables, 3, {(ACL_TOKENS, "v"): token("v", "a"), (ACL_TOKENS, "u"): None})
+    assert tables.find(ACL_TOKENS, secret_digest("a")) is tables.get(ACL_TOKENS, "v")
+
+
 def test_secret_of_any_text_has_a_digest():
     assert len(secret_digest("\ud800")) == 32
 
