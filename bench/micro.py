@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from bench.figure import Figure
-from bench.population import RULES, objects, policy
+from bench.population import RULES, objects, policy, token
 from bench.writes import BODY
 
+from bellcow.acl.commands import create_token
 from bellcow.acl.policy import compile_rights, parse_rules
 from bellcow.acl.tokens import Resolver
 from bellcow.gocompat.json import decode
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
+from bellcow.state.committer import COMMANDS_A_BATCH
+from bellcow.state.draft import Draft
 from bellcow.state.tables import ACL_POLICIES, REGISTRY, Tables, fill
 from bellcow.store.protocol import Head
 from bellcow.wire import to_json, to_msgpack
@@ -54,10 +57,18 @@ def _steps() -> dict[str, Callable[[], object]]:
     stored = {(ACL_POLICIES.name, f"policy-{n}"): changed for n in range(64)}
     text = RULES % 1
     rules = [parse_rules(text)]
+    creations = [create_token(token(n)) for n in range(COMMANDS_A_BATCH)]
 
     def resolve_anew() -> object:
         fresh.__init__(tables, enabled=True)  # type: ignore[misc]  # the cheapest empty cache
         return fresh.resolve(secret)
+
+    def run_a_batch() -> object:
+        draft = Draft(tables)
+        for creation in creations:
+            draft.run(creation)
+            draft.keep()
+        return draft
 
     return {
         "encode a scheduler configuration as JSON": lambda: to_json(scheduler),
@@ -65,6 +76,7 @@ def _steps() -> dict[str, Callable[[], object]]:
         "decode a scheduler body": lambda: decode(SchedulerConfiguration, BODY.encode()),
         "decode an autopilot body": lambda: decode(AutopilotConfiguration, autopilot),
         "decode a stored policy": lambda: REGISTRY[ACL_POLICIES.name].decoder.decode(changed),
+        f"run a batch of {COMMANDS_A_BATCH} token creations": run_a_batch,
         "apply a commit of 1 change": lambda: tables.apply(head, commit),
         "apply a commit of 64 changes": lambda: tables.apply(head, stored),
         "resolve a known token": lambda: resolver.resolve(secret),

@@ -16,6 +16,7 @@ from bellcow.state.tables import (
     DELETIONS,
     NAMESPACES,
     SCHEDULER,
+    Table,
     Tables,
     secret_digest,
     with_indexes,
@@ -147,6 +148,126 @@ def test_token_is_found_by_the_secret_it_has_in_the_batch():
     found = draft.find(ACL_TOKENS, secret_digest("old"))
     assert found is not None
     assert found.accessor_id == "u"
+
+
+def with_tokens(**secrets: str) -> Tables:
+    tables = Tables()
+    changes = {("acl_tokens", t): to_msgpack(token(t, secret)) for t, secret in secrets.items()}
+    tables.apply(Head(index=1), changes)
+    return tables
+
+
+def owner(reader: Draft | Tables, secret: str) -> str | None:
+    found = reader.find(ACL_TOKENS, secret_digest(secret))
+    return None if found is None else found.accessor_id
+
+
+def set_secret(accessor: str, secret: str):
+    return lambda draft: draft.put(ACL_TOKENS, accessor, token(accessor, secret))
+
+
+def kept(draft: Draft, *commands) -> None:
+    for command in commands:
+        draft.run(command)
+        draft.keep()
+
+
+def test_token_of_an_earlier_command_is_found():
+    draft = Draft(Tables())
+    kept(draft, set_secret("t", "one"), set_secret("u", "two"))
+    assert (owner(draft, "one"), owner(draft, "two"), owner(draft, "three")) == ("t", "u", None)
+
+
+def test_token_written_again_in_the_batch_is_found_as_it_was_written_last():
+    draft = Draft(with_tokens(t="one"))
+    kept(draft, lambda draft: draft.put(ACL_TOKENS, "t", token("t", "one")))
+    found = draft.find(ACL_TOKENS, secret_digest("one"))
+    assert found is not None
+    assert found.modify_index == 2
+
+
+def test_token_that_an_earlier_command_deleted_is_not_found():
+    draft = Draft(with_tokens(t="one"))
+    kept(draft, lambda draft: draft.delete(ACL_TOKENS, "t"))
+    assert owner(draft, "one") is None
+
+
+def test_secret_that_an_earlier_command_replaced_is_not_found():
+    draft = Draft(with_tokens(t="one"))
+    kept(draft, set_secret("t", "two"), set_secret("t", "three"))
+    assert (owner(draft, "one"), owner(draft, "two"), owner(draft, "three")) == (None, None, "t")
+
+
+def test_secret_released_in_the_batch_may_be_taken_by_another_token():
+    draft = Draft(with_tokens(t="one"))
+    kept(draft, lambda draft: draft.delete(ACL_TOKENS, "t"), set_secret("u", "one"))
+    assert owner(draft, "one") == "u"
+    kept(draft, set_secret("t", "two"), set_secret("u", "three"), set_secret("t", "one"))
+    assert (owner(draft, "one"), owner(draft, "two")) == ("t", None)
+
+
+def test_secret_taken_from_a_token_stays_taken_when_that_token_is_deleted():
+    draft = Draft(with_tokens(t="one"))
+    kept(draft, set_secret("u", "one"), lambda draft: draft.delete(ACL_TOKENS, "t"))
+    assert owner(draft, "one") == "u"
+
+
+def test_secret_of_a_forgotten_command_is_not_found_and_a_released_one_is_found_again():
+    draft = Draft(with_tokens(t="one"))
+    draft.run(set_secret("t", "two"))
+    draft.forget()
+    assert (owner(draft, "one"), owner(draft, "two")) == ("t", None)
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_lookups_of_a_command_do_not_grow_with_the_batch(size):
+    """One digest to look for a secret, one to write it, whatever the batch has changed before."""
+    digests = 0
+    counted = Table("acl_tokens", ACLToken, lambda row: counting(row.secret_id))
+
+    def counting(secret: str) -> str:
+        nonlocal digests
+        digests += 1
+        return secret
+
+    draft = Draft(Tables())
+    for number in range(size):
+        name = f"t{number}"
+        assert draft.find(counted, name) is None
+        kept(draft, lambda draft, name=name: draft.put(counted, name, token(name, name)))
+    assert digests == size
+
+
+secrets = st.lists(
+    st.tuples(
+        st.sampled_from(("put", "delete", "refuse")), st.sampled_from("tuv"), st.sampled_from("abc")
+    ),
+    max_size=30,
+)
+
+
+@given(secrets)
+def test_find_gives_what_a_scan_of_all_rows_gives_in_the_batch_and_after_it(steps):
+    draft = Draft(tables := with_tokens(t="a", u="b"))
+    for kind, name, secret in steps:
+        if kind == "put" and owner(draft, secret) not in {None, name}:
+            continue  # a command refuses a secret that another token has
+        if kind == "delete":
+            kept(draft, lambda draft, name=name: draft.delete(ACL_TOKENS, name))
+        else:
+            draft.run(set_secret(name, secret))
+            draft.forget() if kind == "refuse" else draft.keep()
+        rows = [draft.get(ACL_TOKENS, name) for name in draft.ids(ACL_TOKENS)]
+        scanned = {row.secret_id: row.accessor_id for row in rows if row is not None}
+        assert {secret: owner(draft, secret) for secret in "abc"} == {
+            secret: scanned.get(secret) for secret in "abc"
+        }
+    changes = {
+        (table.name, row_id): None if row is None else to_msgpack(row)
+        for (table, row_id), row in draft.changes.items()
+    }
+    tables.apply(Head(index=draft.last_index), changes)
+    assert [owner(tables, secret) for secret in "abc"] == [owner(draft, secret) for secret in "abc"]
 
 
 commands = st.lists(
