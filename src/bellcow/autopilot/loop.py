@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -30,6 +31,7 @@ from bellcow.model.agent import LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import AUTOPILOT, RAFT
+from bellcow.throttle import Reminders
 from bellcow.wire import NEVER, NS_PER_S, Duration
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class Autopilot:
         self._contacted: dict[str, Contact] = {}  # the answers of the last round
         self._out_at: dict[str, float] = {}  # dead voters, and when they were taken out
         self._unhealthy: set[str] = set()  # whose fault was said
-        self._told: set[str] = set()  # what need not be said again in this leadership
+        self._reminders = Reminders(clock, report, math.inf)  # once per leadership
         self._again = asyncio.Event()
         self.health = ClusterHealth()
 
@@ -139,7 +141,7 @@ class Autopilot:
         """Forget what was found: there is no health until the next round, which comes at once."""
         self._again.set()
         self._found = {}
-        self._told.clear()
+        self._reminders.forget()
         self._unhealthy.clear()
         self._began = self._clock.monotonic()
         self.health = ClusterHealth()
@@ -224,7 +226,7 @@ class Autopilot:
             await changes.promote(server_id)
         except Error as error:
             if error.code is Code.UNSUPPORTED:
-                self._say_once("promotion_impossible", server=server_id, reason=error.message)
+                self._reminders.say("promotion_impossible", server=server_id, reason=error.message)
 
     async def clean_up(self) -> None:
         """Take out the dead, one after the other, as far as the limits allow.
@@ -272,13 +274,7 @@ class Autopilot:
         return out
 
     def _say_kept(self, dead: Dead) -> None:
-        self._say_once("dead_server_kept", servers=" ".join(dead.kept), reason=dead.reason)
-
-    def _say_once(self, event: str, /, **fields: object) -> None:
-        text = f"{event} {fields}"
-        if text not in self._told:
-            self._told.add(text)
-            self._report(event, **fields)
+        self._reminders.say("dead_server_kept", servers=" ".join(dead.kept), reason=dead.reason)
 
     async def _gather(self) -> Inputs:
         head = self._tables.head

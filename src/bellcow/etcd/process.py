@@ -21,6 +21,7 @@ from bellcow.etcd import guard
 from bellcow.etcd.flags import command_line
 from bellcow.etcd.orphan import end_orphan
 from bellcow.etcd.version import CannotRun, find_program, judge, read_version
+from bellcow.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +41,6 @@ EXITS_MAX = 5  # within STEADY_S
 LINES_QUOTED = 5
 LINE_BYTES = 16 << 10
 SAME_CHARS = 40
-SAID_MAX = 100
 _UNTOLD = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
 # Warnings of etcd 3.4 that warn of nothing, a login nobody uses and a peer that is there; and those
 # of each connection to a peer that comes or goes, of which hello tells once and by name.
@@ -90,7 +90,7 @@ class Member:
         self._last_lines: deque[str] = deque(maxlen=LINES_QUOTED)
         self._cried = False  # what comes now, until the next line of its log, is a list of frames
         self._gone = False  # it has said that it is no member, in the words of a panic
-        self._said: dict[str, float] = {}  # warnings by their first words, and when they were told
+        self._throttle = Throttle(STEADY_S)  # of warnings, by their first words
 
     async def run(self) -> None:
         """Keep the member running; cancel to stop it.
@@ -206,20 +206,13 @@ class Member:
         if _GONE in text:
             self._gone = True
             event = "etcd_note"  # that it is no member is told by an event of its own
-        if event == "etcd_warning" and (_is_pointless(text) or self._was_told(text)):
+        if event == "etcd_warning" and (_is_pointless(text) or self._is_repeated(text)):
             event = "etcd_note"
         self._report(event, text=text)
 
-    def _was_told(self, text: str) -> bool:
-        """Whether etcd has said much the same within a minute: it repeats itself twice a second."""
-        now, key = self._clock.monotonic(), text[:SAME_CHARS]
-        told = self._said.get(key)
-        if told is not None and now - told < STEADY_S:
-            return True
-        if len(self._said) >= SAID_MAX:
-            self._said.clear()
-        self._said[key] = now
-        return False
+    def _is_repeated(self, text: str) -> bool:
+        """Whether etcd logged much the same within a minute: it repeats itself twice a second."""
+        return not self._throttle.passes(text[:SAME_CHARS], self._clock.monotonic())
 
 
 def _is_pointless(text: str) -> bool:

@@ -18,6 +18,7 @@ from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
 from bellcow.state.draft import Draft
 from bellcow.store.protocol import Fenced, NoSpace, StoreError, TooLarge, Unavailable, Unknown
+from bellcow.throttle import Throttle
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ class Committer:
         self._open.set()
         self._leading = False
         self._failure: StoreError | None = None
-        self._refused = ""  # why the last write was refused, if that was said
+        self._refused = Throttle()  # by reason, until a write succeeds
         self.known: Head | None = None
         self.full = False  # the last write found no space
-        self._slow_due = 0.0  # when a slow commit is told of again
+        self._slow = Throttle(SLOW_AGAIN_S)
         self.commits = 0
         self.commands = 0
         self.last_batch = 0  # commands in the newest commit
@@ -213,7 +214,7 @@ class Committer:
             _fail(jobs, Error(Code.UNKNOWN_OUTCOME, "outcome unknown; the server's log says more"))
             raise
         else:
-            self._refused = ""
+            self._refused.forget()
             if self.full:
                 self.full = False
                 self._report("space_again")
@@ -225,14 +226,11 @@ class Committer:
             if not self.full:
                 self.full = True
                 self._report("no_space", reason=str(error))
-        elif str(error) != self._refused:
-            self._refused = str(error)
+        elif self._refused.passes(str(error)):
             self._report("write_refused", reason=str(error))
 
     def _say_slow(self, took_s: float) -> None:
-        now = self._clock.monotonic()
-        if now >= self._slow_due:
-            self._slow_due = now + SLOW_AGAIN_S
+        if self._slow.passes("commit_slow", self._clock.monotonic()):
             self._report("commit_slow", milliseconds=round(took_s * 1_000))
 
     def _answer(self, jobs: list[_Job]) -> None:

@@ -17,6 +17,7 @@ from bellcow.deadline import timeout
 from bellcow.state.recent_commits import RecentCommits
 from bellcow.state.tables import REGISTRY, fill
 from bellcow.store.protocol import NO_HEAD, Change, Corrupt, StoreError, Unavailable, Unknown
+from bellcow.throttle import Throttle
 from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Mirror:
         self._waiting = waiting
         self._report = report
         self._told = told
-        self._unreadable = ""  # what was said last to be so
+        self._unreadable = Throttle()  # by reason, until the state can be read again
         self._behind = -BEHIND_S  # when memory was loaded last because the leader has more
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
         self._followers: list[tuple[str, asyncio.Future[Head | None]]] = []
@@ -86,8 +87,7 @@ class Mirror:
     def unreadable(self, error: StoreError) -> None:
         """Say that the store does not tell its state and why, once for each reason."""
         reason = str(error)
-        if reason != self._unreadable:
-            self._unreadable = reason
+        if self._unreadable.passes(reason):
             self._report("state_unreadable", reason=reason)
 
     async def _load(self) -> None:
@@ -101,7 +101,7 @@ class Mirror:
             old = self._tables.replace(head, rows)
             self.ring.begin(head)
         self.loaded.set()
-        self._unreadable = ""
+        self._unreadable.forget()
         self._announce(head, set(REGISTRY))
         await asyncio.to_thread(old.drain)
 

@@ -28,6 +28,7 @@ from bellcow.store.protocol import (
     Unavailable,
 )
 from bellcow.store.settling import Settling
+from bellcow.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,7 +83,8 @@ class FollowStore:
         self._resting = Settling(self._worker, self._settle)
         self._copy: Copy | None = None
         self._damage = ""  # why the copy cannot be used any more
-        self._stalled = ""  # why nothing comes in
+        self._stalled = False  # no voter has answered since `copy_stalled` was reported
+        self._reasons = Throttle()  # for a stall, until commits come in again
         self._waits = Waits(_is_closed)  # they end when the store is closed
 
     async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
@@ -220,13 +222,14 @@ class FollowStore:
     def _stall(self, error: Unavailable) -> None:
         """Say that nothing comes in and why, once for each reason."""
         reason = str(error)
-        if not self._waits.ended and reason != self._stalled:
-            self._stalled = reason
+        if not self._waits.ended and self._reasons.passes(reason):
+            self._stalled = True
             self._report("copy_stalled", reason=reason)
 
     def _go_on(self, head: Head) -> None:
         if self._stalled:
-            self._stalled = ""
+            self._stalled = False
+            self._reasons.forget()
             self._report("copy_follows", index=head.index)
 
     # What only a server with a vote can do.

@@ -19,10 +19,10 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from bellcow.api.http.limits import Clients, HttpLimits, Throttle
 from bellcow.api.http.render import plain, render
 from bellcow.api.message import Request, Response, Wait, body_length, decoded_path
 from bellcow.deadline import timeout
+from bellcow.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from bellcow.api.http.limits import Clients, HttpLimits
     from bellcow.api.message import App
     from bellcow.events import Report
     from bellcow.state.waiting import Waiting
@@ -93,7 +94,7 @@ class Site:
         self.waiting = waiting
         self.log = log
         self.clients = clients
-        self._throttle = Throttle(_SAY_EVERY_S, _SAY_OF)
+        self._throttle = Throttle(_SAY_EVERY_S, _SAY_OF, drop_when_full=True)
         self.take(limits)
 
     def take(self, limits: HttpLimits) -> None:
@@ -105,7 +106,7 @@ class Site:
     def say(self, event: str, /, *, client: str, key: str = "", **fields: object) -> None:
         """Log what a client does wrong, once a second. `more` counts what was not logged before."""
         now = asyncio.get_running_loop().time()
-        held = self._throttle.passes((event, key or client), now)
+        held = self._throttle.held_back((event, key or client), now)
         if held is None:
             return
         if held:

@@ -206,33 +206,3 @@ def rooms(files: int) -> tuple[int, int]:
     """
     clients = max(files - max(files // 4, RESERVED), files // 4)
     return min(clients, MOST_CLIENTS), min(max(files // 8, 1), MOST_SERVERS)
-
-
-class Throttle:
-    """Lets one of each key through in a while, and counts the others.
-
-    Of more than `most` keys in that while the later ones are not let through at all.
-    """
-
-    def __init__(self, every_s: float, most: int) -> None:
-        self._every_s = every_s
-        self._most = most
-        self._seen: dict[object, tuple[float, int]] = {}
-
-    def passes(self, key: object, now: float) -> int | None:
-        """None when it is not let through, else how many of its key were not since the last."""
-        since, held = self._seen.get(key, (None, 0))
-        if since is not None and now - since < self._every_s:
-            self._seen[key] = (since, held + 1)
-            return None
-        if since is None and len(self._seen) >= self._most:
-            self._forget(now)
-            if len(self._seen) >= self._most:
-                return None
-        self._seen[key] = (now, 0)
-        return held
-
-    def _forget(self, now: float) -> None:
-        for key, (since, _) in list(self._seen.items()):
-            if now - since >= self._every_s:
-                del self._seen[key]

@@ -15,11 +15,12 @@ from bellcow.api.http.limits import Held, HttpLimits, Share
 from bellcow.api.http.render import plain
 from bellcow.api.message import Response, body_length
 from bellcow.api.pipeline.guards import refuse_page
-from bellcow.cluster.members.exchange import HELLO_BYTES, HELLO_PATH, Reminders
+from bellcow.cluster.members.exchange import HELLO_BYTES, HELLO_PATH
 from bellcow.cluster.transport.frames import QUESTION_BYTES, Framed, opened
 from bellcow.cluster.transport.server_names import ServerNames
 from bellcow.errors import Code, Error, not_found
 from bellcow.model.hello import decode_hello
+from bellcow.throttle import Reminders
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping

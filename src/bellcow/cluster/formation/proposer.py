@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
     from bellcow.cluster.datadir import Promise
     from bellcow.cluster.formation.promises import PromiseBook
-    from bellcow.cluster.members.exchange import Reminders, Transport
+    from bellcow.cluster.members.exchange import Transport
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.members.schedule import Target
     from bellcow.events import Report
+    from bellcow.throttle import Reminders
 
 CALM_S = 0.5  # without another server showing up, before a cluster is founded
 GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone

@@ -24,9 +24,10 @@ from bellcow.model.membership_calls import (
 
 if TYPE_CHECKING:
     from bellcow.clock import Clock
-    from bellcow.cluster.members.exchange import Reminders, Transport
+    from bellcow.cluster.members.exchange import Transport
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.members.schedule import Target
+    from bellcow.throttle import Reminders
 
 CALL_S = 2.0  # for an answer
 

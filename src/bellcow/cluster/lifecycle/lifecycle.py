@@ -31,7 +31,6 @@ from bellcow.cluster.lifecycle.removal import (
     seen,
     was_taken_for_dead,
 )
-from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.queries import clusters_here
 from bellcow.deadline import timeout
 from bellcow.errors import refused
@@ -40,6 +39,7 @@ from bellcow.model.membership_calls import BootstrapRequest, Done, MemberOrder, 
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import RAFT
 from bellcow.store.protocol import NO_HEAD, Corrupt, StoreError
+from bellcow.throttle import Reminders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -24,6 +24,7 @@ from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE
 from bellcow.model.hello import decode_hello, encode_hello
+from bellcow.throttle import Reminders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 HELLO_PATH = "/v1/internal/hello"
 HELLO_BYTES = 1 << 20
 TIMEOUT_S = 1.0
-REMIND_S = 60.0  # between two events that say the same
-REMINDERS_MAX = 256
-LATELY_S = 15.0  # each cause shows again within it while it lasts
 ELSEWHERE_S = 2 * FAR_S + TIMEOUT_S  # who called us and was refused calls again within it
 
 
@@ -50,33 +48,6 @@ class Transport(Protocol):
         """Its answer. Raises Error: UNAVAILABLE without one, DENIED when we must not believe it,
         REFUSED with the server's own words.
         """
-
-
-class Reminders:
-    """Says what lasts once in a while, not each time."""
-
-    def __init__(self, clock: Clock, report: Report) -> None:
-        self._clock = clock
-        self._report = report
-        self._said: dict[str, float] = {}
-        self._latest: dict[str, tuple[float, Mapping[str, object]]] = {}
-
-    def latest(self) -> dict[str, Mapping[str, object]]:
-        """The fields of each event that was to be said within the last `LATELY_S`, said or not."""
-        now = self._clock.monotonic()
-        return {e: fields for e, (at, fields) in self._latest.items() if now - at <= LATELY_S}
-
-    def say(self, event: str, /, **fields: object) -> None:
-        now = self._clock.monotonic()
-        self._latest[event] = now, fields
-        key = f"{event} {sorted(fields.items())}"
-        said = self._said.get(key)
-        if said is not None and now - said < REMIND_S:
-            return
-        if len(self._said) >= REMINDERS_MAX:
-            self._said.clear()
-        self._said[key] = now
-        self._report(event, **fields)
 
 
 class Exchange:

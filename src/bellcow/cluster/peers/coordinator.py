@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.peers.quorum import check_removal, find_server, keeps_quorum
 from bellcow.cluster.peers.rules import (
     PROMOTE,
@@ -50,6 +49,7 @@ from bellcow.model.raft import AUTOPILOT, ITSELF, OPERATOR, RaftConfiguration
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import CLUSTER, RAFT
 from bellcow.store.protocol import Busy, StoreError
+from bellcow.throttle import Reminders
 from bellcow.wire import rfc3339_seconds
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import msgspec
 
 from bellcow.clock import new_uuid
 from bellcow.cluster import datadir
-from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.table import FAILED_AFTER_S
 from bellcow.cluster.recovery import offline_state, peers_json
 from bellcow.cluster.recovery.convert import as_founder
@@ -25,6 +24,7 @@ from bellcow.errors import invalid
 from bellcow.model.hello import Cluster, Recovery
 from bellcow.state.tables import CLUSTER, ONLY, RAFT
 from bellcow.store.sqlite import open_store
+from bellcow.throttle import Reminders
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bellcow.api.http.limits import Clients, FailedHandshakes, Held, Share, Throttle, rooms
+from bellcow.api.http.limits import Clients, FailedHandshakes, Held, Share, rooms
 from bellcow.errors import Code, Error
 
 
@@ -129,22 +129,6 @@ def test_clients_and_servers_leave_files_for_the_store(files: int):
 def test_clients_get_most_of_many_files():
     assert rooms(1_024) == (768, 128)
     assert rooms(1 << 20) == (20_000, 8_192)
-
-
-def test_throttle_lets_one_of_each_key_through_and_counts_the_others():
-    throttle = Throttle(1.0, 10)
-    assert [throttle.passes("a", now) for now in (0.0, 0.1, 0.9)] == [0, None, None]
-    assert throttle.passes("b", 0.9) == 0
-    assert throttle.passes("a", 1.0) == 2
-    assert throttle.passes("a", 2.5) == 0
-
-
-def test_throttle_lets_a_bounded_number_of_keys_through():
-    throttle = Throttle(1.0, 10)
-    passed = [throttle.passes(number, 0.0) for number in range(100)]
-    assert passed == [0] * 10 + [None] * 90
-    assert throttle.passes(50, 1.0) == 0
-    assert len(throttle._seen) == 1
 
 
 def test_failed_handshakes_count_by_address_and_second():

@@ -15,10 +15,10 @@ from bellcow.cluster.datadir import Promise, Promises
 from bellcow.cluster.formation.promises import PromiseBook
 from bellcow.cluster.formation.proposer import CALM_S, GRACE_S, Proposer
 from bellcow.cluster.formation.rules import ROUND_S
-from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.roster import Roster
 from bellcow.errors import refused
 from bellcow.model.membership_calls import BOOTSTRAP_PATH, BootstrapRequest, Done, decode, encode
+from bellcow.throttle import Reminders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,7 +11,6 @@ from tests.sim.loop import simulate
 from tests.sim.net import itself
 
 from bellcow.cluster.lifecycle.leader_client import CALL_S, LeaderClient
-from bellcow.cluster.members.exchange import Reminders
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Known, Leader, Table
 from bellcow.errors import Code, Error
@@ -25,6 +24,7 @@ from bellcow.model.membership_calls import (
     decode,
     encode,
 )
+from bellcow.throttle import Reminders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,12 +7,10 @@ import random
 import time
 
 import pytest
-from tests.sim.clock import FixedClock
 from tests.sim.loop import simulate
 from tests.sim.net import Net
 
 from bellcow.cluster.members.compose import compose
-from bellcow.cluster.members.exchange import REMINDERS_MAX, Reminders
 from bellcow.cluster.members.hearing import COPY
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster
@@ -461,19 +459,6 @@ def test_one_hello_at_a_time_is_on_its_way_to_a_server():
 
     # b is called 40 times by the beat, c only when a call has run out; b and c call each second.
     assert run(story) < 40 + 5 + 4 * 4
-
-
-def test_what_lasts_is_said_once_a_minute_and_remembered_within_bounds():
-    clock, said = FixedClock(), []
-    reminders = Reminders(clock, lambda event, /, **fields: said.append(fields))
-    for _ in range(130):
-        reminders.say("peer_refused", client="a", reason="wrong key")
-        clock.advance(1)
-    assert said == [{"client": "a", "reason": "wrong key"}] * 3
-    for number in range(1_000):
-        reminders.say("peer_refused", client=str(number), reason="wrong key")
-    assert len(said) == 1_003
-    assert len(reminders._said) <= REMINDERS_MAX
 
 
 @pytest.mark.slow
