@@ -96,42 +96,6 @@ class Duration:
         return hash(self.ns)
 
 
-_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
-
-
-def go_quote(text: str, limit: int | None = None) -> str:
-    """Go's `%q`: printable characters stand, everything else is escaped.
-
-    Cut after `limit` characters, for texts that come from clients.
-    """
-    cut = text if limit is None or len(text) <= limit else text[:limit]
-    dots = "..." if len(cut) < len(text) else ""
-    if cut.isprintable() and '"' not in cut and "\\" not in cut:
-        return f'"{cut}{dots}"'
-    return '"' + "".join(_ESCAPES.get(char) or _escaped(char) for char in cut) + dots + '"'
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if char.isprintable():
-        return char
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as Python carries it
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 def _quote_bytes(text: str) -> str:
     """Go's other quoting, of `time` alone: whatever is not printable ASCII as bytes in hex."""
     out = []
@@ -237,12 +201,6 @@ NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 UUID_CHARS = 36
-
-
-def visible(text: str, limit: int) -> str:
-    """A text from elsewhere within a sentence of ours: cut, and what is not printable escaped."""
-    cut = text if len(text) <= limit else f"{text[:limit]}..."
-    return "".join(char if char.isprintable() else _escaped(char) for char in cut)
 
 
 def enc_hook(value: object) -> object:

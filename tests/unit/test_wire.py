@@ -15,7 +15,6 @@ from bellcow.wire import (
     dec_hook,
     enc_hook,
     format_duration,
-    go_quote,
     msgpack_decoder,
     parse_duration,
     pretty,
@@ -260,30 +259,6 @@ def test_pretty_keeps_values_with_an_encoder_of_their_own_on_one_line():
     body = b'{"Servers":[' + first + b"," + second + b"]}"
     shown = pretty(body, (first, second))
     assert shown == (b'{\n    "Servers": [\n        {"A":1,"B":2},\n        {"A":3}\n    ]\n}\n')
-
-
-# Quoted
-
-
-@pytest.mark.parametrize(
-    ("text", "quoted"),
-    [
-        ("", '""'),
-        ('a"b\\c', '"a\\"b\\\\c"'),
-        ("\n\r\t\a\b\f\v", '"\\n\\r\\t\\a\\b\\f\\v"'),
-        ("\x00\x7f", '"\\x00\\x7f"'),
-        ("é世", '"é世"'),
-        ("\u0085\u200b\U000e0001", '"\\u0085\\u200b\\U000e0001"'),
-        ("\udcff", '"\\xff"'),
-    ],
-)
-def test_text_of_clients_is_quoted_as_go_quotes_it(text, quoted):
-    assert go_quote(text) == quoted
-
-
-def test_quoted_text_is_cut_where_it_is_told():
-    assert go_quote("abcd", 3) == '"abc..."'
-    assert go_quote("abc", 3) == '"abc"'
 
 
 class _Sample(msgspec.Struct):

@@ -14,7 +14,9 @@ import msgspec
 
 from bellcow.errors import Error, invalid, not_found, refused
 from bellcow.gocompat import hcl
-from bellcow.wire import UUID, Wire, go_quote
+from bellcow.gocompat.multierror import several_errors
+from bellcow.gocompat.quote import go_quote
+from bellcow.wire import UUID, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -523,12 +525,6 @@ def invalid_token(reasons: Sequence[str], position: int = 0) -> Error:
 
 def invalid_namespace(name: str, reasons: Sequence[str]) -> Error:
     return refused(f"Invalid namespace {go_quote(name)}: {several_errors(reasons)}")
-
-
-def several_errors(reasons: Sequence[str]) -> str:
-    """The text of Go's multierror: a count, then a line each."""
-    count = "1 error" if len(reasons) == 1 else f"{len(reasons)} errors"
-    return f"{count} occurred:\n" + "".join(f"\t* {reason}\n" for reason in reasons) + "\n"
 
 
 # Go's way of showing values, which is part of the texts above

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bellcow.acl.policy import several_errors
 from bellcow.cluster.members.join import join, knock_over_tcp
 from bellcow.config.derive import server_join
 from bellcow.config.joins import split_join_address
+from bellcow.gocompat.multierror import several_errors
 
 if TYPE_CHECKING:
     from bellcow.cluster.members.exchange import Exchange

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from bellcow.wire import go_quote
+from bellcow.gocompat.quote import go_quote
 
 
 class Phase(enum.IntEnum):

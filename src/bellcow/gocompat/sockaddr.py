@@ -13,7 +13,7 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bellcow.wire import go_quote
+from bellcow.gocompat.quote import go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from bellcow.gocompat.values import quote
+from bellcow.gocompat.quote import go_quote
 
 _ACTION = re.compile(r"\{\{(- (?=\s*)|-(?=\s))?(.*?)(\s-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
@@ -102,7 +102,9 @@ def _tokens(source: str, body: str, start: int) -> tuple[_Token, ...]:
         found = _TOKEN.match(body, at)
         if not found:
             line = source[: start + at].count("\n") + 1
-            raise TemplateError(f"template: format:{line}: unexpected {quote(body[at])} in command")
+            raise TemplateError(
+                f"template: format:{line}: unexpected {go_quote(body[at])} in command"
+            )
         if found.lastgroup != "space":
             tokens.append(_Token(str(found.lastgroup), found[0], start + at))
         at = found.end()
@@ -212,7 +214,7 @@ class _Parser:
             if self.position < len(self.tokens):
                 inner = self.tokens[self.position].text
                 if inner not in {"if", "with"}:
-                    self.fail(f"unexpected {quote(inner)} in else clause")
+                    self.fail(f"unexpected {go_quote(inner)} in else clause")
                 self.position += 1
                 return first, self.branch(inner)
             second, ending = self.block()
@@ -237,7 +239,7 @@ class _Parser:
             self.position += 1
             function = _FUNCTIONS.get(head.text)
             if function is None:
-                self.fail(f"function {quote(head.text)} not defined")
+                self.fail(f"function {go_quote(head.text)} not defined")
             arguments = self.operands()
             return self.call(head, function, [*arguments, piped] if piped else arguments)
         operands = self.operands()
@@ -285,7 +287,7 @@ class _Parser:
     def variable(self, token: _Token) -> _Value:
         def run(scope: _Scope) -> Any:
             if token.text not in scope.variables:
-                raise TemplateError(f"template: format: undefined variable {quote(token.text)}")
+                raise TemplateError(f"template: format: undefined variable {go_quote(token.text)}")
             return scope.variables[token.text]
 
         return run
@@ -301,7 +303,7 @@ class _Parser:
         elif token.text in constants:
             value = constants[token.text]
         else:
-            self.fail(f"unexpected {quote(token.text)} in operand")
+            self.fail(f"unexpected {go_quote(token.text)} in operand")
         return lambda _scope: value
 
     def chain(self, value: _Value, head: _Token) -> _Value:
@@ -339,7 +341,7 @@ class _Parser:
 
     def finished(self) -> None:
         if self.position < len(self.tokens):
-            self.fail(f"unexpected {quote(self.tokens[self.position].text)} in command")
+            self.fail(f"unexpected {go_quote(self.tokens[self.position].text)} in command")
 
     def fail(self, text: str) -> NoReturn:
         at = self.tokens[0].at if self.tokens else 0
@@ -439,7 +441,7 @@ def _printf(form: str, *values: Any) -> str:
             raise ValueError("width or precision too large")
         if verb in "dxf":
             return str(f"%{flags}{verb}" % value)
-        return f"%{flags}s" % (quote(show(value)) if verb == "q" else show(value))
+        return f"%{flags}s" % (go_quote(show(value)) if verb == "q" else show(value))
 
     return _VERB.sub(one, form)
 

@@ -1,9 +1,11 @@
-"""Values as Go's flag library reads and writes them: booleans, unsigned numbers, durations, quotes.
+"""Values as Go's flag library reads and writes them: booleans, unsigned numbers, durations.
 
 Knows nothing of commands; every refusal is a ValueError with Go's text.
 """
 
 from __future__ import annotations
+
+from bellcow.gocompat.quote import go_quote
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -12,20 +14,13 @@ _BASES = {"0x": 16, "0b": 2, "0o": 8}
 _DIGITS = "0123456789abcdef"
 
 
-def quote(text: str) -> str:
-    """Go's `%q`."""
-    from bellcow.wire import go_quote
-
-    return go_quote(text)
-
-
 def parse_bool(text: str) -> bool:
     """Go's `strconv.ParseBool`."""
     if text in _TRUE:
         return True
     if text in _FALSE:
         return False
-    raise ValueError(f"strconv.ParseBool: parsing {quote(text)}: invalid syntax")
+    raise ValueError(f"strconv.ParseBool: parsing {go_quote(text)}: invalid syntax")
 
 
 def parse_uint(text: str) -> int:
@@ -35,10 +30,10 @@ def parse_uint(text: str) -> int:
     if not base:
         base = 8 if len(text) > 1 and text[0] == "0" else 10
     if not digits or not set(digits.lower()) <= set(_DIGITS[:base]):
-        raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: invalid syntax")
+        raise ValueError(f"strconv.ParseUint: parsing {go_quote(text)}: invalid syntax")
     # The length is looked at before int(): a number of a million digits takes minutes to read.
     if len(digits.lstrip("0")) > 64 or int(digits, base) > _UINT_MAX:
-        raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: value out of range")
+        raise ValueError(f"strconv.ParseUint: parsing {go_quote(text)}: value out of range")
     return int(digits, base)
 
 

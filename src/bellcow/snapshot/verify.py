@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from bellcow.errors import invalid
+from bellcow.gocompat.quote import go_quote, printable
 from bellcow.snapshot import row_rules
 from bellcow.snapshot.archive import archive
 from bellcow.state.tables import ACL_TOKENS, DELETIONS, ONLY, REGISTRY, decode
 from bellcow.store.protocol import Limits
-from bellcow.wire import go_quote, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,5 +80,5 @@ def _id_problem(table: Table[Any], row_id: str, row: Any) -> str:
 
 def _refuse(record: archive.Record, reason: str) -> NoReturn:
     name, row_id, _ = record
-    shown = f"{name} {go_quote(row_id, ID_CHARS)}: {visible(reason, REASON_CHARS)}"
+    shown = f"{name} {go_quote(row_id, ID_CHARS)}: {printable(reason, REASON_CHARS)}"
     raise invalid(f"{archive.RAFT}{shown}")

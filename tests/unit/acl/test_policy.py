@@ -669,10 +669,6 @@ def test_a_bad_namespace_is_a_plain_refusal_in_the_recorded_words():
     )
 
 
-def test_several_reasons_are_counted_and_listed():
-    assert acl.several_errors(["one", "two"]) == "2 errors occurred:\n\t* one\n\t* two\n\n"
-
-
 def test_every_printable_name_character_is_judged_alike_in_policy_and_namespace():
     allowed = set(string.ascii_letters + string.digits + "-")
     for char in map(chr, range(0x20, 0x180)):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bellcow.gocompat.values import parse_bool, parse_uint, quote
+from bellcow.gocompat.values import parse_bool, parse_uint
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
@@ -54,11 +54,3 @@ def test_a_number_over_64_bits_is_out_of_range(text: str) -> None:
 @given(st.integers(min_value=0, max_value=2**64 - 1))
 def test_every_unsigned_number_reads_back_in_every_base(number: int) -> None:
     assert {parse_uint(form(number)) for form in (str, hex, bin, oct)} == {number}
-
-
-def test_quote_escapes_what_cannot_be_printed() -> None:
-    assert quote('a"b\\\n\x00é') == '"a\\"b\\\\\\n\\x00é"'
-
-
-def test_quote_shows_bytes_that_were_no_text() -> None:
-    assert quote(b"\xff".decode(errors="surrogateescape")) == '"\\xff"'

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bellcow.acl.policy import Need, several_errors
+from bellcow.acl.policy import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.http.connection import closing
 from bellcow.api.route import Serve, route
@@ -23,8 +23,10 @@ from bellcow.config.joins import host_fault, split_join_address
 from bellcow.config.peer_ports import is_loopback
 from bellcow.errors import Code, Error, denied, invalid, no_leader, not_found, refused
 from bellcow.events import Level
+from bellcow.gocompat.multierror import several_errors
+from bellcow.gocompat.quote import go_quote
 from bellcow.model.agent import MembersReply
-from bellcow.wire import go_quote, to_json
+from bellcow.wire import to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

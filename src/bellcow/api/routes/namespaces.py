@@ -9,10 +9,10 @@ from bellcow.acl.policy import Need, invalid_namespace, validate_namespace
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.errors import Code, denied, invalid, refused
+from bellcow.gocompat.quote import go_quote
 from bellcow.model.namespace import Namespace, NamespaceBody
 from bellcow.state.commands import delete_namespace, put_namespace
 from bellcow.state.tables import NAMESPACES
-from bellcow.wire import go_quote
 
 # Nomad: a bad body is a plain failure here.
 BODY = BodyRules(code=Code.REFUSED)

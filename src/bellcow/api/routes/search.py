@@ -10,9 +10,10 @@ from bellcow.api.call import Call, Reply
 from bellcow.api.pipeline.answers import contact
 from bellcow.api.route import SMALL_LIMIT, BodyRules, Serve, route
 from bellcow.errors import denied, refused
+from bellcow.gocompat.quote import go_quote
 from bellcow.model.namespace import DEFAULT
 from bellcow.state.tables import NAMESPACES
-from bellcow.wire import Wire, go_quote
+from bellcow.wire import Wire
 
 ALL = "all"
 NAMESPACE_NAMES = "namespaces"

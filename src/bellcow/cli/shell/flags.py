@@ -15,6 +15,7 @@ import click
 
 from bellcow.cli.shell.errors import MisuseError, ShowHelp
 from bellcow.gocompat import values
+from bellcow.gocompat.quote import go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -74,7 +75,7 @@ class GoType(_ParamType):
         except ValueError as error:
             flag_name = f"-{_bare(param.opts[0])}" if param else ""
             raise MisuseError(
-                f"invalid value {values.quote(value)} for flag {flag_name}: {error}"
+                f"invalid value {go_quote(value)} for flag {flag_name}: {error}"
             ) from error
 
 
@@ -139,7 +140,7 @@ def _switch_value(name: str, value: str) -> bool:
     try:
         return values.parse_bool(value)
     except ValueError:
-        text = f"invalid boolean value {values.quote(value)} for -{name}: parse error"
+        text = f"invalid boolean value {go_quote(value)} for -{name}: parse error"
         raise MisuseError(text) from None
 
 

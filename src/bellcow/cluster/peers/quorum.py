@@ -10,8 +10,8 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from bellcow.errors import Code, Error, refused
+from bellcow.gocompat.quote import go_quote
 from bellcow.model.raft import RaftConfigurationReply, RaftServerReply
-from bellcow.wire import go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -15,7 +15,8 @@ import msgspec
 
 from bellcow.config.addresses import join_host_port, split_host_port
 from bellcow.errors import Error, invalid
-from bellcow.wire import UNDECODABLE, go_quote, to_msgpack, undecodable
+from bellcow.gocompat.quote import go_quote
+from bellcow.wire import UNDECODABLE, to_msgpack, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

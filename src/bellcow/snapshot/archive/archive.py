@@ -23,6 +23,7 @@ import msgspec
 import bellcow
 from bellcow import wire
 from bellcow.errors import Code, Error
+from bellcow.gocompat.quote import go_quote
 from bellcow.model.bounds import ARCHIVE_INDEX_MAX
 
 if TYPE_CHECKING:
@@ -686,7 +687,7 @@ def _parse_header(block: bytes) -> tuple[str, int]:
     folder = block[345:500].rstrip(b"\0") if block[257:263] == b"ustar\0" else b""
     text = b"/".join(filter(None, (folder, name))).decode("utf-8", "replace")
     if text not in {_META, _STATE, _SUMS}:
-        _refuse(f"{_UNREAD}unexpected file {wire.go_quote(text)} in snapshot")
+        _refuse(f"{_UNREAD}unexpected file {go_quote(text)} in snapshot")
     if block[156:157] not in {b"0", b"\0"}:
         _refuse(f'{_UNREAD}failed reading snapshot: "{text}" is not a regular file')
     return text, size
@@ -705,7 +706,7 @@ def _check_sums(sums: bytes, digests: dict[str, str]) -> None:
             _refuse(_UNSOUND + ("no hex data for %x string" if raw.strip() else "EOF"))
         digest, name = match.groups()
         if name not in digests:
-            _refuse(f"{_UNSOUND}list missing hash for {wire.go_quote(name, 100)}")
+            _refuse(f"{_UNSOUND}list missing hash for {go_quote(name, 100)}")
         if digest.lower() != digests[name]:
             _refuse(f'{_UNSOUND}hash check failed for "{name}"')
         listed.add(name)

@@ -9,7 +9,8 @@ from bellcow.cli.shell.errors import CommandError, failing
 from bellcow.cli.shell.flags import UINT, GoType, flag, switch, three_state
 from bellcow.cli.shell.output import go_bool, pairs, say, show
 from bellcow.cli.shell.session import Session, as_data, command, if_stale, stale_switch
-from bellcow.gocompat.values import parse_uint, quote
+from bellcow.gocompat.quote import go_quote
+from bellcow.gocompat.values import parse_uint
 
 CONFIGURATION = "/v1/operator/scheduler/configuration"
 # What help and output call a setting, and its key; a key with a dot lies in an object.
@@ -142,4 +143,4 @@ def _check_index(text: str) -> int | None:
     try:
         return parse_uint(text)
     except ValueError as error:
-        raise CommandError(f"Error parsing check-index value {quote(text)}: {error}") from error
+        raise CommandError(f"Error parsing check-index value {go_quote(text)}: {error}") from error
