@@ -257,6 +257,13 @@ def test_every_event_is_documented_with_its_level() -> None:
     assert rows == {(name, event.level.name) for name, event in EVENTS.items()}
 
 
+def test_every_earlier_event_name_points_to_a_current_one() -> None:
+    table = page("docs/metrics-and-events.md").partition("### Names of earlier releases")[2]
+    renamed = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", table, re.MULTILINE))
+    assert set(renamed.values()) <= EVENTS.keys()
+    assert not renamed.keys() & EVENTS.keys()
+
+
 def test_every_metric_is_documented() -> None:
     measured = set(re.findall(r'"(nomad\.[\w.]+)"', (SRC / "agent/gauges.py").read_text("utf-8")))
     text = page("docs/metrics-and-events.md")

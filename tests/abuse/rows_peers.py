@@ -318,7 +318,7 @@ else:
     def consensus_process(site: Site) -> None:
         site.until(lambda: writes(site), "no write at all", 20)
         os.kill(pid_of_etcd(site), signal.SIGKILL)
-        site.until(lambda: "etcd ended unasked" in site.log, "nobody saw it end", 10)
+        site.until(lambda: "etcd exited unexpectedly" in site.log, "nobody saw it end", 10)
         site.until(lambda: writes(site), "no write after the end of etcd", 20)
         pid = pid_of_etcd(site)
         os.kill(pid, signal.SIGSTOP)

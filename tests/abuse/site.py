@@ -46,7 +46,9 @@ INSIDES = re.compile(
     r"|asyncio|sqlite3|OperationalError|KeyError|ValueError|RecursionError|coroutine"
 )
 # That etcd has ended is told as an error, and some rows end it.
-FAULT = re.compile(r"^\s*[0-9T:.Z-]+ \[ERROR\] (?!nomad\.etcd: etcd ended unasked)", re.MULTILINE)
+FAULT = re.compile(
+    r"^\s*[0-9T:.Z-]+ \[ERROR\] (?!nomad\.etcd: etcd exited unexpectedly)", re.MULTILINE
+)
 # These exist to tell about the agent: its configuration, its machine, its log.
 TALKATIVE = ("/v1/agent/self", "/v1/agent/host", "/v1/agent/monitor", "/ui/")
 ARCHIVE = "application/x-gzip"  # the state itself, all of it

@@ -300,7 +300,7 @@ def test_d8_removed_server_stays_out_and_joins_afresh_when_it_is_started(site: S
     name = next(each for each in VOTERS if each != leader)
     agent = site.agents[name]
     assert site.remove(leader, site.peers()[name]["ID"]).status == 200
-    site.until(lambda: "raft_set_aside" in agent.log, "its directory is set aside")
+    site.until(lambda: "old_raft_files_moved" in agent.log, "its directory is set aside")
     time.sleep(6)  # longer than it takes to count somebody as failed
     assert name not in site.peers(leader)
     assert site.ask(name, "GET", SCHEDULER).status == 200  # it goes on answering

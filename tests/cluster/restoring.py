@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT = "/v1/operator/snapshot"
 FLOOR = "/v1/operator/scheduler/configuration"
-COPY_TAKEN = "state taken from a voter"
+COPY_TAKEN = "state loaded from a voter"
 
 
 class Held(Server):

@@ -126,7 +126,7 @@ def test_a_server_with_another_key_is_refused_and_both_sides_say_why(cluster: Cl
     stranger.key = OTHER
     stranger.start()
     wait_until(
-        lambda: said(stranger, "hello_refused", "`encrypt` must be the same on all servers"),
+        lambda: said(stranger, "hello_failed", "`encrypt` must be the same on all servers"),
         30,
         "why it was refused",
         cluster.tail,
@@ -201,7 +201,7 @@ def test_the_key_changes_in_three_rounds_under_load_and_no_vote_is_lost(cluster:
     there = {each["Name"] for each in cluster.wait_for_leader().get("/v1/namespaces").json()}
     assert there.issuperset(written)
     for server in cluster.servers:
-        assert not said(server, "change_begun", "remove")
+        assert not said(server, "server_change_started", "remove")
         assert not said(server, "member_failed")
 
 

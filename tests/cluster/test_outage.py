@@ -136,7 +136,7 @@ def test_two_that_are_left_agree_and_one_joins_the_other(cluster: list[Agent]):
         assert "Role        = voter" in typed(agent, look, left)
         typed(agent, write, left)
     left[0].start(wait=False)
-    until(lambda: "recovery waits" in left[0].log, "word of what it waits for")
+    until(lambda: "recovery is waiting" in left[0].log, "word of what it waits for")
     assert f"no answer from 127.0.0.1:{left[1].rpc_port}" in left[0].log
     left[1].start(wait=False)
     until(lambda: all(has_leader(agent) for agent in left), "leader")
@@ -204,7 +204,7 @@ def test_voter_started_without_a_quorum_answers_stale_reads_from_its_disk(cluste
     until(lambda: advice in why_refused(one), "both are said to be silent", 20)
     assert "event=no_leader" in one.log
     assert advice in one.command("namespace", "list").stderr
-    assert one.log.count("event=state_recalled") == 1
+    assert one.log.count("event=stale_state_loaded") == 1
     for agent in cluster[1:]:
         agent.start(wait=False)
     until(lambda: has_leader(one), "leader")

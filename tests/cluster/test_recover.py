@@ -143,7 +143,7 @@ def test_newest_copy_founds_and_the_other_server_joins(folder: Path):
         assert outcomes == [Outcome("join", Cluster(US, 1)), Outcome("founded", Cluster(US, 1))]
         assert one.roster.table.recovery is two.roster.table.recovery is None
         assert "two at 127.0.0.1:4747 has the newest copy and founds" in one.said
-        assert (one.events.count("recovery_joins"), two.events.count("cluster_founded")) == (1, 1)
+        assert (one.events.count("recovery_joining"), two.events.count("cluster_rebuilt")) == (1, 1)
         copy = await copy_of(two.server_dir)
         assert (copy.source, copy.head.epoch, copy.head.index) == ("raft", 1, 12 + INDEX_STEP)
         assert copy.configuration is not None
@@ -236,7 +236,7 @@ def test_embedded_server_becomes_the_only_one_in_one_commit_and_the_file_goes(fo
         await go()
         assert (await copy_of(server_dir)) == after
         assert not file_of(server_dir).exists()
-        assert events.count("cluster_founded") == 1
+        assert events.count("cluster_rebuilt") == 1
 
     run(story())
 

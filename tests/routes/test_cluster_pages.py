@@ -208,7 +208,7 @@ def test_one_server_becomes_three(machines: Machines) -> None:
     machines.until(lambda: machines.peers() == {"s1": ("leader", True)}, "it leads again")
     assert machines.must(peers) == before
     assert "spread" in machines.must("bellcow operator scheduler get-config")
-    assert "event=cluster_founded" in machines.log("s1")
+    assert "event=cluster_rebuilt" in machines.log("s1")
     assert list((machines.root / "s1/lib/server").glob("store.db.before-etcd-*"))
     machines.start("s2")
     machines.start("s3")
@@ -283,12 +283,12 @@ def test_versions_of_etcd_are_judged_as_the_page_says() -> None:
 def test_events_that_the_pages_name_exist() -> None:
     named = {
         "bootstrap_refused",
-        "bootstrap_waits",
+        "bootstrap_waiting",
         "etcd_exited",
         "expect_differs",
         "join_unanswered",
-        "joined_other_region",
+        "join_wrong_region",
         "leave_refused",
     }
     assert all(f"`{name}`" in CLUSTER for name in named)
-    assert named | {"cluster_founded"} <= EVENTS.keys()
+    assert named | {"cluster_rebuilt"} <= EVENTS.keys()

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 HIDDEN = {"path", "address", "name", "kept"}
 QUIET = {
     "cluster_health_changed",
-    "copy_follows",
+    "copy_resumed",
     "copy_stalled",
-    "copy_taken",
+    "copy_loaded",
     "health_changed",
-    "hello_refused",
+    "hello_failed",
 }
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

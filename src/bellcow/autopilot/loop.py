@@ -274,7 +274,9 @@ class Autopilot:
         return out
 
     def _say_kept(self, dead: Dead) -> None:
-        self._reminders.say("dead_server_kept", servers=" ".join(dead.kept), reason=dead.reason)
+        self._reminders.say(
+            "dead_server_not_removed", servers=" ".join(dead.kept), reason=dead.reason
+        )
 
     async def _gather(self) -> Inputs:
         head = self._tables.head

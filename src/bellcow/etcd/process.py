@@ -127,7 +127,7 @@ class Member:
         """Start the guard, and with it the member; returns the exit code of the member."""
         command = command_line(self._plan)
         if await end_orphan(self._plan.directory):
-            self._report("etcd_orphan_ended", directory=self._plan.directory)
+            self._report("etcd_orphan_stopped", directory=self._plan.directory)
         reader, writer = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(

@@ -166,7 +166,7 @@ class Restorer:
         old = sorted(self._folder.glob("before-restore-*.snap"), key=lambda p: p.stat().st_mtime_ns)
         for each in old[:-KEPT_ARCHIVES]:
             each.unlink()
-        self._report("snapshot_kept", path=str(path))
+        self._report("restore_backup_saved", path=str(path))
         return str(path)
 
     async def _take_generation(self) -> int:

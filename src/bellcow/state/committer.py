@@ -217,7 +217,7 @@ class Committer:
             self._refused.forget()
             if self.full:
                 self.full = False
-                self._report("space_again")
+                self._report("writes_resumed")
             self._answer(jobs)
 
     def say_refused(self, error: NoSpace | Unavailable) -> None:

@@ -172,7 +172,7 @@ class FollowStore:
                 await self._work(partial(copy.stage, gen, chunk))
                 count += len(chunk)
         await self._work(partial(copy.switch, gen, state.head))
-        self._report("copy_taken", index=state.head.index, objects=count)
+        self._report("copy_loaded", index=state.head.index, objects=count)
         await self._sweep(copy)
 
     async def _sweep(self, copy: Copy) -> None:
@@ -185,7 +185,7 @@ class FollowStore:
         for path in copy.tightened if copy is not before else ():
             self._report("permissions_tightened", path=path)
         if aside is not None:
-            self._report("copy_set_aside", reason=aside.reason, kept=aside.path)
+            self._report("copy_restarted", reason=aside.reason, kept=aside.path)
         return copy
 
     def _open(self) -> tuple[Copy, Aside | None]:
@@ -230,7 +230,7 @@ class FollowStore:
         if self._stalled:
             self._stalled = False
             self._reasons.forget()
-            self._report("copy_follows", index=head.index)
+            self._report("copy_resumed", index=head.index)
 
     # What only a server with a vote can do.
 

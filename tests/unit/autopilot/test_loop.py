@@ -334,7 +334,7 @@ def test_majority_does_not_go_bit_by_bit_within_the_stabilization_time():
 
     soon, events, late = simulate(story())
     assert soon == ["e", "f", "g"]
-    assert events == ["dead_server_kept"]
+    assert events == ["dead_server_not_removed"]
     assert late == ["e", "f", "g", "d"]
 
 

@@ -321,7 +321,7 @@ def test_member_left_behind_is_ended_before_another_one_starts(directory):
         async def story(events):
             await events.wait_for("etcd_started")
             await until_answering(directory)
-            assert events.count("etcd_orphan_ended") == 1
+            assert events.count("etcd_orphan_stopped") == 1
             assert etcd_pid(directory) != orphan.pid
 
         try:

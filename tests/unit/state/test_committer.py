@@ -262,7 +262,7 @@ def test_full_disk_is_said_once_until_there_is_room_again():
         server.store.fault = script("commit", *full)
         for name in "abcd":
             await outcome(server, put(name))
-        return server.saw("no_space"), server.saw("space_again")
+        return server.saw("no_space"), server.saw("writes_resumed")
 
     assert run(story) == (2, 1)
 

@@ -156,7 +156,7 @@ def test_first_load_takes_the_state_of_a_voter(path):
         head = await seen.put(ROWS)
         store = seen.store()
         assert await rows(store) == (head, ROWS)
-        assert seen.events == [("copy_taken", {"index": 1, "objects": 2})]
+        assert seen.events == [("copy_loaded", {"index": 1, "objects": 2})]
         await store.close()
 
     simulate(story())
@@ -258,7 +258,7 @@ def test_voter_that_is_killed_is_waited_for_and_nothing_is_lost(path):
         head = await seen.put({("t", "c"): b"3"})
         seen.voter.down = False
         assert (await waiting).head == head
-        assert seen.said() == ["copy_taken", "copy_stalled", "copy_follows"]
+        assert seen.said() == ["copy_loaded", "copy_stalled", "copy_resumed"]
         await store.close()
 
     simulate(story())
@@ -464,7 +464,7 @@ def test_damaged_copy_is_set_aside_and_fetched_again(path):
             store = seen.store()
             assert await rows(store) == (head, ROWS)
             await store.close()
-        said = [fields for event, fields in seen.events if event == "copy_set_aside"]
+        said = [fields for event, fields in seen.events if event == "copy_restarted"]
         assert len(said) == 4
         assert "follow.db is damaged" in said[0]["reason"]
         assert "a voter sends the state again" in said[0]["reason"]
@@ -487,7 +487,7 @@ def test_copy_that_was_deleted_is_fetched_again_and_said(path):
         path.unlink()
         store = seen.store()
         assert await rows(store) == (head, ROWS)
-        assert seen.said() == ["copy_taken", "copy_set_aside", "copy_taken"]
+        assert seen.said() == ["copy_loaded", "copy_restarted", "copy_loaded"]
         await store.close()
 
     simulate(story())
@@ -503,7 +503,7 @@ def test_copy_that_is_replaced_while_it_is_open_is_set_aside(path):
         head = await seen.put({("t", "c"): b"3"})
         assert [each async for each in store.changes(old)] == [Reload()]
         assert await rows(store) == (head, {**ROWS, ("t", "c"): b"3"})
-        assert seen.said() == ["copy_taken", "copy_stalled", "copy_set_aside", "copy_taken"]
+        assert seen.said() == ["copy_loaded", "copy_stalled", "copy_restarted", "copy_loaded"]
         path.unlink()
         with pytest.raises(Unavailable, match="deleted or replaced"):
             await store.load()
@@ -527,7 +527,7 @@ def test_damage_met_while_loading_makes_the_next_load_fetch_again(path):
         with pytest.raises(Unavailable, match="checksum"):
             list(items)
         assert await rows(store) == (head, ROWS)
-        assert seen.said() == ["copy_taken", "copy_set_aside", "copy_taken"]
+        assert seen.said() == ["copy_loaded", "copy_restarted", "copy_loaded"]
         await store.close()
 
     simulate(story())
@@ -548,7 +548,7 @@ def test_copy_of_another_cluster_or_epoch_is_set_aside_and_not_shown(path, other
         store = seen.store(other)
         assert await rows(store) == (head, {("u", "x"): b"9"})
         assert seen.events[1] == (
-            "copy_set_aside",
+            "copy_restarted",
             {
                 "reason": "it is of cluster herd, epoch 0",
                 "kept": path.with_name("follow.db.aside-1"),

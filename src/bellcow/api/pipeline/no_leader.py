@@ -16,12 +16,12 @@ CAUSES = (
     "no_leader",
     "several_clusters",
     "expect_differs",
-    "joined_other_region",
-    "hello_refused",
+    "join_wrong_region",
+    "hello_failed",
     "join_unanswered",
     "join_refused",
     "bootstrap_refused",
-    "bootstrap_waits",
+    "bootstrap_waiting",
 )
 SHOWN = 3
 CHARS = 800

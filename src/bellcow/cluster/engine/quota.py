@@ -51,14 +51,14 @@ class Quota:
         found = level(self.used_bytes, self.quota_bytes)
         if found > told:
             self._report(
-                "store_fills",
+                "store_usage_high",
                 percent=self.used_bytes * 100 // self.quota_bytes,
                 bytes=self.used_bytes,
                 quota=self.quota_bytes,
                 advice="run `bellcow operator raft defrag` on each server, one at a time",
             )
         elif told and not found:
-            self._report("store_has_room", bytes=self.used_bytes, quota=self.quota_bytes)
+            self._report("store_usage_normal", bytes=self.used_bytes, quota=self.quota_bytes)
         else:
             return min(told, found)
         return found

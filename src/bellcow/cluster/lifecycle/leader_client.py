@@ -66,7 +66,7 @@ class LeaderClient:
         """Where we stand, and whether this member of ours is one; None without an answer."""
         me = self._roster.itself.server_id
         request = StandingRequest(server_id=me, member_id=member_id)
-        return await self._ask(STANDING_PATH, encode(request), "standing_unknown")
+        return await self._ask(STANDING_PATH, encode(request), "membership_unconfirmed")
 
     async def _ask(self, path: str, request: bytes, event: str) -> Standing | None:
         leader = self.target()

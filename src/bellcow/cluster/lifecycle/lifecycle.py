@@ -262,7 +262,7 @@ class ClusterLifecycle:
                 step = await (self._first() if step is None else self._take(step))
             except OSError as error:
                 # What a write that failed has left is what a crash would have left.
-                self._reminders.say("place_unwritten", reason=str(error))
+                self._reminders.say("local_state_write_failed", reason=str(error))
                 await self._pause(AGAIN_S)
                 self._read_files()
                 step = None
@@ -465,7 +465,7 @@ class ClusterLifecycle:
             head, items = await self._engine.last_state()
             if head != NO_HEAD:
                 await self._recall(head, items)
-                self._report("state_recalled", index=head.index, term=head.term)
+                self._report("stale_state_loaded", index=head.index, term=head.term)
         except StoreError as error:
             self._report("state_unreadable", reason=str(error))
 
@@ -490,7 +490,7 @@ class ClusterLifecycle:
             if self._serves and self._tables.one(RAFT) is not None:
                 await self._promises.drop()
         except OSError as error:
-            self._reminders.say("place_unwritten", reason=str(error))
+            self._reminders.say("local_state_write_failed", reason=str(error))
 
     async def _give_up_founding(self) -> _Step:
         """The cluster that we began never was: look again for one.
@@ -500,7 +500,7 @@ class ClusterLifecycle:
         """
         cluster = self.cluster
         assert cluster is not None  # noqa: S101  it has a place in it
-        self._report("founding_given_up", cluster=cluster.id)
+        self._report("bootstrap_abandoned", cluster=cluster.id)
         await self._files.set_aside(cluster)
         await self._promises.give_up(cluster)
         await self._files.leave_place()

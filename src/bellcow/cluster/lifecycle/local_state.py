@@ -130,4 +130,6 @@ class LocalFiles:
         stamp = files.stamp_of(self._clock.wall_ns())
         aside = await asyncio.to_thread(files.set_aside, self._directory, stamp)
         if aside is not None:
-            self._report("raft_set_aside", path=aside, cluster=cluster.id, epoch=cluster.epoch)
+            self._report(
+                "old_raft_files_moved", path=aside, cluster=cluster.id, epoch=cluster.epoch
+            )

@@ -223,7 +223,7 @@ class Exchange:
         host, port = target.address
         address = f"{host}:{port}"
         if not silent:
-            self._reminders.say("hello_refused", address=address, reason=reason)
+            self._reminders.say("hello_failed", address=address, reason=reason)
         elif not target.server_id and self._is_wanted(target):
             self._reminders.say("join_unanswered", address=address, reason=reason)
 

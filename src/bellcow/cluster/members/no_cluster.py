@@ -56,7 +56,7 @@ def _strangers(table: Table, joined: Mapping[str, str]) -> list[Note]:
     ours = table.me.itself.region
     return [
         Note(
-            "joined_other_region",
+            "join_wrong_region",
             {"address": address, "theirs": region, "ours": ours},
             lasting=True,
         )
@@ -70,4 +70,4 @@ def _waiting(table: Table) -> list[Note]:
     expects, sees = table.me.itself.bootstrap_expect, len(willing(table))
     if clusters_here(table) or (expects and sees >= expects):
         return []
-    return [Note("bootstrap_waits", {"sees": sees, "expects": expects}, lasting=True)]
+    return [Note("bootstrap_waiting", {"sees": sees, "expects": expects}, lasting=True)]

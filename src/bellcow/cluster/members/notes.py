@@ -21,7 +21,7 @@ def disagreements(table: Table, sender: Record, inputs: Inputs) -> tuple[Note, .
     fields: dict[str, object] = {"name": itself.member_name, "server": sender.server_id}
     twins = _namesakes(table, itself)
     if twins and sender.status == ALIVE:
-        notes.append(Note("name_taken", {**_named(itself), **_by(twins[0])}, lasting=True))
+        notes.append(Note("name_conflict", {**_named(itself), **_by(twins[0])}, lasting=True))
     if inputs.cluster is None and sender in conflicting_expectations(table):
         mine = table.me.itself.bootstrap_expect
         expected = {**fields, "theirs": itself.bootstrap_expect, "ours": mine}
@@ -59,7 +59,7 @@ def changes(before: Table, after: Table) -> tuple[Note, ...]:
     notes = []
     if before.ahead != after.ahead and after.ahead is not None:
         ahead = {"cluster": after.ahead.id, "epoch": after.ahead.epoch}
-        notes.append(Note("cluster_ahead", ahead))
+        notes.append(Note("recovery_missed", ahead))
     if before.known is after.known:
         return tuple(notes)
     for server_id, known in after.known.items():

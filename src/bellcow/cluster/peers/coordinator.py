@@ -172,7 +172,7 @@ class Membership:
             return STEP_S
         except (StoreError, Error) as error:
             # Out of reach, or nobody knows: the next turn lists the members before it goes on.
-            self._reminders.say("membership_waits", reason=str(error))
+            self._reminders.say("server_change_waiting", reason=str(error))
             return STEP_S if self._stored().change else RETRY_S
 
     async def _gather(self) -> Inputs:
@@ -244,16 +244,19 @@ class Membership:
         change = before.change
         if change is None:
             if before.servers != step.configuration.servers:
-                self._report("servers_reconciled", servers=_words(step.configuration))
+                self._report("raft_configuration_corrected", servers=_words(step.configuration))
             return
         if step.given_up:
             self._note_failure(change)
             self._report(
-                "change_given_up", kind=change.kind, server=_whom(change), reason=step.given_up
+                "server_change_abandoned",
+                kind=change.kind,
+                server=_whom(change),
+                reason=step.given_up,
             )
         elif step.configuration.change is None:
             self._failures.pop(change.server_id, None)
-            self._report("servers_changed", kind=change.kind, server=_whom(change))
+            self._report("server_change_completed", kind=change.kind, server=_whom(change))
 
     def _note_failure(self, change: MembershipChange) -> None:
         if change.kind == PROMOTE:
@@ -335,7 +338,7 @@ class Membership:
 
         change = await self._begin(decide)
         if change is None:
-            self._report("servers_changed", kind=REMOVE, server=server_id)
+            self._report("server_change_completed", kind=REMOVE, server=server_id)
         elif not await self._made(change):
             raise Error(Code.CONFLICT, f"{server_id} was not removed; the leader's log says why")
 
@@ -517,7 +520,7 @@ class Membership:
             )
         if written.updated and after.change is not None and before.change is None:
             kind = after.change.kind
-            self._report("change_begun", kind=kind, server=_whom(after.change))
+            self._report("server_change_started", kind=kind, server=_whom(after.change))
         self.nudge()
         return bool(written.updated)
 

@@ -110,7 +110,7 @@ async def found(
     await asyncio.to_thread(_complete, new, founded)
     failpoint.reach("found-complete")
     await asyncio.to_thread(_switch, server_dir, founded)
-    report("cluster_founded", cluster=cluster.id, epoch=cluster.epoch, index=index)
+    report("cluster_rebuilt", cluster=cluster.id, epoch=cluster.epoch, index=index)
     return founded
 
 

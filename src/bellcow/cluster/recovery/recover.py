@@ -226,7 +226,7 @@ async def _make_room(
     assert cluster is not None  # noqa: S101  a leader has one
     await asyncio.to_thread(set_file_aside, server_dir / datadir.STORE, f"old-{stamp}")
     await asyncio.to_thread(datadir.set_aside, server_dir / datadir.RAFT, stamp)
-    report("recovery_joins", cluster=cluster.id, epoch=cluster.epoch, leader=decision.leader)
+    report("recovery_joining", cluster=cluster.id, epoch=cluster.epoch, leader=decision.leader)
     return Outcome("join", cluster)
 
 
@@ -253,7 +253,7 @@ async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report
             await store.commit(copy.head, head, changes)
         finally:
             await store.close()
-        report("cluster_founded", cluster=copy.cluster_id, epoch=head.epoch, index=head.index)
+        report("cluster_rebuilt", cluster=copy.cluster_id, epoch=head.epoch, index=head.index)
     datadir.remove(file_of(server_dir))
 
 

@@ -115,11 +115,11 @@ def test_certificate_of_anybody_else_is_refused_on_both_sides(tmp_path, dns: str
             before = table_of(a)
             # b does not check names, a does.
             async with host("b", join=a, **wrong) as b:
-                await until(lambda: b.saw("hello_refused"))
+                await until(lambda: b.saw("hello_failed"))
             assert len(a.saw("peer_refused")) == 1
             assert table_of(a) == before
         async with host("b", **wrong) as b, host("a", names=NOMAD, join=b, **right) as a:
-            await until(lambda: a.saw("hello_refused"))
+            await until(lambda: a.saw("hello_failed"))
             assert table_of(b).known == {}
 
     run(test())
@@ -196,10 +196,10 @@ def test_unfinished_requests_of_one_address_are_bounded():
 def test_wrong_secret_is_refused_and_changes_nothing(mine: bytes, theirs: bytes):
     async def test() -> None:
         async with host("a", key=mine, run=False) as a, host("b", key=theirs, join=a) as b:
-            await until(lambda: b.saw("hello_refused"))
+            await until(lambda: b.saw("hello_failed"))
             await asyncio.sleep(0.05)
             assert b.roster.alive() == {"id-b"}
-            assert len(b.saw("hello_refused")) == 1
+            assert len(b.saw("hello_failed")) == 1
             assert a.roster.alive() == {"id-a"}
             if mine:
                 assert a.saw("tls_handshake_failed")

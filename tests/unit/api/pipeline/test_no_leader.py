@@ -18,7 +18,7 @@ def test_causes_come_with_what_to_do_and_the_most_telling_first():
 
 def test_what_does_not_keep_servers_apart_is_no_cause():
     assert in_words({}) == ""
-    assert in_words({"name_taken": {"name": "s2"}}) == ""
+    assert in_words({"name_conflict": {"name": "s2"}}) == ""
 
 
 def test_line_fits_into_a_header_whatever_others_have_said():

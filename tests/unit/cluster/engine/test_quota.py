@@ -52,14 +52,14 @@ def test_levels_begin_at_four_fifths(used, step):
 def test_each_step_is_told_once_and_that_there_is_room_again():
     sizes = (500, 800, 820, 851, 849, 852, 999, 100, 100, 805)
     assert told_of(*sizes) == [
-        "store_fills 80",
-        "store_fills 85",
-        "store_fills 85",
-        "store_fills 99",
-        "store_has_room",
-        "store_fills 80",
+        "store_usage_high 80",
+        "store_usage_high 85",
+        "store_usage_high 85",
+        "store_usage_high 99",
+        "store_usage_normal",
+        "store_usage_high 80",
     ]
 
 
 def test_member_that_does_not_answer_changes_nothing():
-    assert told_of(900, None, 900, None, 100) == ["store_fills 90", "store_has_room"]
+    assert told_of(900, None, 900, None, 100) == ["store_usage_high 90", "store_usage_normal"]

@@ -119,4 +119,4 @@ def test_question_without_an_answer_is_said_and_not_raised(answer, reason):
     scene = Scene(answer)
     assert scene.asks(lambda line: line.join("")) is None
     assert scene.asks(lambda line: line.standing(7)) is None
-    assert scene.events == [("join_refused", reason), ("standing_unknown", reason)]
+    assert scene.events == [("join_refused", reason), ("membership_unconfirmed", reason)]

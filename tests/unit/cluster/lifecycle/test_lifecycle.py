@@ -434,7 +434,7 @@ def test_order_that_cannot_be_carried_out_for_want_of_space_costs_no_earlier_dir
     scene.plays(*again, until=11.0)
     assert disk.tries == len(again)
     assert {path.name for path in tmp_path.glob("raft*")} == {"raft.old-1", "raft.old-2"}
-    assert "place_unwritten" in scene.events
+    assert "local_state_write_failed" in scene.events
     assert scene.written() == HERE
 
 
@@ -619,7 +619,7 @@ def test_server_that_cannot_write_its_place_tries_again(tmp_path, monkeypatch):
     disk = Full(monkeypatch, datadir.LOCAL_STATE)
     scene.plays((5.0, disk.free), until=8.0)
     assert disk.tries > 1
-    assert "place_unwritten" in scene.events
+    assert "local_state_write_failed" in scene.events
     assert scene.written() == HERE
 
 
@@ -663,7 +663,7 @@ def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, mo
 
     scene.plays((2.0, fill), (3.0, disk.free))
     assert scene.lifecycle.known_addresses == (("a", 4648), ("d", 4648))
-    assert "place_unwritten" not in scene.events
+    assert "local_state_write_failed" not in scene.events
 
 
 # A founding is given up

@@ -213,4 +213,4 @@ def test_what_a_member_has_had_is_set_aside_and_said_once(tmp_path):
     assert [path.name for path in tmp_path.glob("raft*")] == [
         f"raft.old-{datadir.stamp_of(BEGIN_NS)}"
     ]
-    assert scene.events == ["raft_set_aside"]
+    assert scene.events == ["old_raft_files_moved"]

@@ -329,7 +329,7 @@ def test_server_of_another_cluster_is_refused_and_said_once():
         d = net.start("d", join="a")
         d.cluster = Cluster("y", 0)
         await asyncio.sleep(30)
-        return a.statuses(), b.statuses(), d.statuses(), len(d.saw("hello_refused"))
+        return a.statuses(), b.statuses(), d.statuses(), len(d.saw("hello_failed"))
 
     known = {"b": "alive", "c": "alive"}, {"a": "alive", "c": "alive"}, {}
     assert run(story) == (*known, 1)
@@ -486,7 +486,7 @@ def test_server_whose_answer_trips_us_up_is_told_of_and_the_others_are_called():
         b.exchange.answer = trip
         await asyncio.sleep(10)
         return (
-            len(a.saw("hello_refused", reason="ValueError: odd")),
+            len(a.saw("hello_failed", reason="ValueError: odd")),
             a.statuses()["c"],
             c.statuses(),
         )
@@ -506,7 +506,7 @@ def test_words_of_whoever_is_at_an_address_that_was_only_named_are_kept_out(word
         named.exchange.answer = refuse
         a.exchange.answer(named_by(named))
         await asyncio.sleep(3)
-        return a.saw("hello_refused"), str(a.events), a.exchange.twin
+        return a.saw("hello_failed"), str(a.events), a.exchange.twin
 
     times, said, twin = run(story)
     assert (len(times), words in said, twin) == (1, False, "")
@@ -536,10 +536,10 @@ def test_server_that_waits_for_others_says_how_many_it_sees_when_that_changes():
         net.start("b", join="a", bootstrap_expect=3)
         await asyncio.sleep(65)
         net.start("d", "glbal", join="a", bootstrap_expect=3)
-        before = a.saw("bootstrap_waits", sees=1, expects=3), a.saw("bootstrap_waits", sees=2)
+        before = a.saw("bootstrap_waiting", sees=1, expects=3), a.saw("bootstrap_waiting", sees=2)
         net.start("c", join="a", bootstrap_expect=3)
         await asyncio.sleep(130)
-        return before, len(a.saw("bootstrap_waits"))
+        return before, len(a.saw("bootstrap_waiting"))
 
     before, in_all = run(story)
     assert before == ([2.0], [pytest.approx(11, abs=1), pytest.approx(71, abs=2)])
@@ -559,7 +559,7 @@ def test_server_that_is_led_says_nothing_of_addresses_without_an_answer():
         quiet = [*a.events, *b.events]
         return {event for event, _ in quiet}
 
-    assert not run(story) & {"join_unanswered", "bootstrap_waits", "joined_other_region"}
+    assert not run(story) & {"join_unanswered", "bootstrap_waiting", "join_wrong_region"}
 
 
 def test_member_that_starts_again_gives_the_leader_a_moment():
@@ -567,7 +567,7 @@ def test_member_that_starts_again_gives_the_leader_a_moment():
         a = net.start("a", join="b c")
         a.cluster = Cluster("x", 0)
         await asyncio.sleep(20)
-        return a.saw("join_unanswered", address="b:4648"), a.saw("bootstrap_waits")
+        return a.saw("join_unanswered", address="b:4648"), a.saw("bootstrap_waiting")
 
     assert run(story) == ([5.0], [])
 
@@ -577,13 +577,13 @@ def test_server_whose_region_is_misspelled_is_told_of_both_regions():
         a, *_ = await three(net)
         d = net.start("d", "glbal", join="a b", bootstrap_expect=3)
         await asyncio.sleep(70)
-        one = [d.saw("joined_other_region", address=f"{n}:4648") for n in "ab"]
-        said = dict(d.events)["joined_other_region"]
+        one = [d.saw("join_wrong_region", address=f"{n}:4648") for n in "ab"]
+        said = dict(d.events)["join_wrong_region"]
         d.cluster = Cluster("y", 0)
         d.lead(1)
         d.events.clear()
         await asyncio.sleep(130)
-        return one, (said["theirs"], said["ours"]), d.events, a.saw("joined_other_region")
+        return one, (said["theirs"], said["ours"]), d.events, a.saw("join_wrong_region")
 
     one, regions, later, other_side = run(story)
     assert one == [[5.0, pytest.approx(70, abs=6)]] * 2  # it began at 3

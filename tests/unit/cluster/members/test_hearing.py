@@ -493,9 +493,9 @@ def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
     word = hello(record("b"), record("a", "failed"), inputs=leading(1, epoch=3))
     outcome = hear(empty(), word, FOLLOWING, 0, answer=True)
     assert outcome.table.ahead == Cluster("x", 3)
-    assert "cluster_ahead" in events(outcome)
+    assert "recovery_missed" in events(outcome)
     assert status(outcome.table, "a") == "failed"
-    assert "cluster_ahead" not in events(hear(outcome.table, word, FOLLOWING, 0, answer=False))
+    assert "recovery_missed" not in events(hear(outcome.table, word, FOLLOWING, 0, answer=False))
 
 
 def test_server_of_an_earlier_epoch_is_known_and_not_believed():

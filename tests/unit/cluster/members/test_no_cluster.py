@@ -33,7 +33,7 @@ def told(
 
 
 def waits(sees: int, expects: int) -> list[tuple[str, dict[str, object]]]:
-    return [("bootstrap_waits", {"sees": sees, "expects": expects})]
+    return [("bootstrap_waiting", {"sees": sees, "expects": expects})]
 
 
 FIRST = [record(name, bootstrap_expect=3) for name in "bc"]
@@ -66,9 +66,7 @@ def test_how_many_first_servers_are_missing(
 
 def test_address_of_another_region_is_told_with_both() -> None:
     strangers = told(table(3, *FIRST), b="global", d="eu")
-    assert strangers == [
-        ("joined_other_region", {"address": "d", "theirs": "eu", "ours": "global"})
-    ]
+    assert strangers == [("join_wrong_region", {"address": "d", "theirs": "eu", "ours": "global"})]
 
 
 def test_nothing_is_told_before_others_could_answer() -> None:

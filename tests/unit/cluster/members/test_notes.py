@@ -25,7 +25,7 @@ def test_two_live_servers_of_one_name_are_said_each_time():
     for _ in range(2):
         outcome = hear(table, word, FOLLOWING, 1, answer=False)
         table = outcome.table
-        (note,) = (note for note in outcome.notes if note.event == "name_taken")
+        (note,) = (note for note in outcome.notes if note.event == "name_conflict")
         assert note.lasting
         assert (note.fields["by"], note.fields["by_address"]) == ("id-a", "a:4648")
         assert note.fields["address"] == "b:1"
