@@ -178,6 +178,19 @@ def test_delete_of_what_is_not_there_is_told_like_any_other(run):
     run(story)
 
 
+def test_commit_of_many_deletes_is_seen_whole_and_leaves_a_small_head(run):
+    async def story(site):
+        stream = site.store.changes(NO_HEAD)
+        changes: dict[Key, bytes | None] = {("t", f"{number:036}"): None for number in range(4_096)}
+        head = await put(site.store, NO_HEAD, changes)
+        assert await anext(stream) == Change(head, changes)
+        found = await site.client.range(pb.RangeRequest(key=b"head"))
+        assert len(found.kvs[0].value) < 200
+        await stream.aclose()
+
+    run(story)
+
+
 def test_head_written_by_a_later_version_is_read_and_replaced(run):
     """Two versions of one cluster run side by side during an upgrade."""
 
