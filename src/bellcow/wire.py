@@ -288,3 +288,9 @@ def pretty(body: bytes, one_line: tuple[bytes, ...] = ()) -> bytes:
     for number, fragment in enumerate(one_line):
         body = body.replace(_placeholder(number), fragment, 1)
     return body + b"\n"
+
+
+def join_host_port(address: tuple[str, int]) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -15,6 +15,7 @@ from bellcow.wire import (
     dec_hook,
     enc_hook,
     format_duration,
+    join_host_port,
     msgpack_decoder,
     parse_duration,
     pretty,
@@ -286,3 +287,8 @@ def test_undecodable_data_is_described_in_words_of_our_own(data: bytes, words: s
 
 def test_text_of_the_library_that_is_not_known_gives_no_text_of_its_own() -> None:
     assert undecodable(msgspec.DecodeError("something new: 12")) == "malformed"
+
+
+def test_ipv6_address_is_written_in_brackets():
+    assert join_host_port(("::1", 80)) == "[::1]:80"
+    assert join_host_port(("10.0.0.1", 80)) == "10.0.0.1:80"

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bellcow
-from bellcow.config.addresses import Addresses, join_host_port
 from bellcow.config.peer_ports import are_open
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-    from bellcow.config.addresses import Address
+    from bellcow.config.addresses import Address, Addresses
     from bellcow.config.model import Settings
 
 WIDTH = 18

@@ -32,7 +32,6 @@ from bellcow.cluster.peers.quorum import RAFT_PROTOCOL
 from bellcow.cluster.transport.client import PeerClient
 from bellcow.cluster.transport.forward import Forwarder
 from bellcow.cluster.transport.replication import Voters
-from bellcow.config.addresses import join_host_port
 from bellcow.config.derive import (
     first_autopilot_configuration,
     first_scheduler_configuration,
@@ -54,7 +53,7 @@ from bellcow.state.tables import RAFT, Tables
 from bellcow.state.waiting import Waiting
 from bellcow.store.follow import FollowStore
 from bellcow.store.replaceable import ReplaceableStore
-from bellcow.wire import Duration
+from bellcow.wire import Duration, join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -125,7 +125,7 @@ class _Pauses:
         self._began = 0.0
         self.longest_s = 0.0
         self.total_s = 0.0
-        self.on_pause: Callable[[float], None] = _unmeasured
+        self.on_pause: Callable[[float], None] = lambda _: None
         gc.callbacks.append(self._seen)
 
     def _seen(self, phase: str, info: object) -> None:
@@ -138,7 +138,3 @@ class _Pauses:
         self.longest_s = max(self.longest_s, took_s)
         self.total_s += took_s
         self.on_pause(took_s * NS_PER_S)
-
-
-def _unmeasured(_: float) -> None:
-    pass

@@ -41,7 +41,7 @@ from bellcow.cluster.lifecycle.embedded import EmbeddedLifecycle
 from bellcow.cluster.lifecycle.leave import leave
 from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
 from bellcow.cluster.members.notes import ACL_HINT
-from bellcow.config.addresses import Addresses, join_host_port, resolve_addresses, this_machine
+from bellcow.config.addresses import Addresses, resolve_addresses, this_machine
 from bellcow.config.derive import server_directory
 from bellcow.config.load import Loaded, load
 from bellcow.config.peer_ports import are_open, hosts_of, is_loopback, listening, refusal
@@ -54,6 +54,7 @@ from bellcow.license.watch import LicenseWatch
 from bellcow.state.tables import AUTOPILOT, CLUSTER, SCHEDULER, UnknownTableError
 from bellcow.state.waiting import Waiting
 from bellcow.store.protocol import StoreError
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     import socket

@@ -13,10 +13,10 @@ import msgspec
 
 from bellcow.cluster.datadir import RAFT, STORE, Unreadable, engine_of
 from bellcow.cluster.engine.protocol import Single
-from bellcow.config.addresses import join_host_port
 from bellcow.config.derive import join_addresses
 from bellcow.errors import Error
 from bellcow.store.protocol import StoreError
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -136,12 +136,6 @@ def _lookup(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def join_host_port(address: Address) -> str:
-    """`host:port`, with brackets around an IPv6 address."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = None) -> Addresses:
     """All six addresses; raises AddressError with Nomad's text for the first that cannot be had."""
     machine = machine or this_machine()

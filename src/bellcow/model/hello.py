@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from bellcow.errors import invalid
-from bellcow.wire import UNDECODABLE, to_msgpack, undecodable
+from bellcow.wire import UNDECODABLE, join_host_port, to_msgpack, undecodable
 
 Status: TypeAlias = Literal["alive", "leaving", "left", "failed"]
 Role: TypeAlias = Literal["leader", "follower", "none"]
@@ -56,8 +56,7 @@ class Itself(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rpc_address(self) -> str:
-        host, port = self.rpc
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return join_host_port(self.rpc)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ class Committer:
         self.commits = 0
         self.commands = 0
         self.last_batch = 0  # commands in the newest commit
-        self.on_commit: Callable[[float], None] = _unmeasured  # gets milliseconds
+        self.on_commit: Callable[[float], None] = lambda _: None  # gets milliseconds
 
     async def commit(self, command: Callable[[Draft], T]) -> T:
         """Run `command` in the next batch.
@@ -345,10 +345,6 @@ def _check_size(changes: dict[Key, bytes | None], limits: Limits) -> None:
             f"one write may change at most {limits.max_changes} objects "
             f"and {limits.max_bytes} bytes",
         )
-
-
-def _unmeasured(milliseconds: float) -> None:
-    del milliseconds
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

@@ -40,10 +40,6 @@ def told_nothing() -> int:
     return 0
 
 
-def _unmeasured(milliseconds: float) -> None:
-    del milliseconds
-
-
 class Mirror:
     """Keeps `tables` equal to the store. `run` is its life; `reached` is how others wait for it."""
 
@@ -67,7 +63,7 @@ class Mirror:
         self._followers: list[tuple[str, asyncio.Future[Head | None]]] = []
         self._heads: deque[Head] = deque(maxlen=HEADS_KEPT)  # seen last, the newest at the end
         self._patience = timeout(None)
-        self.on_apply: Callable[[float], None] = _unmeasured  # gets milliseconds
+        self.on_apply: Callable[[float], None] = lambda _: None  # gets milliseconds
         self.loaded = asyncio.Event()
         self.ring = RecentCommits()  # the commits taken in last, for servers that copy them
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from bellcow.deadline import timeout
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -17,6 +19,18 @@ SLICE = 500  # waiters answered between two turns of the loop
 class Waiter(Protocol):
     def wake(self) -> None:
         """Something you wait for may have changed. Called once; register again to go on waiting."""
+
+
+class _Waiter:
+    """Resumes a coroutine."""
+
+    __slots__ = ("woken",)
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self.woken.set()
 
 
 class Waiting:
@@ -44,6 +58,19 @@ class Waiting:
     def has(self, table: str) -> bool:
         """Whether anybody waits for this one."""
         return bool(self._sets.get(table))
+
+    async def changed(self, tables: Iterable[str], limit_s: float | None = None) -> bool:
+        """Wait until one of `tables` may have changed; False when `limit_s` seconds are over."""
+        tables, waiter = tuple(tables), _Waiter()
+        self.add(tables, waiter)
+        try:
+            async with timeout(limit_s):
+                await waiter.woken.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self.discard(tables, waiter)
+        return True
 
     def wake(self, tables: Iterable[str]) -> None:
         """Wake all who wait for one of `tables`, each once, 500 a turn of the loop."""

@@ -9,7 +9,6 @@ from bellcow.config.addresses import (
     AddressError,
     Machine,
     default_interface,
-    join_host_port,
     resolve_addresses,
     split_host_port,
     this_machine,
@@ -290,11 +289,6 @@ def test_a_port_is_split_off_where_there_is_one(text, address):
 def test_a_bad_port_is_refused(text):
     with pytest.raises(ValueError, match="invalid port"):
         split_host_port(text, 7)
-
-
-def test_six_is_written_in_brackets():
-    assert join_host_port(("::1", 80)) == "[::1]:80"
-    assert join_host_port(("10.0.0.1", 80)) == "10.0.0.1:80"
 
 
 def test_this_machine_has_a_loopback_address():

@@ -110,3 +110,19 @@ def test_waking_nobody_is_no_error():
         return len(waiting)
 
     assert run(story) == 0
+
+
+def test_coroutine_waits_for_a_change_of_its_tables():
+    async def story(waiting):
+        asyncio.get_running_loop().call_later(3, waiting.wake, ["b"])
+        changed = await waiting.changed(["a", "b"], 5)
+        return changed, asyncio.get_running_loop().time(), len(waiting)
+
+    assert run(story) == (True, 3, 0)
+
+
+def test_coroutine_stops_waiting_at_its_limit():
+    async def story(waiting):
+        return await waiting.changed(["a"], 5), len(waiting)
+
+    assert run(story) == (False, 0)

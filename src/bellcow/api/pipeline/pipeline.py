@@ -549,16 +549,7 @@ class Pipeline:
 
     async def _changed(self, wait: Wait) -> bool:
         """Wait for a table; False when the time is over."""
-        waiter = _Event()
-        self._server.waiting.add(wait.tables, waiter)
-        try:
-            async with timeout(wait.seconds):
-                await waiter.event.wait()
-        except TimeoutError:
-            return False
-        finally:
-            self._server.waiting.discard(wait.tables, waiter)
-        return True
+        return await self._server.waiting.changed(wait.tables, wait.seconds)
 
     # The answers
 
@@ -693,16 +684,6 @@ def _prefix(request: Request, error: Error) -> str:
     """Nomad: a plain error of another server tells that it comes from one, but for snapshots."""
     crossed = request.hops and error.code is Code.REFUSED and request.path != SNAPSHOTS
     return "rpc error: " if crossed else ""
-
-
-class _Event:
-    __slots__ = ("event",)
-
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-
-    def wake(self) -> None:
-        self.event.set()
 
 
 def _is_unclean(raw_path: bytes) -> bool:

@@ -28,7 +28,7 @@ from bellcow.cli.shell.errors import CommandError, RequestError, opening, os_tex
 from bellcow.cli.shell.output import one_line, saying_after
 from bellcow.cli.shell.settings import DEFAULT_ADDRESS
 from bellcow.config.tls import trust_as_go_does
-from bellcow.wire import UNDECODABLE, undecodable
+from bellcow.wire import UNDECODABLE, join_host_port, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -218,7 +218,7 @@ class Client:
         if self.parts.scheme == "unix":
             return f"unix {_socket_path(self.parts)}"
         host, port = self.parts.hostname, self.parts.port or _default_port(self.parts.scheme)
-        return f"tcp [{host}]:{port}" if ":" in host else f"tcp {host}:{port}"
+        return f"tcp {join_host_port((host, port))}"
 
 
 def _split(address: str) -> Any:

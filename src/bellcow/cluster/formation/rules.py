@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.cluster.members.queries import clusters_here, conflicting_expectations, willing
 from bellcow.errors import refused
+from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 ROUND_S = 5.0  # within which all must have said yes
 FRESH_S = 10.0  # a promise this old was followed by a founding, or never will be
 GIVEN_UP_S = 60.0  # a proposer, or a majority, that does not show for so long is given up
-NS = 1_000_000_000
 
 
 def founders(table: Table) -> tuple[Itself, ...]:
@@ -98,7 +98,7 @@ def _came_to_nothing(promise: Promise, table: Table, now: float, now_ns: int) ->
 
 def _ages(promise: Promise, table: Table, now: float, now_ns: int) -> tuple[float, float]:
     """Seconds since the promise, and since its proposer answered, if it did so later."""
-    age_s = (now_ns - promise.time_ns) / NS
+    age_s = (now_ns - promise.time_ns) / NS_PER_S
     contact = table.contacts.get(promise.proposer)
     if contact is None or contact.raft is None:
         return age_s, age_s
@@ -133,7 +133,7 @@ def may_found(promise: Promise, cluster: Cluster, now_ns: int, *, led: bool) -> 
     """
     if promise.cluster_id != cluster.id or cluster.epoch or promise.given_up:
         return False
-    return not led or (now_ns - promise.time_ns) / NS < FRESH_S
+    return not led or (now_ns - promise.time_ns) / NS_PER_S < FRESH_S
 
 
 def is_forsaken(promise: Promise, me: str, answering: Mapping[str, Cluster | None]) -> bool:

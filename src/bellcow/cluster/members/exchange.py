@@ -25,6 +25,7 @@ from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE
 from bellcow.model.hello import decode_hello, encode_hello
 from bellcow.throttle import Reminders
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -182,7 +183,7 @@ class Exchange:
         return min(wake_s, max(0.001, HEARD_S - waited_s)) if waited_s < HEARD_S else wake_s
 
     def _forget_tries(self) -> None:
-        kept = {*self._roster.table.known, *(f"{host}:{port}" for host, port in self._joins)}
+        kept = {*self._roster.table.known, *map(join_host_port, self._joins)}
         self._tried = {key: tried for key, tried in self._tried.items() if key in kept}
         self._clocks = {key: at_ms for key, at_ms in self._clocks.items() if key in kept}
 
@@ -220,8 +221,7 @@ class Exchange:
         """Nobody has answered, or not as a server should. A known server that is silent fails."""
         if target.server_id:
             self._roster.table = missed(self._roster.table, target.server_id)
-        host, port = target.address
-        address = f"{host}:{port}"
+        address = join_host_port(target.address)
         if not silent:
             self._reminders.say("hello_failed", address=address, reason=reason)
         elif not target.server_id and self._is_wanted(target):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bellcow.cluster.members.hearing import is_refusal
 from bellcow.cluster.members.lookup import shown
-from bellcow.config.addresses import join_host_port
 from bellcow.config.joins import SERF_PORT
 from bellcow.config.peer_ports import is_loopback
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

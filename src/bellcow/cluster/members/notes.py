@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bellcow.cluster.members.queries import conflicting_expectations
 from bellcow.cluster.members.table import GONE, Inputs, Note, has_moved
 from bellcow.model.agent import ALIVE, FAILED, LEAVING, LEFT
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     from bellcow.cluster.members.table import Table
@@ -91,5 +92,5 @@ def _change(old: Record | None, new: Record) -> list[Note]:
 
 
 def _named(itself: Itself) -> dict[str, object]:
-    host, port = itself.serf
-    return {"name": itself.member_name, "server": itself.server_id, "address": f"{host}:{port}"}
+    address = join_host_port(itself.serf)
+    return {"name": itself.member_name, "server": itself.server_id, "address": address}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.model.agent import FAILED, LEFT
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -30,7 +31,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        return self.server_id or f"{self.address[0]}:{self.address[1]}"
+        return self.server_id or join_host_port(self.address)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ from bellcow.state.commands import put_setting
 from bellcow.state.tables import CLUSTER, RAFT
 from bellcow.store.protocol import Busy, StoreError
 from bellcow.throttle import Reminders
-from bellcow.wire import rfc3339_seconds
+from bellcow.wire import join_host_port, rfc3339_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -559,7 +559,8 @@ class Membership:
             voter=server is not None and server.voter,
             is_member=is_member,
             servers=tuple(
-                (each, _host_and_port(target)) for each, target in self._look().targets.items()
+                (each, join_host_port(target.address))
+                for each, target in self._look().targets.items()
             ),
         )
 
@@ -573,26 +574,9 @@ class Membership:
     async def _until(self, holds: Callable[[], bool], limit_s: float | None = None) -> bool:
         """Wait until something holds that only a change of the configuration makes so."""
         while not holds():
-            alarm = _Alarm()
-            self._waiting.add((RAFT.name,), alarm)
-            try:
-                async with timeout(limit_s):
-                    await alarm.rung.wait()
-            except TimeoutError:
+            if not await self._waiting.changed((RAFT.name,), limit_s):
                 return holds()
-            finally:
-                self._waiting.discard((RAFT.name,), alarm)
         return True
-
-
-class _Alarm:
-    """Rings when the configuration changes."""
-
-    def __init__(self) -> None:
-        self.rung = asyncio.Event()
-
-    def wake(self) -> None:
-        self.rung.set()
 
 
 @contextlib.asynccontextmanager
@@ -622,11 +606,6 @@ def _words(configuration: RaftConfiguration) -> str:
         f"{server.id}={'voter' if server.voter else 'non-voter'}"
         for server in configuration.servers
     )
-
-
-def _host_and_port(target: Target) -> str:
-    host, port = target.address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _nothing() -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.config.addresses import join_host_port, split_host_port
+from bellcow.config.addresses import split_host_port
 from bellcow.errors import Error, invalid
 from bellcow.gocompat.quote import go_quote
-from bellcow.wire import UNDECODABLE, to_msgpack, undecodable
+from bellcow.wire import UNDECODABLE, join_host_port, to_msgpack, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

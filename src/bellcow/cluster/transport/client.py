@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bellcow.cluster.transport.frames import Framed, opened, whole
 from bellcow.errors import Code, Error
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     import ssl
@@ -147,9 +148,8 @@ class PeerClient:
         )
 
     def _url(self, target: Target, path: str) -> str:
-        host, port = target.address
-        shown = f"[{host}]" if ":" in host else host
-        return f"{'https' if self._tls else 'http'}://{shown}:{port}{path}"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{join_host_port(target.address)}{path}"
 
     def _name_of(self, target: Target) -> str | None:
         if self._tls is None or self._names is None:

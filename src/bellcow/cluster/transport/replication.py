@@ -26,6 +26,7 @@ from bellcow.store.follow_messages import (
     decode_told,
 )
 from bellcow.store.protocol import Reload, Unavailable
+from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -140,7 +141,7 @@ async def _told(answer: bytes) -> Told:
 async def _begun(target: Target, cluster: Cluster, frames: Frames) -> State:
     first = await _next(target, frames)
     if first is None:
-        raise Unavailable(f"{_shown(target)}: an empty stream")
+        raise Unavailable(f"{join_host_port(target.address)}: an empty stream")
     try:
         begin = decode_begin(first)
     except Error as error:
@@ -169,16 +170,11 @@ async def _next(target: Target, frames: Frames) -> bytes | None:
 def _check_cluster(target: Target, ours: Cluster, theirs: Cluster) -> None:
     if theirs != ours:
         raise Unavailable(
-            f"{_shown(target)}: tells of cluster {theirs.id}, epoch {theirs.epoch},"
+            f"{join_host_port(target.address)}: tells of cluster {theirs.id}, epoch {theirs.epoch},"
             f" and not of {ours.id}, epoch {ours.epoch}"
         )
 
 
 def _unavailable(target: Target, error: Error | TimeoutError) -> Unavailable:
     what = error.message if isinstance(error, Error) else "no answer in time"
-    return Unavailable(f"{_shown(target)}: {what}")
-
-
-def _shown(target: Target) -> str:
-    host, port = target.address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Unavailable(f"{join_host_port(target.address)}: {what}")

@@ -16,7 +16,6 @@ from bellcow.cluster.datadir import Promise
 from bellcow.cluster.formation.rules import (
     FRESH_S,
     GIVEN_UP_S,
-    NS,
     ROUND_S,
     binds,
     check_request,
@@ -32,6 +31,7 @@ from bellcow.cluster.members.table import FAILED_AFTER_S, Contact, Known, Table
 from bellcow.errors import Code, Error
 from bellcow.model.hello import Cluster, Itself, RaftView, Record
 from bellcow.model.membership_calls import BootstrapRequest
+from bellcow.wire import NS_PER_S
 
 NO_RAFT = RaftView(role="none", term=0, index=0, commit="")
 OURS = Cluster("ours", 0)
@@ -66,7 +66,7 @@ def promise(proposer: str = "a", members: str = "abc", at_s: float = 0.0) -> Pro
         cluster_id=f"of {proposer}",
         proposer=proposer,
         members=listed(members),
-        time_ns=round(at_s * NS),
+        time_ns=round(at_s * NS_PER_S),
     )
 
 
@@ -202,9 +202,9 @@ def test_promises_alike_are_kept_once_and_the_newest_comes_last():
 def test_promise_holds(now, answered, cluster, open_, bound):
     held = promise()
     seen = table(B, A, C, a=contact(answered, cluster))
-    assert still_open((held,), seen, now, now * NS) == ((held,) if open_ else ())
+    assert still_open((held,), seen, now, now * NS_PER_S) == ((held,) if open_ else ())
     if open_:
-        assert binds(held, listed("bcd"), seen, now, now * NS) is bound
+        assert binds(held, listed("bcd"), seen, now, now * NS_PER_S) is bound
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_silent_proposer_is_given_up_only_if_too_few_are_left_to_found_its_clust
     earlier, later, bound
 ):
     held = promise("a", earlier)
-    assert binds(held, listed(later), table(B), GIVEN_UP_S, round(GIVEN_UP_S * NS)) is bound
+    assert binds(held, listed(later), table(B), GIVEN_UP_S, round(GIVEN_UP_S * NS_PER_S)) is bound
 
 
 def test_promise_holds_for_the_cluster_it_is_about_in_its_first_epoch():
@@ -235,7 +235,7 @@ def test_promise_holds_for_the_cluster_it_is_about_in_its_first_epoch():
 
 def test_old_promise_is_not_kept_once_the_cluster_has_a_leader():
     held = msgspec.structs.replace(promise(), cluster_id="ours")
-    late = round(FRESH_S * NS)
+    late = round(FRESH_S * NS_PER_S)
     assert may_found(held, OURS, late - 1, led=True)
     assert not may_found(held, OURS, late, led=True)
     assert may_found(held, OURS, late, led=False)
@@ -305,7 +305,7 @@ class Foundings(RuleBasedStateMachine):
 
     @property
     def now_ns(self) -> int:
-        return round(self.now * NS)
+        return round(self.now * NS_PER_S)
 
     def reaches(self, one: str, other: str) -> bool:
         both = self.servers[one].up and self.servers[other].up

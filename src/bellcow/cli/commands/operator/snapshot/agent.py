@@ -16,6 +16,7 @@ from bellcow.cli.shell.errors import CommandError, RequestError, failing
 from bellcow.cli.shell.flags import DURATION, UINT, flag, switch
 from bellcow.cli.shell.output import complain, say, size
 from bellcow.cli.shell.session import Session, command
+from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"nomad-state-\d{8}-\d+\.snap")
 _ASKING = "Failed to ask the server whether it leads: "
-_NS_PER_S = 1_000_000_000
-_HOUR_NS = 3600 * _NS_PER_S
+_HOUR_NS = 3600 * NS_PER_S
 
 
 @command(
@@ -55,7 +55,7 @@ def agent(
         while True:
             _round(session.client, directory, retain, any_server=any_server)
             sys.stdout.flush()
-            time.sleep(interval / _NS_PER_S)
+            time.sleep(interval / NS_PER_S)
     except KeyboardInterrupt:
         say("Stopped")
     finally:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bellcow.cli.shell.errors import CommandError, failing
 from bellcow.cli.shell.files import replacing
 from bellcow.cli.shell.progress import counted
+from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def default_name(wall_ns: int) -> str:
     """`nomad-state-20261123-1795442432.snap`. Nomad leaves the day unpadded; padded names sort."""
     import time
 
-    seconds = wall_ns // 1_000_000_000
+    seconds = wall_ns // NS_PER_S
     return f"nomad-state-{time.strftime('%Y%m%d', time.gmtime(seconds))}-{seconds}.snap"
 
 
