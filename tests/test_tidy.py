@@ -51,6 +51,10 @@ TESTED_BY = {
     "api/routes/status.py": "tests/contract/test_http_surroundings.py",
     "api/routes/system.py": "tests/routes/test_every_route.py",
     "clock.py": "tests/sim/clock.py",  # the virtual one stands in for it everywhere else
+    "cluster/lifecycle/assembly.py": "tests/unit/agent/test_build.py",
+    "cluster/lifecycle/context.py": "tests/unit/cluster/lifecycle/test_lifecycle.py",
+    "cluster/lifecycle/protocol.py": "tests/unit/cluster/lifecycle/test_embedded.py",
+    "cluster/lifecycle/voting.py": "tests/unit/cluster/lifecycle/test_lifecycle.py",
     "cluster/recovery/temporary_member.py": "tests/cluster/test_found.py",
     "cluster/recovery/convert.py": "tests/cluster/test_found.py",
     "cluster/recovery/rebuild.py": "tests/cluster/test_found.py",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.engine.protocol import Peers
     from bellcow.cluster.engine.quota import Quota
     from bellcow.cluster.leadership import Leadership
-    from bellcow.cluster.lifecycle.lifecycle import Lifecycle
+    from bellcow.cluster.lifecycle.protocol import Lifecycle
     from bellcow.cluster.members.exchange import Exchange
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.peers.coordinator import Membership

@@ -24,7 +24,7 @@ from bellcow.cluster import datadir
 from bellcow.cluster.engine.protocol import ReplaceablePeers
 from bellcow.cluster.formation.initial_state import Founder
 from bellcow.cluster.leadership import Leadership
-from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
+from bellcow.cluster.lifecycle.assembly import assemble
 from bellcow.cluster.members.exchange import HELLO_PATH, Exchange
 from bellcow.cluster.members.queries import leader_of_region
 from bellcow.cluster.members.roster import Roster
@@ -105,7 +105,7 @@ class CampServer:
         self.committer = Committer(self.store, self.tables, self.mirror, clock, report)
         self.roster = Roster(me, clock)
         self.member = SimMember(me.server_id, self.folder, self._camp.groups, self._camp.reaches)
-        self.lifecycle = ClusterLifecycle(
+        self.lifecycle = assemble(
             folder=self.folder,
             engine=self.member,
             follow=lambda cluster: FollowStore(

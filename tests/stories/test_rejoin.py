@@ -111,8 +111,8 @@ def test_leader_that_is_taken_out_the_moment_it_leads_stays_out(tmp_path: Path):
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")
             # It has not looked since it leads.
-            leader.lifecycle._absence = msgspec.structs.replace(
-                leader.lifecycle._absence, away=True
+            leader.lifecycle._context.watch = msgspec.structs.replace(
+                leader.lifecycle._context.watch, away=True
             )
             await leader.membership.remove(leader.name)
             await asyncio.sleep(30.0)

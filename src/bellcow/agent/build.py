@@ -18,8 +18,8 @@ from bellcow.cluster.engine.protocol import ReplaceablePeers
 from bellcow.cluster.engine.quota import Quota
 from bellcow.cluster.formation.initial_state import Founder
 from bellcow.cluster.leadership import Leadership
+from bellcow.cluster.lifecycle.assembly import assemble
 from bellcow.cluster.lifecycle.embedded import EmbeddedLifecycle
-from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
 from bellcow.cluster.members.exchange import Exchange
 from bellcow.cluster.members.lookup import Lookups
 from bellcow.cluster.members.queries import leader_of_region
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.agent.storage import Storage
     from bellcow.clock import Clock
-    from bellcow.cluster.lifecycle.lifecycle import Lifecycle
+    from bellcow.cluster.lifecycle.protocol import Lifecycle
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
     from bellcow.config.load import Loaded
@@ -127,7 +127,7 @@ def build(
     joins = join_addresses(settings)
     lifecycle: Lifecycle = EmbeddedLifecycle(tables)
     if storage.member is not None and folder is not None:
-        lifecycle = ClusterLifecycle(
+        lifecycle = assemble(
             folder=folder,
             engine=storage.member,
             follow=lambda cluster: FollowStore(
@@ -138,7 +138,7 @@ def build(
                 log.report,
             ),
             recover=lambda: storage.recover(roster, exchange),
-            twin=lambda: exchange.twin,
+            duplicate=lambda: exchange.twin,
             elsewhere=lambda: exchange.elsewhere,
             recall=mirror.recall,
             roster=roster,

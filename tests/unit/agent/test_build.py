@@ -83,21 +83,21 @@ def test_request_that_waits_is_woken_when_the_leader_changes(server: Server) -> 
 
 
 def test_server_knows_of_another_one_with_its_id(server: Server) -> None:
-    assert seat_of(server)._twin() == ""
+    assert seat_of(server)._duplicate() == ""
     server.exchange._twins["10.0.0.2:4648"] = "our ID answers there too"
-    assert seat_of(server)._twin() == "our ID answers there too"
+    assert seat_of(server)._duplicate() == "our ID answers there too"
 
 
 def test_server_knows_which_servers_went_to_another_cluster(server: Server) -> None:
     other = Cluster(id="other", epoch=1)
     server.exchange._elsewhere["s2"] = (server.clock.monotonic(), other)
-    assert seat_of(server)._elsewhere() == {"s2": other}
+    assert seat_of(server)._voting._elsewhere() == {"s2": other}
 
 
 def test_leader_knows_how_its_cluster_was_founded(server: Server) -> None:
     assert server.membership._founding() == ""
     place = LocalState(cluster_id="c", epoch=1, founding="f", role="voter")
-    seat_of(server)._files._place = place
+    seat_of(server)._context.files._place = place
     assert server.membership._founding() == "f"
 
 

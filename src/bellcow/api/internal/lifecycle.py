@@ -16,7 +16,7 @@ from bellcow.model.membership_calls import (
 
 if TYPE_CHECKING:
     from bellcow.api.message import Request
-    from bellcow.cluster.lifecycle.lifecycle import Lifecycle
+    from bellcow.cluster.lifecycle.protocol import Lifecycle
 
 REQUEST_BYTES = 256 << 10
 

@@ -20,7 +20,7 @@ from tests.sim.store import Disk, MemoryStore
 from bellcow.cluster import datadir
 from bellcow.cluster.datadir import LocalState, MemberMark, Promise, Promises
 from bellcow.cluster.engine.protocol import ReplaceablePeers, Single, Status
-from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
+from bellcow.cluster.lifecycle.assembly import assemble
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Leader, Table
 from bellcow.errors import Code, Error
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.cluster.engine.protocol import Start
+    from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
     from bellcow.cluster.members.schedule import Target
 
 ALWAYS = 1e12  # seconds: who has answered then answers now
@@ -131,7 +132,7 @@ class Scene:
 
     def sit_down(self) -> ClusterLifecycle:
         """A seat with what is on the disk: the one of before, after a crash."""
-        return ClusterLifecycle(
+        return assemble(
             folder=self.folder,
             engine=self.member,  # type: ignore[arg-type]
             follow=lambda _cluster: MemoryStore(Disk()),
@@ -144,7 +145,7 @@ class Scene:
             joins=True,
             clock=self.clock,
             report=lambda event, /, **_fields: self.events.append(event),
-            twin=lambda: self.twin,
+            duplicate=lambda: self.twin,
         )
 
     async def recover(self) -> bool | None:
