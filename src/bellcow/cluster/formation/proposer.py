@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bellcow.throttle import Reminders
 
 CALM_S = 0.5  # without another server showing up, before a cluster is founded
-GRACE_S = 2.0  # to hear of a cluster, for a server that would found one alone
+GRACE_S = 10.0  # to hear of a cluster that starts now, for a server that would found one alone
 REFUSED_S = 0.3  # after a refusal, before anything else
 
 
