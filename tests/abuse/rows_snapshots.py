@@ -19,7 +19,7 @@ from tests.abuse.rows import left_out, row
 from tests.abuse.rows_http import LEADER, SNAPSHOT
 from tests.abuse.wire import in_parallel, request, reset
 
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,7 +273,7 @@ def _holding(*records: archive.Record, index: int = 9) -> bytes:
     return out.getvalue()
 
 
-left_out("E12", "an archive with types nobody knows: tests/unit/snapshot/archive/test_archive.py")
+left_out("E12", "an archive with types nobody knows: tests/unit/snapshot/archive/test_reader.py")
 left_out("E13", "nothing runs jobs yet, so no cluster has any to protect")
 
 

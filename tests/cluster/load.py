@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.state.tables import REGISTRY
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from bellcow.failpoint import STOP, VARIABLE
 from bellcow.model.acl import ACLPolicy
 from bellcow.model.namespace import Namespace
 from bellcow.model.raft import RaftConfiguration, RaftServer
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.state.tables import ACL_POLICIES, NAMESPACES, ONLY, RAFT, with_indexes
 from bellcow.wire import to_msgpack
 

@@ -19,7 +19,7 @@ import time
 import msgspec
 
 from bellcow.errors import Code, Error
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 
 ROOM = archive.Limit(8 << 20)
 WHOLE = {Code.REFUSED, Code.INVALID, Code.TOO_LARGE}

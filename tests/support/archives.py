@@ -11,7 +11,7 @@ import msgspec
 from bellcow.acl.hashing import token_hash
 from bellcow.model.acl import ACLToken
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.wire import to_msgpack
 
 PATH = "/v1/operator/snapshot"

@@ -14,8 +14,7 @@ import msgspec
 
 from bellcow import failpoint
 from bellcow.errors import Code, Error
-from bellcow.snapshot import save
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive, save
 from bellcow.snapshot.verify import Verifier
 from bellcow.state.tables import (
     AUTOPILOT,

@@ -12,7 +12,7 @@ import msgspec
 
 from bellcow import failpoint, files
 from bellcow.model.raft import RaftConfiguration
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.state.tables import CLUSTER, RAFT, REGISTRY
 from bellcow.wire import to_msgpack
 

@@ -8,8 +8,7 @@ import msgspec
 
 from bellcow.errors import invalid
 from bellcow.gocompat.quote import go_quote, printable
-from bellcow.snapshot import row_rules
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive, row_rules
 from bellcow.state.tables import ACL_TOKENS, DELETIONS, ONLY, REGISTRY, decode
 from bellcow.store.protocol import Limits
 

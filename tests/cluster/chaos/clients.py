@@ -29,7 +29,7 @@ from tests.cluster.chaos.history import (
 )
 from tests.harness import Answer
 
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.state import tables
 
 if TYPE_CHECKING:

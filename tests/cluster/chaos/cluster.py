@@ -27,7 +27,7 @@ from tests.cluster.chaos.wires import wires
 from tests.harness import BELLCOW, Answer
 
 from bellcow import failpoint
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.state.tables import REGISTRY
 
 if TYPE_CHECKING:

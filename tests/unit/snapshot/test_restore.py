@@ -16,9 +16,8 @@ from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.bounds import ARCHIVE_INDEX_MAX, INDEX_MAX
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot import restore
-from bellcow.snapshot.archive import archive
-from bellcow.snapshot.archive.archive import Origin
+from bellcow.snapshot import archive, restore
+from bellcow.snapshot.archive import Origin
 from bellcow.state.commands import put_namespace, put_setting
 from bellcow.state.tables import AUTOPILOT, CLUSTER, NAMESPACES, RAFT, SCHEDULER
 from bellcow.store import staging

@@ -16,8 +16,7 @@ from tests.sim.world import World, configuration
 
 from bellcow.errors import Code, Error
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot import save
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive, save
 from bellcow.state.commands import put_namespace
 from bellcow.state.tables import NAMESPACES, REGISTRY, Tables, decode, with_indexes
 from bellcow.store.protocol import Head

@@ -11,7 +11,7 @@ from tests.support.rows import ACCESSOR, token
 from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.snapshot.verify import Verifier, for_archive
 from bellcow.state.tables import Deletion
 from bellcow.wire import to_msgpack

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bellcow.cli.shell.client import Client
-    from bellcow.snapshot.archive.archive import Info
+    from bellcow.snapshot.archive import Info
 
 _CHUNK = 256 * 1024
 _BEGINNING = b"\x1f\x8b\x08"  # of every gzip file: RFC 1952
@@ -86,7 +86,7 @@ def _to_pipe(session: Session, *, stale: bool, redacted: bool) -> Iterator[bytes
 
 def _save_redacted(client: Client, path: Path, *, stale: bool) -> tuple[Info, str]:
     from bellcow.cli.commands.operator.snapshot import download
-    from bellcow.snapshot.archive import archive
+    from bellcow.snapshot import archive
 
     with replacing(path) as file, tempfile.TemporaryFile(dir=path.parent) as whole:
         download.receive(client, whole, path.name, stale=stale)
@@ -177,8 +177,7 @@ def _checked(file: BinaryIO, *, rows: bool = False, more: str = "") -> Info:
     A server may be newer than this program, so it alone judges the rows of what is sent to it.
     """
     from bellcow.errors import Error
-    from bellcow.snapshot import verify
-    from bellcow.snapshot.archive import archive
+    from bellcow.snapshot import archive, verify
 
     try:
         return archive.inspect(file, verify.for_archive if rows else None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.cli.shell.client import Answer, Client
-    from bellcow.snapshot.archive.archive import Info
+    from bellcow.snapshot.archive import Info
 
 _SNAPSHOT = "/v1/operator/snapshot"
 _DIGEST = "sha-256="
@@ -56,7 +56,7 @@ def checked(answer: Answer) -> Iterator[bytes]:
 
 def save(client: Client, path: Path, *, stale: bool) -> Info:
     """Write a snapshot to `path`, or leave nothing behind; what it holds."""
-    from bellcow.snapshot.archive import archive
+    from bellcow.snapshot import archive
 
     with replacing(path) as file:
         receive(client, file, path.name, stale=stale)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from bellcow.cli.shell.errors import CommandError
 from bellcow.errors import Error
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

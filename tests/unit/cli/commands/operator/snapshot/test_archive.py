@@ -19,7 +19,7 @@ from tests.support.archives import (
 )
 
 from bellcow.model.namespace import Namespace
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:

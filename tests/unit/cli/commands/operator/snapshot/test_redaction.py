@@ -7,7 +7,7 @@ import pytest
 
 from bellcow.cli.commands.operator.snapshot.redaction import redact, told
 from bellcow.cli.shell.errors import CommandError
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 from bellcow.state.tables import REGISTRY
 
 PEERS = (archive.Peer(id="s1", address="127.0.0.1:4647"),)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.snapshot.archive import archive
+from bellcow.snapshot import archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
