@@ -34,6 +34,10 @@ TESTED_BY = {
     "api/routes/agent.py": "tests/contract/test_http_surroundings.py",
     "api/pipeline/answers.py": "tests/contract/test_both_paths.py",
     "api/call.py": "tests/contract/test_http_recordings.py",
+    "gocompat/sockaddr_functions.py": "tests/unit/gocompat/test_sockaddr.py",
+    "gocompat/sockaddr_interfaces.py": "tests/unit/gocompat/test_sockaddr.py",
+    "gocompat/template_expressions.py": "tests/unit/gocompat/test_template.py",
+    "gocompat/template_tokens.py": "tests/unit/gocompat/test_template.py",
     "gocompat/json.py": "tests/contract/test_http_recordings.py",  # many bodies, good and bad
     "api/routes/enterprise.py": "tests/routes/test_refused_paths.py",
     "api/errors.py": "tests/contract/test_http_recordings.py",

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bellcow.config.problem import quoted
-from bellcow.gocompat.sockaddr import (
+from bellcow.gocompat.sockaddr import evaluate
+from bellcow.gocompat.sockaddr_interfaces import (
     Interface,
     Network,
     TemplateError,
-    evaluate,
     private_interfaces,
 )
 

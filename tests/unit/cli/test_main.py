@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.command_tree import branches, leaves
+from tests.support.command_tree import leaves
 
 from bellcow import __version__
+from bellcow.cli.group import LazyGroup
 from bellcow.cli.main import run
-from bellcow.cli.tree import TREE, LazyGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,33 +40,6 @@ def test_without_a_known_command_the_top_help_is_shown(
     assert "\n    operator    " in result.out
 
 
-def test_a_near_miss_inside_a_group_gets_a_suggestion(cli: Callable[..., Any]) -> None:
-    result = cli("operator", "snapshot", "insepct")
-    assert result.status == 1
-    assert result.out.startswith("Usage: nomad operator snapshot ")
-    assert result.err == (
-        "There is no command 'insepct'; did you mean 'nomad operator snapshot inspect'?\n"
-    )
-
-
-def test_a_near_miss_of_a_command_gets_a_suggestion(cli: Callable[..., Any]) -> None:
-    result = cli("opertor")
-    assert result.status == 127
-    assert result.err == "There is no command 'opertor'; did you mean 'nomad operator'?\n"
-
-
-@pytest.mark.parametrize("path", list(branches()))
-def test_each_group_shows_its_help_and_ends_with_one(
-    cli: Callable[..., Any], path: tuple[str, ...]
-) -> None:
-    bare, bogus, asked = cli(*path), cli(*path, "bogus"), cli(*path, "-h")
-    assert bare.out.startswith(f"Usage: nomad {' '.join(path)} <subcommand> [options]")
-    assert "\n\nSubcommands:\n    " in bare.out
-    assert (bare.status, bogus.status, asked.status) == (1, 1, 0)
-    assert bare.out == bogus.out == asked.out
-    assert bare.err == ""
-
-
 @pytest.mark.parametrize("path", list(leaves()))
 @pytest.mark.parametrize("word", ["-h", "-help", "--help"])
 def test_each_command_has_help(cli: Callable[..., Any], path: tuple[str, ...], word: str) -> None:
@@ -87,17 +60,6 @@ def test_each_command_refuses_a_flag_it_does_not_know(
         "flag provided but not defined: -no-such-flag\n"
         f"For additional help try 'nomad {name} -help'\n"
     )
-
-
-@pytest.mark.parametrize("path", list(leaves()))
-def test_each_synopsis_and_flag_has_a_text(path: tuple[str, ...]) -> None:
-    root = LazyGroup(None, TREE)
-    ctx = root.make_context("bellcow", list(path), resilient_parsing=True)
-    command: Any = root
-    for name in path:
-        command = command.get_command(ctx, name)
-    for param in command.get_params(ctx):
-        assert param.param_type_name == "argument" or param.help
 
 
 @pytest.mark.parametrize("words", [("version",), ("-version",), ("--version",), ("-v",)])
@@ -189,13 +151,6 @@ def test_region_that_is_not_known_is_answered_with_the_known_ones(
     server.on("GET /v1/regions", ["east", "global"])
     words = ("operator", "autopilot", "get-config", "-region=west")
     assert cli(*words, program="bellcow").err.endswith("The regions known there: east, global.\n")
-
-
-def test_command_that_stands_elsewhere_is_named(cli: Callable[..., Any]) -> None:
-    assert (
-        "did you mean 'bellcow operator autopilot health'?" in cli("health", program="bellcow").err
-    )
-    assert "did you mean 'bellcow operator raft'?" in cli("raft", program="bellcow").err
 
 
 @pytest.mark.parametrize("old", ["server-members", "server-join", "server-force-leave"])

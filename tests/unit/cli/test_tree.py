@@ -1,24 +1,20 @@
 from __future__ import annotations
 
-import click
+from typing import Any
+
 import pytest
+from tests.support.command_tree import leaves
 
-from bellcow.cli.tree import COMMON, TREE, Branch, LazyGroup, Leaf, lines, top_help
-
-
-def test_names_are_padded_to_a_column() -> None:
-    assert lines({"a": "x", "long": "y"}) == "    a       x\n    long    y"
+from bellcow.cli.group import LazyGroup
+from bellcow.cli.tree import TREE
 
 
-def test_the_top_help_names_each_visible_command_once() -> None:
-    listed = [line.split()[0] for line in top_help("p").splitlines() if line.startswith("    ")]
-    visible = [name for name, below in TREE.below.items() if not below.hidden]
-    assert sorted(listed) == sorted(visible)
-    assert listed[: len(COMMON)] == list(COMMON)
-
-
-def test_a_place_that_holds_no_command_is_a_fault_of_ours() -> None:
-    group = LazyGroup(None, Branch("", "", {"x": Leaf("operator.objects:to_text", "")}))
-    with pytest.raises(TypeError, match=r"operator\.objects:to_text is not a command"):
-        group.get_command(click.Context(group), "x")
-    assert group.get_command(click.Context(group), "y") is None
+@pytest.mark.parametrize("path", list(leaves()))
+def test_each_synopsis_and_flag_has_a_text(path: tuple[str, ...]) -> None:
+    root = LazyGroup(None, TREE)
+    ctx = root.make_context("bellcow", list(path), resilient_parsing=True)
+    command: Any = root
+    for name in path:
+        command = command.get_command(ctx, name)
+    for param in command.get_params(ctx):
+        assert param.param_type_name == "argument" or param.help

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bellcow.gocompat.sockaddr import Interface, Network, TemplateError, evaluate
+from bellcow.gocompat.sockaddr import evaluate
+from bellcow.gocompat.sockaddr_interfaces import Interface, Network, TemplateError
 
 UP = {"up", "broadcast", "running", "multicast"}
 TABLE = (

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from bellcow.gocompat.template import TemplateError, render, show
+from bellcow.gocompat.template import render
+from bellcow.gocompat.template_values import TemplateError
 
 DATA: dict[str, Any] = {
     "A": {"B": "x", "N": 5},
@@ -103,20 +104,6 @@ def test_the_output_of_a_template_is_bounded() -> None:
     source = "{{range 1000}}{{range 1000}}" + "x" * 100 + "{{end}}{{end}}"
     with pytest.raises(TemplateError, match="larger than 16 MiB"):
         render(source, {})
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (5.0, "5"),
-        (1.5, "1.5"),
-        (False, "false"),
-        (["a", 1], "[a 1]"),
-        ({"b": 1, "a": 2}, "map[a:2 b:1]"),
-    ],
-)
-def test_values_print_as_in_go(value: object, shown: str) -> None:
-    assert show(value) == shown
 
 
 def test_the_type_of_the_whole_is_named_and_those_inside_are_not() -> None:

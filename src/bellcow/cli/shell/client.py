@@ -1,33 +1,34 @@
 """The HTTP client of every command: requests to one server, and their errors.
 
-Error texts are those of Go's client up to the operating system's part, because scripts match on
-them. Nothing but GET is ever sent twice. urllib3 is imported with this module, `ssl` contexts are
-made only for https; commands import this module inside their bodies.
+Only a GET is ever sent twice. Importing this module imports urllib3, which takes time: commands
+import it inside their bodies.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import http.client
-import os
-import socket
-import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode
 
 import msgspec
 import urllib3
-import urllib3.connection
 import urllib3.exceptions as urllib3_errors
 from urllib3.util import Retry, Timeout
 
 from bellcow.cli.shell import hints
-from bellcow.cli.shell.errors import CommandError, RequestError, opening, os_text
+from bellcow.cli.shell.connection import (
+    CONNECT_S,
+    check_tls_files,
+    connection_pool,
+    default_port,
+    shown_address,
+    socket_path,
+    split_address,
+)
+from bellcow.cli.shell.errors import RequestError
+from bellcow.cli.shell.network_errors import network_reason
 from bellcow.cli.shell.output import one_line, saying_after
 from bellcow.cli.shell.settings import DEFAULT_ADDRESS
-from bellcow.config.tls import trust_as_go_does
 from bellcow.wire import UNDECODABLE, join_host_port, undecodable
 
 if TYPE_CHECKING:
@@ -37,27 +38,10 @@ if TYPE_CHECKING:
 
     from bellcow.cli.shell.settings import Settings
 
-CONNECT_S = 30.0
 WAIT_S = 1.5  # after which a person is told that the command waits: a server looks for a leader
 READ_S = 330.0  # longer than the longest wait of a blocking query
 _AGAIN = Retry(total=1, connect=0, read=1, redirect=0, status=0, other=0)
 _CHUNK = 64 * 1024
-
-
-class UnixConnection(urllib3.connection.HTTPConnection):
-    """HTTP over a socket in the file system."""
-
-    path = ""
-
-    def _new_conn(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(CONNECT_S)
-        try:
-            sock.connect(self.path)
-        except OSError as error:
-            sock.close()
-            raise urllib3_errors.NewConnectionError(self, str(error)) from error
-        return sock
 
 
 class Answer:
@@ -83,7 +67,7 @@ class Answer:
         try:
             yield from self.response.stream(_CHUNK, decode_content=True)
         except (urllib3_errors.HTTPError, OSError) as error:
-            raise RequestError(_reason(error, "")) from error
+            raise RequestError(network_reason(error, "")) from error
         finally:
             self.response.release_conn()
 
@@ -102,10 +86,10 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.parts = _split(settings.address)
-        self.address = _shown(self.parts)
-        _check_tls_files(settings)
-        self.pool = _pool(self.parts, settings)
+        self.parts = split_address(settings.address)
+        self.address = shown_address(self.parts)
+        check_tls_files(settings)
+        self.pool = connection_pool(self.parts, settings)
 
     def get(self, path: str, **query: str) -> Any:
         """The decoded JSON of a GET."""
@@ -197,7 +181,7 @@ class Client:
                     decode_content=False,
                 )
         except (urllib3_errors.HTTPError, OSError) as error:
-            reason = _reason(error, self.where())
+            reason = network_reason(error, self.where())
             default = self.address == DEFAULT_ADDRESS
             raise RequestError(
                 f"{shown}: {reason}", hint=hints.of_failure(reason, self.address, default=default)
@@ -216,144 +200,6 @@ class Client:
     def where(self) -> str:
         """What is dialed, as Go names it."""
         if self.parts.scheme == "unix":
-            return f"unix {_socket_path(self.parts)}"
-        host, port = self.parts.hostname, self.parts.port or _default_port(self.parts.scheme)
+            return f"unix {socket_path(self.parts)}"
+        host, port = self.parts.hostname, self.parts.port or default_port(self.parts.scheme)
         return f"tcp {join_host_port((host, port))}"
-
-
-def _split(address: str) -> Any:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port
-    except ValueError as error:
-        raise CommandError(
-            f"Error initializing client: invalid address '{address}': {error}"
-        ) from error
-    if parts.scheme in {"http", "https"} and not parts.hostname:
-        raise CommandError(f"Error initializing client: invalid address '{address}': no host in it")
-    return parts
-
-
-def _shown(parts: Any) -> str:
-    """Scheme, host and port alone: the API always is at the root, and a password is not shown."""
-    where = _socket_path(parts) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{where}"
-
-
-def _socket_path(parts: Any) -> str:
-    return f"{parts.netloc}{parts.path}"
-
-
-def _default_port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80
-
-
-def _check_tls_files(settings: Settings) -> None:
-    """Refuse TLS files that cannot be used, whatever the scheme, as the reference does."""
-    if bool(settings.client_cert) != bool(settings.client_key):
-        raise CommandError(
-            "Error initializing client: Both client cert and client key must be provided"
-        )
-    for what, path in (
-        ("Error loading CA File: ", settings.ca_cert),
-        ("Error loading CA Path: ", settings.ca_path if not settings.ca_cert else ""),
-        ("", settings.client_cert),
-        ("", settings.client_key),
-    ):
-        if path and not os.access(path, os.R_OK):
-            code = errno.EACCES if Path(path).exists() else errno.ENOENT
-            problem = opening(OSError(code, os.strerror(code)), path)
-            raise CommandError(f"Error initializing client: {what}{problem}")
-
-
-def _pool(parts: Any, settings: Settings) -> urllib3.HTTPConnectionPool:
-    if parts.scheme == "unix":
-        pool = urllib3.HTTPConnectionPool("localhost")
-        connection = type("Connection", (UnixConnection,), {"path": _socket_path(parts)})
-        pool.ConnectionCls = connection
-        return pool
-    if parts.scheme == "http":
-        return urllib3.HTTPConnectionPool(parts.hostname or "", parts.port or 80)
-    if parts.scheme == "https":
-        return urllib3.HTTPSConnectionPool(
-            parts.hostname or "",
-            parts.port or 443,
-            ssl_context=_context(settings),
-            server_hostname=settings.tls_server_name or parts.hostname,
-            assert_hostname=False if settings.tls_skip_verify else None,
-        )
-    raise CommandError(
-        f'Error initializing client: unsupported protocol scheme "{parts.scheme}" in '
-        f"'{settings.address}': use http://, https:// or unix://"
-    )
-
-
-def _context(settings: Settings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(
-            cafile=settings.ca_cert or None,
-            capath=settings.ca_path or None if not settings.ca_cert else None,
-        )
-        trust_as_go_does(context)
-        if settings.client_cert:
-            context.load_cert_chain(settings.client_cert, settings.client_key)
-    except (OSError, ValueError) as error:
-        raise CommandError(
-            f"Error initializing client: cannot use the TLS files: {error}"
-        ) from error
-    if settings.tls_skip_verify:
-        # Whoever asks for this has been told; a warning before every answer helps nobody.
-        urllib3.disable_warnings(urllib3_errors.InsecureRequestWarning)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-# OpenSSL's numbers for a certificate whose authority is not trusted.
-_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 27})
-_AUTHORITY_HINT = "; -ca-cert, or BELLCOW_CACERT, names the authority that signed the server"
-
-
-def _reason(error: BaseException, where: str) -> str:
-    """What went wrong below HTTP, in Go's words where they are known."""
-    chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, urllib3_errors.NameResolutionError | socket.gaierror):
-            host = where.removeprefix("tcp ").rsplit(":", 1)[0]
-            return f"dial tcp: lookup {host}: no such host"
-        if type(cause) is urllib3_errors.ConnectTimeoutError:
-            return f"dial {where}: i/o timeout"
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            hint = _AUTHORITY_HINT if cause.verify_code in _UNKNOWN_AUTHORITY else ""
-            return f"x509: {cause.verify_message}{hint}"
-        if isinstance(cause, ssl.SSLError):
-            return _tls_reason(cause)
-        if isinstance(cause, urllib3_errors.ReadTimeoutError):
-            return "i/o timeout: the server took the request and did not answer"
-    connecting = any(isinstance(cause, urllib3_errors.NewConnectionError) for cause in chain)
-    for cause in chain:
-        if isinstance(cause, OSError) and cause.errno:
-            return f"dial {where}: connect: {os_text(cause)}" if connecting else os_text(cause)
-    if any(isinstance(cause, http.client.RemoteDisconnected) for cause in chain):
-        return "EOF"
-    if any(isinstance(cause, http.client.IncompleteRead) for cause in chain):
-        return "unexpected EOF"
-    return str(error)
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
-        return "http: server gave HTTP response to HTTPS client"
-    return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what it wraps, and what that wraps."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        reason = getattr(error, "reason", None)
-        inner = reason if isinstance(reason, BaseException) else None
-        args = [one for one in error.args if isinstance(one, BaseException)]
-        error = inner or error.__cause__ or (args[0] if args else None) or error.__context__

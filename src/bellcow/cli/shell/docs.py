@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bellcow.cli.group import LazyGroup
 from bellcow.cli.shell.flags import GoCommand
-from bellcow.cli.tree import TREE, Branch, LazyGroup
+from bellcow.cli.tree import TREE, Branch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

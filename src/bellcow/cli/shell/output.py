@@ -195,7 +195,8 @@ def formatted(value: Any, *, as_json: bool, template: str, go_type: str = "") ->
     if as_json:
         return to_json(value)
     if template:
-        from bellcow.gocompat.template import TemplateError, render
+        from bellcow.gocompat.template import render
+        from bellcow.gocompat.template_values import TemplateError
 
         try:
             return render(template, value, go_type)
