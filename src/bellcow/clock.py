@@ -1,8 +1,7 @@
 """The only reader of time and the only source of randomness.
 
-Everything that decides takes the time as an argument; everything that gathers asks a `Clock`.
-Tests put a virtual one in its place (`tests/sim/clock.py`), so a simulated day takes a fraction
-of a second.
+Code that decides takes the time as an argument; code that gathers asks a `Clock`. Tests use a
+virtual clock (`tests/sim/clock.py`): a simulated day takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ class Clock(Protocol):
         """Nanoseconds since 1970 in UTC; may jump when an operator sets the clock."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow; comparable only within one process."""
+        """Seconds that never decrease; comparable within one process only."""
 
     def uniform(self, low: float, high: float) -> float:
         """A random number between `low` and `high`, for jitter; not for secrets."""
 
     def random_bytes(self, count: int) -> bytes:
-        """`count` random bytes, good enough for secrets."""
+        """`count` random bytes, strong enough for secrets."""
 
 
 class SystemClock:
-    """The clock and the entropy of the machine."""
+    """The clock and the random source of the machine."""
 
     def wall_ns(self) -> int:
         return time.time_ns()

@@ -1,8 +1,8 @@
-"""Time limits for what is awaited: `asyncio.timeout` as newer releases of Python have it.
+"""Time limits for awaiting: `asyncio.timeout` as newer releases of Python have it.
 
-Up to Python 3.11.2 that one raises CancelledError in place of TimeoutError in a task that has been
-cancelled once: in every clean-up, and after a `TaskGroup` whose error was caught. Nothing here
-depends on the release.
+Up to Python 3.11.2 `asyncio.timeout` raises CancelledError in place of TimeoutError in a task that
+was cancelled before: in every clean-up, and after a `TaskGroup` whose error was caught. This module
+behaves the same on every release.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 class Timeout:
     """An asynchronous context manager that raises TimeoutError when its time is over.
 
-    `when` is a time of the running loop in seconds; None for no limit yet. A cancellation from
-    elsewhere stays one.
+    `when` is a time of the running loop in seconds; None for no limit yet. A cancellation by other
+    code is passed on as CancelledError.
     """
 
     def __init__(self, when: float | None) -> None:
         self._when = when
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.Handle | None = None
-        self._cancelled_before = 0  # how often the task had been cancelled when this began
+        self._cancelled_before = 0  # cancellations of the task at entry
         self._expired = False
 
     def expired(self) -> bool:
-        """Whether the time was over while the limit was in force."""
+        """Whether the time ran out inside the context."""
         return self._expired
 
     def reschedule(self, when: float | None) -> None:
-        """Set another time. Raises RuntimeError outside the context, or once the time is over."""
+        """Set another time. Raises RuntimeError outside the context, or after the time ran out."""
         if self._task is None or self._expired:
             raise RuntimeError("the time limit is not in force")
         self._when = when

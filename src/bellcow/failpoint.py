@@ -1,6 +1,7 @@
-"""Named points at which a test lets the process die, or stop. Off unless the environment says so.
+"""Named points at which a test kills or stops the process. Off unless the environment sets one.
 
-It names a point, or with `@FILE` a file that holds one, so that a running process can be armed.
+BELLCOW_FAIL_POINT names a point, or with `@FILE` a file with the name, so that a running process
+can be armed.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ FOUND_POINTS = (
     "found-place-taken",
 )
 
-STOP = ":stop"  # after the name of a point: stop there, till somebody lets the process go on
+STOP = ":stop"  # after the name of a point: stop there until SIGCONT
 
 _armed = os.environ.get(VARIABLE, "")
 
 
 def reach(point: str) -> None:
-    """Die here without a last word, or stop, if this is the point that was named."""
+    """Kill or stop this process if `point` is armed. Raises ValueError for an unknown point."""
     if point not in (*POINTS, *FOUND_POINTS):
         raise ValueError(f"{point} is not in the list of fail-points")
     if not _armed:

@@ -1,7 +1,6 @@
-"""Writing a file whole or not at all: neither a crash nor another user of the folder can spoil it.
+"""Writes a file completely or not at all: neither a crash nor another user can leave half of it.
 
-Every call blocks and raises OSError. What a file means, and what a refusal is called, is for the
-callers to say.
+Every call blocks and may raise OSError, which callers translate.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ _NAME_KEPT = 50  # characters of the final name in the partial one: a name has a
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """A new file that takes the name `path`, on disk, when the block ends well.
+    """A new file that replaces `path`, synced to disk, when the block ends without an error.
 
-    It is made beside `path` under a name that nobody can guess and that must not exist, so neither
-    a link nor an open file that waits there receives what is written. An existing file of that name
-    is replaced with its owner and its mode. After an error nothing stays.
+    It is made in the same directory under a random name that must not exist, so that a link or an
+    open file prepared by another user never receives the content. The new file has this process's
+    owner, and `mode`. After an error it is removed.
     """
     handle, name = tempfile.mkstemp(PARTIAL, f"{path.name[:_NAME_KEPT]}.", path.parent)
     partial = Path(name)
     try:
         with os.fdopen(handle, "w+b") as file:
-            os.fchmod(handle, mode)  # the umask may have taken more than it should
+            os.fchmod(handle, mode)  # whatever the umask is
             yield file
             file.flush()
             os.fsync(handle)
@@ -43,13 +42,13 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace the file, or make it."""
+    """Replace or create the file. Raises OSError."""
     with replacing(path, mode) as file:
         file.write(content)
 
 
 def sync_directory(path: Path) -> None:
-    """Make new names in it outlast a loss of power."""
+    """Sync the directory, so that new names survive a loss of power. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

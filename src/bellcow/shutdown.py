@@ -1,4 +1,4 @@
-"""Waits that can all be ended from elsewhere, when what they wait for will never come."""
+"""Waits that another task can end all at once, when what they wait for will never happen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Waits:
-    """All that is waited for at one place. `reason` makes the error that they end with."""
+    """The waits of one owner. `reason` makes the error that ends them."""
 
     def __init__(self, reason: Callable[[], Exception]) -> None:
         self._reason = reason
@@ -21,14 +21,14 @@ class Waits:
         self.ended = False
 
     def end(self) -> None:
-        """End those that wait, and let none wait any more. For the loop that they wait in."""
+        """End all waits, and refuse new ones. Call it in the loop of the waits."""
         self.ended = True
         for wait in self._open:
             wait.reschedule(asyncio.get_running_loop().time())
 
     @contextlib.asynccontextmanager
     async def until_ended(self) -> AsyncIterator[None]:
-        """Do what is inside; raise the reason once `end` was called."""
+        """Run the block. Raises the reason when `end` was or is called."""
         if self.ended:
             raise self._reason()
         wait = timeout(None)

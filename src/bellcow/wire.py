@@ -1,9 +1,7 @@
-"""How values look on the wire: names, durations, times, and the base of every struct that crosses
-it.
+"""The form of values on the wire: names, durations, times, and the base of every wire struct.
 
-Durations are whole nanoseconds inside and Go's text (`1m30s`) outside; the grammar and the texts
-of the errors are those of Go's `time.ParseDuration`, which clients and configuration files lean
-on.
+Durations are whole nanoseconds in memory and Go's text (`1m30s`) on the wire. Grammar and error
+texts are those of Go's `time.ParseDuration`, which clients and configuration files rely on.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ _UNITS_NS = {
 }
 _GROUP = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 
-# Words that Nomad writes in capitals. Of every other word the first letter is one.
+# Words that Nomad writes in capitals; of every other word it capitalizes the first letter.
 _CAPITALS = {
     "acl": "ACL",
     "cpu": "CPU",
@@ -50,16 +48,16 @@ def wire_name(field: str) -> str:
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename=wire_name):
-    """Base of every value that clients see or the store keeps: frozen, named as Nomad names it.
+    """Base of every value that clients or the store see: frozen, with Nomad's field names.
 
-    Fields are declared in the byte order of their wire names, because that is the order in which
-    they are written (another order where Nomad has an encoder of its own; the struct says so).
+    Fields are declared in the byte order of their wire names, because they are written in the order
+    of their declaration. Structs with another order, where Nomad has one, say so.
     """
 
 
 @functools.total_ordering
 class Duration:
-    """A signed number of nanoseconds that reads and writes itself as Go does."""
+    """A signed number of nanoseconds, read and written as Go does."""
 
     __slots__ = ("ns",)
 
@@ -68,7 +66,7 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str) -> Duration:
-        """Read Go's form; raises ValueError with Go's text."""
+        """Read Go's form. Raises ValueError with Go's text."""
         return cls(parse_duration(text))
 
     @classmethod
@@ -182,9 +180,7 @@ def _decimal(value: int, scale: int) -> str:
 
 
 def rfc3339(wall_ns: int) -> str:
-    """A wall time as Go writes it with nanoseconds in UTC, trailing zeros of the fraction
-    dropped.
-    """
+    """A wall time as Go writes it: UTC, nanoseconds without trailing zeros."""
     seconds, ns = divmod(wall_ns, NS_PER_S)
     base = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     fraction = f".{ns:09d}".rstrip("0") if ns else ""
@@ -204,14 +200,14 @@ UUID_CHARS = 36
 
 
 def enc_hook(value: object) -> object:
-    """What msgspec cannot write by itself."""
+    """Encode the types that msgspec does not know."""
     if isinstance(value, Duration):
         return str(value)
     raise NotImplementedError(f"cannot encode {type(value).__name__}")
 
 
 def dec_hook(kind: type, value: Any) -> object:
-    """What msgspec cannot read by itself."""
+    """Decode the types that msgspec does not know. Raises ValueError for wrong values."""
     if kind is Duration:
         return _duration(value)
     raise NotImplementedError(f"cannot decode {kind.__name__}")
@@ -238,8 +234,8 @@ _AT_BYTE = re.compile(r"\(byte (\d+)\)$")
 def undecodable(error: Exception) -> str:
     """What is wrong with data that msgspec refused with one of UNDECODABLE, as part of a sentence.
 
-    The words are ours, because the library's change between its releases; of its text only the
-    place in the data is taken, where it has one.
+    The library's own texts change between releases, so only the position in the data, if any, is
+    taken from them.
     """
     text = str(error)
     if isinstance(error, RecursionError):
@@ -269,7 +265,7 @@ def to_msgpack(value: object) -> bytes:
 
 
 def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
-    """A decoder for stored rows; keep it, making one is dear."""
+    """A decoder for stored rows. Reuse it: making one is slow."""
     return msgspec.msgpack.Decoder(kind, dec_hook=dec_hook)
 
 
@@ -280,7 +276,7 @@ def _placeholder(number: int) -> bytes:
 def pretty(body: bytes, one_line: tuple[bytes, ...] = ()) -> bytes:
     """The same JSON indented by four spaces, with a newline at the end.
 
-    Nomad: values with an encoder of their own stay on one line; `one_line` holds those, as written.
+    Nomad: values with an encoder of their own stay on one line; `one_line` lists them as written.
     """
     for number, fragment in enumerate(one_line):
         body = body.replace(fragment, _placeholder(number), 1)

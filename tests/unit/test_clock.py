@@ -13,7 +13,7 @@ from bellcow.clock import SystemClock, new_uuid
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def test_system_clock_tells_the_time_of_the_machine():
+def test_system_clock_reads_the_time_of_the_machine():
     clock = SystemClock()
     assert abs(clock.wall_ns() - time.time_ns()) < 10**9
     assert clock.monotonic() <= clock.monotonic()

@@ -20,7 +20,7 @@ async def cancelled_once() -> None:
     assert task.cancelling() == 1
 
 
-def test_limit_ends_what_takes_longer():
+def test_limit_ends_a_slower_block():
     async def test():
         with pytest.raises(TimeoutError):
             async with timeout(2) as limit:
@@ -89,7 +89,7 @@ def test_time_can_be_set_while_it_is_in_force_and_only_then():
     simulate(test())
 
 
-def test_what_is_quicker_than_its_limit_is_not_disturbed_by_it():
+def test_limit_does_not_disturb_a_quicker_block():
     async def test():
         async with timeout(2) as limit:
             await asyncio.sleep(1)

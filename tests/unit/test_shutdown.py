@@ -23,7 +23,7 @@ async def waiting(waits: Waits, seconds: float) -> str:
     return "done"
 
 
-def test_what_is_waited_for_ends_with_the_reason_and_what_is_done_stays_done():
+def test_ended_waits_raise_the_reason_and_finished_ones_keep_their_result():
     async def story() -> list[str]:
         waits = Waits(GoneError)
         async with asyncio.TaskGroup() as group:

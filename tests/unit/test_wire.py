@@ -156,7 +156,7 @@ def test_duration_is_written_as_go_writes_it(ns, text):
 
 
 @given(st.integers(-LARGEST - 1, LARGEST))
-def test_duration_reads_what_it_wrote(ns):
+def test_duration_reads_back_the_same(ns):
     assert parse_duration(format_duration(ns)) == ns
 
 
@@ -231,7 +231,7 @@ def test_struct_is_written_in_the_order_of_its_fields():
     )
 
 
-def test_row_reads_what_it_wrote():
+def test_row_reads_back_the_same():
     sample = Sample(accessor_id="y", node_mhz=3, wait=Duration(-1))
     assert msgpack_decoder(Sample).decode(to_msgpack(sample)) == sample
 
@@ -240,7 +240,7 @@ def test_duration_is_read_from_a_number_too():
     assert msgspec.json.decode(b'{"Wait":5}', type=Sample, dec_hook=dec_hook).wait == Duration(5)
 
 
-def test_what_has_no_form_on_the_wire_is_refused():
+def test_type_without_a_wire_form_is_refused():
     with pytest.raises(NotImplementedError):
         enc_hook(object())
     with pytest.raises(NotImplementedError):

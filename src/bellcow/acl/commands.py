@@ -1,4 +1,7 @@
-"""Commands on policies and tokens: plain functions of a draft; time and secrets are arguments."""
+"""Commands on policies and tokens: plain functions of a draft. Time and secrets are arguments.
+
+A command raises Error when it is refused; the commit then contains nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def delete_policy(name: str) -> Callable[[Draft], Written]:
 
 
 def create_token(token: ACLToken) -> Callable[[Draft], ACLToken]:
-    """Store a new token whose ids, secret and time are already set."""
+    """Store a new token. Its ids, secret and time are already set."""
 
     def command(draft: Draft) -> ACLToken:
         _check(token)
@@ -85,7 +88,7 @@ def delete_token(accessor_id: str) -> Callable[[Draft], Written]:
 
 
 def bootstrap(token: ACLToken, reset_index: int | None) -> Callable[[Draft], ACLToken]:
-    """Store the first management token, once; again only with the index that the first one took."""
+    """Store the first management token; a second time only with the reset index of the first."""
 
     def command(draft: Draft) -> ACLToken:
         done = draft.one(ACL_BOOTSTRAP)

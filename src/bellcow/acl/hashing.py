@@ -1,6 +1,6 @@
-"""The hashes that policies, tokens and namespaces show: base64 of BLAKE2b-256 over their own text.
+"""The hashes of policies, tokens and namespaces: base64 of BLAKE2b-256 over their own texts.
 
-They say whether an object changed, nothing more; a secret never goes into one.
+Clients use them to see whether an object changed. No hash covers a secret.
 """
 
 from __future__ import annotations
@@ -44,6 +44,6 @@ def _capabilities(capabilities: NamespaceCapabilities | None) -> Iterator[str]:
 
 
 def _hash(*parts: str) -> str:
-    # Nomad: nothing stands between the parts, so "ab" + "c" and "a" + "bc" are the same.
+    # Nomad: the parts have no separator, so "ab" + "c" and "a" + "bc" are the same.
     text = "".join(parts).encode("utf-8", "surrogatepass")
     return b64encode(hashlib.blake2b(text, digest_size=32).digest()).decode()

@@ -1,7 +1,6 @@
-"""The policy language: rules in text to structs, and the structs of several policies to rights.
+"""The policy language: parses rules into structs, and adds up several policies into rights.
 
-Everything here is pure: it knows nothing of requests, secrets, tables or time. What a right opens
-is said at each route; this module only says which rights a set of policies adds up to.
+Pure: it knows no requests, secrets, tables or time. Each route declares the right that it needs.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ _OPERATOR_CAPABILITIES = frozenset({SNAPSHOT_SAVE, LICENSE_READ})
 
 
 class Need(enum.Enum):
-    """What a route asks of the token, apart from rights in a namespace."""
+    """The right that a route needs, apart from rights in a namespace."""
 
     ANONYMOUS = "anonymous"
     AGENT_READ = "agent:read"
@@ -101,20 +100,20 @@ class Need(enum.Enum):
 
 
 class LevelRule(Wire, frozen=True, kw_only=True):
-    """`agent { policy = "read" }` and its like."""
+    """A block with a level only, such as `agent { policy = "read" }`."""
 
     policy: str
 
 
 class OperatorRule(Wire, frozen=True, kw_only=True, omit_defaults=True):
-    """The operator block. Without capabilities it looks on the wire as it always did."""
+    """The operator block. Nomad: `Capabilities` is unknown to it, so an empty one is not sent."""
 
     capabilities: tuple[str, ...] = ()
     policy: str
 
 
 class NamedRule(Wire, frozen=True, kw_only=True):
-    """A namespace or host volume block; the short hand stands, expanded, behind what was listed."""
+    """A namespace or host volume block: the listed capabilities, then those of its level."""
 
     capabilities: tuple[str, ...] | None
     name: str
@@ -122,7 +121,7 @@ class NamedRule(Wire, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules of one policy, checked and with short hands expanded."""
+    """The rules of one policy, checked, with levels expanded to capabilities."""
 
     agent: LevelRule | None = None
     host_volumes: tuple[NamedRule, ...] = ()
@@ -135,7 +134,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesJSON(Wire, frozen=True, kw_only=True):
-    """The rules as `RulesJSON` of a policy shows them: what is not there is null."""
+    """The field `RulesJSON` of a policy: a missing block is null."""
 
     agent: LevelRule | None
     host_volumes: tuple[NamedRule, ...] | None
@@ -166,7 +165,7 @@ class Rights(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     def namespace_allows(self, name: str, capability: str) -> bool:
         """Whether the capability is granted in the namespace of exactly this name.
 
-        A name with `*` is no namespace: who lists several asks for each of them.
+        A name with `*` is no namespace: a caller that lists several asks for each of them.
         """
         return self.management or capability in self._capabilities(name)
 
@@ -269,7 +268,7 @@ def _operator_needs(rules: Sequence[OperatorRule]) -> frozenset[Need]:
 
 
 def _united(rules: Iterable[NamedRule]) -> dict[str, frozenset[str]]:
-    """The capabilities of each name; a name that is denied has none, but is still there."""
+    """The capabilities of each name; a denied name stays in the result, with none."""
     united: dict[str, set[str]] = {}
     for rule in rules:
         united.setdefault(rule.name, set()).update(rule.capabilities or ())
@@ -280,17 +279,17 @@ def _united(rules: Iterable[NamedRule]) -> dict[str, frozenset[str]]:
 
 
 def _closest_first(names: dict[str, frozenset[str]]) -> list[str]:
-    """Patterns by how few characters of a name they leave open, which no name can change.
+    """Names in the order in which patterns are tried: most fixed characters first.
 
-    Between two equally close ones the one that grants nothing comes first.
-    Nomad: else the last in byte order does.
+    Of two equal ones the one that grants nothing comes first.
+    Nomad: otherwise the last in byte order comes first.
     """
     last_first = sorted(names, reverse=True)
     return sorted(last_first, key=lambda name: (name.count("*") - len(name), bool(names[name])))
 
 
 def _matches(parts: tuple[str, ...], name: str) -> bool:
-    """Whether the name is the parts with anything between them; linear, unlike a regex."""
+    """Whether the name is the parts with any text between them; linear, unlike a regex."""
     first, last = parts[0], parts[-1]
     start, end = len(first), len(name) - len(last)
     if start > end or not name.startswith(first) or not name.endswith(last):
@@ -307,7 +306,7 @@ def _matches(parts: tuple[str, ...], name: str) -> bool:
 
 
 def parse_rules(rules: str) -> Rules:
-    """Read and check a policy's rules; raises Error with the reason as Nomad words it."""
+    """Parse and check a policy's rules. Raises Error(INVALID) with Nomad's text."""
     if not rules:
         return Rules()
     try:
@@ -325,13 +324,13 @@ def parse_rules(rules: str) -> Rules:
 
 
 def unknown_blocks(rules: str) -> tuple[str, ...]:
-    """The names of blocks in readable rules that mean nothing. Nomad: they are no error."""
+    """The names of unknown blocks in valid rules. Nomad: they are not an error."""
     names = dict.fromkeys(item.key for item in hcl.parse(rules).items)
     return tuple(name for name in names if name.lower() not in BLOCKS)
 
 
 def rules_json(rules: Rules) -> RulesJSON:
-    """What a reader of the policy is shown beside the text."""
+    """The rules in the form that `GET /v1/acl/policy` shows."""
     return RulesJSON(
         agent=rules.agent,
         host_volumes=rules.host_volumes or None,
@@ -362,12 +361,12 @@ def _read(rules: str) -> Rules:
 
 
 def _of_kind(items: Sequence[hcl.Item], kind: str) -> Iterable[hcl.Item]:
-    # Nomad: keys are the same in capitals.
+    # Nomad: keys match whatever the case.
     return (item for item in items if item.key.lower() == kind)
 
 
 def _last_block(items: Sequence[hcl.Item], kind: str) -> hcl.Body | None:
-    """Nomad: of two blocks of one kind in a policy the last counts, and the first is forgotten."""
+    """Nomad: of two blocks of one kind the last one counts alone."""
     last = None
     for item in _of_kind(items, kind):
         for block in hcl.blocks(item):
@@ -496,7 +495,7 @@ def validate_token(token: ACLToken) -> list[str]:
 
 
 def validate_token_ids(token: ACLToken) -> list[str]:
-    """Why the accessor or the secret, where it is given, is no id of a token."""
+    """Why the given accessor or secret cannot be one; empty when both are fine or left out."""
     given = [text for text in (token.accessor_id, token.secret_id) if text]
     if all(map(UUID.fullmatch, given)):
         return []
@@ -527,7 +526,7 @@ def invalid_namespace(name: str, reasons: Sequence[str]) -> Error:
     return refused(f"Invalid namespace {go_quote(name)}: {several_errors(reasons)}")
 
 
-# Go's way of showing values, which is part of the texts above
+# How Go prints values, which is part of the texts above
 
 
 def _size(text: str) -> int:

@@ -1,4 +1,4 @@
-"""From the secret a client sends to what it may do, cached until policies or tokens change."""
+"""Resolves the secret of a request to rights, cached until policies or tokens change."""
 
 from __future__ import annotations
 
@@ -37,48 +37,48 @@ SAY_EVERY_S = 60.0
 
 
 class Resolver:
-    """Rights by secret. With ACLs off everything is allowed and secrets are not looked at.
+    """Rights by secret. With ACLs off every request has all rights.
 
-    ACLs belong to the cluster: once they are bootstrapped they are on, whatever this server's own
-    settings say. While it is not known whether they are, they are on as well.
+    ACLs belong to the cluster: once they are bootstrapped they are enforced, whatever this server's
+    settings say. They are also enforced until this server has loaded the state that says so.
     """
 
     def __init__(
         self, tables: Tables, *, enabled: bool, is_known: Callable[[], bool] = lambda: True
     ) -> None:
-        """`enabled` is this server's setting; `is_known` tells whether memory holds the state."""
+        """`enabled` is this server's setting; `is_known` says whether the state is loaded."""
         self._tables = tables
         self._is_set = enabled
         self._is_known = is_known
         self._cache: dict[str, Rights] = {}
         self._rules: dict[str, tuple[ACLPolicy, Rules]] = {}
         self._version = -1
-        self._head: Head | None = None  # of the state in which they were bootstrapped, or not
+        self._head: Head | None = None  # of the state that `_bootstrapped` was read from
         self._bootstrapped = False
 
     @property
     def is_known(self) -> bool:
-        """Whether memory holds the tokens of the cluster, if there is one."""
+        """Whether the tokens of the cluster are loaded, or there is no cluster."""
         return self._is_known()
 
     @property
     def enabled(self) -> bool:
-        """Whether tokens are asked for."""
+        """Whether a request needs a token."""
         if self._is_set:
             return True
         head = self._tables.head
-        if head is not self._head:  # each request asks, and only a commit changes it
+        if head is not self._head:  # read by each request, changed only by a commit
             self._head = head
             self._bootstrapped = self.are_bootstrapped
         return self._bootstrapped or not self._is_known()
 
     @property
     def are_bootstrapped(self) -> bool:
-        """Whether the cluster has a first token, or had one."""
+        """Whether a first token was ever made in this cluster."""
         return self._tables.one(ACL_BOOTSTRAP) is not None
 
     def resolve(self, secret: str) -> Rights:
-        """What the bearer of `secret` ("" for none) may do; Error(DENIED) when nobody has it."""
+        """The rights of `secret`, "" for none. Raises Error(DENIED) for an unknown secret."""
         if not self.enabled:
             return MANAGEMENT
         version = self._tables.version(ACL_TOKENS, ACL_POLICIES)
@@ -92,7 +92,7 @@ class Resolver:
         return rights
 
     def token(self, secret: str) -> ACLToken | None:
-        """The token with that secret. Looked up by digest, compared in constant time (B11)."""
+        """The token with that secret. Compared in constant time, so timing reveals no secret."""
         digest = secret_digest(secret)
         token = self._tables.find(ACL_TOKENS, digest)
         if token is None or not hmac.compare_digest(secret_digest(token.secret_id), digest):
@@ -112,7 +112,7 @@ class Resolver:
         return compile_rights(self._parsed(token.policies or ()))
 
     def _parsed(self, names: Iterable[str]) -> list[Rules]:
-        """The rules of the policies that exist. Nomad: those that do not are skipped."""
+        """The rules of the policies that exist. Nomad: other names are skipped."""
         out = []
         for name in names:
             policy = self._tables.get(ACL_POLICIES, name)
@@ -121,9 +121,10 @@ class Resolver:
         return out
 
     def rules_of(self, policy: ACLPolicy) -> Rules:
-        """The rules of a stored policy, parsed once; what cannot be read denies everything.
+        """The rules of a stored policy, parsed once. Unreadable rules deny everything.
 
-        Known by the row itself: after a restore another policy may have the same name and index.
+        The cache compares the row itself: after a restore another policy may have the same name and
+        index.
         """
         known = self._rules.get(policy.name)
         if known is None or known[0] is not policy:
@@ -137,17 +138,20 @@ class Resolver:
 
 
 class BadTokens:
-    """Counts unknown tokens per client address, and says when one has sent too many (B14)."""
+    """Counts unknown tokens by client address, and refuses an address that has sent too many."""
 
     def __init__(self, clock: Clock, limit: int) -> None:
         self._clock = clock
         self.limit = limit
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._count = 0  # since it was last said, also of addresses that are not in the list
+        self._count = 0  # since the last report, also of addresses beyond the limit of the list
         self._unsaid: Counter[str] = Counter()
 
     def check(self, client: str) -> None:
-        """Count one unknown token from `client`; Error(TOO_MANY) above the limit of the window."""
+        """Count one unknown token from `client`.
+
+        Raises Error(TOO_MANY) above `limit` in BAD_TOKEN_WINDOW_S seconds; a limit of 0 is none.
+        """
         if client in self._unsaid or len(self._unsaid) < BAD_TOKEN_ADDRESSES:
             self._unsaid[client] += 1
         self._count += 1
@@ -168,7 +172,7 @@ class BadTokens:
             )
 
     async def run(self, report: Report) -> None:
-        """Say once a minute how many unknown tokens came, and from where most of them."""
+        """Report once a minute how many unknown tokens came, and from where most of them."""
         try:
             while True:
                 await asyncio.sleep(SAY_EVERY_S)
@@ -177,7 +181,7 @@ class BadTokens:
             self.say(report)
 
     def say(self, report: Report) -> None:
-        """Say it now; nothing when there was none since the last time."""
+        """Report now, unless there were none since the last report."""
         if not self._count:
             return
         ((client, most),) = self._unsaid.most_common(1)

@@ -1,4 +1,4 @@
-"""What a person reads when an agent starts: where it is, and what to type next."""
+"""The text that a starting agent prints: its addresses, and what to type next."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ WIDTH = 18
 
 
 def say(text: Iterable[str], out: TextIO | None = None) -> None:
-    """Write lines to the terminal at once; to standard output unless told otherwise.
+    """Write lines and flush; to standard output by default.
 
-    Nomad: whoever starts the program as `nomad` may wait for a line about the "Nomad agent".
+    Nomad: scripts that start the program as `nomad` may wait for a line with "Nomad agent".
     """
     out = out or sys.stdout
     product = "Nomad" if Path(sys.argv[0]).name == "nomad" else "bellcow"
@@ -32,9 +32,9 @@ def say(text: Iterable[str], out: TextIO | None = None) -> None:
 
 
 def lines(settings: Settings, addresses: Addresses, *, dev: bool, consensus: bool) -> Iterator[str]:
-    """The block of facts that Nomad prints, then, for a development server, the first steps.
+    """The block of facts that Nomad prints, then the first steps for a development server.
 
-    Without a consensus of several servers nothing listens on its port.
+    A server on the embedded store has no `consensus` and does not listen on the RPC port.
     """
     facts = {
         "Advertise Addrs": _three(addresses.http_adv, addresses.rpc_adv, addresses.serf_adv),
@@ -82,7 +82,7 @@ def _first_steps(settings: Settings, addresses: Addresses) -> Iterator[str]:
 
 
 def program_path() -> str:
-    """The program as the reader can type it from where they are."""
+    """The path of the program, relative to the current directory where possible."""
     path = Path(sys.argv[0])
     try:
         return str(path.resolve().relative_to(Path.cwd()))
@@ -91,7 +91,7 @@ def program_path() -> str:
 
 
 def not_an_address(name: str, address: tuple[str, int]) -> str:
-    """What to do when the machine has no such address to listen on for the port `name`."""
+    """Advice when the machine does not have the address that the port `name` should use."""
     return (
         f"    This machine has no address {address[0]}. See which it has: ip -brief address\n"
         f'    Write one of them, or "0.0.0.0" for all: bind_addr, or addresses {{ {name} = ... }}'
@@ -99,7 +99,7 @@ def not_an_address(name: str, address: tuple[str, int]) -> str:
 
 
 def port_taken(name: str, address: tuple[str, int]) -> str:
-    """What to do when the port that the settings call `name` is in use."""
+    """Advice when the port that the settings call `name` is in use."""
     port = address[1]
     return (
         f"    Another program answers on port {port}. See which: ss -ltnp 'sport = :{port}'\n"

@@ -1,7 +1,4 @@
-"""The data directory as a server's own: its id, its lock, who may read it, and no litter in it.
-
-What the store and the snapshots keep there is their own business.
-"""
+"""The data directory of a server: its id, its lock, its permissions, removal of partial files."""
 
 from __future__ import annotations
 
@@ -29,9 +26,9 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class DataDirectory:
-    """`DATA_DIR/server`, held by this process alone while it is open.
+    """`DATA_DIR/server`, locked by this process while it is open.
 
-    `above` tells what was found of `DATA_DIR` itself.
+    `above` is the result of the check of `DATA_DIR` itself. Raises DataDirectoryError.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -58,7 +55,7 @@ class DataDirectory:
             ) from error
 
     def _make(self) -> Above:
-        """Make what is missing, and close what is open. Only then is anything written."""
+        """Create missing directories and remove the access of other users, before any write."""
         data_dir = self.path.parent
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -76,11 +73,11 @@ class DataDirectory:
         return above
 
     def _folders(self) -> tuple[Path, ...]:
-        """Where files of ours may be; each but the first is one of the entries of that."""
+        """The directories with our files. The second and third are inside the first."""
         return self.path, self.path / SNAPSHOTS, self.path / RAFT
 
     def _take_lock(self) -> TextIO:
-        """The kernel holds the lock: it goes with the process, however that ends."""
+        """Lock the directory. The kernel releases the lock however the process ends."""
         handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         lock = os.fdopen(handle, "r+", encoding="ascii")
         try:
@@ -98,7 +95,7 @@ class DataDirectory:
         return lock
 
     def _sweep(self) -> None:
-        """Take away what a killed process left half-written."""
+        """Remove partial files of a killed process."""
         for folder in self._folders():
             for each in folder.glob(f"*{files.PARTIAL}"):
                 each.unlink()
@@ -114,7 +111,7 @@ class DataDirectory:
         return text
 
     def _make_node_id(self, clock: Clock) -> str:
-        """Make an id for good: the file is complete or not there, whenever the machine stops."""
+        """Create the id, atomically: after a crash the file is complete or missing."""
         node_id = new_uuid(clock)
         files.write(self.path / NODE_ID, node_id.encode("ascii"))
         return node_id

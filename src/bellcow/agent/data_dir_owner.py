@@ -1,8 +1,8 @@
-"""Whose a data directory is: nothing in it may lead elsewhere or belong to somebody else.
+"""Checks the ownership of a data directory: no entry may be a link or belong to another user.
 
-A server writes, empties and closes what it finds there, as root if it runs as root. So whoever
-could write there before the start must not have the choice of what that is. `data_dir` itself may
-be a symbolic link: it is the operator who names it.
+A server writes to, truncates and changes the mode of the files in it, possibly as root. Another
+user who could write to the directory before the start must not choose which files those are.
+`data_dir` itself may be a symbolic link: the operator names it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class DataDirectoryError(Exception):
-    """Why this directory cannot be used, and what to do."""
+    """The directory cannot be used. The message says why, and what to do."""
 
 
 class Above(msgspec.Struct, frozen=True):
-    """What was found of `data_dir` itself: whether it was closed, and what is left to be done."""
+    """The check of `data_dir`: `closed` if access was removed, `exposed` says what remains open."""
 
     closed: bool = False
     exposed: str = ""
 
 
 def make_own(folder: Path) -> None:
-    """Make the directory, or take one that is ours, and close it to others.
+    """Create the directory, or check an existing one, and remove the access of other users.
 
     Raises DataDirectoryError or OSError.
     """
@@ -55,15 +55,16 @@ def make_own(folder: Path) -> None:
 
 
 def check_entries(folder: Path) -> None:
-    """Raise DataDirectoryError where something in a directory of ours is a link, or another's."""
+    """Raise DataDirectoryError if an entry is a link or belongs to another user."""
     for each in _entries(folder):
         _check_entry(each)
 
 
 def look_above(data_dir: Path) -> Above:
-    """Close `data_dir` to the writing of others, who could put another directory into it.
+    """Remove write access of other users to `data_dir`: they could replace the server's directory.
 
-    Where everybody may make files but only remove his own, as in /tmp, nothing is changed.
+    A directory with the sticky bit, such as /tmp, is left as it is: other users cannot rename ours.
+    Raises OSError when it cannot be read.
     """
     found = data_dir.stat()
     if found.st_uid not in _trusted():
@@ -99,5 +100,5 @@ def _check_entry(path: Path) -> None:
 
 
 def _trusted() -> set[int]:
-    """Who may own what we write to: this user, and root, who can do everything anyway."""
+    """The users who may own our files: this one, and root, who can change any file anyway."""
     return {os.geteuid(), 0}

@@ -1,6 +1,6 @@
-"""The text form of metrics that Prometheus reads, version 0.0.4.
+"""The text form of metrics for Prometheus, version 0.0.4.
 
-Written here, because prometheus-client appends `_total` to each counter and knows no quantiles.
+prometheus-client cannot write it: it appends `_total` to each counter and knows no quantiles.
 Nomad: counters have no suffix, and samples are summaries with three quantiles.
 """
 

@@ -1,4 +1,4 @@
-"""Which figures of a server are published, and under which names."""
+"""The metrics of a server: their names, and where each value is read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from bellcow.api.pipeline.pipeline import Pipeline
     from bellcow.server import Server
 
-# Nomad: what alert rules ask for. Nothing is scheduled here, so all of it is 0, as in a Nomad
-# without jobs.
+# Nomad: alert rules name these. They are 0, as in a Nomad without jobs: bellcow schedules nothing.
 NOTHING_SCHEDULED = (
     "nomad.nomad.blocked_evals.total_blocked",
     "nomad.nomad.blocked_evals.total_escaped",
@@ -42,7 +41,7 @@ NOTHING_SCHEDULED = (
 
 
 def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
-    """Register every source. All are read when asked for; nothing is counted for them."""
+    """Register every source. Each reads a number that its owner keeps anyway."""
     process = psutil.Process()
     tables, committer = server.tables, server.committer
     leads = server.leadership
@@ -81,7 +80,7 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
         "nomad.raft.apply": lambda: float(committer.commands),
         "nomad.raft.commits": lambda: float(committer.commits),
         "nomad.raft.state.leader": lambda: float(leads.claims),
-        # A new leader waits until a majority has one entry of its own.
+        # Each new leader waits once, until a majority has its first entry.
         "nomad.raft.barrier": lambda: float(leads.claims),
         "nomad.serf.member.join": lambda: float(server.facts.log.reported("member_alive")),
         "nomad.serf.member.failed": lambda: float(server.facts.log.reported("member_failed")),
@@ -97,7 +96,7 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
 
 
 def _contacts_ms(server: Server) -> Iterator[float]:
-    """How long ago each other voter answered this server, milliseconds, while it leads."""
+    """While this server leads: milliseconds since each other voter answered it."""
     if not server.leadership.is_leader:
         return
     raft = server.tables.one(RAFT)
@@ -112,14 +111,14 @@ def _zero() -> float:
 
 
 def measure_connections(metrics: Metrics, clients: Clients) -> None:
-    """The connections of the HTTP port. They are counted anyway, for the limits."""
+    """Register the connections of the HTTP port, which its limits count."""
     metrics.gauge("nomad.http.connections", lambda: float(clients.open))
     metrics.gauge("nomad.http.connections_limit", lambda: float(clients.total))
     metrics.counter("nomad.http.connections_refused", lambda: float(clients.refused))
 
 
 class _Pauses:
-    """The pauses of the garbage collector, in seconds; each is given to `on_pause` in ns."""
+    """The pauses of the garbage collector, in seconds; `on_pause` receives each in ns."""
 
     def __init__(self) -> None:
         self._began = 0.0

@@ -1,4 +1,4 @@
-"""What the listeners take from the settings: how much a client or a server may ask, and TLS."""
+"""The limits of the listeners, from the settings and from the limit of open files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from bellcow.config import model
 
 
-# Nomad: one connection between servers carries many requests at once. Here each has its own.
+# Nomad: one connection between servers carries many requests at once. Ours carry one at a time.
 REQUESTS_PER_CONNECTION = 40
 
 
-MOST_FILES = 1 << 20  # what is asked of the system
+MOST_FILES = 1 << 20  # the most that is requested from the system
 
 
 def raise_file_limit() -> None:
-    """Let this process have as many open files as the system gives it."""
+    """Raise the limit of open files to the hard limit, at most to MOST_FILES."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _bounded(soft) < _bounded(hard):
         with contextlib.suppress(OSError, ValueError):
@@ -35,7 +35,7 @@ def _bounded(files: int) -> int:
 
 
 def open_file_limit() -> int:
-    """Open files that this process may have."""
+    """The limit of open files of this process, at most MOST_FILES."""
     return _bounded(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
@@ -49,7 +49,7 @@ def http_limits(limits: model.Limits) -> HttpLimits:
 
 
 def peer_limits(limits: model.Limits) -> HttpLimits:
-    """Of the port between servers."""
+    """The limits of the port between servers."""
     _, servers = rooms(open_file_limit())
     return msgspec.structs.replace(
         gate.LIMITS,

@@ -1,4 +1,4 @@
-"""The log: events in, lines out, to the terminal, to a file and to those who watch over HTTP."""
+"""The log: renders events as lines, for the terminal, a file, syslog and watchers over HTTP."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 Fields: TypeAlias = MutableMapping[str, Any]
 
-WATCHER_LINES = 512  # who is further behind loses the oldest lines
+WATCHER_LINES = 512  # a watcher that is further behind loses the oldest lines
 FIELD_CHARS = 1_000
 NS_PER_MS = 1_000_000
 
 
 class Watcher:
-    """One who follows the log from now on, at a level and in a form of its own."""
+    """A client that follows the log, with its own level and form."""
 
     __slots__ = ("as_json", "level", "lines")
 
@@ -58,7 +58,7 @@ class Log:
         self._syslog: Syslog | None = None
         self._watchers: set[Watcher] = set()
         self._counts: Counter[str] = Counter()
-        self._level = self._least = level  # the least of it and those of the watchers
+        self._level = self._least = level  # the lowest of it and of the watchers' levels
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._stamp, _with_traceback],
@@ -68,7 +68,7 @@ class Log:
 
     @property
     def level(self) -> Level:
-        """What is written, at least."""
+        """The lowest level that is written."""
         return self._level
 
     @level.setter
@@ -87,7 +87,7 @@ class Log:
             self._logger.msg(event, _kind=kind, **fields)
 
     def shows(self, level: Level) -> bool:
-        """Whether an event of this level is seen by anybody."""
+        """Whether the log or a watcher shows events of this level."""
         return level >= self._least
 
     def reported(self, event: str) -> int:
@@ -99,7 +99,7 @@ class Log:
         return fields
 
     def msg(self, event: str, _kind: Event, _time: int, _trace: str = "", **fields: object) -> None:
-        """The end of structlog's chain: render and write. A field may have any other name."""
+        """The end of structlog's chain: render and write. Fields may have any other name."""
         kind, time, trace = _kind, _time, _trace
         shown = {name: _plain(value) for name, value in fields.items()}
         shown = {**shown, "event": event} if kind.name_last else {"event": event, **shown}
@@ -118,12 +118,12 @@ class Log:
                 watcher.put(seen.encode("utf-8", "replace") + b"\n")
 
     def write_to(self, *, file: LogFile | None = None, syslog: Syslog | None = None) -> None:
-        """Write there as well, from now on."""
+        """Write to these as well, from now on."""
         self._file = file
         self._syslog = syslog
 
     def end_following(self) -> None:
-        """Let those who follow go: the agent stops."""
+        """End all watchers, because the agent stops."""
         for watcher in self._watchers:
             watcher.put(None)
 
@@ -155,7 +155,7 @@ class Log:
 
 
 def _with_traceback(_logger: Any, _method: str, fields: Fields) -> Fields:
-    """`exc_info=` an exception becomes its name, its text and, for the reader, its traceback."""
+    """Replace the exception in `exc_info` by its name and text, and by its traceback."""
     error = fields.pop("exc_info", None)
     if isinstance(error, BaseException):
         fields["error"] = f"{type(error).__name__}: {error}"
@@ -164,7 +164,7 @@ def _with_traceback(_logger: Any, _method: str, fields: Fields) -> Fields:
 
 
 def _plain(value: object) -> str:
-    """A field as text: short, and with what a client put into it made visible."""
+    """A field as text: shortened, with control characters of clients made visible."""
     return _visible(str(value)[:FIELD_CHARS])
 
 
@@ -175,12 +175,12 @@ def _visible(text: str) -> str:
 
 
 def _indented(trace: str) -> str:
-    """A traceback that cannot pass for lines of the log, whatever a client's text is in it."""
+    """A traceback that cannot look like lines of the log, even with a client's text in it."""
     return "\n".join(f"        {_visible(line)}" for line in trace.rstrip().split("\n"))
 
 
 def _write(out: TextIO, text: str) -> None:
-    """A log that cannot be written, for a full disk say, must not stop what it tells of."""
+    """Write and flush. Errors are ignored: a full disk must not stop the server."""
     with contextlib.suppress(OSError, ValueError):
         out.write(text)
         out.flush()

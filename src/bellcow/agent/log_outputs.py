@@ -1,6 +1,6 @@
-"""Where lines of the log go besides the terminal: a file that is rotated, and syslog.
+"""Outputs of the log besides the terminal: a file that is rotated, and syslog.
 
-A write never blocks on a reader and never raises: what cannot be written is lost.
+A write never waits for a reader and never raises; a line that cannot be written is lost.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PRIORITIES: Final = {
 
 
 class LogFile:
-    """A file of the log, made for its owner alone, that is renamed when it is old or large.
+    """A file of the log, readable by its owner only, that is rotated when it is old or large.
 
-    `age_s` is the age in seconds and `size` the bytes at which a new file begins, 0 for any;
-    `kept` are the old files that stay, 0 for all. Nomad: an old file is called
-    `NAME-NANOSECONDS.EXTENSION`, after the moment of its renaming.
+    A new file begins at an age of `age_s` seconds or a size of `size` bytes; 0 is no limit. At most
+    `kept` old files stay, 0 for all. Nomad: an old file is called `NAME-NANOSECONDS.EXTENSION`,
+    after the time of the rotation.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class LogFile:
         return large or (self._age_s > 0 and age_s >= self._age_s)
 
     def _rotate(self) -> None:
-        """Raises OSError with the present file still in use."""
-        self._begun_ns = self._clock.wall_ns()  # not again with the next line, if this fails
+        """Start a new file. After an OSError the present file stays in use."""
+        self._begun_ns = self._clock.wall_ns()  # if this fails, the next line must not retry
         name = f"{self._path.stem}-{self._begun_ns}{self._path.suffix or '.log'}"
         self._path.rename(self._path.with_name(name))
         handle = self._open()
@@ -96,9 +96,9 @@ class LogFile:
 
 
 def log_path(written: str) -> Path:
-    """The file that the setting `log_file` means. Raises OSError when its directory cannot be made.
+    """The file of the setting `log_file`. Raises OSError when its directory cannot be created.
 
-    What ends in a slash is a directory, there or not; so is what is there as one.
+    A path that ends in a slash or is an existing directory means FILE_NAME in that directory.
     """
     path = Path(written)
     if written.endswith("/"):
@@ -111,19 +111,19 @@ class Syslog:
     """The machine's syslog, at one facility."""
 
     def __init__(self, facility: str, path: str = SYSLOG_SOCKET) -> None:
-        """Raises OSError when nobody listens there, KeyError for an unknown facility."""
+        """Raises OSError when no syslog listens at `path`, KeyError for an unknown facility."""
         self._facility = SYSLOG_FACILITIES[facility.upper()]
         self._path = path
         self._socket = self._connected()
 
     def write(self, level: Level, text: str) -> None:
-        """Send one line without its time and level, which syslog adds."""
+        """Send one line, without its time and level: syslog adds both."""
         code = self._facility << 3 | _PRIORITIES[level]
         message = f"<{code}>nomad[{os.getpid()}]: {text}".encode("utf-8", "replace")
         try:
             self._socket.send(message)
         except BlockingIOError:
-            pass  # nobody reads fast enough; the server must not wait for that
+            pass  # syslog is too slow; the server must not wait for it
         except OSError:
             self._send_again(message)
 
@@ -131,7 +131,7 @@ class Syslog:
         self._socket.close()
 
     def _send_again(self, message: bytes) -> None:
-        """A syslog that was restarted has another socket at the same path."""
+        """Reconnect and send again: a restarted syslog has a new socket at the same path."""
         with contextlib.suppress(OSError):
             fresh = self._connected()
             self._socket.close()

@@ -1,7 +1,8 @@
-"""Metrics: plain counters read where they are kept, and the last finished interval of ten seconds.
+"""Metrics: reads counters where they are kept, and keeps the last interval of ten seconds.
 
-Nothing is counted here on the way of a request; sources are functions that read a number. Series
-are a fixed set: no label comes from a client.
+Sources are functions that read a number, so a request pays nothing for most metrics. The series are
+a fixed set: no label comes from a client. Nomad: the interval and the JSON form are those of
+armon/go-metrics' in-memory sink.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
 
 INTERVAL_S = 10.0
-POLL_S = 1.0  # between two looks at what is only known when one looks, such as an age
-LATEST = 1_000  # values of a sample that quantiles are taken of
+POLL_S = 1.0  # between two reads of a polled sample, such as an age
+LATEST = 1_000  # values of a sample from which quantiles are computed
 
 
 class Sample:
-    """Values seen in an interval, as count, sum and squares."""
+    """The values of one interval, as count, sum, sum of squares, minimum and maximum."""
 
     __slots__ = ("count", "high", "low", "squares", "total")
 
@@ -45,7 +46,7 @@ class Sample:
 
 
 class Series:
-    """A sample over the whole life of the process: this interval's, the latest values, all."""
+    """A sample: the present interval, the latest values, and totals since the start."""
 
     __slots__ = ("count", "interval", "latest", "total")
 
@@ -63,9 +64,9 @@ class Series:
 
 
 class Metrics:
-    """Named sources, and what they said over the last whole interval.
+    """Named sources, and their values over the last finished interval.
 
-    Until the first interval ends, what it has so far is shown.
+    Until the first interval ends, it is shown as far as it has come.
     """
 
     def __init__(
@@ -92,32 +93,32 @@ class Metrics:
         self._gauges[name] = read
 
     def counter(self, name: str, read: Callable[[], float]) -> None:
-        """A number that grows from 0; what is shown is by how much it grew."""
+        """Register a number that grows from 0. Its growth in an interval is shown."""
         self._counters[name] = read
         self._last[name] = 0.0
 
     def sample(self, name: str) -> Callable[[float], None]:
-        """Where to put values, such as milliseconds of a commit."""
+        """Register a sample. Returns the function that adds a value to it."""
         self._samples[name] = Series()
         return self._samples[name].add
 
     def poll(self, name: str, read: Callable[[], Iterable[float]]) -> None:
-        """A sample whose values are there for whoever looks: it is read once a second."""
+        """Register a sample whose values `read` returns; it is called once a second."""
         self.sample(name)
         self._polled[name] = read
 
     def filter(self, filters: Sequence[str], *, default: bool) -> None:
-        """Which names are shown: gauges at once, the rest from the next interval on."""
+        """Set which names are shown: gauges at once, the rest from the next interval on."""
         self._filters = filters
         self._default = default
 
     def _wanted(self, name: str) -> bool:
-        """The longest filter that the name begins with decides."""
+        """Whether a name is shown. The longest matching prefix decides."""
         hits = [each for each in self._filters if name.startswith(each[1:])]
         return max(hits, key=len)[0] == "+" if hits else self._default
 
     async def run(self) -> None:
-        """Look at what is polled every second; close an interval every ten."""
+        """Read polled samples every second; close an interval every ten seconds."""
         while True:
             for _ in range(int(INTERVAL_S / POLL_S)):
                 await asyncio.sleep(POLL_S)
@@ -139,7 +140,7 @@ class Metrics:
             series.interval = Sample()
 
     def summary(self) -> dict[str, Any]:
-        """Counters and samples of the last finished interval, gauges as they are."""
+        """Counters and samples of the last finished interval; gauges as they are now."""
         shown = self._shown
         if shown is None:
             shown = self._interval({name: read() for name, read in self._counters.items()})
@@ -166,7 +167,7 @@ class Metrics:
         ]
 
     def _interval(self, now: dict[str, float]) -> dict[str, Any]:
-        """By how much the counters, which stand at `now`, grew, and the samples that came."""
+        """The interval up to now: the growth of the counters to `now`, and the samples."""
         grown = {name: value - self._last[name] for name, value in now.items()}
         samples = {name: series.interval for name, series in self._samples.items()}
         seconds = self._clock.wall_ns() // NS_PER_S // int(INTERVAL_S) * int(INTERVAL_S)
@@ -208,7 +209,7 @@ class Metrics:
         }
 
     def prometheus(self) -> bytes:
-        """The text form that Prometheus reads: these series, and those of the process."""
+        """The text form for Prometheus: these series, and those of the process."""
         lines: list[str] = []
         for kind, sources in (("gauge", self._gauges), ("counter", self._counters)):
             for name, read in sorted(sources.items()):
@@ -223,7 +224,7 @@ class Metrics:
 
 
 def _of_the_process() -> bytes:
-    """CPU, memory and descriptors, under the names that every program uses."""
+    """CPU, memory and descriptors, under Prometheus' standard names."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
     registry = CollectorRegistry()

@@ -1,7 +1,7 @@
-"""What protects the ports between servers: mutual TLS, with whose certificates, and for whom.
+"""The protection of the ports between servers: mutual TLS, and whose certificates it accepts.
 
-Made of the settings in one place, for the servers' own port, for the calls to others and for etcd,
-so that the three ask for the same. It opens no connection.
+One place makes it from the settings, for the server port, for calls to other servers and for etcd,
+so that all three require the same. It opens no connection.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from bellcow.config import model
     from bellcow.config.peer_certificates import Issued
 
-FOLDER = "peer-tls"  # in the server's directory: the certificate of this start, and what it needs
+FOLDER = "peer-tls"  # in the server's directory: certificate, key and authorities of this start
 CERT, KEY, AUTHORITIES = "cert.pem", "key.pem", "ca.pem"
 
 
 class PeerSecurity(msgspec.Struct, frozen=True, kw_only=True):
-    """How servers trust each other. Without protection the contexts and `etcd` are None.
+    """How servers authenticate each other. Without protection the contexts and `etcd` are None.
 
-    `etcd` is None as well for a server that keeps nothing.
+    `etcd` is also None for a server without a data directory.
     """
 
     gate: Gate
@@ -50,9 +50,10 @@ class PeerSecurity(msgspec.Struct, frozen=True, kw_only=True):
 def peer_security(
     settings: model.Settings, hosts: Iterable[str], folder: Path | None
 ) -> PeerSecurity:
-    """All of it. Error(INVALID) names the file or the setting that is wrong.
+    """The protection that the settings ask for.
 
-    `hosts` are the addresses and names of this server, `folder` is where it keeps its state.
+    `hosts` are the addresses and names of this server, `folder` is its directory. Raises
+    Error(INVALID), which names the wrong file or setting.
     """
     kind = protection(settings)
     if kind == "certificates":
@@ -63,7 +64,7 @@ def peer_security(
 
 
 def _with_certificates(settings: model.Settings) -> PeerSecurity:
-    """The operator's own."""
+    """Protection with the operator's certificates."""
     tls = settings.tls
     names = ServerNames("nomad") if tls.verify_server_hostname else None
     serve_with, call_with = peer_contexts(tls)
@@ -77,7 +78,7 @@ def _with_certificates(settings: model.Settings) -> PeerSecurity:
 
 
 def _with_key(settings: model.Settings, hosts: Iterable[str], folder: Path | None) -> PeerSecurity:
-    """One that is issued here and now, with an authority that follows from the shared key."""
+    """Protection with a certificate issued now, by an authority derived from the shared key."""
     try:
         keys = keyring.read_keys(settings)
     except (OSError, ValueError) as error:
@@ -85,7 +86,7 @@ def _with_key(settings: model.Settings, hosts: Iterable[str], folder: Path | Non
     issued = issue(keys, settings.region, hosts)
     if folder is not None:
         return _with_issued(settings, issued, folder / FOLDER)
-    with tempfile.TemporaryDirectory() as passing:  # contexts are made of files alone
+    with tempfile.TemporaryDirectory() as passing:  # a context can be made from files only
         made = _with_issued(settings, issued, Path(passing))
     return msgspec.structs.replace(made, etcd=None)
 
@@ -110,17 +111,17 @@ def _with_issued(settings: model.Settings, issued: Issued, folder: Path) -> Peer
             key_file=key,
             ca_file=ca,
             name=names.of(settings.region),
-            any_source=True,  # who has the key can issue a certificate for every address
+            any_source=True,  # any holder of the key can issue a certificate for any address
         ),
     )
 
 
 def reload_peer_tls(security: PeerSecurity, tls: model.Tls) -> int:
-    """Read the operator's files anew for the connections to come.
+    """Read the operator's files again, for new connections. Returns a number of authorities.
 
-    Error(INVALID) leaves all as it was. The result is how many authorities are gone from the file
-    and are believed until a restart. The paths must be those of the start, because etcd, which
-    reads its files with every connection, cannot be told others. What follows from a key stays.
+    Those have left the file and stay trusted until a restart. The paths must be those of the start,
+    because etcd reads its files at each connection and cannot get other paths. Certificates derived
+    from a key do not change. Raises Error(INVALID), and then changes nothing.
     """
     if (
         security.protection != "certificates"
@@ -136,9 +137,9 @@ def reload_peer_tls(security: PeerSecurity, tls: model.Tls) -> int:
 
 
 def keep_key(settings: model.Settings) -> bool:
-    """Write the key of the settings to where it is kept, if nothing is kept yet.
+    """Write the key of the settings to the keyring file, if there is none. True if written.
 
-    Nomad: it counts from then on, whatever the settings say.
+    Nomad: from then on the file counts, whatever the settings say. Raises Error(INVALID).
     """
     path = keyring.path_of(settings)
     if path is None or path.exists() or not settings.server.encrypt:

@@ -1,4 +1,4 @@
-"""SIGHUP: read the files again and take over what can change while running."""
+"""SIGHUP: reads the files again and applies the settings that can change while running."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LIVE = (
     "tls.key_file",
     "tls.verify_https_client",
 )
-# No restart brings these in either: they count when a cluster forms.
+# A restart does not apply these either: they count only when a cluster forms.
 FIRST_ONLY = {
     "autopilot.": "operator autopilot set-config",
     "server.default_scheduler_config.": "operator scheduler set-config",
@@ -53,7 +53,7 @@ FIRST_ONLY = {
 
 
 class Reloader:
-    """`reload` puts other settings in force, or keeps those there are when the files are bad."""
+    """`reload` applies changed settings, or none of them when the files are wrong."""
 
     def __init__(
         self,
@@ -81,12 +81,12 @@ class Reloader:
         self._between: Listener | None = None
 
     def listens(self, listener: Listener) -> None:
-        """The listener of the HTTP API is there: it takes what a reload has changed before."""
+        """Set the listener of the HTTP API, and apply earlier reloads to it."""
         self._listener = listener
         listener.take(http_limits(self._server.settings.limits), self._context)
 
     def listens_between(self, listener: Listener) -> None:
-        """The same for the port between servers, whose certificates are read anew by themselves."""
+        """The same for the port between servers, whose certificates reload by themselves."""
         self._between = listener
         self._limit_servers(self._server.settings.limits)
 
@@ -116,7 +116,7 @@ class Reloader:
         )
 
     def _take_over(self, settings: model.Settings) -> None:
-        """Put settings in force. Error leaves all as it was: what may fail comes first."""
+        """Apply settings. Raises Error, and then changes nothing: what may fail comes first."""
         self._context = self._secured(settings.tls)
         self._server.current.settings = settings
         self._server.bad_tokens.limit = settings.limits.http_max_bad_tokens
@@ -129,17 +129,17 @@ class Reloader:
         self._limit_servers(settings.limits)
 
     def _secured(self, tls: model.Tls) -> ssl.SSLContext | None:
-        """The new context of the HTTP API; what is between servers reads its files anew as well."""
+        """The new context of the HTTP API. Also reloads the certificates between servers."""
         context = http_context(tls)
         kept = reload_peer_tls(self._security, tls)
         if kept:
-            # The HTTP API forgets them: its context is new. Those between servers cannot.
+            # The HTTP API has a new context without them. The contexts between servers stay.
             reason = f"authorities that left it and are trusted between servers until then: {kept}"
             self._log.report("restart_needed", setting="tls.ca_file", reason=reason)
         return context
 
     def _tell_of_the_rest(self, fresh: Loaded) -> None:
-        """Name what has changed since the files were last read and is not in force."""
+        """Report settings that changed since the last read and are not in force."""
         for path in changed(self._loaded.settings, fresh.settings):
             advice = next((FIRST_ONLY[block] for block in FIRST_ONLY if path.startswith(block)), "")
             if advice:
@@ -154,20 +154,20 @@ class Reloader:
 
 
 def _reason(said: Sequence[str]) -> str:
-    """The first of what is wrong, out of what is printed at a start."""
+    """The first errors among the lines that a start would print."""
     wrong = [line for line in said if not line.startswith("==> WARNING")]
     return " ".join(wrong[:3]).removeprefix("==> ")
 
 
 def in_force(present: model.Settings, fresh: model.Settings) -> model.Settings:
-    """The present settings with the fresh values of those that can change while running."""
+    """The present settings, with the new values of those that can change while running."""
     for path in LIVE:
         present = model.put(present, path, model.get(fresh, path))
     return present
 
 
 def changed(old: model.Settings, new: model.Settings) -> list[str]:
-    """The settings that differ, by path, but for those without effect."""
+    """The paths of the settings that differ, without those that have no effect."""
     return [
         key.path
         for key in model.all_keys()

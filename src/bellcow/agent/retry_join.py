@@ -1,6 +1,6 @@
-"""What the settings say about joining others: once, or for so many tries, and then the agent ends.
+"""Joining at the start: `start_join` once, `retry_join` up to its limit; then the agent ends.
 
-The hellos themselves are the exchange's; this only looks whether anybody has answered.
+The exchange sends the hellos of `retry_join`; this module only checks whether a server answered.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ LOOK_S = 0.2
 
 
 class JoinError(Exception):
-    """Nobody to join was found. The message is the last one the agent says."""
+    """No server to join was found. The agent prints the message and ends."""
 
 
 async def join_at_start(
     settings: model.Settings, exchange: Exchange, roster: Roster, knock: Knock = knock_over_tcp
 ) -> None:
-    """Try `start_join` once; then count the time that `retry_join` has. Raises JoinError.
+    """Try `start_join` once; then limit the time of `retry_join`. Raises JoinError.
 
-    Nomad: N further tries are N + 1 in all.
+    Nomad: `retry_max` N allows N + 1 tries.
     """
     told = server_join(settings)
     if told.start_join:
@@ -55,7 +55,7 @@ async def _once(addresses: tuple[str, ...], exchange: Exchange, knock: Knock) ->
 
 
 async def _somebody(roster: Roster, seconds: float) -> bool:
-    """Whether another server of our region answers within this time."""
+    """Whether another server of this region answers within that many seconds."""
     waited = 0.0
     while waited < seconds:
         if roster.contacts() or len(roster.alive()) > 1:

@@ -1,7 +1,7 @@
-"""What a server stands on: the embedded store, or an etcd member beside it.
+"""Opens the storage of a server: the embedded store, or an etcd process of its own.
 
-Which of them is decided by what is on the disk, then by the settings. Modules that cost much memory
-are imported only by those who need them.
+The data directory decides which, then the settings. Modules that need much memory are imported only
+when they are used.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ async def _nothing_to_recover(roster: Roster, exchange: Exchange) -> None:
 
 
 class StorageError(Exception):
-    """Why there is nothing to stand on."""
+    """No storage can be opened. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """Either store and peers of a server alone, or the member that will bring them.
+    """Either the store and peers of a single server, or the engine that provides them later.
 
-    `recover` goes by the operator's file, if there is one: True when this server has founded its
-    cluster anew, False when it shall join, None without a file.
+    `recover` follows the operator's peers.json: True when this server has rebuilt the cluster,
+    False when it must join, None without such a file.
     """
 
     store: Store | None = None
@@ -69,7 +69,10 @@ async def open_storage(
     clock: Clock,
     report: Report,
 ) -> Storage:
-    """Raises StorageError with what to do."""
+    """Open the embedded store, or prepare etcd. Finishes an interrupted recovery or conversion.
+
+    Raises StorageError.
+    """
     several = settings.server.bootstrap_expect > 1 or bool(join_addresses(settings))
     try:
         if _has_been_on_etcd(folder):
@@ -119,7 +122,7 @@ async def _plan(
     folder: Path,
     report: Report,
 ) -> Plan:
-    """How the member runs, in which cluster it ever may be."""
+    """The start parameters of etcd that do not depend on the cluster. Raises StorageError."""
     from bellcow.etcd.flags import Plan
     from bellcow.etcd.process import look_for_etcd
     from bellcow.etcd.version import CannotRun
@@ -145,7 +148,7 @@ def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report
     from bellcow.cluster.recovery.recover import file_of, read_listed, recover
 
     if file_of(folder).exists():
-        read_listed(folder, itself)  # a wrong file ends the start before anything begins
+        read_listed(folder, itself)  # a wrong file ends the start before any change
     else:
         check_schemes(plan)
 

@@ -1,4 +1,4 @@
-"""Threads at the end of the agent: they may work for longer than a stop may take."""
+"""The end of the process when worker threads still run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def end_despite_threads(status: int, clock: Clock, until: float) -> None:
-    """Wait for all threads; when `until` (monotonic seconds) comes first, end the process.
+    """Wait for all threads until `until` (monotonic seconds), then exit with `status`.
 
-    Python itself would wait for them without end. By now nothing needs them: what was acknowledged
-    is on disk, files are closed, and what a thread leaves half done is cleared at the next start.
+    Python itself would wait for them without a limit. Exiting is safe: acknowledged writes are on
+    disk, files are closed, and the next start removes partial files.
     """
     others = [
         thread

@@ -1,6 +1,6 @@
 """Autopilot on the leader: gather, decide, act, every two seconds. The rules are in `rules.py`.
 
-It acts through membership, which makes one change at a time and keeps the quorum.
+It acts through membership, which makes one change at a time and protects the quorum.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ if TYPE_CHECKING:
     from bellcow.state.tables import Tables
     from bellcow.state.waiting import Waiting
 
-ROUND_S = 2.0
+ROUND_S = 2.0  # Source: raft-autopilot, options.go, DefaultUpdateInterval
 _CLUSTER = ""  # the cluster as a whole, among the ids of servers
-EARLY_ROUND_S = 0.25  # while a server has not answered this leadership yet
-SETTLE_S = 10.0  # of leadership, before a dead server is removed: what was heard may be old
+EARLY_ROUND_S = 0.25  # while a server has not answered since this leadership began
+SETTLE_S = 10.0  # of leadership before a dead server is removed: its status may be outdated
 
 
 class Contacts(Protocol):
-    """Where the loop learns how the servers are."""
+    """The source of what the loop knows of the servers."""
 
     def members_by_id(self) -> Mapping[str, Member]: ...
 
     async def contacts(self, server_ids: tuple[str, ...]) -> Mapping[str, Contact]:
-        """What each server answers; one that does not answer within a second is left out."""
+        """The latest answer of each server; servers without one are left out."""
 
     def silences(self) -> Mapping[str, Silence]:
-        """Of the servers that have failed."""
+        """The failed servers, by id."""
 
 
 class Changes(Protocol):
-    """How the loop acts. Each raises Error when it may not be so."""
+    """How the loop acts. Each coroutine raises Error when the change is refused."""
 
     def why_no_votes(self) -> str:
-        """Why no other server can ever vote beside this one; "" where one can."""
+        """Why no other server can ever vote in this cluster; "" when one can."""
 
     async def promote(self, server_id: str) -> None: ...
 
@@ -74,13 +74,14 @@ class Changes(Protocol):
     async def remove_left(self, server_id: str) -> None: ...
 
     def forget(self, server_id: str) -> None:
-        """A server that has failed counts as one that left."""
+        """Let a removed server, if it has failed, count as one that left."""
 
 
 class Autopilot:
-    """Holds the latest round of this leadership. `health` is None outside one.
+    """Judges the servers and acts, on the leader.
 
-    Without `changes` it only looks.
+    `health` is that of the latest round; its `servers` are None before the first one and on a
+    server that does not lead. Without `changes` autopilot only observes.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Autopilot:
         changes: Changes | None = None,
         waiting: Waiting | None = None,
     ) -> None:
-        """`waiting` tells of changes of the configuration, after which a round comes at once."""
+        """`waiting` starts a round at once when the raft configuration changes."""
         self._tables = tables
         self._contacts = contacts
         self._clock = clock
@@ -102,17 +103,17 @@ class Autopilot:
         self._changes = changes
         self._waiting = waiting
         self._found: dict[str, Found] = {}
-        self._began = 0.0  # this leadership, or the state that a restore has put in place
+        self._began = 0.0  # when this leadership began, or a restore replaced the state
         self._cleaning = asyncio.Lock()
         self._contacted: dict[str, Contact] = {}  # the answers of the last round
-        self._out_at: dict[str, float] = {}  # dead voters, and when they were taken out
-        self._unhealthy: set[str] = set()  # whose fault was said
+        self._out_at: dict[str, float] = {}  # dead voters, and when they were removed
+        self._unhealthy: set[str] = set()  # servers whose failure was reported
         self._reminders = Reminders(clock, report, math.inf)  # once per leadership
         self._again = asyncio.Event()
         self.health = ClusterHealth()
 
     async def run(self) -> None:
-        """One leadership. What an earlier one found is forgotten."""
+        """Work for one leadership, without the findings of an earlier one."""
         self.begin_anew()
         try:
             while True:
@@ -128,7 +129,7 @@ class Autopilot:
             self.health = ClusterHealth()
 
     def wake(self) -> None:
-        """The configuration has changed: what was found of it is no longer so."""
+        """Start a round now: the raft configuration has changed."""
         self._again.set()
 
     async def _pause(self) -> None:
@@ -138,7 +139,7 @@ class Autopilot:
                 await self._again.wait()
 
     def begin_anew(self) -> None:
-        """Forget what was found: there is no health until the next round, which comes at once."""
+        """Discard all findings, and start a round now. There is no health until it has ended."""
         self._again.set()
         self._found = {}
         self._reminders.forget()
@@ -160,10 +161,10 @@ class Autopilot:
         self.health = outcome.health
 
     async def last_known(self, leader_id: str) -> ClusterHealth:
-        """Health as this server knows it without leading; `leader_id` is "" where nobody leads.
+        """Health as a server that does not lead sees it; `leader_id` is "" when no server leads.
 
-        A server that answers is in contact: only the leader hears of each often enough to say more.
-        Since when a server is as it is, is known of those that have failed.
+        A server that answers counts as in contact: only the leader hears from each often enough to
+        judge more. `stable_since` is known only for failed servers.
         """
         inputs = await self._gather()
         servers = tuple(
@@ -202,7 +203,7 @@ class Autopilot:
             )
 
     def _is_news(self, whose: str, before: bool | None, *, healthy: bool) -> bool:
-        """Whether a change of health is said: a recovery only after the fault was."""
+        """Whether a change of health is reported: a recovery only after its failure was."""
         if healthy:
             told = whose in self._unhealthy
             self._unhealthy.discard(whose)
@@ -212,7 +213,7 @@ class Autopilot:
         return bool(before)
 
     async def _act(self) -> None:
-        """At most one promotion begins a round."""
+        """Start at most one promotion, then remove the dead."""
         if self._changes is None:
             return
         inputs = await self._gather()
@@ -229,9 +230,9 @@ class Autopilot:
                 self._reminders.say("promotion_impossible", server=server_id, reason=error.message)
 
     async def clean_up(self) -> None:
-        """Take out the dead, one after the other, as far as the limits allow.
+        """Remove dead servers, one after the other, as far as the limits allow.
 
-        A removal takes seconds, so before each is looked anew: somebody may be back, or gone.
+        A removal takes seconds, so the inputs are gathered again before each one.
         """
         changes = self._changes
         if changes is None:
@@ -244,7 +245,7 @@ class Autopilot:
                 try:
                     await self._remove(changes, facts)
                 except Error as error:
-                    if self._is_configured(server_id):  # another has not removed it meanwhile
+                    if self._is_configured(server_id):  # not removed by another caller meanwhile
                         self._say_kept(Dead(kept=(server_id,), reason=error.message))
                     return
                 changes.forget(server_id)
@@ -309,14 +310,14 @@ class Autopilot:
         )
 
     def _of_this_leadership(self, contact: Contact) -> Contact:
-        """The contact, counted from when this leadership began: before, another server led."""
+        """The contact, with its age limited to that of this leadership: before, another led."""
         led = Duration.seconds(self._clock.monotonic() - self._began)
         if contact.last_contact <= led:
             return contact
         return msgspec.structs.replace(contact, last_contact=led, is_earlier=True)
 
     def _lately_out(self, raft: RaftConfiguration, configuration: AutopilotConfiguration) -> int:
-        """How many dead voters went within the last stabilization time and are still gone."""
+        """How many dead voters were removed within the last stabilization time and are not back."""
         now, kept_s = self._clock.monotonic(), configuration.server_stabilization_time.ns / NS_PER_S
         self._out_at = {each: at for each, at in self._out_at.items() if now - at < kept_s}
         voters = {server.id for server in raft.servers if server.voter}
@@ -328,7 +329,7 @@ def _found_failed(silence: Silence, now_ns: int) -> Found:
 
 
 def _counts(facts: Facts) -> bool:
-    """Whether it is lost by its removal: a voter that did not leave by its own will."""
+    """Whether its removal uses up a part of the quorum: a voter that did not leave by itself."""
     return facts.server.voter and facts.serf_status != LEFT
 
 

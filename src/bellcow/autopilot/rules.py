@@ -1,8 +1,8 @@
-"""Autopilot's rules: which servers are healthy, since when, what the cluster can bear; who is given
-a vote, and which of the dead are taken out.
+"""Autopilot's rules: the health of the servers, promotions, and the removal of dead servers.
 
-Pure. `observe` takes everything that counts, the time included, and returns what is found; the loop
-gathers before and acts after.
+Pure: the loop gathers `Inputs`, time included, and acts on the results. The rules are those of
+hashicorp/raft-autopilot, which names its files in the docstrings below, and of Nomad's page
+"Autopilot"; where a rule differs, its docstring says so.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"
-UNKNOWN_IS_DEAD_AFTER_S = 15.0  # a new leader has not met everybody yet
-REMEMBERED_S = 24 * 3_600.0  # a removed server is shown for as long
-REMOVED_AFTER_S = 10.0  # after it has failed: a restart that takes longer than usual costs no vote
+UNKNOWN_IS_DEAD_AFTER_S = 15.0  # seconds; a new leader hears of the others only by and by
+REMEMBERED_S = 24 * 3_600.0  # seconds for which health lists a removed server
+REMOVED_AFTER_S = 10.0  # seconds after it has failed, so that a slow restart costs no vote
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server answered: time since it heard the leader, and where its log stands.
+    """A server's last answer: how long ago its last contact was, and its last term and index.
 
-    `is_earlier` says that it answered before this leadership began: its term is an earlier one too.
+    `is_earlier` is set when the answer is older than this leadership; so is its term then.
     """
 
     last_contact: Duration
@@ -39,16 +39,16 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """How long ago a server was found to have failed, and how long it has not answered; seconds."""
+    """For how long a server has been failed, and for how long it has not answered; seconds."""
 
     failed_s: float
     silent_s: float
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the leader knows of one server at one moment.
+    """The inputs about one server.
 
-    `contact` is None where it did not answer, `silence` where it has not failed.
+    `contact` is None for a server that did not answer, `silence` for one that has not failed.
     """
 
     server: RaftServer
@@ -60,11 +60,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a round is decided on. `leader_index` was taken before the servers were asked.
+    """The inputs of a round. `leader_index` was read before the servers were asked.
 
-    `lately_out` counts the dead voters that were taken out within the last stabilization time.
-    `removed` are the servers that the configuration remembers as removed, `no_votes` says why no
-    other server can ever vote, "" where one can.
+    `lately_out` counts the dead voters that were removed within the last stabilization time and are
+    not back. `removed` lists the removed servers that the raft configuration records. `no_votes`
+    says why no other server can ever vote, "" when one can.
     """
 
     now_ns: int
@@ -79,24 +79,24 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """One server's health and since when it has been so, in nanoseconds of wall time."""
+    """One server's health, and since when it has that health (ns, wall time)."""
 
     healthy: bool
     since_ns: int
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a round: what clients are shown, and what the next round needs to know."""
+    """The outcome of a round: the health for clients, and the input `before` of the next round."""
 
     health: ClusterHealth
     found: dict[str, Found]
 
 
 def is_healthy(facts: Facts, inputs: Inputs) -> bool:
-    """Whether one server is healthy.
+    """Whether one server is alive, in contact, in the leader's term and not too far behind.
 
-    Alive, in contact, of the leader's term, not too far behind. What a server answered before this
-    leadership says nothing of contact and term: it is not unhealthy for it.
+    An answer from before this leadership proves nothing about contact and term, so those two are
+    not judged by it. Source: raft-autopilot, types.go, `ServerState.isHealthy`.
     """
     contact = facts.contact
     if facts.serf_status != ALIVE or contact is None:
@@ -113,12 +113,16 @@ def _is_in_contact(contact: Contact, inputs: Inputs) -> bool:
 
 
 def failure_tolerance(voters: int, healthy: int) -> int:
-    """How many healthy voters may fail before the quorum is lost."""
+    """How many healthy voters may fail before the quorum is lost.
+
+    Source: raft-autopilot, state.go: healthy voters less the quorum, which is half of the voters,
+    rounded down, plus one; at least 0.
+    """
     return max(0, healthy - (voters // 2 + 1))
 
 
 def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
-    """Judge every server of the configuration, in its order, by its own answer alone."""
+    """Judge each server of the raft configuration, in its order. `before` is the last outcome."""
     found: dict[str, Found] = {}
     servers = []
     for facts in inputs.servers:
@@ -142,10 +146,10 @@ def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
 def lately_removed(
     removed: tuple[RemovedServer, ...], voters: int, now_ns: int
 ) -> tuple[RemovedReply, ...]:
-    """The servers that were removed within a day, and which of them are missed.
+    """The servers that were removed within a day.
 
-    A dead voter that autopilot removed is missed while there are fewer voters than then. `voters`
-    is how many there are now; `now_ns` is wall time.
+    A dead voter that autopilot removed is `missed` while there are fewer voters than before its
+    removal. `voters` is their number now; `now_ns` is wall time.
     """
     return tuple(
         RemovedReply(
@@ -176,7 +180,7 @@ def _why_no_vote(facts: Facts, inputs: Inputs) -> str:
 
 def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int) -> ServerHealth:
     contact = facts.contact
-    known = facts.serf_status not in {UNKNOWN_STATUS, LEFT}  # Nomad: who has left is not known
+    known = facts.serf_status not in {UNKNOWN_STATUS, LEFT}  # Nomad: a server that left is unknown
     return ServerHealth(
         last_contact=contact.last_contact if contact else UNKNOWN_CONTACT,
         id=facts.server.id,
@@ -194,11 +198,11 @@ def _shown(facts: Facts, inputs: Inputs, *, healthy: bool, since_ns: int) -> Ser
     )
 
 
-# What follows from it
+# Decisions
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """Who is to be taken out, in this order; and the dead that the limits keep, and why."""
+    """The servers to remove, in this order; the dead that must stay, and the reason for those."""
 
     out: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
@@ -206,9 +210,10 @@ class Dead(msgspec.Struct, frozen=True):
 
 
 def promotions(inputs: Inputs, found: dict[str, Found]) -> tuple[str, ...]:
-    """Servers that have been healthy long enough to be given a vote.
+    """Non-voters that have been healthy for the stabilization time.
 
-    Nomad: whether the number of voters is odd does not matter.
+    Source: raft-autopilot, stable_promoter.go, `CalculatePromotionsAndDemotions`.
+    Nomad: the number of voters may become even.
     """
     stable_ns = inputs.configuration.server_stabilization_time.ns
     return tuple(
@@ -223,11 +228,15 @@ def promotions(inputs: Inputs, found: dict[str, Found]) -> tuple[str, ...]:
 
 
 def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
-    """Which servers to take out of the configuration.
+    """Which servers to remove from the raft configuration.
 
-    A server that left is removed at once. With clean-up on, so are those without a member for 15 s,
-    and those that failed, ten seconds after that: dead voters only if all of them, together with
-    those removed within the stabilization time, are a minority, or bit by bit a majority would go.
+    Remove servers that left at once. With clean-up on also remove failed servers after
+    REMOVED_AFTER_S, and unhealthy ones that are not in the member list after
+    UNKNOWN_IS_DEAD_AFTER_S. Remove dead voters only if all of them, plus those removed within the
+    stabilization time, are a minority: otherwise several rounds could remove a majority.
+
+    Source: raft-autopilot, reconcile.go, `adjudicateRemoval`: at most (voters - 1) / 2, never below
+    MinQuorum. It removes dead voters up to that limit, without counting earlier rounds.
     """
     left = tuple(f.server.id for f in inputs.servers if f.serf_status == LEFT)
     if not inputs.configuration.cleanup_dead_servers:
@@ -246,7 +255,7 @@ def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
 
 
 def _is_due(facts: Facts) -> bool:
-    """Whether a dead server has been known to be so for long enough."""
+    """Whether a dead server has been dead for long enough to remove it."""
     return facts.silence is None or facts.silence.failed_s >= REMOVED_AFTER_S
 
 
@@ -260,7 +269,7 @@ def _is_dead(facts: Facts, inputs: Inputs, found: dict[str, Found]) -> bool:
 
 
 def _why_kept(dead: int, voters: int, lately_out: int, min_quorum: int) -> str:
-    """Why that many dead voters may not be taken out; "" when they may, or when there are none."""
+    """Why that many dead voters must not be removed; "" when they may be, or there are none."""
     if not dead:
         return ""
     if voters - dead < min_quorum:
@@ -270,7 +279,7 @@ def _why_kept(dead: int, voters: int, lately_out: int, min_quorum: int) -> str:
         return ""
     if lately_out:
         return (
-            f"{lately_out} of {before} voters have just been taken out, and with {dead} more that "
-            "are dead it is not a minority that can be spared"
+            f"{lately_out} of {before} voters were removed lately and {dead} more are dead; "
+            "autopilot removes only a minority"
         )
-    return f"{dead} of {voters} voters are dead, which is not a minority that can be spared"
+    return f"{dead} of {voters} voters are dead; autopilot removes only a minority"

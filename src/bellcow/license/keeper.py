@@ -1,4 +1,4 @@
-"""Which license is in force on this cluster, and the command that puts another one in."""
+"""The license in force on this cluster, and the command that replaces it."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ class Licenses:
         stored = self._tables.one(LICENSE)
         if stored is None:
             return rules.temporary(start_ns)
-        # Known by the row itself: a restore may bring another license with the same index.
+        # Compare the row itself: a restore may bring another license with the same index.
         if self._read is None or self._read[0] is not stored:
             self._read = (stored, self._verified(stored, start_ns))
         return self._read[1]
 
     def status(self) -> rules.Status:
-        """Where in its life the license in force is."""
+        """The phase of the license in force."""
         return rules.status(self.current(), self._clock.wall_ns())
 
     def warning(self) -> str:
-        """What health says of the license; "" when all is well, or when nothing is known yet."""
+        """The warning for health; "" for a valid license, or before the state is loaded."""
         if self._tables.one(LICENSE_TEMPORARY) is None:
             return ""
         found = self.status()
         return "" if found.phase is rules.Phase.VALID else found.text
 
     def _verified(self, stored: StoredLicense, start_ns: int) -> License:
-        """The stored license; the temporary one where its issuer is no longer trusted here."""
+        """The stored license; the temporary one when its issuer is no longer configured."""
         try:
             return rules.read(stored.blob, self._issuers, self._cluster_id())
         except Error:
             return rules.temporary(start_ns)
 
     def put(self, blob: str) -> Callable[[Draft], Written]:
-        """The command that stores `blob`; raises Error(INVALID) with the reason it is refused."""
+        """The command that stores `blob`. Raises Error(INVALID) with the reason of a refusal."""
         if not self._issuers:
             raise invalid("no license issuer is configured on this cluster")
         rules.verify(blob, self._issuers, self._clock.wall_ns(), self._cluster_id())

@@ -1,7 +1,7 @@
-"""What a license says and whether to believe it: signature, dates, product, installation, features.
+"""Checks and reads a license: signature, dates, product, installation, features.
 
-The rules know no clock, no store and no cluster; who asks brings the time and the cluster's id.
-The libraries for keys are imported where they are used: most servers never see a signed license.
+Pure: the time and the cluster's id are arguments. The libraries for keys are imported where they
+are used: most servers never see a signed license.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _RFC3339 = re.compile(
 
 
 class Phase(enum.Enum):
-    """Where in its life a license is."""
+    """The phase of a license's life."""
 
     VALID = "valid"
     EXPIRING = "expiring"  # within 30 days
-    EXPIRED = "expired"  # to be replaced, but everything still acts
+    EXPIRED = "expired"  # to be replaced, but all features still work
     TERMINATED = "terminated"  # the licensed features have stopped
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The phase, a sentence for the log and for health, and when the phase ends by itself.
+    """The phase, a sentence for the log and for health, and when the phase ends (ns, wall time).
 
-    The sentence does not name the license: health is for everybody.
+    The sentence does not name the license: health needs no token.
     """
 
     phase: Phase
@@ -72,7 +72,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What the log last said of a license, and when."""
+    """The last report of a license in the log."""
 
     license_id: str
     phase: Phase
@@ -94,7 +94,7 @@ class _Dates(msgspec.Struct, frozen=True):
 
 
 def new_key() -> tuple[str, str]:
-    """A private key as PEM, and its public half as it is put into `license { issuers = [...] }`."""
+    """A private key as PEM, and its public key in the form of `license { issuers = [...] }`."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -109,9 +109,9 @@ def new_key() -> tuple[str, str]:
 
 
 def issue(claims: Mapping[str, Any], private_pem: str) -> str:
-    """Sign a license; the claims are those that `GET /v1/operator/license` shows.
+    """Sign a license. The claims are those that `GET /v1/operator/license` shows.
 
-    A left-out IssueTime is the StartTime.
+    IssueTime defaults to StartTime. Raises Error(INVALID) for wrong claims or a wrong key.
     """
     from joserfc import jws
 
@@ -130,7 +130,10 @@ def issue(claims: Mapping[str, Any], private_pem: str) -> str:
 
 
 def verify(blob: str, issuers: Sequence[str], now_ns: int, cluster_id: str) -> License:
-    """The license in a signed text that may be installed now; Error with the reason if not."""
+    """The license in a signed text, if it may be installed now.
+
+    Raises Error(INVALID) with the reason. `now_ns` is wall time.
+    """
     license_ = read(blob, issuers, cluster_id)
     dates = _dates(license_)
     if now_ns < dates.start_ns:
@@ -141,7 +144,10 @@ def verify(blob: str, issuers: Sequence[str], now_ns: int, cluster_id: str) -> L
 
 
 def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
-    """The license in a signed text whatever the time: for one that is installed already."""
+    """The license in a signed text, whatever its dates: for one that is installed already.
+
+    Raises Error(INVALID) with the reason.
+    """
     text = blob.strip()
     if not issuers:
         raise invalid("no license issuer is configured on this cluster")
@@ -156,9 +162,9 @@ def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
 
 
 def check_form(blob: str) -> None:
-    """Raise Error(INVALID) unless this may be a license: its size, its three parts, its header.
+    """Raise Error(INVALID) unless size, parts and header are those of a license.
 
-    Only our one algorithm, said before any key is tried: the text must not choose it.
+    The algorithm is checked before any key is tried: the text must not choose it.
     """
     if len(blob) > MAX_BYTES:
         raise invalid(f"the license is larger than {MAX_BYTES} bytes")
@@ -173,10 +179,11 @@ def check_form(blob: str) -> None:
         raise _not_a_license() from None
     if header.alg != _ALGORITHM:
         raise invalid(
-            f"the license is signed with algorithm {header.alg[:40]!a}, only {_ALGORITHM} is taken"
+            f"the license is signed with algorithm {header.alg[:40]!a}; "
+            f"only {_ALGORITHM} is accepted"
         )
     if header.crit is not None:
-        raise invalid("the license asks for extensions that are not known here")
+        raise invalid("the license requires extensions that are not supported")
 
 
 def _payload(blob: str, issuers: Sequence[str]) -> bytes:
@@ -194,10 +201,10 @@ def _payload(blob: str, issuers: Sequence[str]) -> bytes:
 
 @functools.cache
 def _one_algorithm() -> JWSRegistry:
-    """The library's list of algorithms, cut down to ours.
+    """The library's list of algorithms, reduced to EdDSA.
 
-    It warns at each use that RFC 9864 prefers another name for the same algorithm. We stay with the
-    name that every tool knows, and a warning would only reach a log that nobody can act on.
+    The library warns at each use that RFC 9864 prefers another name for it. Other tools know only
+    the name EdDSA, and an operator could do nothing about the warning.
     """
     from joserfc.errors import UnsupportedAlgorithmError
     from joserfc.jws import JWSRegistry
@@ -261,7 +268,7 @@ def _check(license_: License) -> None:
     if not license_.license_id:
         raise invalid("LicenseID of the license is missing")
     _dates(license_)  # before IssueTime, which may have been taken from StartTime
-    _time("IssueTime", license_.issue_time)  # clients fail on an answer in which it is no time
+    _time("IssueTime", license_.issue_time)  # clients fail on an answer with another text there
 
 
 def _dates(license_: License) -> _Dates:
@@ -285,7 +292,7 @@ def _time(name: str, text: str) -> int:
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 time with any offset; ValueError if it is none."""
+    """Nanoseconds since 1970 of an RFC 3339 time with any offset. Raises ValueError."""
     found = _RFC3339.fullmatch(text)
     if found is None:
         raise ValueError("not an RFC 3339 time")
@@ -304,12 +311,12 @@ def parse_time(text: str) -> int:
 
 
 def community(start_ns: int) -> License:
-    """The license of a cluster that has no issuers: everything, for a hundred years."""
+    """The license of a cluster without issuers: all features, for a hundred years."""
     return _built_in("community", "community", start_ns, _COMMUNITY_NS)
 
 
 def temporary(start_ns: int) -> License:
-    """The license of a new cluster with issuers, until one is put."""
+    """The license of a new cluster with issuers, until one is installed; six hours."""
     return _built_in("temporary-license", "temporary license customer", start_ns, _TEMPORARY_NS)
 
 
@@ -330,11 +337,11 @@ def _built_in(license_id: str, customer_id: str, start_ns: int, lasts_ns: int) -
     )
 
 
-# What a license means at a moment
+# The phase of a license
 
 
 def status(license_: License, now_ns: int) -> Status:
-    """The phase of an installed license, and what to tell the operator."""
+    """The phase of an installed license at `now_ns`, wall time."""
     dates = _dates(license_)
     if now_ns >= dates.termination_ns:
         stopped = ", ".join(sorted(LICENSED))
@@ -354,7 +361,7 @@ def status(license_: License, now_ns: int) -> Status:
 
 
 def to_tell(license_id: str, found: Status, told: Told | None, now_ns: int) -> bool:
-    """Whether the log says it: each phase once, and what is amiss once more every day."""
+    """Whether the log reports it: each phase once, and every phase but VALID again each day."""
     if told is None:
         return found.phase is not Phase.VALID
     if (told.license_id, told.phase) != (license_id, found.phase):
@@ -363,7 +370,7 @@ def to_tell(license_id: str, found: Status, told: Told | None, now_ns: int) -> b
 
 
 def starts_later(license_: License, now_ns: int) -> bool:
-    """Whether the license may not be installed yet."""
+    """Whether the license is not valid yet."""
     return now_ns < _dates(license_).start_ns
 
 
@@ -376,10 +383,10 @@ def _left(ns: int) -> str:
 
 
 def features_in_force(license_: License, now_ns: int) -> frozenset[str]:
-    """The features that act now. What needs no license always does, named in it or not.
+    """The features that work now. Those that need no license always do.
 
-    A start in the future does not count against an installed license: it was valid when it was put,
-    and a clock that was set back must not stop a cluster.
+    A start in the future does not matter: the license was valid when it was installed, and a clock
+    that was set back must not stop a cluster.
     """
     if now_ns >= _dates(license_).termination_ns:
         return FREE

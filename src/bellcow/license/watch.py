@@ -1,4 +1,4 @@
-"""Tells of the license in the log: a loop of the leader. When to tell is decided in `rules.py`."""
+"""Reports the license in the log: a loop of the leader. `rules.py` decides when to report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVENTS = {
 
 
 class LicenseWatch:
-    """Looks once a minute, and at the moment a phase ends."""
+    """Checks once a minute, and at the moment a phase ends."""
 
     def __init__(self, licenses: Licenses, clock: Clock, report: Report) -> None:
         self._licenses = licenses
@@ -31,14 +31,14 @@ class LicenseWatch:
         self._report = report
 
     async def run(self) -> None:
-        """One leadership. What an earlier one has told is told again."""
+        """Work for one leadership. Each leadership reports again."""
         told: Told | None = None
         while True:
             told, pause_s = self._look(told)
             await asyncio.sleep(pause_s)
 
     def _look(self, told: Told | None) -> tuple[Told, float]:
-        """Tell what there is to tell; returns what the log knows now, and when to look again."""
+        """Report what is due. Returns the last report, and the seconds until the next check."""
         now_ns = self._clock.wall_ns()
         license_ = self._licenses.current()
         found = status(license_, now_ns)

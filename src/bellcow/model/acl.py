@@ -1,4 +1,4 @@
-"""Policies, tokens and the state of the bootstrap, as stored and as shown."""
+"""Policies, tokens and the state of the bootstrap, as stored and as shown to clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ACLPolicy(Wire, frozen=True, kw_only=True, gc=False):
 
 
 class ACLPolicyBody(Wire, frozen=True, kw_only=True):
-    """A policy as a client sends it. `job_acl` is of later releases."""
+    """A policy as a client sends it. Later releases of Nomad have `job_acl`."""
 
     GO_STRUCT: ClassVar[str] = "ACLPolicy"
     GO_TYPE: ClassVar[str] = "structs.ACLPolicy"
@@ -36,7 +36,7 @@ class ACLPolicyBody(Wire, frozen=True, kw_only=True):
     rules: str = ""
 
     def problem(self) -> Error | None:
-        """Why it is refused: a policy for jobs alone would be given to every bearer."""
+        """The refusal of `job_acl`: a policy for jobs alone would apply to every token."""
         jobs = self.job_acl
         if any(jobs.values()) if isinstance(jobs, dict) else jobs:
             return invalid("JobACL is not supported: there are no jobs that could have the policy")
@@ -76,7 +76,7 @@ class ACLToken(Wire, frozen=True, kw_only=True, gc=False):
 
 
 class ACLTokenBody(Wire, frozen=True, kw_only=True):
-    """A token as a client sends it. What is not a field of `ACLToken` is of later releases."""
+    """A token as a client sends it, with the fields of later releases of Nomad."""
 
     GO_STRUCT: ClassVar[str] = "ACLToken"
     GO_TYPE: ClassVar[str] = "structs.ACLToken"
@@ -96,7 +96,7 @@ class ACLTokenBody(Wire, frozen=True, kw_only=True):
     type: str = ""
 
     def problem(self) -> Error | None:
-        """Why it is refused: a token must not last longer, or be able to do less, than asked."""
+        """The refusal of fields that would be ignored: the token would last longer, or do less."""
         ends = self.expiration_time not in (None, "", NO_TIME)
         if ends or not _is_no_length(self.expiration_ttl):
             return invalid(
@@ -119,7 +119,7 @@ class ACLTokenBody(Wire, frozen=True, kw_only=True):
 
 
 def _is_no_length(value: Any) -> bool:
-    """Whether this is how a client says that a token does not end."""
+    """Whether a client means with this value that the token does not expire."""
     try:
         return not value or (isinstance(value, str) and parse_duration(value) == 0)
     except ValueError:
@@ -127,7 +127,7 @@ def _is_no_length(value: Any) -> bool:
 
 
 class ACLTokenReply(Wire, frozen=True, kw_only=True):
-    """A token as it is shown. The keys of later releases are empty: their clients ask for them."""
+    """A token as it is shown. Fields of later releases are empty, for their clients."""
 
     accessor_id: str
     create_index: int
@@ -161,7 +161,7 @@ class ACLTokenStub(Wire, frozen=True, kw_only=True):
 
 
 class ACLBootstrap(Wire, frozen=True, kw_only=True):
-    """That the bootstrap was done: at which index, and so what the reset file must hold."""
+    """The record of the bootstrap. `reset_index` is what the reset file must contain."""
 
     accessor_id: str
     create_index: int = 0

@@ -1,4 +1,4 @@
-"""Servers as members: who is there, and how they are seen."""
+"""Members, as the member list shows them, and the identity of the cluster."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class MembersReply(Wire, frozen=True, kw_only=True):
 
 
 class ClusterIdentity(Wire, frozen=True, kw_only=True):
-    """Which cluster this is; made by the first leader.
+    """The identity of the cluster, written by its first leader.
 
-    `founding` is of the last recovery on the embedded store, "" where there was none.
+    `founding` identifies the last recovery on the embedded store, "" when there was none.
     """
 
     cluster_id: str

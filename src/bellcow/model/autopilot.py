@@ -1,4 +1,4 @@
-"""Autopilot's settings and what it finds: the health of servers."""
+"""Autopilot's settings, and the health of servers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bellcow.wire import NEVER, Duration, Wire
 
 
 class AutopilotConfiguration(Wire, frozen=True, kw_only=True):
-    """How autopilot judges and tends the servers. Defaults are those of the API documentation.
+    """Autopilot's settings. Source of the defaults: Nomad's API page "Operator HTTP API".
 
-    Nomad: this value has an encoder of its own, hence a field order of its own.
+    Nomad: this value has an encoder of its own, hence this field order.
     """
 
     last_contact_threshold: Duration = Duration(200_000_000)
@@ -35,7 +35,7 @@ class AutopilotConfiguration(Wire, frozen=True, kw_only=True):
     GO_FIELD_TYPES: ClassVar[dict[str, str]] = {"MinQuorum": "uint"}
 
     def problem(self) -> Error | None:
-        """Why these settings are refused, naming the field; None when they are fine."""
+        """The refusal of these settings, naming the field; None when they are valid."""
         if self.last_contact_threshold.ns <= 0:
             return invalid(
                 "LastContactThreshold must be longer than zero, or no server could be healthy; "
@@ -52,9 +52,9 @@ class AutopilotConfiguration(Wire, frozen=True, kw_only=True):
 class ServerHealth(Wire, frozen=True, kw_only=True):
     """The health of one server as autopilot last found it.
 
-    Nomad: an encoder of its own, hence this field order. `last_contact` is -1 ns, `last_term` and
-    `last_index` are 0 and `stable_since` is the year 1 where nothing is known. `no_vote`, which
-    Nomad does not have, is sent for a server that will never be given a vote: why.
+    Nomad: an encoder of its own, hence this field order. When unknown, `last_contact` is -1 ns,
+    `last_term` and `last_index` are 0 and `stable_since` is the year 1. `no_vote`, which Nomad does
+    not have, says why a server will never become a voter.
     """
 
     last_contact: Duration = Duration(-1)
@@ -75,8 +75,8 @@ class ServerHealth(Wire, frozen=True, kw_only=True):
 class RemovedReply(Wire, frozen=True, kw_only=True):
     """A server that was removed and is not back. Times are RFC 3339, UTC.
 
-    `by` is `autopilot`, `operator` or `itself`. `missed` says that it was a voter that had stopped
-    answering, and that there have been fewer voters since. `silent_since` is sent where it had.
+    `by` is `autopilot`, `operator` or `itself`. `missed` is true for a voter that had stopped
+    answering, while there are fewer voters than before. `silent_since` is sent for such a server.
     """
 
     address: str
@@ -93,8 +93,8 @@ class RemovedReply(Wire, frozen=True, kw_only=True):
 class ClusterHealth(Wire, frozen=True, kw_only=True):
     """The health of the cluster. `servers` is None before the first round of a new leader.
 
-    `removed`, which Nomad does not have, is sent where servers were removed within a day and are
-    not back, the latest at the end.
+    `removed`, which Nomad does not have, lists servers that were removed within a day and are not
+    back, the latest last; it is left out when there are none.
     """
 
     failure_tolerance: int = 0

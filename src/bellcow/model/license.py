@@ -1,4 +1,4 @@
-"""The license document as the API shows it and as the store keeps it, and who may issue one."""
+"""The license document as shown and as stored, and the form of an issuer's key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bellcow.errors import invalid
 from bellcow.wire import Wire
 
 ISSUER_PREFIX = "ed25519:"
-# 32 bytes in base64, for URLs: the last character carries four bits.
+# 32 bytes in URL-safe base64: the last character carries four bits.
 _ISSUER = re.compile(rf"(?:{ISSUER_PREFIX})?([A-Za-z0-9_-]{{42}}[AEIMQUYcgkosw048])=?")
 
 FEATURES = (
@@ -51,7 +51,7 @@ class LicenseReply(Wire, frozen=True, kw_only=True):
 
 
 class StoredLicense(Wire, frozen=True, kw_only=True):
-    """The signed text as it was put; verified again whenever it is read."""
+    """The signed text as it was installed; it is verified again whenever it is read."""
 
     blob: str
     create_index: int = 0
@@ -71,10 +71,10 @@ class IndexReply(Wire, frozen=True, kw_only=True):
 
 
 def issuer_key(issuer: str) -> str:
-    """The public key in an issuer of the agent's file, in base64; Error(INVALID) if it is none."""
+    """The public key, in base64, of an entry of `issuers`. Raises Error(INVALID) for other text."""
     found = _ISSUER.fullmatch(issuer.strip())
     if found is None:
-        # In part: it may be the private key, by mistake.
+        # Shortened: it may be the private key, by mistake.
         raise invalid(
             f"{issuer[:20]!a} is not a license issuer: it looks like {ISSUER_PREFIX}KEY, "
             "as `bellcow license keygen` prints it"

@@ -1,4 +1,4 @@
-"""Namespaces."""
+"""Namespaces, as stored and as a client sends them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT = "default"
 
 
 class NamespaceCapabilities(Wire, frozen=True, kw_only=True):
-    """What jobs of a namespace may use. Kept for clients of later releases; there are no jobs."""
+    """What jobs of a namespace may use: stored for clients of later releases, without effect."""
 
     GO_TYPE: ClassVar[str] = "structs.NamespaceCapabilities"
 
@@ -22,9 +22,9 @@ class NamespaceCapabilities(Wire, frozen=True, kw_only=True):
 
 
 class Namespace(Wire, frozen=True, kw_only=True, gc=False):
-    """A namespace. `hash` is base64 of BLAKE2b-256 over all that a client may set.
+    """A namespace. `hash` is base64 of BLAKE2b-256 over all fields that a client may set.
 
-    `capabilities` and `meta` are of later releases: None where nothing was given.
+    Later releases of Nomad have `capabilities` and `meta`: None when the client sent none.
     """
 
     capabilities: NamespaceCapabilities | None = None
@@ -38,7 +38,7 @@ class Namespace(Wire, frozen=True, kw_only=True, gc=False):
 
 
 class NamespaceBody(Wire, frozen=True, kw_only=True):
-    """A namespace as a client sends it. What `Namespace` has not is of Nomad Enterprise."""
+    """A namespace as a client sends it, with the fields of Nomad Enterprise."""
 
     GO_STRUCT: ClassVar[str] = "Namespace"
     GO_TYPE: ClassVar[str] = "structs.Namespace"
@@ -56,7 +56,7 @@ class NamespaceBody(Wire, frozen=True, kw_only=True):
     vault_configuration: Any = None
 
     def problem(self) -> Error | None:
-        """Why it is refused: what it asks for would be dropped. Later free releases refuse too."""
+        """The refusal of fields that would be ignored. Later free releases of Nomad refuse too."""
         asked = {
             "ConsulConfiguration": self.consul_configuration,
             "NodePoolConfiguration": self.node_pool_configuration,

@@ -1,4 +1,4 @@
-"""The scheduler's settings."""
+"""The scheduler's settings, and the replies that show them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Algorithm = Literal["binpack", "spread"]
 
 
 class PreemptionConfig(Wire, frozen=True, kw_only=True):
-    """Which kinds of job may push others aside."""
+    """Which schedulers may preempt allocations of lower priority."""
 
     batch_scheduler_enabled: bool = False
     service_scheduler_enabled: bool = False
@@ -25,9 +25,9 @@ class PreemptionConfig(Wire, frozen=True, kw_only=True):
 
 
 class SchedulerConfiguration(Wire, frozen=True, kw_only=True):
-    """How placements are chosen, and what is held back.
+    """How the scheduler places, and what it refuses or pauses.
 
-    Defaults are those of the API documentation.
+    Source of the defaults: Nomad's API page "Operator HTTP API".
     """
 
     create_index: int = 0
@@ -42,7 +42,7 @@ class SchedulerConfiguration(Wire, frozen=True, kw_only=True):
     GO_TYPE: ClassVar[str] = "api.SchedulerConfiguration"
     GO_STRUCT: ClassVar[str] = "SchedulerConfiguration"
     GO_FIELD_TYPES: ClassVar[dict[str, str]] = {"SchedulerAlgorithm": "api.SchedulerAlgorithm"}
-    # What GET answers is this object inside another; sent back whole, it is taken as what it means.
+    # GET answers this object inside another one. A client may send that answer to PUT unchanged.
     WRAPPER: ClassVar[str] = "SchedulerConfig"
 
     def problem(self) -> Error | None:

@@ -83,7 +83,7 @@ def test_token_is_stored_with_its_hash(draft):
         ({"accessor_id": "b", "secret_id": "t", "type": "x"}, "type must be client or management"),
     ],
 )
-def test_token_that_is_taken_or_wrong_is_refused(draft, changes, text):
+def test_duplicate_or_wrong_token_is_refused(draft, changes, text):
     run(draft, create_token(CLIENT))
     code, message = refusal(draft, create_token(msgspec.structs.replace(CLIENT, **changes)))
     assert code is Code.INVALID
@@ -104,7 +104,7 @@ def test_token_keeps_its_secret_and_time_when_it_is_changed(draft):
     assert stored.hash == token_hash(stored)
 
 
-def test_token_that_is_not_there_cannot_be_changed(draft):
+def test_missing_token_cannot_be_changed(draft):
     assert refusal(draft, update_token(CLIENT)) == (Code.NOT_FOUND, "cannot find token a")
 
 
@@ -152,7 +152,7 @@ def test_bootstrap_is_repeated_with_its_reset_index_alone(draft):
     assert refusal(draft, bootstrap(third, 1))[0] is Code.INVALID
 
 
-def test_bootstrap_with_a_secret_that_is_taken_is_refused(draft):
+def test_bootstrap_with_a_duplicate_secret_is_refused(draft):
     run(draft, create_token(CLIENT))
     taken = msgspec.structs.replace(ROOT, secret_id="s")
     assert refusal(draft, bootstrap(taken, None)) == (

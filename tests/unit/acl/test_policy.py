@@ -49,7 +49,7 @@ def shown(rules):
 # Reading and refusing
 
 
-def test_blocks_that_mean_nothing_are_known_by_name():
+def test_unknown_blocks_are_listed_by_name():
     text = 'Node { policy = "read" }\noperatr {}\nfoo { bar {} }\nfoo {}'
     assert acl.unknown_blocks(text) == ("operatr", "foo")
     assert set(acl.BLOCKS) == {
@@ -170,7 +170,7 @@ def test_refused_with_a_reason_that_starts(rules, start):
         "a {" * 5000,
     ],
 )
-def test_what_has_another_shape_fails_to_parse(rules):
+def test_rules_of_another_shape_fail_to_parse(rules):
     assert refusal(rules).startswith("Failed to parse ACL Policy: At ")
 
 
@@ -250,7 +250,7 @@ def test_a_key_given_twice_in_json_is_not_forgotten():
     assert not rights(twice).any_namespace_right("a")
 
 
-def test_unknown_blocks_beside_a_known_one_are_ignored():
+def test_unknown_blocks_are_ignored_next_to_a_known_one():
     assert rights('foo "x" {}\noperator { policy = "read" }').allows(Need.OPERATOR_READ)
 
 
@@ -343,7 +343,7 @@ def test_no_sum_of_policies_makes_a_management_token():
         ),
     ],
 )
-def test_operator_capabilities_stand_beside_the_level_and_deny_clears_them(rules, granted):
+def test_operator_capabilities_add_to_the_level_and_deny_clears_them(rules, granted):
     blocks = [f"operator {rule}" for rule in rules]
     for order in itertools.permutations(blocks):
         assert rights(*order).needs == {Need.ANONYMOUS, *granted}
@@ -482,7 +482,7 @@ def test_of_equally_close_patterns_a_denying_one_wins_else_the_last_by_name():
         ("*a", "ab", False),
     ],
 )
-def test_a_star_stands_for_any_characters_or_none(pattern, name, covered):
+def test_star_matches_any_characters_or_none(pattern, name, covered):
     found = rights(namespace(pattern, policy="read"))
     assert found.any_namespace_right(name) == covered
     assert bool(reference([(pattern, ["read-job"])], name)) == covered
@@ -502,7 +502,7 @@ def test_names_that_clients_invent_do_not_pile_up():
     assert len(found.memo) <= 1024
 
 
-def test_rights_do_not_share_what_they_remember():
+def test_rights_do_not_share_a_memo():
     assert rights(namespace("a", policy="read")).any_namespace_right("a")
     assert not rights(namespace("b", policy="read")).any_namespace_right("a")
 

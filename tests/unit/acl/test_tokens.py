@@ -69,7 +69,7 @@ def bootstrapped() -> Tables:
     return tables
 
 
-def test_server_of_a_bootstrapped_cluster_asks_for_tokens_whatever_its_own_file_says():
+def test_bootstrapped_cluster_requires_tokens_whatever_the_file_says():
     resolver = Resolver(bootstrapped(), enabled=False)
     assert resolver.enabled
     assert resolver.resolve("") is NOTHING
@@ -77,7 +77,7 @@ def test_server_of_a_bootstrapped_cluster_asks_for_tokens_whatever_its_own_file_
         resolver.resolve("whatever")
 
 
-def test_nobody_is_let_through_before_it_is_known_whether_acls_are_on():
+def test_no_request_passes_before_the_state_is_loaded():
     known = False
     resolver = Resolver(Tables(), enabled=False, is_known=lambda: known)
     assert resolver.resolve("") is NOTHING
@@ -98,17 +98,17 @@ def test_unknown_secret_is_refused(state, secret):
     assert (caught.value.code, caught.value.message) == (Code.DENIED, "ACL token not found")
 
 
-def test_nobody_may_do_nothing_without_a_policy_for_anybody(state):
+def test_request_without_token_has_no_rights_without_an_anonymous_policy(state):
     assert not state.allows("", Need.OPERATOR_READ)
 
 
-def test_nobody_may_do_what_the_anonymous_policy_says(state):
+def test_request_without_token_has_the_rights_of_the_anonymous_policy(state):
     state.policy("anonymous", READ)
     assert state.allows("", Need.OPERATOR_READ)
     assert not state.allows("", Need.OPERATOR_WRITE)
 
 
-def test_client_may_do_what_its_policies_add_up_to(state):
+def test_client_token_has_the_sum_of_its_policies(state):
     state.policy("reader", READ)
     state.policy("writer", WRITE)
     state.token("one", "reader")
@@ -215,7 +215,7 @@ def test_number_of_remembered_addresses_is_bounded(monkeypatch):
     assert len(bad._seen) == 10
 
 
-def test_guessed_tokens_are_said_with_their_count_and_where_most_came_from():
+def test_guessed_tokens_are_reported_with_count_and_main_address():
     said = []
     bad = BadTokens(FixedClock(), 0)
 
@@ -243,7 +243,7 @@ def test_guesses_from_more_addresses_than_are_remembered_are_counted_all_the_sam
     assert (said[0]["count"], said[0]["addresses"]) == (100, 10)
 
 
-def test_guesses_are_said_when_the_server_stops():
+def test_guessed_tokens_are_reported_when_the_server_stops():
     said = []
 
     async def life() -> None:
@@ -259,7 +259,7 @@ def test_guesses_are_said_when_the_server_stops():
     assert said == ["unknown_tokens"]
 
 
-def test_a_policy_of_the_same_name_and_index_from_a_restore_is_read_anew():
+def test_restored_policy_of_the_same_name_and_index_is_parsed_again():
     tables = Tables()
     resolver = Resolver(tables, enabled=True)
     first = ACLPolicy(name="p", rules='agent { policy = "write" }', create_index=7, modify_index=7)

@@ -37,14 +37,14 @@ def test_a_server_alone_does_not_claim_to_listen_for_consensus():
     )
 
 
-def test_an_address_that_the_machine_has_not_is_told_with_what_to_do():
+def test_unavailable_address_is_refused_with_advice():
     text = banner.not_an_address("http", ("10.9.9.9", 4646))
     assert "no address 10.9.9.9" in text
     assert "addresses { http = ... }" in text
     assert "Another program" not in text
 
 
-def test_development_server_tells_the_first_steps():
+def test_development_server_prints_the_first_steps():
     text = "\n".join(shown(dev=True))
     assert "http://127.0.0.1:4646/ui/" in text
     assert "operator autopilot health" in text
@@ -52,7 +52,7 @@ def test_development_server_tells_the_first_steps():
     assert "Type next" not in "\n".join(shown(dev=False))
 
 
-def test_place_of_the_state_is_told():
+def test_banner_names_the_data_directory():
     assert "/var/x" in "\n".join(shown(dev=True, data_dir="/var/x"))
 
 
@@ -65,7 +65,7 @@ def test_program_is_named_as_it_can_be_typed_here(tmp_path, monkeypatch):
     assert banner.program_path() == "/elsewhere/bellcow"
 
 
-def test_taken_port_is_told_with_what_to_do():
+def test_port_in_use_is_refused_with_advice():
     text = banner.port_taken("http", ("127.0.0.1", 4646))
     assert "port 4646" in text
     assert "ports { http = 14646 }" in text
@@ -88,7 +88,7 @@ def test_start_names_the_program_that_was_started(
     assert out.getvalue() == f"==> Starting {product} agent...\n"
 
 
-def test_open_ports_between_servers_are_said_at_every_start():
+def test_banner_warns_of_open_ports_between_servers():
     settings = msgspec.structs.replace(Settings(), server=Server(open_peers=True))
     addresses = resolve_addresses(settings, True)
     lines = list(banner.lines(settings, addresses, dev=False, consensus=True))

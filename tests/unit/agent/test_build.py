@@ -105,5 +105,5 @@ def test_dead_servers_are_cleaned_up_before_a_server_joins(server: Server) -> No
     assert server.membership.before_join == server.autopilot.clean_up
 
 
-def test_restore_makes_autopilot_begin_anew(server: Server) -> None:
+def test_restore_restarts_autopilot(server: Server) -> None:
     assert server.snapshots._on_restored == server.autopilot.begin_anew

@@ -77,7 +77,7 @@ def test_id_may_be_written_in_capitals_and_with_a_newline(tmp_path):
     data.close()
 
 
-def test_what_a_killed_process_left_half_written_is_taken_away(tmp_path):
+def test_partial_files_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "raft").mkdir()
     for name in (
@@ -92,7 +92,7 @@ def test_what_a_killed_process_left_half_written_is_taken_away(tmp_path):
     assert (tmp_path / "snapshots/x.snap").exists()
 
 
-def test_place_that_cannot_be_a_directory_is_refused_with_its_reason(tmp_path):
+def test_path_that_cannot_be_a_directory_is_refused_with_its_reason(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataDirectoryError, match="cannot use the data directory"):
         opened(tmp_path / "file/server")

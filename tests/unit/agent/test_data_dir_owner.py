@@ -56,7 +56,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
 
 @needs_root
 @pytest.mark.parametrize("name", ["server", "server/lock", "server/snapshots", "server/store.db"])
-def test_what_belongs_to_another_user_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+def test_entry_of_another_user_is_refused_with_advice(tmp_path: Path, name: str) -> None:
     opened(tmp_path).close()
     path = tmp_path / name
     path.touch()
@@ -68,7 +68,7 @@ def test_what_belongs_to_another_user_is_refused_with_what_to_do(tmp_path: Path,
 
 
 @needs_root
-def test_owner_of_data_dir_is_told_of(tmp_path: Path) -> None:
+def test_foreign_owner_of_data_dir_is_reported(tmp_path: Path) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
     data = opened(tmp_path)
     assert f"belongs to user {NOBODY}" in data.above.exposed
@@ -90,7 +90,7 @@ def test_data_dir_is_closed_to_the_writing_of_others(
     assert tmp_path.stat().st_mode & 0o7777 == after
 
 
-def test_data_dir_that_cannot_be_closed_is_told_of(
+def test_writable_data_dir_that_cannot_be_closed_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def chmod(self: Path, mode: int) -> None:
@@ -104,7 +104,7 @@ def test_data_dir_that_cannot_be_closed_is_told_of(
 
 
 @pytest.mark.parametrize("file", ["data", "data/server", "data/server/snapshots"])
-def test_a_file_in_the_place_of_a_directory_is_named(tmp_path: Path, file: str) -> None:
+def test_file_where_a_directory_is_needed_is_named(tmp_path: Path, file: str) -> None:
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
     with pytest.raises(DataDirectoryError, match=rf"{file} is a file, and .*choose another"):
@@ -117,7 +117,7 @@ def test_a_file_above_data_dir_is_named(tmp_path: Path) -> None:
         opened(tmp_path / "file/data")
 
 
-def test_data_dir_that_is_not_open_to_us_says_what_to_do(
+def test_inaccessible_data_dir_is_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mkdir(self: Path, **_: object) -> None:

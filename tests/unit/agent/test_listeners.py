@@ -32,7 +32,7 @@ def test_servers_have_limits_of_their_own():
     assert (made.handshake_s, made.connections_per_client) == (3.0, 1200)
 
 
-def test_servers_without_settings_have_what_is_the_default_between_them():
+def test_server_port_has_default_limits_without_settings():
     made = peer_limits(Limits())
     assert msgspec.structs.replace(made, connections=LIMITS.connections) == LIMITS
 
@@ -53,7 +53,7 @@ def test_connections_in_all_follow_from_the_limit_of_open_files(monkeypatch):
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
     ],
 )
-def test_limit_of_open_files_is_raised_to_what_the_system_gives(monkeypatch, before, after):
+def test_limit_of_open_files_is_raised_to_the_hard_limit(monkeypatch, before, after):
     asked = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: before)
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))

@@ -136,7 +136,7 @@ def test_traceback_cannot_pass_for_lines_of_the_log():
     assert all(line.startswith("        ") and line.isprintable() for line in rest)
 
 
-def test_log_that_cannot_be_written_does_not_stop_what_it_tells_of():
+def test_unwritable_log_does_not_stop_the_server():
     class Full(io.StringIO):
         def write(self, _text: str) -> int:
             raise OSError(28, "No space left on device")
@@ -179,7 +179,7 @@ def followed(story):
     return simulate(whole())
 
 
-def test_one_who_follows_sees_lines_of_its_own_level_and_form():
+def test_watcher_gets_lines_of_its_own_level_and_form():
     async def story(log):
         streams = [
             log.follow(Level.DEBUG, as_json=False, heartbeat_s=1),
@@ -211,7 +211,7 @@ def test_heartbeat_comes_when_nothing_is_logged():
     assert followed(story) == ([b"", b"", b""], 30.0)
 
 
-def test_one_who_is_too_far_behind_loses_the_oldest_lines():
+def test_slow_watcher_loses_the_oldest_lines():
     async def story(log):
         stream = log.follow(Level.INFO, as_json=False, heartbeat_s=1)
         async with asyncio.TaskGroup() as group:
@@ -229,7 +229,7 @@ def test_one_who_is_too_far_behind_loses_the_oldest_lines():
     assert heartbeat == b""
 
 
-def test_one_who_has_gone_is_forgotten():
+def test_watcher_that_left_is_removed():
     async def story(log):
         stream = log.follow(Level.INFO, as_json=False, heartbeat_s=1)
         await taken(stream, 1)

@@ -46,7 +46,7 @@ def test_a_file_is_renamed_after_the_moment_when_it_is_large(tmp_path):
     assert (tmp_path / "nomad.log").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_was_in_the_file_before_counts(tmp_path):
+def test_existing_content_counts_for_the_rotation(tmp_path):
     (tmp_path / "nomad.log").write_text("x" * 10)
     LogFile(tmp_path / "nomad.log", Ticking(TIME), size=10).write("new\n")
     assert (tmp_path / "nomad.log").read_text() == "new\n"
@@ -69,7 +69,7 @@ def test_a_file_that_is_neither_old_nor_large_stays(tmp_path):
     assert old_files(tmp_path) == []
 
 
-def test_as_many_old_files_are_kept_as_the_settings_say_and_no_other_is_touched(tmp_path):
+def test_rotation_keeps_the_set_number_of_old_files_and_no_other_changes(tmp_path):
     (tmp_path / "nomad-audit.log").write_text("another program's")
     clock = Ticking(TIME)
     file = LogFile(tmp_path / "nomad.log", clock, size=1, kept=2)
@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_renamed_is_written_on(tmp_path):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_what_ends_in_a_slash_is_a_directory_there_or_not(tmp_path, there):
+def test_path_with_a_final_slash_is_a_directory(tmp_path, there):
     if there:
         (tmp_path / "lg").mkdir()
     assert log_path(f"{tmp_path}/lg/") == tmp_path / "lg" / "nomad.log"
@@ -137,7 +137,7 @@ def test_a_syslog_that_was_restarted_is_found_again(daemon, tmp_path):
     syslog.close()
 
 
-def test_a_syslog_that_nobody_reads_holds_nobody_up(daemon):
+def test_slow_syslog_does_not_block_the_log(daemon):
     syslog = Syslog("DAEMON", daemon.getsockname())
     for _ in range(5000):
         syslog.write(Level.INFO, "x" * 100)
@@ -145,6 +145,6 @@ def test_a_syslog_that_nobody_reads_holds_nobody_up(daemon):
     syslog.close()
 
 
-def test_a_machine_without_syslog_is_told(tmp_path):
+def test_missing_syslog_raises_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         Syslog("DAEMON", str(tmp_path / "none"))

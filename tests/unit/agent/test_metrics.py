@@ -27,14 +27,14 @@ def rows(metrics: Metrics, kind: str) -> dict[str, dict]:
     return {row["Name"]: row for row in metrics.summary()[kind]}
 
 
-def test_gauge_is_shown_as_it_stands():
+def test_gauge_shows_its_present_value():
     metrics, source = made(), Source()
     metrics.gauge("g", source)
     source.value = 3
     assert metrics.summary()["Gauges"] == [{"Labels": {"host": "h"}, "Name": "g", "Value": 3.0}]
 
 
-def test_counter_is_shown_by_what_it_grew_in_the_last_interval():
+def test_counter_shows_its_growth_in_the_last_interval():
     metrics, source = made(), Source()
     metrics.counter("c", source)
     source.value = 100
@@ -101,7 +101,7 @@ def test_longest_filter_decides(filters, default, kept):
     assert list(rows(metrics, "Samples")) == [f"{name}.s" for name in kept]
 
 
-def test_other_filters_show_what_was_left_out_and_leave_out_what_was_shown():
+def test_new_filters_replace_the_old_ones():
     metrics, source = made(filters=("-nomad.a",)), Source()
     for name in ("nomad.a", "nomad.b"):
         metrics.gauge(f"{name}.g", source)
@@ -173,7 +173,7 @@ def test_counter_keeps_its_name_and_sample_has_quantiles_in_the_text_form():
     assert not any(line.startswith("nomad") and "_total" in line for line in lines)
 
 
-def test_text_form_is_what_prometheus_reads():
+def test_prometheus_parses_the_text_form():
     from prometheus_client.parser import text_string_to_metric_families
 
     metrics = made()

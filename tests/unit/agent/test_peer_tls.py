@@ -68,7 +68,7 @@ def test_without_settings_nothing_is_asked():
     assert not made.gate.proves
 
 
-def test_names_are_looked_at_only_where_there_is_tls(tmp_path: Path):
+def test_names_are_checked_only_with_tls(tmp_path: Path):
     authority = Authority(tmp_path)
     changes = {"tls__verify_server_hostname": True, "region": "eu"}
     made = security(with_files(authority.sign(), authority.file, **changes))
@@ -77,7 +77,7 @@ def test_names_are_looked_at_only_where_there_is_tls(tmp_path: Path):
     assert not security(settings(tls__verify_server_hostname=True)).gate.proves
 
 
-def test_etcd_is_told_whole_paths_and_the_name_that_is_asked_for(tmp_path: Path, monkeypatch):
+def test_etcd_gets_absolute_paths_and_the_required_name(tmp_path: Path, monkeypatch):
     authority = Authority(tmp_path)
     authority.sign("mine")
     monkeypatch.chdir(tmp_path)
@@ -118,7 +118,7 @@ def comes_to_terms(one: PeerSecurity, other: PeerSecurity) -> bool:
 OLD, NEW = "b29vb29vb29vb29vb29vbw==", "bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4="
 
 
-def test_the_key_of_the_settings_is_kept_once_and_counts_from_then_on(tmp_path: Path):
+def test_key_of_the_settings_is_written_once_and_counts_from_then_on(tmp_path: Path):
     old = settings(data_dir=str(tmp_path), server__encrypt=OLD)
     new = settings(data_dir=str(tmp_path), server__encrypt=NEW)
     (tmp_path / "server").mkdir()
@@ -132,13 +132,13 @@ def test_the_key_of_the_settings_is_kept_once_and_counts_from_then_on(tmp_path: 
     assert [each.name for each in path.parent.iterdir()] == [keyring.NAME]
 
 
-def test_nothing_is_kept_without_a_key_or_a_directory(tmp_path: Path):
+def test_no_key_is_written_without_a_key_or_a_directory(tmp_path: Path):
     assert not keep_key(settings(data_dir=str(tmp_path)))
     assert not keep_key(settings(server__encrypt=OLD))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_that_cannot_be_kept_stops_the_start(tmp_path: Path):
+def test_key_that_cannot_be_written_ends_the_start(tmp_path: Path):
     made = settings(data_dir=str(tmp_path), server__encrypt=OLD)  # without its folder `server`
     with pytest.raises(Error, match="failed to configure keyring: cannot write"):
         keep_key(made)
@@ -157,7 +157,7 @@ def test_a_key_is_changed_on_one_server_after_the_other(tmp_path: Path):
     assert not comes_to_terms(steps[0], steps[3])
 
 
-def test_what_is_issued_is_kept_from_others_and_new_at_each_start(tmp_path: Path):
+def test_issued_files_are_private_and_new_at_each_start(tmp_path: Path):
     made = settings(server__encrypt=OLD, region="eu")
     etcd = security(made, tmp_path).etcd
     assert etcd is not None
@@ -179,7 +179,7 @@ def test_a_server_that_keeps_nothing_has_a_certificate_all_the_same():
     assert comes_to_terms(one, other)
 
 
-def test_a_server_with_the_key_in_another_region_is_known_as_such():
+def test_server_of_another_region_with_the_key_is_recognized():
     here, abroad = (security(settings(server__encrypt=OLD, region=each)) for each in ("x", "EU 1"))
     with pytest.raises(Error, match=r"certificate is not one of server\.x\.bellcow"):
         here.gate.check(names_of(abroad), "x")
@@ -192,7 +192,7 @@ def names_of(made: PeerSecurity) -> set[str]:
     return {made.gate.names.of(made.gate.region)}
 
 
-def test_the_operator_s_certificates_count_where_there_is_a_key_too(tmp_path: Path):
+def test_the_operator_s_certificates_win_over_a_key(tmp_path: Path):
     authority = Authority(tmp_path)
     both = security(with_files(authority.sign(dns=NAME), authority.file, server__encrypt=OLD))
     assert both.protection == "certificates"
@@ -310,12 +310,12 @@ SERVERS = {
 
 
 @pytest.mark.parametrize(("signed", "reason"), SERVERS.values(), ids=SERVERS)
-def test_a_server_with_a_wrong_certificate_is_told_nothing(tmp_path: Path, signed, reason):
+def test_server_with_a_wrong_certificate_gets_no_answer(tmp_path: Path, signed, reason):
     authority = Authority(tmp_path)
     told_nothing(server_of(authority, **signed), server_of(authority, name="two"), reason)
 
 
-def test_a_server_of_another_authority_is_told_nothing(tmp_path: Path):
+def test_server_of_another_authority_gets_no_answer(tmp_path: Path):
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     here = server_of(other, authority.file)
     told_nothing(here, server_of(authority, name="two"), "unable to get local issuer")
@@ -389,7 +389,7 @@ def test_other_paths_need_a_restart_because_of_etcd(tmp_path: Path):
     assert reload_peer_tls(security(settings()), other.tls) == 0
 
 
-def test_a_server_without_a_key_does_not_load_what_signs():
+def test_server_without_a_key_does_not_load_the_signing_library():
     text = (
         "import sys\n"
         "import bellcow.agent.main\n"

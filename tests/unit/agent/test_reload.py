@@ -160,7 +160,7 @@ def test_heartbeats_are_in_force_at_once(reloading):
     assert str(reloading.settings.server.heartbeat_grace) == "1m0s"
 
 
-def test_what_was_read_before_the_listener_was_there_reaches_it(reloading):
+def test_reload_before_the_listener_reaches_the_listener(reloading):
     late = Listening()
     reloading.reloader._listener = None
     reloading.write("limits { http_max_conns_per_client = 7 }")
@@ -224,7 +224,7 @@ def test_a_bad_certificate_changes_nothing(reloading, tmp_path):
     assert not reloading.settings.tls.http
 
 
-def test_an_authority_that_stays_believed_between_servers_is_told(tmp_path, capsys):
+def test_authority_that_stays_trusted_between_servers_is_reported(tmp_path, capsys):
     del capsys
     first = Authority(tmp_path)
     other = first.authority("other")
@@ -243,7 +243,7 @@ def test_an_authority_that_stays_believed_between_servers_is_told(tmp_path, caps
 # What does not
 
 
-def test_reload_is_told_with_its_files_and_what_it_changed(reloading):
+def test_reload_is_reported_with_files_and_changes(reloading):
     files = str(reloading.path)
     assert reloading.reload() == {"reloaded": {"files": files, "changed": "no setting"}}
     reloading.write('log_level = "WARN"\nlimits { http_max_bad_tokens = 3 }')
@@ -263,7 +263,7 @@ def test_setting_is_named_once(reloading):
     assert "restart_needed" not in reloading.reload()
 
 
-def test_setting_that_is_back_at_what_is_in_force_needs_no_restart(reloading):
+def test_setting_back_at_its_value_in_force_needs_no_restart(reloading):
     reloading.write('name = "other"')
     reloading.reload()
     reloading.write("")
@@ -286,9 +286,7 @@ def test_setting_without_effect_needs_no_restart(reloading):
         ),
     ],
 )
-def test_what_counts_for_a_new_cluster_only_is_told_with_the_command(
-    reloading, text, path, command
-):
+def test_setting_for_new_clusters_only_is_reported_with_the_command(reloading, text, path, command):
     reloading.write(text)
     said = reloading.reload()
     assert list(said) == ["config_note", "reloaded"]
@@ -315,7 +313,7 @@ def test_missing_file_changes_nothing(reloading):
     assert list(reloading.reload()) == ["reload_failed"]
 
 
-def test_changed_settings_are_told_by_path(tmp_path):
+def test_changed_settings_are_listed_by_path(tmp_path):
     path = tmp_path / "agent.hcl"
     path.write_text('name = "a"')
     old = load([str(path)]).settings
@@ -325,6 +323,6 @@ def test_changed_settings_are_told_by_path(tmp_path):
     assert changed(old, old) == []
 
 
-def test_in_force_takes_what_is_live_and_nothing_else():
+def test_in_force_applies_only_live_settings():
     fresh = Settings(log_level="WARN", name="other")
     assert in_force(Settings(), fresh) == Settings(log_level="WARN")

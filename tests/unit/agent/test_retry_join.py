@@ -54,7 +54,7 @@ def join(told: Settings, neighbors: Neighbors) -> float:
     return simulate(story())
 
 
-def test_without_a_list_nobody_is_asked():
+def test_no_server_is_asked_without_a_join_list():
     neighbors = Neighbors()
     assert join(settings(), neighbors) == 0.0
     assert neighbors.asked == []
@@ -66,7 +66,7 @@ def test_one_answer_to_start_join_is_enough():
     assert neighbors.asked == [("one", 4648), ("two", 4648)]
 
 
-def test_start_join_that_nobody_answers_ends_the_agent():
+def test_unanswered_start_join_ends_the_agent():
     with pytest.raises(JoinError) as caught:
         join(settings(start_join=("one", "[::1]:7")), Neighbors())
     assert str(caught.value) == (
@@ -76,11 +76,11 @@ def test_start_join_that_nobody_answers_ends_the_agent():
     )
 
 
-def test_retry_join_without_a_limit_is_never_given_up():
+def test_retry_join_without_a_limit_never_ends():
     assert join(settings(retry_join=("one",)), Neighbors()) == 0.0
 
 
-def test_retry_join_is_given_up_after_one_try_more_than_the_limit():
+def test_retry_join_ends_after_one_try_more_than_the_limit():
     told = settings(retry_join=("one",), retry_max=2, retry_interval=Duration.seconds(10))
     with pytest.raises(JoinError, match="max join retry exhausted, exiting"):
         join(told, Neighbors(after_s=30.5))

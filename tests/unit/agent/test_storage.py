@@ -92,7 +92,7 @@ def test_starts_of_a_server_alone_are_its_terms(folder):
     assert terms == sorted(set(terms))
 
 
-def test_store_that_others_could_read_is_closed_to_them_and_told_of(folder):
+def test_store_readable_by_others_is_closed_and_reported(folder):
     ground_of(folder)
     (folder / datadir.STORE).chmod(0o644)
     events: list[str] = []
@@ -112,7 +112,7 @@ def test_store_that_is_none_is_refused_by_its_name(folder):
     [{"bootstrap_expect": 3}, {"server_join": JOINS}, {"engine": "etcd"}],
     ids=["that expects others", "that joins others", "that is told so"],
 )
-def test_server_has_a_member_beside_it(folder, etcd, fields):
+def test_server_of_several_gets_an_etcd_engine(folder, etcd, fields):
     storage = ground_of(folder, etcd_path=etcd, **fields)
     assert storage.member is not None
     assert (storage.store, storage.peers) == (None, None)
@@ -130,12 +130,12 @@ def test_server_of_several_needs_a_directory():
     assert refusal(None, bootstrap_expect=3) == "a cluster of several servers needs a data_dir"
 
 
-def test_etcd_that_is_missing_is_told_of_and_nothing_else_takes_its_place(folder, tmp_path):
+def test_missing_etcd_is_refused_and_nothing_replaces_it(folder, tmp_path):
     assert "etcd" in refusal(folder, bootstrap_expect=3, etcd_path=str(tmp_path / "none"))
     assert list(folder.iterdir()) == []
 
 
-def test_place_that_cannot_be_read_ends_the_start(folder):
+def test_unreadable_local_state_ends_the_start(folder):
     (folder / datadir.LOCAL_STATE).write_text("{")
     assert "cannot be read" in refusal(folder)
 

@@ -102,7 +102,7 @@ def test_without_a_leader_all_are_named_and_the_failed_with_since_when():
     assert [each.stable_since for each in health.servers] == [NEVER, rfc3339_seconds(failed_ns)]
 
 
-def test_change_is_said_once_for_the_server_and_once_for_the_cluster():
+def test_change_is_reported_once_for_the_server_and_once_for_the_cluster():
     async def story():
         loop = Loop()
         for silent in (False, True, True, False):
@@ -113,7 +113,7 @@ def test_change_is_said_once_for_the_server_and_once_for_the_cluster():
     assert simulate(story()) == ["health_changed", "cluster_health_changed"] * 2
 
 
-def test_no_recovery_is_said_before_the_fault_was():
+def test_recovery_is_reported_only_after_its_failure():
     async def story():
         loop = Loop()
         for silent in (True, False):
@@ -311,7 +311,7 @@ class Cleaner(Loop):
         self.statuses[server_id] = "left"
 
 
-def test_server_that_comes_back_while_others_are_taken_out_stays():
+def test_server_that_returns_during_other_removals_stays():
     async def story():
         loop = Cleaner("efg")
         loop.meanwhile = lambda: loop.statuses.update(f="alive")
@@ -338,7 +338,7 @@ def test_majority_does_not_go_bit_by_bit_within_the_stabilization_time():
     assert late == ["e", "f", "g", "d"]
 
 
-def test_two_who_clean_up_at_once_take_nobody_out_twice():
+def test_concurrent_clean_ups_remove_each_server_once():
     async def story():
         loop = Cleaner("efg")
         async with asyncio.TaskGroup() as group:
@@ -349,7 +349,7 @@ def test_two_who_clean_up_at_once_take_nobody_out_twice():
     assert simulate(story()) == ["e", "f", "g"]
 
 
-def test_removal_of_the_dead_spares_who_is_alive_when_its_turn_comes():
+def test_clean_up_spares_a_server_that_is_alive_again():
     async def story():
         async with Herd("a", "b", "c") as herd:
             await herd.begin()

@@ -124,7 +124,7 @@ def test_server_is_shown_as_it_is():
     assert shown.healthy
 
 
-def test_server_without_an_answer_is_shown_with_nothing_known():
+def test_server_without_an_answer_is_shown_as_unknown():
     (shown,) = observe(inputs(facts(contact=None)), {}).health.servers
     assert str(shown.last_contact) == "-1ns"
     assert (shown.last_term, shown.last_index, shown.healthy) == (0, 0, False)
@@ -205,7 +205,7 @@ def test_server_that_left_the_configuration_is_new_when_it_is_back():
         (7, 7, 3),
     ],
 )
-def test_failure_tolerance_is_what_the_quorum_leaves(voters, healthy, tolerance):
+def test_failure_tolerance_is_healthy_voters_beyond_the_quorum(voters, healthy, tolerance):
     assert failure_tolerance(voters, healthy) == tolerance
 
 
@@ -280,12 +280,12 @@ def test_server_gets_a_vote_once_it_has_been_healthy_for_the_time_set(seconds, h
     assert promotions(given, found) == (("b",) if promoted else ())
 
 
-def test_voters_and_those_who_want_no_vote_are_left_alone():
+def test_voters_and_configured_non_voters_are_not_promoted():
     given = inputs(facts("a"), facts("b", voter=False, non_voting=True))
     assert promotions(given, found_since("a", "b", seconds=60)) == ()
 
 
-def test_server_nobody_has_looked_at_yet_gets_no_vote():
+def test_server_without_a_finding_is_not_promoted():
     assert promotions(inputs(facts("a"), facts("b", voter=False)), {}) == ()
 
 
@@ -361,7 +361,7 @@ def test_minimum_of_voters_keeps_the_dead():
     assert found.reason == "2 voters would be left and MinQuorum is 3"
 
 
-def test_clean_up_switched_off_keeps_the_dead_and_not_those_who_left():
+def test_clean_up_switched_off_removes_only_servers_that_left():
     assert dead("abc", "c", cleanup_dead_servers=False) == Dead()
     assert dead("abc", "c", left="b", cleanup_dead_servers=False) == Dead(out=("b",))
 
@@ -371,7 +371,7 @@ def test_server_that_left_goes_without_a_question_of_numbers():
 
 
 @pytest.mark.parametrize("seconds", [0, UNKNOWN_IS_DEAD_AFTER_S - 1, UNKNOWN_IS_DEAD_AFTER_S])
-def test_server_nobody_knows_is_dead_only_after_a_while(seconds):
+def test_server_missing_from_the_member_list_is_dead_only_after_15_s(seconds):
     unknown = facts("c", serf_status="none", contact=None)
     given = inputs(facts("a"), facts("b"), unknown)
     found = found_since("c", seconds=seconds, healthy=False)
@@ -394,7 +394,7 @@ def test_failed_server_is_removed_ten_seconds_after_it_failed(failed_s, goes, vo
     st.integers(0, 5),
     st.integers(0, 3),
 )
-def test_voters_left_by_clean_up_are_a_quorum_of_those_there_were(servers, min_quorum, lately_out):
+def test_voters_left_by_clean_up_are_a_quorum_of_all_before(servers, min_quorum, lately_out):
     configuration = AutopilotConfiguration(min_quorum=min_quorum)
     given_inputs = inputs(*servers, configuration=configuration, lately_out=lately_out)
     found = dead_servers(given_inputs, {})
@@ -452,7 +452,7 @@ def test_removed_server_is_shown_for_a_day_and_not_longer():
     assert b'"Removed"' not in to_json(nobody)
 
 
-def test_nobody_says_since_when_a_server_was_silent_that_was_removed_alive():
+def test_server_removed_alive_has_no_silent_since():
     record = msgspec.structs.replace(removed("c", by="operator"), silent_since_ns=0)
     health = observe(inputs(facts("a"), removed=(record,)), {}).health
     assert b'"SilentSince"' not in to_json(health)
@@ -466,7 +466,7 @@ def test_server_that_will_never_vote_is_shown_with_the_reason():
     assert [server.no_vote for server in alone] == [msgspec.UNSET, "one voter"]
 
 
-def test_answer_from_before_this_leadership_says_nothing_of_contact_and_term():
+def test_answer_from_before_this_leadership_does_not_judge_contact_and_term():
     earlier = Contact(last_contact=Duration(0), last_term=2, last_index=1_000, is_earlier=True)
     before = facts("b", contact=earlier)
     assert is_healthy(before, inputs(facts("a"), before))

@@ -63,7 +63,7 @@ class Site:
             pass
 
 
-def test_each_phase_is_told_at_the_moment_it_begins() -> None:
+def test_each_phase_is_reported_when_it_begins() -> None:
     async def story() -> None:
         site = Site()
         site.put("short", 6, 16)
@@ -78,7 +78,7 @@ def test_each_phase_is_told_at_the_moment_it_begins() -> None:
     simulate(story())
 
 
-def test_what_is_amiss_is_told_again_every_day() -> None:
+def test_every_phase_but_valid_is_reported_again_each_day() -> None:
     async def story() -> None:
         site = Site()
         site.put("month", 31 * DAY_S, 40 * DAY_S)
@@ -89,7 +89,7 @@ def test_what_is_amiss_is_told_again_every_day() -> None:
     simulate(story())
 
 
-def test_a_new_license_is_told_within_a_minute() -> None:
+def test_new_license_is_reported_within_a_minute() -> None:
     async def story() -> None:
         site = Site()
         async with asyncio.TaskGroup() as group:
@@ -105,7 +105,7 @@ def test_a_new_license_is_told_within_a_minute() -> None:
     simulate(story())
 
 
-def test_nothing_is_said_of_a_license_that_is_well() -> None:
+def test_valid_license_is_not_reported() -> None:
     async def story() -> None:
         site = Site(issuers=())
         await site.watch(7 * DAY_S)
@@ -115,7 +115,7 @@ def test_nothing_is_said_of_a_license_that_is_well() -> None:
     simulate(story())
 
 
-def test_health_says_nothing_of_a_license_before_the_state_is_there() -> None:
+def test_health_has_no_license_warning_before_the_state_is_loaded() -> None:
     async def story() -> None:
         await asyncio.sleep(0)
         assert Licenses(Tables(), VirtualClock(), (PUBLIC,)).warning() == ""

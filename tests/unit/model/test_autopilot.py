@@ -28,7 +28,7 @@ def test_any_positive_threshold_is_fine(ns):
 
 
 @pytest.mark.parametrize(("ns", "shown"), [(0, "0s"), (-1, "-1ns"), (-(10**9), "-1s")])
-def test_threshold_that_nobody_could_meet_is_refused_by_name(ns, shown):
+def test_threshold_that_no_server_could_meet_is_refused_by_name(ns, shown):
     text = problem(last_contact_threshold=Duration(ns))
     assert text is not None
     assert text.startswith("LastContactThreshold ")
@@ -51,13 +51,13 @@ def test_configuration_is_written_in_nomads_order():
     )
 
 
-def test_configuration_reads_what_it_wrote():
+def test_configuration_reads_back_the_same():
     changed = msgspec.structs.replace(DEFAULT, last_contact_threshold=Duration(5), min_quorum=3)
     read = msgspec.json.decode(to_json(changed), type=AutopilotConfiguration, dec_hook=dec_hook)
     assert read == changed
 
 
-def test_server_of_which_nothing_is_known_is_written_so():
+def test_unknown_server_has_the_wire_values_for_unknown():
     shown = msgspec.json.decode(to_json(ServerHealth(id="i", address="a")))
     assert shown["LastContact"] == "-1ns"
     assert shown["StableSince"] == "0001-01-01T00:00:00Z"

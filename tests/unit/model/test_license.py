@@ -43,7 +43,7 @@ def test_a_text_that_is_no_public_key_is_refused_by_name(text):
     assert ascii(text[:20]) in told.value.message
 
 
-def test_a_private_key_in_its_place_is_not_repeated():
+def test_private_key_given_as_issuer_is_not_repeated():
     pem = new_key()[0]
     with pytest.raises(Error) as told:
         issuer_key(pem)

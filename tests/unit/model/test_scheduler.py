@@ -15,7 +15,7 @@ from bellcow.wire import to_json
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_known_algorithm_is_fine(algorithm):
+def test_known_algorithm_is_accepted(algorithm):
     assert SchedulerConfiguration(scheduler_algorithm=algorithm).problem() is None
 
 
