@@ -14,7 +14,8 @@ from bellcow.api.http.server import bind, serve
 from bellcow.api.internal.gate import LIMITS, Gate, Internal, StreamRoute, routes
 from bellcow.clock import SystemClock
 from bellcow.cluster.transport.client import PeerClient
-from bellcow.config.model import Server, Settings
+from bellcow.config.model import Settings
+from bellcow.config.server_block import Server
 from bellcow.state.waiting import Waiting
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow.agent.banner import say
 from bellcow.agent.listeners import http_limits, peer_limits
 from bellcow.agent.peer_tls import reload_peer_tls
-from bellcow.config import model
+from bellcow.config.keys import all_keys, get_value, put_value
 from bellcow.config.load import Loaded, load
 from bellcow.config.report import report as check
 from bellcow.config.tls import http_context
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.api.http.server import Listener
     from bellcow.api.pipeline.pipeline import Pipeline
+    from bellcow.config import model
     from bellcow.server import Server
 
 LIVE = (
@@ -145,7 +146,7 @@ class Reloader:
             if advice:
                 note = f"{path} counts when a cluster forms; use `bellcow {advice}` on this one"
                 self._log.report("config_note", note=note)
-            elif model.get(self._server.settings, path) != model.get(fresh.settings, path):
+            elif get_value(self._server.settings, path) != get_value(fresh.settings, path):
                 self._log.report("restart_needed", setting=path)
 
     def _fail(self, reason: str) -> None:
@@ -162,7 +163,7 @@ def _reason(said: Sequence[str]) -> str:
 def in_force(present: model.Settings, fresh: model.Settings) -> model.Settings:
     """The present settings, with the new values of those that can change while running."""
     for path in LIVE:
-        present = model.put(present, path, model.get(fresh, path))
+        present = put_value(present, path, get_value(fresh, path))
     return present
 
 
@@ -170,8 +171,8 @@ def changed(old: model.Settings, new: model.Settings) -> list[str]:
     """The paths of the settings that differ, without those that have no effect."""
     return [
         key.path
-        for key in model.all_keys()
+        for key in all_keys()
         if key.kind != "block"
         and key.priority not in {"L", "C"}
-        and model.get(old, key.path) != model.get(new, key.path)
+        and get_value(old, key.path) != get_value(new, key.path)
     ]

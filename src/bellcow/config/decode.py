@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from bellcow.config import model
+from bellcow.config.block import Anything, Block
+from bellcow.config.keys import Key, all_keys, keys_of
 from bellcow.config.problem import Phase, Problem, quoted
 from bellcow.gocompat import hcl
 from bellcow.wire import Duration
@@ -97,8 +99,8 @@ class _Reader(NamedTuple):
     before: str
     out: Decoded
 
-    def block(self, kind: type[model.Block], body: hcl.Body, path: tuple[str, ...]) -> None:
-        keys = model.keys_of(kind, "".join(f"{name}." for name in path))
+    def block(self, kind: type[Block], body: hcl.Body, path: tuple[str, ...]) -> None:
+        keys = keys_of(kind, "".join(f"{name}." for name in path))
         seen: dict[str, int] = {}
         unexpected: list[hcl.Item] = []
         for item in body.items:
@@ -118,7 +120,7 @@ class _Reader(NamedTuple):
         self,
         found: list[hcl.Item],
         path: tuple[str, ...],
-        keys: Mapping[str, model.Key],
+        keys: Mapping[str, Key],
         seen: Mapping[str, int],
     ) -> None:
         # Nomad: the innermost block comes first.
@@ -145,10 +147,10 @@ class _Reader(NamedTuple):
             )
         )
 
-    def item(self, key: model.Key, item: hcl.Item, path: tuple[str, ...]) -> None:
+    def item(self, key: Key, item: hcl.Item, path: tuple[str, ...]) -> None:
         try:
             if key.kind == "any":
-                self.keep(key, item, model.Anything())
+                self.keep(key, item, Anything())
             elif key.kind == "map":
                 for found in hcl.blocks(item):
                     self.map(key, item, found.body)
@@ -161,10 +163,10 @@ class _Reader(NamedTuple):
             place = f"{self.file}:{error.line}:{error.column}: {error.problem}"
             self.refuse(key, Fault(Phase.LOAD, str(error), ""), place)
 
-    def keep(self, key: model.Key, item: hcl.Item, value: Any) -> None:
+    def keep(self, key: Key, item: hcl.Item, value: Any) -> None:
         self.out.values[key.path] = Written(value, f"{self.file}:{item.line}")
 
-    def map(self, key: model.Key, item: hcl.Item, body: hcl.Body) -> None:
+    def map(self, key: Key, item: hcl.Item, body: hcl.Body) -> None:
         before = self.out.values.get(key.path)
         entries = dict(before.value) if before else {}
         for entry in body.items:
@@ -175,7 +177,7 @@ class _Reader(NamedTuple):
                 entries[entry.key] = result
         self.keep(key, item, entries)
 
-    def value(self, key: model.Key, item: hcl.Item) -> None:
+    def value(self, key: Key, item: hcl.Item) -> None:
         if item.labels:
             raise hcl.HCLError(item.line, item.column, f"{key.path} takes no labels")
         result = convert(key, item.value)
@@ -184,11 +186,11 @@ class _Reader(NamedTuple):
         else:
             self.keep(key, item, result)
 
-    def place_of(self, key: model.Key, node: hcl.Value, allowed: str) -> str:
+    def place_of(self, key: Key, node: hcl.Value, allowed: str) -> str:
         tail = f": {allowed}" if allowed else ""
         return f"{self.file}:{node.line}:{node.column}: {key.path} = {shown(key, node)}{tail}"
 
-    def refuse(self, key: model.Key, fault: Fault, place: str) -> None:
+    def refuse(self, key: Key, fault: Fault, place: str) -> None:
         before = self.before if fault.phase is Phase.LOAD else ""
         self.out.problems.append(
             Problem(
@@ -200,7 +202,7 @@ class _Reader(NamedTuple):
         )
 
 
-def shown(key: model.Key, value: Any) -> str:
+def shown(key: Key, value: Any) -> str:
     """A value as the operator may read it again; secrets are not repeated."""
     if key.path in _SECRETS:
         return "(not shown)"
@@ -223,7 +225,7 @@ def shown(key: model.Key, value: Any) -> str:
     return str(value)
 
 
-def convert(key: model.Key, node: hcl.Value) -> Any:
+def convert(key: Key, node: hcl.Value) -> Any:
     """The value of a node for a key, or a Fault."""
     if key.kind == "string":
         return _string(node, key.path)
@@ -310,7 +312,7 @@ def _bool(node: hcl.Value, path: str) -> bool | Fault:
     return Fault(Phase.LOAD, message, "must be true or false")
 
 
-def _duration(node: hcl.Value, key: model.Key) -> Duration | Fault:
+def _duration(node: hcl.Value, key: Key) -> Duration | Fault:
     text = _string(node, key.path)
     if isinstance(text, Fault):
         return text
@@ -339,14 +341,14 @@ def _list(node: hcl.Value, path: str) -> tuple[str, ...] | Fault:
     return tuple(out)
 
 
-def _not_a_setting(path: tuple[str, ...], name: str, keys: Mapping[str, model.Key]) -> str:
+def _not_a_setting(path: tuple[str, ...], name: str, keys: Mapping[str, Key]) -> str:
     """Why an unknown key is refused, with the key that was probably meant or its right place."""
     import difflib
 
     full = ".".join((*path, name))
     homes = [
         _as_block(key.path)
-        for key in model.all_keys()
+        for key in all_keys()
         if key.name == name and key.priority != "C" and not key.path.startswith("client.")
     ]
     if homes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bellcow.config.joins import split_join_address
-from bellcow.config.model import ServerJoin
+from bellcow.config.server_block import ServerJoin
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import PreemptionConfig, SchedulerConfiguration
 

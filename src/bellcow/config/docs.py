@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bellcow.config import model
 from bellcow.config.decode import shown
+from bellcow.config.keys import Key, keys_of
+
+if TYPE_CHECKING:
+    from bellcow.config.block import Block
 
 BEGIN = "<!-- settings: begin, written by python -m bellcow.config.docs -->"
 END = "<!-- settings: end -->"
@@ -21,9 +26,9 @@ def tables() -> str:
     return "\n".join(_tables(model.Settings, "", ""))
 
 
-def _tables(block: type[model.Block], path: str, inherited: str) -> list[str]:
+def _tables(block: type[Block], path: str, inherited: str) -> list[str]:
     """`inherited` is the priority of a block around this one that has no effect."""
-    keys = list(model.keys_of(block, f"{path}." if path else "").values())
+    keys = list(keys_of(block, f"{path}." if path else "").values())
     rows = [_row(key, inherited) for key in keys if key.kind not in {"block", "any"}]
     ignored = ", ".join(f"`{key.name}`" for key in keys if key.kind == "any")
     out = [f"### `{path}`" if path else "### Top level", "", (block.__doc__ or "").strip(), ""]
@@ -36,13 +41,13 @@ def _tables(block: type[model.Block], path: str, inherited: str) -> list[str]:
     return out
 
 
-def _row(key: model.Key, inherited: str) -> str:
+def _row(key: Key, inherited: str) -> str:
     default = "" if key.default in ("", None, (), {}) else f"`{_default(key)}`"
     cells = (f"`{key.name}`", key.kind, default, _EFFECT[inherited or key.priority], key.help)
     return "| " + " | ".join(cells) + " |"
 
 
-def _default(key: model.Key) -> str:
+def _default(key: Key) -> str:
     return str(key.default) if isinstance(key.default, str) else shown(key, key.default)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.config import model
 from bellcow.config.decode import Decoded, Fault, Written, convert, decode, shown
 from bellcow.config.flags import FLAGS, Flag
+from bellcow.config.keys import Key, all_keys, put_value
 from bellcow.config.model import Settings
 from bellcow.config.problem import Phase, Problem
 from bellcow.gocompat import hcl
@@ -198,7 +198,7 @@ def _text_of(name: str) -> str:
 
 
 def _merge(into: dict[str, Written], later: Mapping[str, Written], changes: list[str]) -> None:
-    known = {key.path: key for key in model.all_keys()}
+    known = {key.path: key for key in all_keys()}
     for path, written in later.items():
         earlier = into.get(path)
         new = written
@@ -215,15 +215,15 @@ def _merge(into: dict[str, Written], later: Mapping[str, Written], changes: list
 def _build(merged: Mapping[str, Written], dev: bool) -> Settings:
     settings = Settings(name=socket.gethostname())
     for path, value in _DEV.items() if dev else ():
-        settings = model.put(settings, path, value)
+        settings = put_value(settings, path, value)
     for path, written in merged.items():
-        settings = model.put(settings, path, written.value)
+        settings = put_value(settings, path, written.value)
     return settings
 
 
 def _flags(given: Mapping[str, Any]) -> Decoded:
     out = Decoded({}, [])
-    known = {key.path: key for key in model.all_keys()}
+    known = {key.path: key for key in all_keys()}
     for flag in FLAGS:
         if flag.path and given.get(flag.name) is not None:
             result = _flag_value(flag, known[flag.path], given[flag.name])
@@ -235,7 +235,7 @@ def _flags(given: Mapping[str, Any]) -> Decoded:
     return out
 
 
-def _flag_value(flag: Flag, key: model.Key, value: Any) -> Any:
+def _flag_value(flag: Flag, key: Key, value: Any) -> Any:
     if flag.kind == "list":
         return tuple(value)
     if flag.kind == "commas":
@@ -256,14 +256,14 @@ def _notes(merged: Mapping[str, Written], dev: bool) -> tuple[str, ...]:
     if any(path.startswith(_SCHEDULER) for path in merged):
         missing = [
             f"{key.path.removeprefix(_SCHEDULER)} = {shown(key, key.default)}"
-            for key in model.all_keys()
+            for key in all_keys()
             if key.path.startswith(_SCHEDULER) and key.kind != "block" and key.path not in merged
         ]
         if missing:
             out.append("default_scheduler_config takes built-in defaults: " + ", ".join(missing))
     out += [
         f"the license in {merged[path].place} is not installed by the agent: use "
-        "'bellcow license put'"
+        "'bellcow license put_value'"
         for path in ("server.license_env", "server.license_path")
         if path in merged
     ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow.config import model
 from bellcow.config.decode import shown
+from bellcow.config.keys import all_keys, get_value
 from bellcow.config.problem import Phase, Problem
 from bellcow.config.validate import validate
 
@@ -86,13 +86,13 @@ def _lines(problem: Problem, loaded: Loaded) -> Sequence[str]:
 
 def _of_keys(problem: Problem, loaded: Loaded) -> Sequence[str]:
     """Where each key of the problem was set, and what is allowed there."""
-    keys = {key.path: key for key in model.all_keys()}
+    keys = {key.path: key for key in all_keys()}
     out = []
     for path in problem.keys:
         origin = loaded.origins.get(path, "")
         if not origin or (origin.startswith("-") and not problem.allowed):
             continue  # the message has the value of a flag
-        value = shown(keys[path], model.get(loaded.settings, path))
+        value = shown(keys[path], get_value(loaded.settings, path))
         where = f"{origin}={value}" if origin.startswith("-") else f"{origin}: {path} = {value}"
         out.append(f"{where}: {problem.allowed}" if problem.allowed else where)
     return out

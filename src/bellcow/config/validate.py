@@ -22,6 +22,7 @@ from bellcow.config.addresses import AddressError, Machine, resolve_addresses
 from bellcow.config.certificates import Pem, Wanted, find_date_flaws, find_flaws
 from bellcow.config.derive import SYSLOG_FACILITIES, encrypt_key, server_join
 from bellcow.config.joins import join_fault
+from bellcow.config.keys import Key, all_keys, get_value
 from bellcow.config.peer_ports import refusal, waits_in_vain
 from bellcow.config.problem import Phase, Problem, quoted
 from bellcow.errors import Error
@@ -363,7 +364,7 @@ def _check_paths(given: _Given) -> Iterator[Problem]:
         ("state-dir", "client.state_dir"),
         ("server data-dir", "server.data_dir"),
     ):
-        path = model.get(given.settings, key)
+        path = get_value(given.settings, key)
         if path and not Path(path).is_absolute():
             yield _wrong(f"{title} must be given as an absolute path: got {path}", key)
 
@@ -409,10 +410,10 @@ def _check_own_rules(given: _Given) -> Iterator[Problem]:
             message, "server.engine", "server.bootstrap_expect", allowed="use auto or etcd"
         )
     for key in _NOT_NEGATIVE:
-        value = model.get(given.settings, key)
+        value = get_value(given.settings, key)
         if value is not None and value < 0:
             yield _wrong(f"{key} must not be negative, got {value}", key)
-    for duration in model.all_keys():
+    for duration in all_keys():
         yield from _check_duration(given.settings, duration)
     threshold = given.settings.autopilot.last_contact_threshold
     if threshold.ns <= 0:
@@ -424,10 +425,10 @@ def _check_own_rules(given: _Given) -> Iterator[Problem]:
         yield _wrong(message, "server.max_heartbeats_per_second")
 
 
-def _check_duration(settings: Settings, key: model.Key) -> Iterator[Problem]:
+def _check_duration(settings: Settings, key: Key) -> Iterator[Problem]:
     if key.kind != "duration" or key.path in _OWN_DURATION_CHECKS:
         return
-    value: Duration = model.get(settings, key.path)
+    value: Duration = get_value(settings, key.path)
     if value.ns < 0:
         yield _wrong(f"{key.path} must not be negative, got {value}", key.path)
 
@@ -515,7 +516,7 @@ def _check_raft_protocol(given: _Given) -> Iterator[Problem]:
 
 def _without_effect(given: _Given, refused: set[str]) -> Iterator[Problem]:
     """One warning for all settings without effect, by their blocks."""
-    keys = {key.path: key for key in model.all_keys()}
+    keys = {key.path: key for key in all_keys()}
     written = [
         path
         for path, origin in given.origins.items()
@@ -526,7 +527,7 @@ def _without_effect(given: _Given, refused: set[str]) -> Iterator[Problem]:
         yield _warning("these settings have no effect: " + ", ".join(named), *written)
 
 
-def _has_no_effect(keys: Mapping[str, model.Key], path: str) -> bool:
+def _has_no_effect(keys: Mapping[str, Key], path: str) -> bool:
     if path == "client.enabled":
         return False
     return path.startswith("client.") or keys[path].priority in {"L", "C"}
@@ -642,7 +643,7 @@ def _check_join(given: _Given) -> Iterator[Problem]:
 
 def _check_join_addresses(given: _Given) -> Iterator[Problem]:
     for key in _JOINS:
-        faults = [join_fault(text) for text in model.get(given.settings, key)]
+        faults = [join_fault(text) for text in get_value(given.settings, key)]
         fault = next(filter(None, faults), "")
         if fault:
             problem = _wrong(f"{key} cannot be joined: {fault}", key)

@@ -10,7 +10,8 @@ import pytest
 
 from bellcow.agent import banner
 from bellcow.config.addresses import resolve_addresses
-from bellcow.config.model import Server, Settings
+from bellcow.config.model import Settings
+from bellcow.config.server_block import Server
 
 
 def shown(*, dev: bool, consensus: bool = True, **fields) -> list[str]:

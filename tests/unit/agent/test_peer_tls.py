@@ -32,7 +32,8 @@ from bellcow.cluster.members.exchange import HELLO_PATH
 from bellcow.cluster.members.schedule import Target
 from bellcow.cluster.transport.client import PeerClient
 from bellcow.cluster.transport.server_names import ServerNames
-from bellcow.config import keyring, model
+from bellcow.config import keyring
+from bellcow.config.keys import put_value
 from bellcow.config.model import Settings
 from bellcow.errors import Error
 from bellcow.model.hello import encode_hello
@@ -46,7 +47,7 @@ NAME = "server.global.nomad"
 def settings(**changes: Any) -> Settings:
     made = Settings()
     for path, value in changes.items():
-        made = model.put(made, path.replace("__", "."), value)
+        made = put_value(made, path.replace("__", "."), value)
     return made
 
 
@@ -318,7 +319,7 @@ def test_server_with_a_wrong_certificate_gets_no_answer(tmp_path: Path, signed, 
 def test_server_of_another_authority_gets_no_answer(tmp_path: Path):
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     here = server_of(other, authority.file)
-    told_nothing(here, server_of(authority, name="two"), "unable to get local issuer")
+    told_nothing(here, server_of(authority, name="two"), "unable to get_value local issuer")
 
 
 def test_without_names_the_address_counts(tmp_path: Path):

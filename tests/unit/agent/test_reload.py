@@ -16,7 +16,7 @@ from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
 from bellcow.agent.reload import LIVE, Reloader, changed, in_force
 from bellcow.api.internal.gate import LIMITS
-from bellcow.config import model
+from bellcow.config.keys import all_keys
 from bellcow.config.load import load
 from bellcow.config.model import Settings
 from bellcow.events import Level
@@ -170,7 +170,7 @@ def test_reload_before_the_listener_reaches_the_listener(reloading):
 
 
 def test_every_live_setting_exists_and_is_on_the_page():
-    paths = {key.path for key in model.all_keys()}
+    paths = {key.path for key in all_keys()}
     assert set(LIVE) <= paths
     (section,) = re.findall(r"\n## Changes while it runs\n(.*?)\n## ", PAGE.read_text(), re.DOTALL)
     named = set(re.findall(r"`([a-z_.]+)`", section)) & paths

@@ -6,7 +6,8 @@ import pytest
 from tests.sim.loop import simulate
 
 from bellcow.agent.retry_join import JoinError, join_at_start
-from bellcow.config.model import Server, ServerJoin, Settings
+from bellcow.config.model import Settings
+from bellcow.config.server_block import Server, ServerJoin
 from bellcow.errors import Code, Error
 from bellcow.wire import Duration
 

@@ -16,7 +16,8 @@ from bellcow.agent.storage import Storage, StorageError, open_storage
 from bellcow.cluster import datadir
 from bellcow.cluster.datadir import LocalState
 from bellcow.config.addresses import Addresses
-from bellcow.config.model import Server, ServerJoin, Settings
+from bellcow.config.model import Settings
+from bellcow.config.server_block import Server, ServerJoin
 
 if TYPE_CHECKING:
     from pathlib import Path

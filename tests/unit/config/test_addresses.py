@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from bellcow.config import model
 from bellcow.config.addresses import (
     AddressError,
     Machine,
@@ -13,6 +12,7 @@ from bellcow.config.addresses import (
     split_host_port,
     this_machine,
 )
+from bellcow.config.keys import put_value
 from bellcow.config.model import Settings
 
 HOSTS = {"web.internal": ("10.9.9.9",), "two.internal": ("10.1.1.1", "10.1.1.2")}
@@ -40,7 +40,7 @@ PUBLIC_ONLY = Machine({"lo": ("127.0.0.1",), "pub": ("8.8.4.4",)}, lookup)
 def resolve(dev=False, machine=MACHINE, **values):
     settings = Settings()
     for path, value in values.items():
-        settings = model.put(settings, path.replace("__", "."), value)
+        settings = put_value(settings, path.replace("__", "."), value)
     return resolve_addresses(settings, dev, machine)
 
 

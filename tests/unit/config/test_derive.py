@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from bellcow.config import derive, model
+from bellcow.config.keys import all_keys, put_value
 from bellcow.config.model import Settings
+from bellcow.config.server_block import DefaultScheduler
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.wire import Duration
@@ -16,7 +18,7 @@ from bellcow.wire import Duration
 def with_values(**values):
     settings = Settings()
     for path, value in values.items():
-        settings = model.put(settings, path.replace("__", "."), value)
+        settings = put_value(settings, path.replace("__", "."), value)
     return settings
 
 
@@ -52,15 +54,15 @@ def test_the_defaults_are_those_of_the_interface():
 
 def test_every_setting_of_scheduler_and_autopilot_arrives():
     block = "server.default_scheduler_config"
-    for key in (*model.all_keys(model.DefaultScheduler, f"{block}."),):
+    for key in (*all_keys(DefaultScheduler, f"{block}."),):
         if key.kind == "block":
             continue
         changed = {"string": "spread", "number": 7, "bool": not key.default}[key.kind]
-        settings = model.put(Settings(), key.path, changed)
+        settings = put_value(Settings(), key.path, changed)
         assert derive.first_scheduler_configuration(settings) != SchedulerConfiguration(), key.path
-    for key in model.all_keys(model.Autopilot, "autopilot."):
+    for key in all_keys(model.Autopilot, "autopilot."):
         changed = {"number": 7, "bool": not key.default, "duration": Duration(1)}[key.kind]
-        settings = model.put(Settings(), key.path, changed)
+        settings = put_value(Settings(), key.path, changed)
         assert derive.first_autopilot_configuration(settings) != AutopilotConfiguration(), key.path
 
 

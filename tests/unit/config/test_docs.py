@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bellcow.config import docs, model
+from bellcow.config import docs
+from bellcow.config.keys import all_keys
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -18,7 +19,7 @@ def test_the_page_is_up_to_date():
 
 def test_every_key_stands_on_the_page():
     text = docs.tables()
-    missing = [key.path for key in model.all_keys() if f"`{key.name}`" not in text]
+    missing = [key.path for key in all_keys() if f"`{key.name}`" not in text]
     assert [path for path in missing if f"### `{path}`" not in text] == []
 
 
@@ -33,7 +34,7 @@ def test_what_is_called_acted_on_is_asked_for_somewhere():
     ]
     acted_on = [
         key
-        for key in model.all_keys()
+        for key in all_keys()
         if key.priority == "A" and key.kind != "block" and not key.path.startswith("client.")
     ]
     unheard = [

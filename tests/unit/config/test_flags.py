@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bellcow.config import model
 from bellcow.config.flags import FLAGS
+from bellcow.config.keys import all_keys
 
-BY_PATH = {key.path: key for key in model.all_keys()}
+BY_PATH = {key.path: key for key in all_keys()}
 KINDS = {
     "string": {"string"},
     "number": {"number"},

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bellcow.config import keyring, model
+from bellcow.config import keyring
+from bellcow.config.keys import put_value
 from bellcow.config.model import Settings
 
 OLD, NEW = b"o" * 16, b"n" * 32
 
 
 def settings(tmp_path, encrypt=""):
-    made = model.put(Settings(), "server.encrypt", encrypt)
-    return model.put(made, "data_dir", str(tmp_path))
+    made = put_value(Settings(), "server.encrypt", encrypt)
+    return put_value(made, "data_dir", str(tmp_path))
 
 
 def keep(tmp_path, text):

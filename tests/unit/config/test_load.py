@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bellcow.config import model
+from bellcow.config.keys import all_keys, get_value
 from bellcow.config.load import load
+from bellcow.config.server_block import DefaultScheduler
 from bellcow.gocompat import hcl
 from bellcow.wire import Duration
 
@@ -30,7 +32,7 @@ def write(tmp_path):
 
 def value(loaded, path):
     assert loaded.problems == ()
-    return model.get(loaded.settings, path)
+    return get_value(loaded.settings, path)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +345,7 @@ def test_a_partial_scheduler_block_keeps_the_defaults_and_says_so(write):
     block = 'server { default_scheduler_config { scheduler_algorithm = "spread" } }'
     loaded = load([write("a.hcl", block)])
     config = value(loaded, "server.default_scheduler_config")
-    assert config == model.DefaultScheduler(scheduler_algorithm="spread")
+    assert config == DefaultScheduler(scheduler_algorithm="spread")
     assert config.preemption_config.system_scheduler_enabled is True
     (note,) = loaded.notes
     assert "preemption_config.system_scheduler_enabled = true" in note
@@ -372,7 +374,7 @@ scalars = {
         max_size=3,
     ),
 }
-KEYS = [key for key in model.all_keys() if key.kind in scalars]
+KEYS = [key for key in all_keys() if key.kind in scalars]
 written_settings = st.lists(
     st.sampled_from(KEYS).flatmap(lambda key: st.tuples(st.just(key), scalars[key.kind])),
     max_size=6,

@@ -8,6 +8,7 @@ import pytest
 
 from bellcow.config import model
 from bellcow.config.addresses import Machine, resolve_addresses
+from bellcow.config.keys import put_value
 from bellcow.config.peer_ports import (
     are_open,
     hosts_of,
@@ -16,6 +17,7 @@ from bellcow.config.peer_ports import (
     protection,
     waits_in_vain,
 )
+from bellcow.config.server_block import ServerJoin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,7 @@ MACHINE = Machine(
 def settings(**changes: Any) -> model.Settings:
     made = model.Settings()
     for path, value in changes.items():
-        made = model.put(made, path.replace("__", "."), value)
+        made = put_value(made, path.replace("__", "."), value)
     return made
 
 
@@ -79,7 +81,7 @@ def test_without_protection_the_servers_ports_stay_on_loopback_whatever_is_told(
 @pytest.mark.parametrize("name", ["rpc", "serf"])
 def test_an_address_of_one_port_opens_nothing_either(name: str):
     made = settings(bind_addr="127.0.0.1", **{f"addresses__{name}": "10.0.0.1"})
-    made = model.put(made, "advertise", model.Advertise(http="h", rpc="h", serf="h"))
+    made = put_value(made, "advertise", model.Advertise(http="h", rpc="h", serf="h"))
     assert are_open(made, told(made))
     assert hosts(listening(made, told(made))) == ("127.0.0.1",) * 3
 
@@ -125,8 +127,8 @@ def test_what_is_not_loopback_is_known(host: str):
     assert not is_loopback(host)
 
 
-ABROAD = {"server__server_join": model.ServerJoin(retry_join=("127.0.0.1", "10.0.0.2:4648"))}
-HERE = {"server__server_join": model.ServerJoin(start_join=("127.0.0.3", "localhost:5648"))}
+ABROAD = {"server__server_join": ServerJoin(retry_join=("127.0.0.1", "10.0.0.2:4648"))}
+HERE = {"server__server_join": ServerJoin(start_join=("127.0.0.3", "localhost:5648"))}
 
 
 @pytest.mark.parametrize(

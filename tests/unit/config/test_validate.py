@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.sim.certificates import Authority
 
-from bellcow.config import model
 from bellcow.config.addresses import Machine
+from bellcow.config.keys import all_keys, put_value
 from bellcow.config.model import Settings
 from bellcow.config.problem import Phase
 from bellcow.config.tls import http_context, peer_contexts, try_handshake
@@ -31,7 +31,7 @@ GOOD = {
 def check(changes=None, *, dev=False, origins=None, base=GOOD):
     settings = Settings()
     for path, value in (base | (changes or {})).items():
-        settings = model.put(settings, path, value)
+        settings = put_value(settings, path, value)
     return validate(settings, origins=origins, dev=dev, machine=MACHINE)
 
 
@@ -310,7 +310,7 @@ def test_problems_come_in_the_order_of_the_start_and_all_at_once():
 
 
 def test_every_problem_names_settings_that_exist():
-    paths = {key.path for key in model.all_keys()}
+    paths = {key.path for key in all_keys()}
     cases = [changes for changes, _ in _CHECK] + [changes for changes, _, _ in _LATER]
     for changes in cases:
         for problem in check(changes):
@@ -384,7 +384,7 @@ def test_a_name_that_cannot_be_joined_is_refused_without_its_secrets(key):
 
 
 def test_unknown_keys_of_the_client_are_named_with_what_has_no_effect():
-    found = validate(model.put(Settings(), "client.enabled", True), unknown=("client.zzz",))
+    found = validate(put_value(Settings(), "client.enabled", True), unknown=("client.zzz",))
     assert "WARNING: these settings have no effect: client.zzz" in [p.message for p in found]
 
 
@@ -631,7 +631,7 @@ def test_a_file_is_refused_exactly_where_the_agent_cannot_use_it(tmp_path, kind,
     path.write_bytes(made.read_bytes() if isinstance(made, Path) else made)
     settings = Settings()
     for name, value in changes.items():
-        settings = model.put(settings, name, value)
+        settings = put_value(settings, name, value)
     try:
         http_context(settings.tls)
         usable = not settings.tls.rpc or not try_handshake(*peer_contexts(settings.tls))

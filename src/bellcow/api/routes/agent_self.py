@@ -18,7 +18,8 @@ from bellcow.state.tables import CLUSTER, RAFT
 from bellcow.wire import NS_PER_S, Duration, format_duration
 
 if TYPE_CHECKING:
-    from bellcow.config import model
+    from bellcow.config import model, server_block
+    from bellcow.config.telemetry_block import Telemetry
     from bellcow.server import Server
 
 
@@ -163,7 +164,7 @@ def _autopilot(settings: model.Autopilot) -> dict[str, Any]:
     }
 
 
-def _server(settings: model.Server) -> dict[str, Any]:
+def _server(settings: server_block.Server) -> dict[str, Any]:
     join = settings.server_join
     scheduler = settings.default_scheduler_config
     preemption = scheduler.preemption_config
@@ -232,7 +233,7 @@ def _tls(settings: model.Tls) -> dict[str, Any]:
     }
 
 
-def _telemetry(settings: model.Telemetry) -> dict[str, Any]:
+def _telemetry(settings: Telemetry) -> dict[str, Any]:
     return {
         "CirconusAPIToken": "",
         "CollectionInterval": str(settings.collection_interval),
