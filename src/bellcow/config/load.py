@@ -263,7 +263,7 @@ def _notes(merged: Mapping[str, Written], dev: bool) -> tuple[str, ...]:
             out.append("default_scheduler_config takes built-in defaults: " + ", ".join(missing))
     out += [
         f"the license in {merged[path].place} is not installed by the agent: use "
-        "'bellcow license put_value'"
+        "'bellcow license put'"
         for path in ("server.license_env", "server.license_path")
         if path in merged
     ]

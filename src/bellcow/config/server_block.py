@@ -134,12 +134,10 @@ class Server(Block, frozen=True, kw_only=True):
     ] = DefaultScheduler()
     enable_event_broker: Annotated[bool, later("Keep events for the event stream.")] = True
     event_buffer_size: Annotated[int, later("Events kept for the event stream.")] = 100
-    license_path: Annotated[
-        str, ignored("A file with the license; use `bellcow license put_value`.")
-    ] = ""
-    license_env: Annotated[str, ignored("The license itself; use `bellcow license put_value`.")] = (
+    license_path: Annotated[str, ignored("A file with the license; use `bellcow license put`.")] = (
         ""
     )
+    license_env: Annotated[str, ignored("The license itself; use `bellcow license put`.")] = ""
     raft_snapshot_interval: Annotated[Duration, later("Pause between looks at the log.")] = seconds(
         120
     )

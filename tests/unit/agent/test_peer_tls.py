@@ -319,7 +319,7 @@ def test_server_with_a_wrong_certificate_gets_no_answer(tmp_path: Path, signed, 
 def test_server_of_another_authority_gets_no_answer(tmp_path: Path):
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     here = server_of(other, authority.file)
-    told_nothing(here, server_of(authority, name="two"), "unable to get_value local issuer")
+    told_nothing(here, server_of(authority, name="two"), "unable to get local issuer")
 
 
 def test_without_names_the_address_counts(tmp_path: Path):
