@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.lifecycle.protocol import Lifecycle
     from bellcow.cluster.members.exchange import Exchange
     from bellcow.cluster.members.roster import Roster
-    from bellcow.cluster.peers.coordinator import Membership
+    from bellcow.cluster.peers.requests import Membership
     from bellcow.cluster.transport.client import PeerClient
     from bellcow.cluster.transport.forward import Forwarder
     from bellcow.config.model import Settings

@@ -28,8 +28,9 @@ from bellcow.cluster.lifecycle.assembly import assemble
 from bellcow.cluster.members.exchange import HELLO_PATH, Exchange
 from bellcow.cluster.members.queries import leader_of_region
 from bellcow.cluster.members.roster import Roster
-from bellcow.cluster.peers.coordinator import Membership
 from bellcow.cluster.peers.inputs import see
+from bellcow.cluster.peers.leader_state import LeaderState
+from bellcow.cluster.peers.requests import Membership
 from bellcow.cluster.transport.replication import Voters
 from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
@@ -150,17 +151,19 @@ class CampServer:
         )
         self.leadership.on_change = self.exchange.nudge
         self.membership = Membership(
-            me=me.server_id,
-            tables=self.tables,
-            waiting=self.waiting,
-            committer=self.committer,
-            peers=self.peers,
-            lead=self.leadership,
-            look=lambda: see(self.roster),
+            LeaderState(
+                me=me.server_id,
+                tables=self.tables,
+                waiting=self.waiting,
+                committer=self.committer,
+                peers=self.peers,
+                lead=self.leadership,
+                look=lambda: see(self.roster),
+                line=line,
+                clock=clock,
+                report=report,
+            ),
             greeter=self.exchange,
-            line=line,
-            clock=clock,
-            report=report,
         )
         contacts = Contacts(self.roster, self.tables, clock)
         self.autopilot = Autopilot(

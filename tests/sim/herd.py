@@ -14,8 +14,8 @@ from tests.sim.world import World, configuration, target
 
 from bellcow.autopilot.rules import Silence
 from bellcow.cluster.formation.initial_state import Charter
+from bellcow.cluster.peers.changes import DEMOTE, FORCED, PROMOTE, REMOVE, UPDATE
 from bellcow.cluster.peers.quorum import keeps_quorum
-from bellcow.cluster.peers.rules import DEMOTE, FORCED, PROMOTE, REMOVE, UPDATE
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED
 from bellcow.model.membership_calls import (

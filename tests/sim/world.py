@@ -18,8 +18,9 @@ from bellcow.autopilot.rules import Contact, Silence
 from bellcow.cluster.formation.initial_state import Founder
 from bellcow.cluster.leadership import Leadership
 from bellcow.cluster.members.schedule import Target
-from bellcow.cluster.peers.coordinator import Membership
 from bellcow.cluster.peers.inputs import ClusterView
+from bellcow.cluster.peers.leader_state import LeaderState
+from bellcow.cluster.peers.requests import Membership
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, FAILED, LEFT, Member
 from bellcow.model.autopilot import AutopilotConfiguration
@@ -86,17 +87,19 @@ class SimServer:
             elsewhere=lambda: world.leader_for(name),
         )
         self.membership = Membership(
-            me=name,
-            tables=self.tables,
-            waiting=self.waiting,
-            committer=self.committer,
-            peers=self.peers,
-            lead=self.leadership,
-            look=lambda: world.view(name),
+            LeaderState(
+                me=name,
+                tables=self.tables,
+                waiting=self.waiting,
+                committer=self.committer,
+                peers=self.peers,
+                lead=self.leadership,
+                look=lambda: world.view(name),
+                line=world,
+                clock=self.clock,
+                report=self.report,
+            ),
             greeter=world,
-            line=world,
-            clock=self.clock,
-            report=self.report,
         )
         self.autopilot = Autopilot(
             self.tables,

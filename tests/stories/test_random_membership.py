@@ -16,8 +16,8 @@ from tests.sim.loop import simulate
 from tests.sim.peers import flapping
 from tests.sim.store import Fault, no_fault, seeded
 
+from bellcow.cluster.peers.changes import DEMOTE, PROMOTE
 from bellcow.cluster.peers.quorum import keeps_quorum
-from bellcow.cluster.peers.rules import DEMOTE, PROMOTE
 from bellcow.errors import Error
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import ONLY, RAFT

@@ -26,9 +26,10 @@ from bellcow.cluster.members.queries import leader_of_region
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.schedule import Target, target_of
 from bellcow.cluster.members.table import Inputs
-from bellcow.cluster.peers.coordinator import Membership
 from bellcow.cluster.peers.inputs import see
+from bellcow.cluster.peers.leader_state import LeaderState
 from bellcow.cluster.peers.quorum import RAFT_PROTOCOL
+from bellcow.cluster.peers.requests import Membership
 from bellcow.cluster.transport.client import PeerClient
 from bellcow.cluster.transport.forward import Forwarder
 from bellcow.cluster.transport.replication import Voters
@@ -182,19 +183,21 @@ def build(
         line, roster, lambda: leadership.leader_id, lambda: configured_addresses(tables)
     )
     membership = Membership(
-        me=itself.server_id,
-        tables=tables,
-        waiting=waiting,
-        committer=committer,
-        peers=peers,
-        lead=leadership,
-        look=lambda: see(roster),
+        LeaderState(
+            me=itself.server_id,
+            tables=tables,
+            waiting=waiting,
+            committer=committer,
+            peers=peers,
+            lead=leadership,
+            look=lambda: see(roster),
+            line=line,
+            clock=clock,
+            report=log.report,
+            founding=lambda: lifecycle.cluster.founding if lifecycle.cluster else "",
+        ),
         greeter=exchange,
-        line=line,
-        clock=clock,
-        report=log.report,
         grows=lambda: storage.member is not None,
-        founding=lambda: lifecycle.cluster.founding if lifecycle.cluster else "",
     )
     contacts = Contacts(roster, tables, clock)
     autopilot = Autopilot(

@@ -95,10 +95,10 @@ def test_server_knows_which_servers_went_to_another_cluster(server: Server) -> N
 
 
 def test_leader_knows_how_its_cluster_was_founded(server: Server) -> None:
-    assert server.membership._founding() == ""
+    assert server.membership._state.founding() == ""
     place = LocalState(cluster_id="c", epoch=1, founding="f", role="voter")
     seat_of(server)._context.files._place = place
-    assert server.membership._founding() == "f"
+    assert server.membership._state.founding() == "f"
 
 
 def test_dead_servers_are_cleaned_up_before_a_server_joins(server: Server) -> None:

@@ -18,7 +18,7 @@ from bellcow.model.membership_calls import (
 
 if TYPE_CHECKING:
     from bellcow.api.message import Request
-    from bellcow.cluster.peers.coordinator import Membership
+    from bellcow.cluster.peers.requests import Membership
 
 REQUEST_BYTES = 16 << 10
 

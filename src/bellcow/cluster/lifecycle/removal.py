@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.cluster.members.queries import leader_of_region
-from bellcow.cluster.peers.rules import FORCED, REMOVE
+from bellcow.cluster.peers.changes import FORCED, REMOVE
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import AUTOPILOT, RaftConfiguration, RemovedServer
 from bellcow.state.tables import RAFT

@@ -1,8 +1,8 @@
-"""The rules of membership changes: who is let in, what is done next, what the outcome is.
+"""The rules of the leader's loop: the next step of a change of the raft configuration.
 
-Pure: every function takes what the leader sees and returns a step or a configuration, or raises.
-The list of members of the consensus is the truth about votes; the stored configuration holds the
-change under way, written before it is made, so that whoever leads next can finish it.
+Pure: takes what the leader sees, returns a step. The consensus' own list of members is the truth
+about votes; the stored configuration holds the change under way, written before it is made, so that
+the next leader can finish it.
 """
 
 from __future__ import annotations
@@ -11,57 +11,27 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from bellcow.cluster.engine.protocol import Peer
-from bellcow.cluster.peers.inputs import ClusterView
-from bellcow.cluster.peers.quorum import check_removal, find_server, keeps_quorum
-from bellcow.errors import Code, Error
-from bellcow.model.raft import (
-    AUTOPILOT,
-    REMOVED_MAX,
-    MembershipChange,
-    RaftConfiguration,
-    RaftServer,
-    RemovedServer,
+from bellcow.cluster.peers.changes import (
+    DEMOTE,
+    FORCED,
+    PROMOTE,
+    UPDATE,
+    Removal,
+    completed,
+    replaced,
+    without,
 )
+from bellcow.cluster.peers.quorum import keeps_quorum
+from bellcow.model.raft import MembershipChange, RaftConfiguration, RaftServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bellcow.model.membership_calls import JoinRequest
-
-PROMOTE = "promote"
-DEMOTE = "demote"
-REMOVE = "remove"
-FORCED = "remove-forced"  # whatever it costs
-UPDATE = "update"
+    from bellcow.cluster.engine.protocol import Peer
+    from bellcow.cluster.peers.changes import Inputs
 
 DOUBT_S = 2.0  # before a change that does not look safe any more is given up
 LIMIT_S = 60.0  # a change that takes longer is given up
-SERVERS_MAX = 500  # in the configuration, as many as an order to a member can name
-PAUSE_S, PAUSE_MAX_S = 10.0, 600.0  # before a server whose promotion failed is tried again
-
-
-class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the leader decides on. `peers` was listed after a confirm, `now_ns` is wall time."""
-
-    me: str
-    configuration: RaftConfiguration
-    peers: tuple[Peer, ...]
-    view: ClusterView
-    now_ns: int = 0
-
-
-class Removal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wants a server out, and when.
-
-    `silent_since_ns` is when a dead one answered last; 0 for a live one. `force` removes a voter
-    that the quorum needs.
-    """
-
-    by: str = ""
-    now_ns: int = 0
-    silent_since_ns: int = 0
-    force: bool = False
 
 
 # Steps: each is one thing to do before looking again
@@ -79,7 +49,7 @@ class AddMember(msgspec.Struct, frozen=True):
 
 
 class OrderStart(msgspec.Struct, frozen=True):
-    """Tell the server to start its member."""
+    """Order the server to start its member."""
 
     server_id: str
     member_id: int
@@ -99,7 +69,7 @@ class RemoveMember(msgspec.Struct, frozen=True):
 
 
 class HandOver(msgspec.Struct, frozen=True):
-    """Let that member lead; whoever leads then goes on with the change."""
+    """Transfer leadership to that member; the next leader continues the change."""
 
     member_id: int
 
@@ -116,10 +86,10 @@ Step: TypeAlias = (
 
 
 def departed(inputs: Inputs, cluster_id: str) -> list[str]:
-    """Who is dead and was taken out before: nobody waits for these servers.
+    """Dead servers that were removed from the configuration: they count as having left.
 
-    Who was of no cluster or of another one stays, for it has to be told of ours when it is back.
-    Members are known by their names, so one whose name a configured server has stays as well.
+    A dead server of another cluster or of none is not one of them: it must hear of ours when it is
+    back. Neither is one whose member name a listed server has, for members are known by name.
     """
     servers, view = inputs.configuration.servers, inputs.view
     kept = {server.id for server in servers}
@@ -133,8 +103,9 @@ def departed(inputs: Inputs, cluster_id: str) -> list[str]:
 
 
 def next_step(inputs: Inputs, age_s: float) -> Step | None:
-    """What comes next: of the change under way, which this leader has tried for `age_s`, or to
-    make the configuration say what is so. None when nothing is to be done.
+    """The next step of the change under way, which this leader has tried for `age_s` seconds.
+
+    Without a change, the write that corrects the configuration; None when it is correct.
     """
     change = inputs.configuration.change
     if change is None:
@@ -151,21 +122,24 @@ def next_step(inputs: Inputs, age_s: float) -> Step | None:
 def _promotion(inputs: Inputs, change: MembershipChange, age_s: float) -> Step:
     peer = _member_of(inputs, change)
     if peer is not None and peer.voter:
-        return Write(_with(inputs, change, voter=True))
+        return Write(completed(inputs.configuration, change.server_id, voter=True))
     failure = _why_not(inputs, change, age_s)
     if peer is None:
         if not failure and not change.member_id:
             return AddMember(change.address)
-        return Write(_with(inputs, change, voter=False), given_up=failure or "its member is gone")
+        return Write(
+            completed(inputs.configuration, change.server_id, voter=False),
+            given_up=failure or "its member is gone",
+        )
     if failure:
         undo = msgspec.structs.replace(change, kind=DEMOTE, member_id=peer.member_id)
-        return Write(_replace(inputs.configuration, change=undo), given_up=failure)
+        return Write(replaced(inputs.configuration, change=undo), given_up=failure)
     if not change.member_id:
         known = msgspec.structs.replace(change, member_id=peer.member_id)
-        return Write(_replace(inputs.configuration, change=known))
+        return Write(replaced(inputs.configuration, change=known))
     if not peer.server_id:
         return OrderStart(change.server_id, peer.member_id)
-    # One in sync may have died since: a vote that nobody casts makes the quorum dearer.
+    # It may have died after it was in sync, and a dead voter would only raise the quorum.
     voters = [*(other.server_id for other in inputs.peers if other.voter), change.server_id]
     taking_part = inputs.view.taking_part | {change.server_id}
     if change.server_id not in inputs.view.answering or not keeps_quorum(voters, taking_part):
@@ -182,9 +156,10 @@ def _why_not(inputs: Inputs, change: MembershipChange, age_s: float) -> str:
 
 
 def _removal(inputs: Inputs, change: MembershipChange, age_s: float) -> Step:
-    """A demotion or a removal, also of the dead: while there is a leader, the voters that are left
-    are enough without one that is really dead. Where they are not, who leads may not have heard of
-    all the others yet.
+    """A demotion or a removal.
+
+    A dead voter is not in the quorum that elected this leader, so the voters left should be enough
+    without it. Where they are not, this leader may not have heard from all of them yet.
     """
     peer = _member_of(inputs, change)
     if peer is None:
@@ -199,33 +174,33 @@ def _removal(inputs: Inputs, change: MembershipChange, age_s: float) -> Step:
         problem = "it would cost the quorum"
         return Wait(problem) if age_s < DOUBT_S else _given_up(inputs, problem)
     if peer.server_id == inputs.me:
-        heir = _heir(inputs)
-        return HandOver(heir) if heir else _given_up(inputs, "no other voter answers")
+        successor = _successor(inputs)
+        return HandOver(successor) if successor else _given_up(inputs, "no other voter answers")
     return RemoveMember(peer.member_id)
 
 
-def _heir(inputs: Inputs) -> int:
-    """The member of the first other voter that answers; 0 when none does."""
+def _successor(inputs: Inputs) -> int:
+    """The member id of the first other voter that takes part; 0 when none does."""
     by_server = {peer.server_id: peer.member_id for peer in inputs.peers if peer.voter}
-    heirs = (
+    found = (
         by_server[server.id]
         for server in inputs.configuration.servers
         if server.id != inputs.me
         and server.id in by_server
         and server.id in inputs.view.taking_part
     )
-    return next(heirs, 0)
+    return next(found, 0)
 
 
 def _update(inputs: Inputs, change: MembershipChange) -> Step:
     peer = _member_of(inputs, change)
     if peer is None or peer.address == change.address:
-        return Write(_with(inputs, change, address=change.address))
+        return Write(completed(inputs.configuration, change.server_id, address=change.address))
     return UpdateMember(peer.member_id, change.address)
 
 
 def _member_of(inputs: Inputs, change: MembershipChange) -> Peer | None:
-    """Whom the change is about. A member without a name has not started: its address tells."""
+    """The member that the change is about; one that has not started has only its address."""
     if change.member_id:
         return next((p for p in inputs.peers if p.member_id == change.member_id), None)
     return _peer_of(inputs.peers, change.server_id, change.address)
@@ -242,71 +217,41 @@ def _peer_of(peers: Iterable[Peer], server_id: str, address: str) -> Peer | None
 
 
 def _given_up(inputs: Inputs, reason: str) -> Write:
-    return Write(_replace(inputs.configuration, change=None), given_up=reason)
-
-
-def _with(inputs: Inputs, change: MembershipChange, **fields: object) -> RaftConfiguration:
-    """The change is over: the server's entry has these fields now."""
-    servers = tuple(
-        msgspec.structs.replace(server, **fields) if server.id == change.server_id else server
-        for server in inputs.configuration.servers
-    )
-    return _replace(inputs.configuration, servers=servers, change=None)
+    return Write(replaced(inputs.configuration, change=None), given_up=reason)
 
 
 def _without_vote(inputs: Inputs, change: MembershipChange) -> RaftConfiguration:
     if change.kind == DEMOTE:
-        return _with(inputs, change, voter=False)
+        return completed(inputs.configuration, change.server_id, voter=False)
     why = Removal(by=change.by, now_ns=inputs.now_ns, silent_since_ns=change.silent_since_ns)
-    return _replace(_without(inputs.configuration, change.server_id, why), change=None)
-
-
-def _without(configuration: RaftConfiguration, server_id: str, why: Removal) -> RaftConfiguration:
-    left = tuple(server for server in configuration.servers if server.id != server_id)
-    voters = sum(server.voter for server in configuration.servers)
-    gone = tuple(
-        RemovedServer(
-            address=server.address,
-            by=why.by,
-            id=server.id,
-            name=server.name,
-            removed_ns=why.now_ns,
-            silent_since_ns=why.silent_since_ns,
-            voter=server.voter,
-            voters_before=voters,
-        )
-        for server in configuration.servers
-        if server.id == server_id
-    )
-    removed = (*configuration.removed, *gone)[-REMOVED_MAX:]
-    return _replace(configuration, servers=left, removed=removed)
+    return replaced(without(inputs.configuration, change.server_id, why), change=None)
 
 
 # Nothing is under way
 
 
 def _reconciled(inputs: Inputs) -> Write | None:
-    """The next write that brings configuration and members together."""
+    """The next write that corrects the configuration by the members of the consensus."""
     stored = inputs.configuration
-    servers = (*(_as_it_is(inputs, server) for server in stored.servers), *_unlisted(inputs))
+    servers = (*(_corrected(inputs, server) for server in stored.servers), *_unlisted(inputs))
     if servers != stored.servers:
-        return Write(_replace(stored, servers=servers))
-    change = _unasked(inputs) or _moved(inputs)
-    return Write(_replace(stored, change=change)) if change else None
+        return Write(replaced(stored, servers=servers))
+    change = _leftover(inputs) or _moved(inputs)
+    return Write(replaced(stored, change=change)) if change else None
 
 
-def _as_it_is(inputs: Inputs, server: RaftServer) -> RaftServer:
+def _corrected(inputs: Inputs, server: RaftServer) -> RaftServer:
     peer = _peer_of(inputs.peers, server.id, server.address)
-    told = _address(inputs, server.id, server.address)
+    shown = _address(inputs, server.id, server.address)
     votes = peer is not None and peer.voter
-    # Of a voter that has moved, its member's address counts until that is updated.
-    address = peer.address if peer is not None and votes and server.address != told else told
+    # A voter that has moved is listed at its member's address until that is updated.
+    address = peer.address if peer is not None and votes and server.address != shown else shown
     name = inputs.view.names.get(server.id, server.name)
     return msgspec.structs.replace(server, voter=votes, name=name, address=address)
 
 
 def _address(inputs: Inputs, server_id: str, before: str) -> str:
-    """Where a server is; one that does not answer has moved by somebody's word alone."""
+    """Its address by hello, or the listed one while it does not answer the leader."""
     if server_id not in inputs.view.answering:
         return before
     return inputs.view.addresses.get(server_id, before)
@@ -330,8 +275,8 @@ def _unlisted(inputs: Inputs) -> tuple[RaftServer, ...]:
     )
 
 
-def _unasked(inputs: Inputs) -> MembershipChange | None:
-    """The removal of a member that has no vote and that no promotion is about."""
+def _leftover(inputs: Inputs) -> MembershipChange | None:
+    """The removal of a non-voting member that no promotion has added."""
     for peer in inputs.peers:
         if not peer.voter:
             return MembershipChange(
@@ -344,171 +289,11 @@ def _unasked(inputs: Inputs) -> MembershipChange | None:
 
 
 def _moved(inputs: Inputs) -> MembershipChange | None:
-    """The update of a live voter that says it is at another address than its member's."""
+    """The update of a voter that answers at another address than its member's."""
     for peer in inputs.peers:
-        told = _address(inputs, peer.server_id, peer.address)
-        if told != peer.address:
+        shown = _address(inputs, peer.server_id, peer.address)
+        if shown != peer.address:
             return MembershipChange(
-                kind=UPDATE, server_id=peer.server_id, member_id=peer.member_id, address=told
+                kind=UPDATE, server_id=peer.server_id, member_id=peer.member_id, address=shown
             )
     return None
-
-
-# What is asked for. Each returns the configuration to be written, or raises why not.
-
-
-def with_promotion(configuration: RaftConfiguration, server_id: str) -> RaftConfiguration:
-    _must_be_idle(configuration)
-    server = find_server(configuration, by="id", value=server_id)
-    if server.voter:
-        raise Error(Code.CONFLICT, f"{server.name} votes already")
-    change = MembershipChange(kind=PROMOTE, server_id=server.id, address=server.address)
-    return _replace(configuration, change=change)
-
-
-def with_demotion(
-    configuration: RaftConfiguration, server_id: str, view: ClusterView
-) -> RaftConfiguration:
-    _must_be_idle(configuration)
-    server = find_server(configuration, by="id", value=server_id)
-    if not server.voter:
-        raise Error(Code.CONFLICT, f"{server.name} has no vote")
-    check_removal(configuration, server, view.alive, answering=view.taking_part)
-    return _replace(configuration, change=_about(server, DEMOTE))
-
-
-def with_removal(
-    configuration: RaftConfiguration, server_id: str, view: ClusterView, why: Removal
-) -> RaftConfiguration:
-    """A server without a vote is out at once; a voter's member must be removed first."""
-    _must_be_idle(configuration)
-    server = find_server(configuration, by="id", value=server_id)
-    check_removal(configuration, server, view.alive, answering=view.taking_part, force=why.force)
-    if not server.voter:
-        return _without(configuration, server_id, why)
-    change = _about(server, FORCED if why.force else REMOVE)
-    change = msgspec.structs.replace(change, by=why.by, silent_since_ns=why.silent_since_ns)
-    return _replace(configuration, change=change)
-
-
-def _about(server: RaftServer, kind: str) -> MembershipChange:
-    return MembershipChange(kind=kind, server_id=server.id, address=server.address)
-
-
-def _must_be_idle(configuration: RaftConfiguration) -> None:
-    change = configuration.change
-    if change is not None:
-        raise Error(
-            Code.UNAVAILABLE,
-            f"another change of the servers is under way ({change.kind} {change.server_id}); "
-            "try again in a moment",
-        )
-
-
-# Who is let in
-
-
-def admission(inputs: Inputs, request: JoinRequest, cluster_id: str) -> RaftConfiguration | None:
-    """The next configuration on the way to letting this server in; None when it is in as it asks.
-
-    Raises Error when it is not let in. A server whose old entry must go first takes several turns.
-    """
-    if request.cluster_id not in {"", cluster_id}:
-        raise Error(
-            Code.CONFLICT,
-            f"{request.name} belongs to cluster {request.cluster_id}, this is {cluster_id}; "
-            "remove its data directory if it shall join this one",
-        )
-    _check_twins(inputs, request)
-    if request.server_id not in inputs.view.answering:
-        raise Error(Code.UNAVAILABLE, f"{request.name} does not answer the leader; ask again")
-    stored = inputs.configuration
-    for server in stored.servers:
-        if server.id != request.server_id and server.address == request.address:
-            return with_removal(stored, server.id, inputs.view, Removal(now_ns=inputs.now_ns))
-    mine = next((server for server in stored.servers if server.id == request.server_id), None)
-    if mine is None:
-        if len(stored.servers) >= SERVERS_MAX:
-            return with_removal(stored, _spare(inputs), inputs.view, Removal(now_ns=inputs.now_ns))
-        new = RaftServer(
-            id=request.server_id, address=request.address, name=request.name, voter=False
-        )
-        return _replace(stored, servers=(*stored.servers, new))
-    return _readmission(inputs, mine, request)
-
-
-def _spare(inputs: Inputs) -> str:
-    """The first server without a vote that is dead: its entry is the place of a new one.
-
-    Raises Error(TOO_MANY) where there is none.
-    """
-    for server in inputs.configuration.servers:
-        if not server.voter and server.id not in inputs.view.alive:
-            return server.id
-    raise Error(
-        Code.TOO_MANY,
-        f"the raft configuration has {SERVERS_MAX} servers, and all of them are alive; take those "
-        "that do not belong in it out with: bellcow operator raft remove-peer -peer-id=ID",
-    )
-
-
-def _check_twins(inputs: Inputs, request: JoinRequest) -> None:
-    """Refuse another live server's id, and another live server's address."""
-    for server_id in inputs.view.answering:
-        address = inputs.view.addresses.get(server_id)
-        if (server_id == request.server_id) != (address == request.address):
-            raise Error(
-                Code.CONFLICT,
-                f"the server {server_id} is alive at {address}; {request.server_id} cannot join "
-                f"from {request.address}: is its data directory a copy?",
-            )
-
-
-def _readmission(
-    inputs: Inputs, mine: RaftServer, request: JoinRequest
-) -> RaftConfiguration | None:
-    stored = inputs.configuration
-    if not mine.voter:
-        if (mine.address, mine.name) == (request.address, request.name):
-            return None
-        _must_be_idle(stored)
-        fields = {"address": request.address, "name": request.name}
-        return _with(inputs, _about(mine, UPDATE), **fields)
-    role = inputs.view.roles.get(mine.id)
-    if role is None:
-        raise Error(Code.UNAVAILABLE, f"{mine.name} has not answered a hello yet; ask again")
-    if role == "none":
-        # It votes by the configuration and takes no part: its data is gone, so its vote is dead.
-        others = inputs.view.alive - {mine.id}
-        dead = msgspec.structs.replace(inputs.view, alive=others)
-        return with_removal(stored, mine.id, dead, Removal(now_ns=inputs.now_ns))
-    if mine.address == request.address:
-        return None
-    _must_be_idle(stored)
-    moved = msgspec.structs.replace(_about(mine, UPDATE), address=request.address)
-    return _replace(stored, change=moved)
-
-
-def pause_s(failures: int) -> float:
-    """Seconds until a server whose promotion failed that often is tried again."""
-    return min(PAUSE_S * 2.0 ** min(failures - 1, 10), PAUSE_MAX_S)
-
-
-def _replace(configuration: RaftConfiguration, **fields: object) -> RaftConfiguration:
-    """The configuration with these fields. A server that is in it was not removed."""
-    after = msgspec.structs.replace(configuration, **fields)
-    present = {server.id for server in after.servers}
-    removed = tuple(server for server in after.removed if server.id not in present)
-    if len(removed) == len(after.removed):
-        return after
-    return msgspec.structs.replace(after, removed=removed)
-
-
-def removed_for_dead(before: RaftConfiguration, after: RaftConfiguration) -> list[RemovedServer]:
-    """The servers that autopilot removed by this step."""
-    known = {(server.id, server.removed_ns) for server in before.removed}
-    return [
-        server
-        for server in after.removed
-        if server.by == AUTOPILOT and (server.id, server.removed_ns) not in known
-    ]

@@ -21,7 +21,7 @@ from bellcow.cluster.lifecycle.removal import (
 )
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.members.table import Contact, Known, Leader, Table
-from bellcow.cluster.peers.rules import FORCED, PROMOTE, REMOVE
+from bellcow.cluster.peers.changes import FORCED, PROMOTE, REMOVE
 from bellcow.model.hello import Cluster, RaftView, Record
 from bellcow.model.raft import (
     AUTOPILOT,

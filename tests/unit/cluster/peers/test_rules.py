@@ -1,4 +1,4 @@
-"""The rules of membership changes: the next step, the outcome, who is let in."""
+"""The rules of the leader's loop: the next step of a change, and its outcome."""
 
 from __future__ import annotations
 
@@ -6,97 +6,40 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.sim.configuration import change, entry, inputs, member, shown
 
-from bellcow.cluster.engine.protocol import Peer
 from bellcow.cluster.members.schedule import Target
-from bellcow.cluster.peers.inputs import ClusterView
-from bellcow.cluster.peers.quorum import keeps_quorum
-from bellcow.cluster.peers.rules import (
+from bellcow.cluster.peers.changes import (
     DEMOTE,
-    DOUBT_S,
     FORCED,
-    LIMIT_S,
-    PAUSE_MAX_S,
     PROMOTE,
     REMOVE,
-    SERVERS_MAX,
     UPDATE,
+    Inputs,
+    removed_for_dead,
+)
+from bellcow.cluster.peers.quorum import keeps_quorum
+from bellcow.cluster.peers.rules import (
+    DOUBT_S,
+    LIMIT_S,
     AddMember,
     HandOver,
-    Inputs,
     OrderStart,
     PromoteMember,
-    Removal,
     RemoveMember,
     UpdateMember,
     Wait,
     Write,
-    admission,
     departed,
     next_step,
-    pause_s,
-    removed_for_dead,
-    with_demotion,
-    with_promotion,
-    with_removal,
 )
-from bellcow.errors import Code, Error
-from bellcow.model.membership_calls import JoinRequest
 from bellcow.model.raft import (
     AUTOPILOT,
-    OPERATOR,
-    REMOVED_MAX,
     MembershipChange,
-    RaftConfiguration,
-    RaftServer,
     RemovedServer,
 )
 
 CLUSTER = "c1"
-
-
-def entry(name: str, *, voter: bool = True, address: str = "") -> RaftServer:
-    return RaftServer(
-        id=name, address=address or f"{name}:4647", name=f"{name}.global", voter=voter
-    )
-
-
-def change(kind: str, name: str, member_id: int = 0, address: str = "") -> MembershipChange:
-    return MembershipChange(
-        kind=kind, server_id=name, member_id=member_id, address=address or f"{name}:4647"
-    )
-
-
-def member(number: int, name: str, *, voter: bool = True, address: str = "") -> Peer:
-    return Peer(member_id=number, server_id=name, address=address or f"{name}:4647", voter=voter)
-
-
-def inputs(
-    voters: str = "abc",
-    others: str = "",
-    *,
-    under_way: MembershipChange | None = None,
-    extra: tuple[Peer, ...] = (),
-    alive: str | None = None,
-    **seen: object,
-) -> Inputs:
-    """`a` leads; all voters have members 1, 2, 3... and all servers are alive, but for `alive`."""
-    names = voters + others
-    living = frozenset(names if alive is None else alive) | {"a"}
-    view = ClusterView(
-        alive=living,
-        answering=living,
-        names={name: f"{name}.global" for name in names},
-        addresses={name: f"{name}:4647" for name in living},
-        roles=dict.fromkeys(living, "follower"),
-    )
-    servers = [entry(n) for n in voters] + [entry(n, voter=False) for n in others]
-    return Inputs(
-        me="a",
-        configuration=RaftConfiguration(servers=tuple(servers), change=under_way, modify_index=9),
-        peers=(*(member(i, name) for i, name in enumerate(voters, 1)), *extra),
-        view=msgspec.structs.replace(view, **seen),
-    )
 
 
 def step(given: Inputs, age_s: float = 0.0):
@@ -107,11 +50,6 @@ def written(given: Inputs, age_s: float = 0.0) -> Write:
     outcome = step(given, age_s)
     assert isinstance(outcome, Write)
     return outcome
-
-
-def shown(configuration: RaftConfiguration) -> str:
-    """Voters in capitals."""
-    return "".join(s.id.upper() if s.voter else s.id for s in configuration.servers)
 
 
 # Who is gone for good
@@ -372,68 +310,12 @@ def test_server_without_a_vote_that_has_moved_is_shown_where_it_is():
     assert outcome.configuration.change is None
 
 
-# What is asked for
+def test_address_of_a_server_that_does_not_answer_stays_as_it_was():
+    given = inputs("abc", "d", addresses={"b": "evil:1", "d": "evil:2"}, answering=frozenset("ac"))
+    assert step(given) is None
 
 
-def test_one_change_at_a_time():
-    busy = inputs("abc", "d", under_way=change(REMOVE, "c")).configuration
-    view = inputs().view
-    for ask in (
-        lambda: with_promotion(busy, "d"),
-        lambda: with_demotion(busy, "b", view),
-        lambda: with_removal(busy, "b", view, Removal()),
-        lambda: with_removal(busy, "d", view, Removal()),
-    ):
-        with pytest.raises(Error, match="remove c") as caught:
-            ask()
-        assert caught.value.code is Code.UNAVAILABLE
-
-
-def test_what_is_asked_for_is_written_down():
-    given = inputs("abc", "d")
-    stored, view = given.configuration, given.view
-    assert with_promotion(stored, "d").change == change(PROMOTE, "d")
-    assert with_demotion(stored, "c", view).change == change(DEMOTE, "c")
-    assert with_removal(stored, "c", view, Removal()).change == change(REMOVE, "c")
-    assert with_removal(stored, "c", view, Removal(force=True)).change == change(FORCED, "c")
-    for each in (with_promotion(stored, "d"), with_removal(stored, "c", view, Removal())):
-        assert each.servers == stored.servers
-
-
-def test_server_without_a_vote_is_out_at_once():
-    given = inputs("abc", "d")
-    outcome = with_removal(given.configuration, "d", given.view, Removal())
-    assert (shown(outcome), outcome.change) == ("ABC", None)
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda s: with_promotion(s.configuration, "b"),
-        lambda s: with_demotion(s.configuration, "d", s.view),
-    ],
-)
-def test_who_has_or_lacks_a_vote_already_is_refused(ask):
-    with pytest.raises(Error) as caught:
-        ask(inputs("abc", "d"))
-    assert caught.value.code is Code.CONFLICT
-
-
-def test_removal_that_would_cost_the_quorum_is_refused_before_it_is_written_down():
-    given = inputs("abc", alive="ab")
-    with pytest.raises(Error, match="of 2 voters left 1 are alive and 2 are needed"):
-        with_removal(given.configuration, "b", given.view, Removal())
-    with pytest.raises(Error, match="cost the quorum"):
-        with_demotion(given.configuration, "b", given.view)
-
-
-def test_voter_that_answers_without_taking_part_does_not_count():
-    given = inputs("abc", roles={"c": "none"})
-    with pytest.raises(Error, match="cost the quorum"):
-        with_removal(given.configuration, "b", given.view, Removal())
-
-
-def test_removal_is_remembered_until_the_server_is_back():
+def test_removal_of_a_voter_is_recorded_with_who_removed_it():
     given = inputs("abc", under_way=msgspec.structs.replace(change(REMOVE, "c"), by=AUTOPILOT))
     gone = msgspec.structs.replace(given, peers=given.peers[:2], now_ns=8)
     after = written(gone).configuration
@@ -449,164 +331,9 @@ def test_removal_is_remembered_until_the_server_is_back():
     assert after.removed == (record,)
     assert removed_for_dead(given.configuration, after) == [record]
     assert removed_for_dead(after, after) == []
-    back = admission(msgspec.structs.replace(gone, configuration=after), request("c"), CLUSTER)
-    assert back is not None
-    assert back.removed == ()
-
-
-def test_only_the_latest_removals_are_remembered():
-    stored = inputs("ab").configuration
-    for number in range(REMOVED_MAX + 3):
-        name = f"x{number}"
-        servers = (*stored.servers, entry(name, voter=False))
-        stored = msgspec.structs.replace(stored, servers=servers)
-        stored = with_removal(stored, name, inputs("ab").view, Removal(by=OPERATOR))
-    assert [server.id for server in stored.removed][-1] == name
-    assert len(stored.removed) == REMOVED_MAX
-
-
-def test_address_of_a_server_that_does_not_answer_stays_as_it_was():
-    given = inputs("abc", "d", addresses={"b": "evil:1", "d": "evil:2"}, answering=frozenset("ac"))
-    assert step(given) is None
-
-
-# Who is let in
-
-
-def request(name: str, address: str = "", cluster_id: str = "") -> JoinRequest:
-    return JoinRequest(
-        server_id=name,
-        address=address or f"{name}:4647",
-        name=f"{name}.global",
-        version="1",
-        cluster_id=cluster_id,
-    )
-
-
-def admitted(given: Inputs, asked: JoinRequest) -> RaftConfiguration | None:
-    """The outcome, where the server that asks has answered."""
-    view = given.view
-    if asked.server_id not in view.answering:
-        answering, addresses = view.answering | {asked.server_id}, dict(view.addresses)
-        addresses[asked.server_id] = asked.address
-        given = msgspec.structs.replace(
-            given,
-            view=msgspec.structs.replace(view, answering=answering, addresses=addresses),
-        )
-    return admission(given, asked, CLUSTER)
-
-
-def test_server_that_has_not_answered_is_not_let_in():
-    with pytest.raises(Error, match="does not answer the leader") as caught:
-        admission(inputs("abc"), request("d"), CLUSTER)
-    assert caught.value.code is Code.UNAVAILABLE
-
-
-def full(alive: str) -> Inputs:
-    """As many servers as there may be; those whose names are not given are dead."""
-    given = inputs("abc", "d", alive=alive)
-    extra = tuple(entry(f"s{n}", voter=False) for n in range(SERVERS_MAX - 4))
-    servers = (*given.configuration.servers, *extra)
-    living = given.view.alive | {each.id for each in extra}
-    return msgspec.structs.replace(
-        given,
-        configuration=msgspec.structs.replace(given.configuration, servers=servers),
-        view=msgspec.structs.replace(given.view, alive=living),
-    )
-
-
-def test_configuration_holds_no_more_servers_than_there_may_be():
-    with pytest.raises(Error, match=f"has {SERVERS_MAX} servers, and all of them") as caught:
-        admitted(full("abcd"), request("x"))
-    assert caught.value.code is Code.TOO_MANY
-    assert admitted(full("abcd"), request("d")) is None
-
-
-def test_dead_server_without_a_vote_gives_its_place_to_a_new_one():
-    outcome = admitted(full("ab"), request("x"))
-    assert outcome is not None
-    ids = [server.id for server in outcome.servers]
-    assert (len(ids), "d" in ids, "c" in ids) == (SERVERS_MAX - 1, False, True)
-
-
-def test_new_server_is_let_in_without_a_vote():
-    outcome = admitted(inputs("abc"), request("d"))
-    assert outcome is not None
-    assert (shown(outcome), outcome.change) == ("ABCd", None)
-    assert outcome.servers[3] == entry("d", voter=False)
-
-
-def test_new_server_is_let_in_while_another_change_is_under_way():
-    busy = inputs("abc", under_way=change(REMOVE, "c"))
-    outcome = admitted(busy, request("d"))
-    assert outcome is not None
-    assert outcome.change == change(REMOVE, "c")
-
-
-def test_server_that_is_in_stays_as_it_is():
-    assert admitted(inputs("abc", "d"), request("d", cluster_id=CLUSTER)) is None
-    assert admitted(inputs("abc"), request("b", cluster_id=CLUSTER)) is None
-
-
-@pytest.mark.parametrize(
-    ("asked", "text"),
-    [
-        (request("d", cluster_id="c2"), "belongs to cluster c2, this is c1"),
-        (request("d", address="b:4647"), "the server b is alive at b:4647"),
-        (request("b", address="x:4647"), "the server b is alive at b:4647"),
-    ],
-)
-def test_server_of_another_cluster_and_twins_are_refused(asked, text):
-    with pytest.raises(Error, match=text) as caught:
-        admitted(inputs("abc"), asked)
-    assert caught.value.code is Code.CONFLICT
-
-
-def test_dead_server_at_the_address_goes_first():
-    given = inputs("abc", "d", alive="abc")
-    outcome = admitted(given, request("x", address="d:4647"))
-    assert outcome is not None
-    assert shown(outcome) == "ABC"
-    given = inputs("abc", alive="ab")
-    outcome = admitted(given, request("x", address="c:4647"))
-    assert outcome is not None
-    assert outcome.change == change(REMOVE, "c")
-
-
-def test_voter_that_takes_no_part_has_lost_its_data_and_its_member_goes_first():
-    outcome = admitted(inputs("abc", roles={"b": "none"}), request("b"))
-    assert outcome is not None
-    assert outcome.change == change(REMOVE, "b")
-
-
-def test_voter_that_has_not_answered_yet_is_asked_to_wait():
-    with pytest.raises(Error, match="has not answered a hello yet") as caught:
-        admitted(inputs("abc", roles={}), request("b"))
-    assert caught.value.code is Code.UNAVAILABLE
-
-
-def test_voter_that_takes_part_at_another_address_is_updated():
-    given = inputs("abc", addresses={"b": "b2:4647"})
-    outcome = admitted(given, request("b", address="b2:4647", cluster_id=CLUSTER))
-    assert outcome is not None
-    assert outcome.change == change(UPDATE, "b", address="b2:4647")
-
-
-def test_server_without_a_vote_is_known_by_its_new_address_at_once():
-    given = inputs("abc", "d", addresses={"d": "d2:4647"})
-    outcome = admitted(given, request("d", address="d2:4647"))
-    assert outcome is not None
-    assert outcome.servers[3] == entry("d", voter=False, address="d2:4647")
 
 
 # Whatever happens
-
-
-def test_pause_grows_and_ends_growing():
-    pauses = [pause_s(failures) for failures in range(1, 40)]
-    assert pauses[:3] == [10.0, 20.0, 40.0]
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == PAUSE_MAX_S
 
 
 NAMES = "abcdefg"

@@ -11,7 +11,7 @@ from tests.sim.herd import CLUSTER_ID, Herd
 from tests.sim.loop import simulate
 from tests.sim.store import Fault
 
-from bellcow.cluster.peers.coordinator import ANSWER_S
+from bellcow.cluster.peers.requests import ANSWER_S
 from bellcow.errors import Code, Error
 from bellcow.model.agent import ALIVE, LEFT
 from bellcow.model.membership_calls import (
@@ -70,7 +70,7 @@ def test_server_that_does_not_lead_refuses_everything():
 def test_who_joins_and_who_shall_vote_is_told_of_the_founding():
     async def story(herd):
         asked, told = herd.servers["a"].membership, []
-        asked._founding = lambda: "the second"
+        asked._state.founding = lambda: "the second"
         real = herd.post
 
         async def listen(target, path, body):
@@ -109,29 +109,6 @@ def test_standing_tells_part_member_and_where_the_others_are():
     ]
 
 
-def test_order_names_every_member_and_the_new_one_by_its_own_id():
-    async def story(herd):
-        orders = []
-        real = herd.post
-
-        async def listen(target, path, body):
-            if path == MEMBER_PATH:
-                orders.append((target.server_id, decode(body, MemberOrder)))
-            return await real(target, path, body)
-
-        herd.post = listen
-        herd.start("d")
-        await herd.ask_to_join("d")
-        await herd.servers["a"].membership.promote("d")
-        await herd.settle()
-        return orders
-
-    target, order = run(story)[0]
-    assert target == order.server_id == "d"
-    assert order.members == tuple((name, f"{name}:4647") for name in "abcd")
-    assert (order.member_id, order.token) == (4, f"{CLUSTER_ID}.0")
-
-
 def test_embedded_store_says_why_nobody_else_can_vote():
     async def story(herd):
         membership = herd.servers["a"].membership
@@ -148,26 +125,6 @@ def test_embedded_store_says_why_nobody_else_can_vote():
     assert "engine" in error.message
     assert said == 1
     assert [server.voter for server in stored.servers] == [True, True, True, False]
-
-
-def test_promotion_that_failed_is_refused_until_its_pause_is_over():
-    async def story(herd):
-        membership = herd.servers["a"].membership
-        herd.votes.fault = lambda change: Fault.UNAVAILABLE if change == "add" else None
-        herd.start("d")
-        await herd.ask_to_join("d")
-        await membership.promote("d")
-        await asyncio.sleep(61)
-        herd.votes.fault = lambda change: None
-        early = await refusal(membership.promote("d"))
-        await asyncio.sleep(10)
-        await herd.settle()
-        return early, herd.votes.voters()
-
-    early, voters = run(story)
-    assert early.code is Code.UNAVAILABLE
-    assert "failed 1 times" in early.message
-    assert "d" in voters
 
 
 def test_removal_that_nobody_can_make_is_answered_in_time():
@@ -214,7 +171,7 @@ def test_leader_that_goes_hears_from_the_next_one_that_it_is_out():
 def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused():
     async def story(herd):
         asked = herd.servers["a"].membership
-        look, greeted = asked._look, []
+        look, greeted = asked._state.look, []
 
         def stale() -> ClusterView:
             return look() if greeted else msgspec.structs.replace(look(), idle=frozenset("b"))
@@ -222,7 +179,7 @@ def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused
         async def join(address):
             greeted.append(address)
 
-        asked._look, herd.join = stale, join
+        asked._state.look, herd.join = stale, join
         await asked.transfer("b")
         return len(greeted), (await herd.leading()).name
 
@@ -232,13 +189,13 @@ def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused
 def test_removal_waits_a_moment_for_voters_that_were_promoted_just_now():
     async def story(herd):
         asked = herd.servers["a"].membership
-        look, began = asked._look, herd.clock.monotonic()
+        look, began = asked._state.look, herd.clock.monotonic()
 
         def late() -> ClusterView:
             starts = herd.clock.monotonic() - began < 0.5
             return msgspec.structs.replace(look(), idle=frozenset("c")) if starts else look()
 
-        asked._look = late
+        asked._state.look = late
         await asked.remove("b")
         return herd.votes.voters()
 
@@ -248,8 +205,8 @@ def test_removal_waits_a_moment_for_voters_that_were_promoted_just_now():
 def test_removal_that_would_cost_the_quorum_is_refused_within_two_seconds():
     async def story(herd):
         asked = herd.servers["a"].membership
-        look, began = asked._look, herd.clock.monotonic()
-        asked._look = lambda: msgspec.structs.replace(look(), idle=frozenset("c"))
+        look, began = asked._state.look, herd.clock.monotonic()
+        asked._state.look = lambda: msgspec.structs.replace(look(), idle=frozenset("c"))
         error = await refusal(asked.remove("b"))
         return error.code, herd.clock.monotonic() - began < 2
 

@@ -1,0 +1,71 @@
+"""The leader's loop: what it orders, and how it treats a change that fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.sim.herd import CLUSTER_ID, Herd
+from tests.sim.loop import simulate
+from tests.sim.store import Fault
+
+from bellcow.errors import Code, Error
+from bellcow.model.membership_calls import MEMBER_PATH, MemberOrder, decode
+
+
+def run(story, *names: str):
+    async def whole():
+        async with Herd(*(names or ("a", "b", "c"))) as herd:
+            await herd.begin()
+            return await story(herd)
+
+    return simulate(whole())
+
+
+async def refusal(work) -> Error:
+    with pytest.raises(Error) as caught:
+        await work
+    return caught.value
+
+
+def test_order_names_every_member_and_the_new_one_by_its_own_id():
+    async def story(herd):
+        orders = []
+        real = herd.post
+
+        async def listen(target, path, body):
+            if path == MEMBER_PATH:
+                orders.append((target.server_id, decode(body, MemberOrder)))
+            return await real(target, path, body)
+
+        herd.post = listen
+        herd.start("d")
+        await herd.ask_to_join("d")
+        await herd.servers["a"].membership.promote("d")
+        await herd.settle()
+        return orders
+
+    target, order = run(story)[0]
+    assert target == order.server_id == "d"
+    assert order.members == tuple((name, f"{name}:4647") for name in "abcd")
+    assert (order.member_id, order.token) == (4, f"{CLUSTER_ID}.0")
+
+
+def test_promotion_that_failed_is_refused_until_its_pause_is_over():
+    async def story(herd):
+        membership = herd.servers["a"].membership
+        herd.votes.fault = lambda change: Fault.UNAVAILABLE if change == "add" else None
+        herd.start("d")
+        await herd.ask_to_join("d")
+        await membership.promote("d")
+        await asyncio.sleep(61)
+        herd.votes.fault = lambda change: None
+        early = await refusal(membership.promote("d"))
+        await asyncio.sleep(10)
+        await herd.settle()
+        return early, herd.votes.voters()
+
+    early, voters = run(story)
+    assert early.code is Code.UNAVAILABLE
+    assert "failed 1 times" in early.message
+    assert "d" in voters
