@@ -104,7 +104,7 @@ class Copy:
 
     def load(self) -> Iterator[tuple[Key, bytes]]:
         """The objects that belong to `head`."""
-        self._files.check_place()
+        self._files.check_not_replaced()
         _, items = self._files.load()
         return items
 

@@ -8,13 +8,15 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.store.test_sqlite_files import (
+from tests.support.sqlite_stores import (
+    PAGE_BYTES,
     change_of,
     copy_to,
     fill,
     flipped,
     objects_at,
     opened,
+    small_pages,
     state_in,
     state_or_refusal,
 )
@@ -29,20 +31,12 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Key
 
 HEADER = 32
-PAGE = 512
-FRAME = 24 + PAGE
+FRAME = 24 + PAGE_BYTES
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """An empty database with small pages, which keep the log short."""
-    path = tmp_path / "server/store.db"
-    path.parent.mkdir(mode=0o700)
-    small = sqlite3.connect(path)
-    small.execute(f"PRAGMA page_size = {PAGE}")
-    small.execute("VACUUM")
-    small.close()
-    return path
+    return small_pages(tmp_path / "server/store.db")
 
 
 def killed(path: Path, copy: Path, *, old: int, recent: int) -> Path:
@@ -227,7 +221,7 @@ def test_frames_are_counted_as_sqlite_does(tmp_path: Path, size: int) -> None:
 
 def test_log_of_a_machine_with_the_other_order_of_bytes_is_read(path: Path) -> None:
     """What SQLite writes there: the same words, summed the other way round."""
-    content = struct.pack(">6I", 0x377F0683, 3007000, PAGE, 0, 1, 2)
+    content = struct.pack(">6I", 0x377F0683, 3007000, PAGE_BYTES, 0, 1, 2)
     total = sqlite_log._summed(content, (0, 0), ">")
     log = content + struct.pack(">2I", *total)
     page = bytes(range(256)) * 2

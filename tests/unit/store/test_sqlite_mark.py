@@ -7,12 +7,14 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.store.test_sqlite_files import (
+from tests.support.sqlite_stores import (
+    PAGE_BYTES,
     copy_to,
     fill,
     flipped,
     objects_at,
     opened,
+    small_pages,
     state_in,
     state_or_refusal,
 )
@@ -28,19 +30,10 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Key
     from bellcow.store.sqlite_files import Files
 
-PAGE = 512
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """An empty database with small pages, so that there are many."""
-    path = tmp_path / "server/store.db"
-    path.parent.mkdir(mode=0o700)
-    small = sqlite3.connect(path)
-    small.execute(f"PRAGMA page_size = {PAGE}")
-    small.execute("VACUUM")
-    small.close()
-    return path
+    return small_pages(tmp_path / "server/store.db")
 
 
 def two_ages(path: Path, tmp_path: Path) -> tuple[bytes, bytes]:
@@ -76,15 +69,15 @@ def check_mixed_pages(path: Path, tmp_path: Path, chance: random.Random, mixes: 
         ages.append(path.read_bytes())
     copy_to(path, tmp_path / "kept/store.db")
     older, newer = ages
-    places = range(0, min(len(older), len(newer)), PAGE)
-    differ = [at for at in places if older[at : at + PAGE] != newer[at : at + PAGE]]
+    places = range(0, min(len(older), len(newer)), PAGE_BYTES)
+    differ = [at for at in places if older[at : at + PAGE_BYTES] != newer[at : at + PAGE_BYTES]]
     assert len(differ) > 5
     refused = 0
     for number in range(mixes):
         some = chance.randrange(1, len(differ)) if number % 2 else 1
         mixed = bytearray(newer)
         for at in chance.sample(differ, some):
-            mixed[at : at + PAGE] = older[at : at + PAGE]
+            mixed[at : at + PAGE_BYTES] = older[at : at + PAGE_BYTES]
         target = copy_to(tmp_path / "kept/store.db", tmp_path / "mixed/store.db")
         target.write_bytes(mixed)
         state = state_or_refusal(target)
