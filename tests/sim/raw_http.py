@@ -249,6 +249,13 @@ def run(test: Coroutine[Any, Any, None]) -> None:
         runner.run(asyncio.wait_for(test, 2 * PATIENCE_S))
 
 
+async def trickle(send: Callable[[bytes], Coroutine[Any, Any, None]], data: bytes, each_s: float):
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await send(data)
+            await asyncio.sleep(each_s)
+
+
 def get(path: str, *lines: str) -> bytes:
     return request("GET", path, *lines)
 

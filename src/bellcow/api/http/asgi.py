@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bellcow.api.http.connection import SCOPE_KEY, closing
 from bellcow.api.http.limits import Budget, HttpLimits
+from bellcow.api.http.task import SCOPE_KEY, closing
 from bellcow.api.message import Request, body_length, too_large
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
@@ -18,7 +18,7 @@ from bellcow.errors import Code, Error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from bellcow.api.http.connection import Cycle
+    from bellcow.api.http.task import Cycle
     from bellcow.api.message import App, Response
 
     Message = dict[str, Any]

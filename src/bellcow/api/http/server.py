@@ -11,19 +11,20 @@ import contextlib
 import logging
 import math
 import socket
-import ssl
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from uvicorn import Config, Server
 
 from bellcow.api.http.asgi import asgi
-from bellcow.api.http.connection import Connection, Site
+from bellcow.api.http.connection import Connection
 from bellcow.api.http.limits import Clients, FailedHandshakes, HttpLimits
-from bellcow.cluster.transport.client import WITHOUT_TLS
+from bellcow.api.http.shared import Shared
+from bellcow.api.http.tls_handshake import Handshake
 from bellcow.deadline import timeout
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from bellcow.api.message import App
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from bellcow.state.waiting import Waiting
 
 _BACKLOG: Final = 2048
-_NO_LIMIT_S: Final = 86_400.0
 _LAST_TURN_S: Final = 1.0  # for cancelled tasks to close what they hold
 
 
@@ -89,14 +89,6 @@ async def serve(
             await server.stop(listen)
 
 
-# A record of TLS begins with a byte that no method begins with.
-_PLAIN_HTTP = tuple(
-    method.encode()
-    for method in ("GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ")
-)
-_WITHOUT_TLS = f"HTTP/1.0 400 Bad Request\r\n\r\n{WITHOUT_TLS}\n".encode()
-
-
 class Listener(Server):
     """uvicorn's state and options, with a start and a stop that need no signals or main loop."""
 
@@ -130,10 +122,10 @@ class Listener(Server):
         self.lifespan = config.lifespan_class(config)
         self.graceful_s = graceful_s
         self._ssl_context = ssl_context
-        self._handshakes: set[_Handshake] = set()
+        self._handshakes: set[Handshake] = set()
         self._failed_handshakes = FailedHandshakes()
         self._ticker: asyncio.TimerHandle | None = None
-        self._site = Site(
+        self._shared = Shared(
             app,
             config=config,
             state=self.server_state,
@@ -153,15 +145,15 @@ class Listener(Server):
 
     def _accept(self) -> asyncio.Protocol:
         if self._ssl_context is None:
-            return Connection(self._site)
-        return _Handshake(self._site, self._ssl_context, self._handshakes, self._failed_handshakes)
+            return Connection(self._shared)
+        return Handshake(self._shared, self._ssl_context, self._handshakes, self._failed_handshakes)
 
     def take(self, limits: HttpLimits, ssl_context: ssl.SSLContext | None) -> None:
         """Other limits, and other TLS for the handshakes to come.
 
         Open connections stay, but for those that are on the wrong side of TLS from now on.
         """
-        self._site.take(limits)
+        self._shared.limit(limits)
         self._ssl_context = ssl_context
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection) and connection.secure == (ssl_context is None):
@@ -200,142 +192,15 @@ class Listener(Server):
         tasks = set(state.tasks)
         if not tasks and not state.connections:
             return
-        self._site.log("http_stop_overdue", connections=len(state.connections), tasks=len(tasks))
+        self._shared.log("http_stop_overdue", connections=len(state.connections), tasks=len(tasks))
         for connection in list(state.connections):
             if isinstance(connection, Connection):
-                connection.give_up()
+                connection.cancel_task()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_TURN_S)
         for connection in list(state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
-
-
-class _Handshake(asyncio.Protocol):
-    """A client of the TLS port until its handshake is done; counted and timed from the start.
-
-    The handshake begins with the first bytes, so that silence costs no TLS state, and it is ours to
-    begin, because only then are we told why it failed.
-    """
-
-    def __init__(
-        self,
-        site: Site,
-        context: ssl.SSLContext,
-        all_of_them: set[_Handshake],
-        failed: FailedHandshakes,
-    ) -> None:
-        self._site = site
-        self._context = context
-        self._all = all_of_them
-        self._failures = failed
-        self._connection = Connection(site, secure=True)
-        self._transport: asyncio.Transport | None = None
-        self._received = b""
-        self._task: asyncio.Task[None] | None = None
-        self._done = False
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        if not self._connection.admit(self._transport):
-            return
-        loop = asyncio.get_running_loop()
-        self._all.add(self)
-        allowed_s = self._site.limits.handshake_s or _NO_LIMIT_S
-        self._due = loop.time() + allowed_s
-        self._timer = loop.call_later(allowed_s, self._give_up)
-
-    def _give_up(self) -> None:
-        self._failed("nothing was received")
-        if self._transport is not None:
-            self._transport.abort()
-
-    def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _leave(self) -> None:
-        self._all.discard(self)
-        self._connection.leave()
-
-    def _failed(self, reason: str) -> None:
-        self._leave()
-        peer = self._connection.peer
-        self._site.say("tls_handshake_failed", client=peer, key=f"{peer} {reason}", reason=reason)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._done:  # lost in the very moment of handing over
-            self._connection.connection_lost(exc)
-        else:
-            self._leave()
-
-    def data_received(self, data: bytes) -> None:
-        """The client's first bytes; later, what came with the end of the handshake."""
-        self._received += data
-        if self._task is not None or self._transport is None or self._timer is None:
-            return
-        self._timer.cancel()
-        if self._received.startswith(_PLAIN_HTTP):
-            self._failed("HTTP without TLS")
-            self._transport.write(_WITHOUT_TLS)
-            self._transport.close()
-            return
-        if self._failures.too_many(self._connection.peer, asyncio.get_running_loop().time()):
-            self._failed("too many from this address have failed within a second")
-            self._transport.abort()
-            return
-        self._transport.pause_reading()
-        first, self._received = self._received, b""
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._shake_hands(self._transport))
-        # The task's first step installs TLS with the turn after it; the bytes follow right behind.
-        loop.call_soon(loop.call_soon, self._replay, self._transport, first)
-
-    @staticmethod
-    def _replay(transport: asyncio.Transport, data: bytes) -> None:
-        tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
-        while data and not transport.is_closing():
-            buffer = cast("memoryview", tls.get_buffer(len(data)))
-            size = min(len(buffer), len(data))
-            buffer[:size] = data[:size]
-            tls.buffer_updated(size)
-            data = data[size:]
-
-    async def _shake_hands(self, transport: asyncio.Transport) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            secured = await loop.start_tls(
-                transport,
-                self,
-                self._context,
-                server_side=True,
-                ssl_handshake_timeout=max(0.001, self._due - loop.time()),
-            )
-        except OSError as fault:
-            self._failures.count(self._connection.peer, loop.time())
-            self._failed(_reason(fault))
-            return
-        if secured is None or secured.is_closing():
-            self._leave()
-            return
-        self._all.discard(self)
-        self._done = True
-        secured.set_protocol(self._connection)
-        self._connection.connection_made(secured)
-        if self._received:
-            self._connection.data_received(self._received)
-
-
-def _reason(fault: OSError) -> str:
-    if isinstance(fault, ssl.SSLError) and fault.reason:
-        return fault.reason.lower().replace("_", " ")
-    return str(fault) or type(fault).__name__
 
 
 class _Relay(logging.Handler):

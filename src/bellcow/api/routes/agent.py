@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bellcow.acl.policy import Need
 from bellcow.api.call import Call, Reply
-from bellcow.api.http.connection import closing
+from bellcow.api.http.task import closing
 from bellcow.api.route import Serve, route
 from bellcow.api.routes import agent_self
 from bellcow.api.routes.host_redaction import without_secrets

@@ -399,7 +399,7 @@ def connections() -> list[Any]:
 
     from bellcow.api.http.connection import Connection
 
-    return [each for each in gc.get_objects() if isinstance(each, Connection) and each._request]
+    return [each for each in gc.get_objects() if isinstance(each, Connection) and each._query]
 
 
 # --- how old an answer may be

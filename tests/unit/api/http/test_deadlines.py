@@ -1,0 +1,131 @@
+"""What a client may take how long for, and that the timer is rarely set."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+from tests.sim.http_wire import wired
+from tests.sim.raw_http import FixedApp, get, request, run, running, trickle
+
+
+def test_silent_connection_is_cut_off():
+    async def test() -> None:
+        async with running(header_s=0.05) as site, site.connect() as client:
+            assert await client.rest() == b""
+            assert site.names() == ["http_client_too_slow"]
+
+    run(test())
+
+
+@pytest.mark.parametrize("first", ["", "after an answer"])
+def test_headers_sent_byte_by_byte_are_cut_off(first: str):
+    async def test() -> None:
+        async with running(header_s=0.1) as site, site.connect() as client:
+            if first:
+                await client.get("/json")
+            began = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                for byte in get("/json", "X-Long: " + "v" * 500):
+                    await client.send(bytes([byte]))
+                    await asyncio.sleep(0.005)
+                    if client.reader.at_eof():
+                        break
+            assert 0.09 < time.monotonic() - began < 2
+            assert site.names() == ["http_client_too_slow"]
+
+    run(test())
+
+
+def test_half_a_header_behind_a_slow_request_has_a_deadline():
+    async def test() -> None:
+        async with running(header_s=0.05) as site, site.connect() as client:
+            await client.send(get("/slow") + get("/json")[:-10])
+            assert (await client.answer()).body == b"GET /slow"
+            assert await client.rest() == b""
+            assert site.names() == ["http_client_too_slow"]
+
+    run(test())
+
+
+def test_idle_connection_is_closed_after_the_keep_alive_time():
+    async def test() -> None:
+        async with running(keep_alive_s=0.4, header_s=0.1) as site, site.connect() as client:
+            for _ in range(4):
+                assert (await client.get("/json")).status == 200
+                await asyncio.sleep(0.15)
+            began = time.monotonic()
+            assert await client.rest() == b""
+            assert time.monotonic() - began < 1
+            assert site.events == []
+
+    run(test())
+
+
+def test_whole_body_has_a_deadline_however_it_trickles():
+    async def test() -> None:
+        async with running(body_s=0.1) as site, site.connect() as client:
+            await client.send(request("PUT", "/a", "Content-Length: 900"))
+            sending = asyncio.ensure_future(trickle(client.send, b"x", 0.01))
+            answer = await client.answer()
+            sending.cancel()
+            assert answer.status == 408
+            assert answer.headers[b"Connection"] == b"close"
+            assert await client.rest() == b""
+
+    run(test())
+
+
+def test_upload_slower_than_the_least_speed_is_refused():
+    async def test() -> None:
+        async with (
+            running(upload_window_s=0.1, upload_bytes_per_s=10_000) as site,
+            site.connect() as client,
+        ):
+            await client.send(request("PUT", "/upload", "Content-Length: 1000000"))
+            sending = asyncio.ensure_future(trickle(client.send, b"x", 0.01))
+            assert (await client.answer()).status == 408
+            sending.cancel()
+
+    run(test())
+
+
+def test_upload_that_keeps_the_least_speed_may_take_any_time():
+    async def test() -> None:
+        async with (
+            running(upload_window_s=0.2, upload_bytes_per_s=1000, body_s=0.05) as site,
+            site.connect() as client,
+        ):
+            await client.send(request("PUT", "/upload", "Content-Length: 3000"))
+            for _ in range(30):
+                await client.send(b"x" * 100)
+                await asyncio.sleep(0.015)
+            assert (await client.answer()).body == b"3000"
+
+    run(test())
+
+
+def test_small_unread_body_has_a_deadline():
+    async def test() -> None:
+        async with running(body_s=0.05) as site, site.connect() as client:
+            await client.send(request("POST", "/missing", "Content-Length: 5"))
+            await client.answer()
+            assert await client.rest() == b""
+            assert site.names() == ["http_client_too_slow"]
+
+    run(test())
+
+
+def test_requests_in_a_row_set_no_new_timer():
+    async def test() -> None:
+        with wired(FixedApp()) as (connection, wire):
+            connection.data_received(get("/json"))
+            timer = connection._deadline._timer
+            for _ in range(100):
+                connection.data_received(get("/json"))
+            assert connection._deadline._timer is timer
+            assert len(wire.written) == 101
+
+    run(test())
