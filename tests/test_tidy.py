@@ -66,6 +66,8 @@ TESTED_BY = {
     "cluster/recovery/recover.py": "tests/cluster/test_recover.py",
     "cluster/recovery/offline_state.py": "tests/cluster/test_recover.py",
     "config/block.py": "tests/unit/config/test_model.py",
+    "config/checks/base.py": "tests/unit/config/test_validate.py",
+    "config/checks/server.py": "tests/unit/config/test_validate.py",
     "config/client_block.py": "tests/unit/config/test_model.py",
     "config/server_block.py": "tests/unit/config/test_model.py",
     "config/telemetry_block.py": "tests/unit/config/test_model.py",

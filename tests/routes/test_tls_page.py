@@ -117,7 +117,8 @@ def test_every_text_that_the_page_explains_is_said_somewhere() -> None:
     source = Path(bellcow.__file__).parent
     files = (
         "config/certificates.py",
-        "config/validate.py",
+        "config/checks/peers.py",
+        "config/checks/tls.py",
         "cluster/transport/server_names.py",
         "events.py",
     )
