@@ -29,6 +29,7 @@ TESTED_BY = {
     "acl/commands.py": "tests/contract/test_http_recordings.py",
     "acl/tokens.py": "tests/contract/test_http_rights.py",
     "agent/exposition.py": "tests/unit/agent/test_metrics.py",
+    "agent/identity.py": "tests/unit/agent/test_build.py",
     "agent/main.py": "tests/contract/test_cli_process.py",  # process life, seen from outside
     "api/routes/acl.py": "tests/contract/test_http_recordings.py",
     "api/routes/agent.py": "tests/contract/test_http_surroundings.py",

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
-from bellcow.agent.build import build, itself_of
+from bellcow.agent.build import build
 from bellcow.agent.gauges import measure
+from bellcow.agent.identity import itself_of
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security

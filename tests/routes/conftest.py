@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from bellcow.acl.policy import Need
-from bellcow.agent.build import build, itself_of
+from bellcow.agent.build import build
+from bellcow.agent.identity import itself_of
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security

@@ -17,7 +17,7 @@ import pytest
 from tests.sim.member import DATA, Group, Identity, SimMember
 from tests.sim.net import Net, itself
 
-from bellcow.agent.build import Contacts, here_of, index_of_leader, voters_of
+from bellcow.agent.cluster_views import Contacts, here_of, index_of_leader, voters_of
 from bellcow.api.internal import lifecycle, peers, replication
 from bellcow.autopilot.loop import Autopilot
 from bellcow.cluster import datadir

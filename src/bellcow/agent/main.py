@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import bellcow
 from bellcow.agent import banner
-from bellcow.agent.build import build, founder_of, itself_of
+from bellcow.agent.build import build
 from bellcow.agent.data_dir import DataDirectory
 from bellcow.agent.data_dir_owner import DataDirectoryError
 from bellcow.agent.gauges import measure, measure_connections
+from bellcow.agent.identity import founder_of, itself_of
 from bellcow.agent.listeners import http_limits, peer_limits, raise_file_limit
 from bellcow.agent.log import Log
 from bellcow.agent.log_outputs import SYSLOG_SOCKET, LogFile, Syslog, log_path

@@ -87,7 +87,9 @@ class Leadership:
         report: Report,
         charter: Callable[[], Charter | None] = no_charter,
         elsewhere: Callable[[], str] = nobody,
+        on_change: Callable[[], None] = _nothing,
     ) -> None:
+        """`on_change` is called after leadership began or ended on this server."""
         self._store = store
         self._peers = peers
         self._mirror = mirror
@@ -102,7 +104,7 @@ class Leadership:
         self._leads = asyncio.Event()
         self._reason = ""  # why the last claim failed
         self._heir: tuple[int, asyncio.Future[None]] | None = None
-        self.on_change: Callable[[], None] = _nothing  # after leadership began or ended here
+        self.on_change = on_change
         self.is_leader = False
         self.member_answers = True  # and knows a leader; when it was looked at last
         self._term = 0  # of the consensus, as our member knew it

@@ -63,14 +63,22 @@ class Membership:
     """
 
     def __init__(
-        self, state: LeaderState, *, greeter: Greeter, grows: Callable[[], bool] = lambda: True
+        self,
+        state: LeaderState,
+        *,
+        greeter: Greeter,
+        grows: Callable[[], bool] = lambda: True,
+        before_join: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`grows` returns whether the engine can have more than one voter."""
+        """`grows` returns whether the engine can have more than one voter.
+
+        `before_join` is awaited before each admission.
+        """
         self._state = state
         self._greeter = greeter
         self._grows = grows
         self._loop = ChangeLoop(state, self.forget)
-        self.before_join: Callable[[], Awaitable[object]] = _nothing
+        self.before_join = before_join or _nothing
 
     async def run(self) -> None:
         """Make the changes that are written down, for ever."""
