@@ -8,10 +8,14 @@ behaves the same on every release.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+import contextlib
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
+
+T = TypeVar("T")
 
 
 class Timeout:
@@ -82,6 +86,22 @@ class Timeout:
 def timeout(seconds: float | None) -> Timeout:
     """A limit of that many seconds from now; None for none yet."""
     return Timeout(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+
+async def until(
+    look: Callable[[], Awaitable[T | None]], limit_s: float, every_s: float
+) -> T | None:
+    """What `look` returns once that is not None, trying every `every_s` seconds.
+
+    None when `limit_s` seconds are over. What `look` raises passes through.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with timeout(limit_s):
+            while True:
+                if (found := await look()) is not None:
+                    return found
+                await asyncio.sleep(every_s)
+    return None
 
 
 def timeout_at(when: float | None) -> Timeout:

@@ -17,7 +17,7 @@ from tests.sim.net import itself
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.recovery import convert as conversion
 from bellcow.cluster.recovery import offline_state
-from bellcow.cluster.recovery.rebuild import NEW, finish, found
+from bellcow.cluster.recovery.rebuild import NEW, Rebuild, finish, found
 from bellcow.failpoint import VARIABLE
 from bellcow.model.agent import ClusterIdentity
 from bellcow.model.hello import Cluster
@@ -101,16 +101,15 @@ async def copy_of(server_dir: Path) -> offline_state.OfflineState:
 async def found_again(server_dir: Path) -> None:
     """What the newest copy holds becomes a cluster of one, an epoch later."""
     copy = await copy_of(server_dir)
-    await found(
+    rebuild = Rebuild(
         server_dir=server_dir,
         plan=plan_of(server_dir / NEW),
         copy=copy,
         founder=server("one"),
         cluster=Cluster(US, copy.head.epoch + 1),
         index=copy.head.index + 1_000,
-        clock=CLOCK,
-        report=Events(),
     )
+    await found(rebuild, CLOCK, Events())
 
 
 async def convert(server_dir: Path) -> None:

@@ -142,7 +142,7 @@ def test_newest_copy_founds_and_the_other_server_joins(folder: Path):
             outcomes = [await task for task in tasks]
         assert outcomes == [Outcome("join", Cluster(US, 1)), Outcome("founded", Cluster(US, 1))]
         assert one.roster.table.recovery is two.roster.table.recovery is None
-        assert "two at 127.0.0.1:4747 has the newest copy and founds" in one.said
+        assert "two at 127.0.0.1:4747 has the newest copy and rebuilds the cluster" in one.said
         assert (one.events.count("recovery_joining"), two.events.count("cluster_rebuilt")) == (1, 1)
         copy = await copy_of(two.server_dir)
         assert (copy.source, copy.head.epoch, copy.head.index) == ("raft", 1, 12 + INDEX_STEP)

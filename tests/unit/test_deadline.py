@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.sim.loop import simulate
 
-from bellcow.deadline import timeout, timeout_at
+from bellcow.deadline import timeout, timeout_at, until
 
 
 async def cancelled_once() -> None:
@@ -97,3 +97,24 @@ def test_limit_does_not_disturb_a_quicker_block():
         assert not limit.expired()
 
     simulate(test())
+
+
+@pytest.mark.parametrize(("ready_s", "found", "seconds"), [(0, 7, 0), (1, 7, 1), (9, None, 3)])
+def test_until_returns_what_is_found_within_the_limit(ready_s: int, found: int | None, seconds):
+    async def story():
+        loop = asyncio.get_running_loop()
+
+        async def look() -> int | None:
+            return 7 if loop.time() >= ready_s else None
+
+        return await until(look, 3.0, 0.25), loop.time()
+
+    assert simulate(story()) == (found, seconds)
+
+
+def test_until_passes_on_what_the_look_raises():
+    async def look() -> None:
+        raise ValueError("ended")
+
+    with pytest.raises(ValueError, match="ended"):
+        simulate(until(look, 3.0, 0.25))

@@ -1,8 +1,8 @@
-"""What a server has written down of its part in a cluster, and how such a file is written.
+"""The files that record a server's part in a cluster: their names, contents and atomic writes.
 
-`cluster.json` says which cluster and what part; it wins over the settings, for a server without a
-vote has no directory of etcd and must never wake up as a cluster of one. Promises are kept in
-`bootstrap.json` until the first leader is seen. Nothing here decides anything.
+`cluster.json` holds the cluster and whether this server votes. It overrides the settings: a
+non-voter has no directory of etcd and must never start as a cluster of one. `bootstrap.json` holds
+promises until the first leader is seen.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LOCAL_STATE = "cluster.json"
 PROMISE = "bootstrap.json"
 MEMBER = "member.json"  # in etcd's directory
 STORE = "store.db"  # the embedded store
-FOLLOW = "follow.db"  # the copy of a server without a vote
-ASIDE_KEPT = 2
+FOLLOW = "follow.db"  # a non-voter's copy of the state
+ASIDE_KEPT = 2  # old directories of etcd; each may be as large as the state
 
 T = TypeVar("T")
 
@@ -33,13 +33,13 @@ T = TypeVar("T")
 class LocalState(msgspec.Struct, frozen=True, kw_only=True):
     """Which cluster this server belongs to, and whether it votes.
 
-    `servers` are the last known addresses of the port between servers. `founding` is that of
+    `servers` are the last known addresses of the other servers' RPC ports. `founding` is that of
     `Cluster`; `epoch_seen` is the highest epoch that any server has shown.
     """
 
     cluster_id: str
     epoch: int
-    role: Literal["voter", "non-voter", "follower"]  # "follower" is an older word for non-voter
+    role: Literal["voter", "non-voter", "follower"]  # "follower": a non-voter, in older files
     servers: tuple[tuple[str, int], ...] = ()
     founding: str = ""
     epoch_seen: int = 0
@@ -54,23 +54,23 @@ class LocalState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
-    """That this server founds this cluster with these others, and no other one meanwhile."""
+    """This server forms this cluster with these servers, and no other cluster meanwhile."""
 
     cluster_id: str
     proposer: str
     members: tuple[tuple[str, str], ...]  # server id and peer address
     time_ns: int  # wall time of the promise
-    given_up: bool = False  # begun here and set aside; others may still make it come true
+    given_up: bool = False  # withdrawn by its proposer; others may still commit it
 
 
 class Promises(msgspec.Struct, frozen=True):
-    """All that may still come true. The last one is the one to be kept."""
+    """All promises whose cluster may still form. The last one binds this server."""
 
     open: tuple[Promise, ...]
 
 
 class MemberMark(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose files are in a directory of etcd."""
+    """Which member of which cluster a directory of etcd belongs to."""
 
     cluster_id: str
     epoch: int
@@ -78,20 +78,20 @@ class MemberMark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unreadable(Exception):
-    """A file that does not hold what was written, and what to do about it."""
+    """A damaged or unreadable file; the text says what the operator can do."""
 
 
 def engine_of(folder: Path | None, wanted: str, *, several: bool) -> str:
-    """Which engine a server runs: "embedded", "etcd", or "convert" from the one to the other.
+    """Which engine a server runs: "embedded", "etcd", or "convert" from embedded to etcd.
 
-    What is on the disk wins over what the settings suggest. Raises Unreadable where they exclude
-    each other. `several` tells whether the settings speak of other servers.
+    Files on disk override what the settings suggest. Raises Unreadable if they contradict each
+    other. `several` is true if the settings name or expect other servers.
     """
-    place = read(folder / LOCAL_STATE, LocalState) if folder else None
-    if place is not None:
+    state = read(folder / LOCAL_STATE, LocalState) if folder else None
+    if state is not None:
         if wanted == "embedded":
             raise Unreadable(
-                f"{folder} belongs to cluster {place.cluster_id}, which is on etcd, and "
+                f"{folder} belongs to cluster {state.cluster_id}, which is on etcd, and "
                 "server.engine is embedded; leave the setting out, or choose another data_dir"
             )
         return "etcd"
@@ -103,7 +103,7 @@ def engine_of(folder: Path | None, wanted: str, *, several: bool) -> str:
 
 
 def read(path: Path, kind: type[T]) -> T | None:
-    """What the file holds; None where there is none. Raises Unreadable."""
+    """The file's content; None without a file. Raises Unreadable for a damaged one."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
@@ -116,22 +116,26 @@ def read(path: Path, kind: type[T]) -> T | None:
 
 
 def write(path: Path, value: msgspec.Struct) -> None:
-    """All of it or nothing, whenever the machine stops."""
+    """Replace the file atomically: a crash leaves the old or the new content. Raises OSError."""
     files.write(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
 
 
 def remove(path: Path) -> None:
+    """Remove the file, if there is one, and sync its directory. Raises OSError."""
     path.unlink(missing_ok=True)
     files.sync_directory(path.parent)
 
 
 def stamp_of(time_ns: int) -> str:
-    """A time as part of a name; the same at each start that finishes the switch."""
+    """A wall time as part of a file name, such as `20270115T080000Z`."""
     return rfc3339(time_ns).replace("-", "").replace(":", "")
 
 
 def set_aside(directory: Path, stamp: str) -> Path | None:
-    """Rename a directory of etcd to `NAME.old-STAMP` and keep the last two; None without one."""
+    """Rename a directory of etcd to `NAME.old-STAMP`; None without one. Raises OSError.
+
+    Of all directories that were renamed so, the last two are kept.
+    """
     if not directory.exists():
         return None
     aside = directory.with_name(f"{directory.name}.old-{stamp}")

@@ -1,4 +1,4 @@
-"""The files of a server's part: written whole or not at all, and what wins over the settings."""
+"""Files in the data directory are written atomically and override the settings."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def test_local_state_is_of_the_cluster_that_it_names():
     assert HERE.cluster == Cluster("ours", 2, "f")
 
 
-def test_file_that_is_not_there_is_nothing(tmp_path):
+def test_missing_file_reads_as_none(tmp_path):
     assert read(tmp_path / "file", LocalState) is None
 
 
-def test_file_is_for_its_owner_alone_and_leaves_no_litter(tmp_path):
+def test_file_is_private_and_leaves_no_temporary_file(tmp_path):
     write(tmp_path / "file", HERE)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
@@ -63,7 +63,7 @@ def test_local_state_of_an_earlier_release_is_read(tmp_path):
     [b"", b"{", b"[]", b'{"cluster_id": "x", "epoch": 0, "role": "king"}', b'"\xff"'],
     ids=["empty", "cut off", "of another shape", "with a role nobody has", "not text"],
 )
-def test_file_that_does_not_hold_what_was_written_says_what_to_do(tmp_path, content):
+def test_damaged_file_says_what_to_do(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(Unreadable, match="restore it from a backup"):
         read(tmp_path / "file", LocalState)
@@ -75,7 +75,7 @@ def test_directory_in_the_place_of_a_file_is_unreadable(tmp_path):
         read(tmp_path / "file", LocalState)
 
 
-def test_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+def test_failed_write_leaves_the_old_content(tmp_path, monkeypatch):
     write(tmp_path / "file", HERE)
 
     def fail(_handle: int) -> None:
@@ -87,7 +87,7 @@ def test_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert read(tmp_path / "file", LocalState) == HERE
 
 
-def test_write_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+def test_content_is_synced_before_the_rename(tmp_path, monkeypatch):
     seen = []
     fsync = os.fsync
 
@@ -100,7 +100,7 @@ def test_write_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert seen == [False, True]  # its content, then the directory that names it
 
 
-def test_file_is_removed_whether_it_is_there_or_not(tmp_path):
+def test_remove_accepts_a_missing_file(tmp_path):
     write(tmp_path / "file", HERE)
     remove(tmp_path / "file")
     remove(tmp_path / "file")
@@ -110,11 +110,11 @@ def test_file_is_removed_whether_it_is_there_or_not(tmp_path):
 # Directories of earlier members
 
 
-def test_nothing_is_set_aside_where_nothing_is(tmp_path):
+def test_missing_directory_is_not_set_aside(tmp_path):
     assert set_aside(tmp_path / "raft", "1") is None
 
 
-def test_directory_is_set_aside_with_what_is_in_it(tmp_path):
+def test_directory_is_set_aside_with_its_content(tmp_path):
     (tmp_path / "raft").mkdir()
     (tmp_path / "raft" / "data").touch()
     assert set_aside(tmp_path / "raft", "5") == tmp_path / "raft.old-5"
@@ -122,7 +122,7 @@ def test_directory_is_set_aside_with_what_is_in_it(tmp_path):
     assert not (tmp_path / "raft").exists()
 
 
-def test_last_two_are_kept(tmp_path):
+def test_last_two_old_directories_are_kept(tmp_path):
     for stamp in "1234":
         (tmp_path / "raft").mkdir()
         set_aside(tmp_path / "raft", stamp)
@@ -149,17 +149,17 @@ def test_last_two_are_kept(tmp_path):
     ids=[
         "a server alone is embedded",
         "one of several is on etcd",
-        "etcd is had for the asking",
-        "embedded is had for the asking",
-        "a store is converted when others are spoken of",
+        "etcd runs if the settings say so",
+        "embedded runs if the settings say so",
+        "a store is converted if the settings name other servers",
         "a store of a server alone stays embedded",
-        "a store stays embedded when that is asked for",
-        "a store is converted when etcd is asked for",
-        "a server of a cluster stays on etcd when nobody speaks of others",
+        "a store stays embedded if the settings say so",
+        "a store is converted if the settings say etcd",
+        "a server of a cluster stays on etcd without settings about others",
         "a store that was converted is not converted again",
     ],
 )
-def test_engine_goes_by_the_disk_and_then_by_the_settings(tmp_path, files, wanted, several, engine):
+def test_engine_follows_the_disk_then_the_settings(tmp_path, files, wanted, several, engine):
     for name in files.split():
         write(tmp_path / name, HERE)
     assert engine_of(tmp_path, wanted, several=several) == engine
@@ -171,7 +171,7 @@ def test_server_of_a_cluster_is_not_started_embedded(tmp_path):
         engine_of(tmp_path, "embedded", several=False)
 
 
-def test_several_servers_need_a_directory():
+def test_several_servers_need_a_data_dir():
     assert engine_of(None, "auto", several=False) == "embedded"
     with pytest.raises(Unreadable, match="needs a data_dir"):
         engine_of(None, "auto", several=True)

@@ -1,6 +1,8 @@
-"""From the embedded store to etcd, once, at a start: the same cluster, founded anew on one member.
+"""Converts a server from the embedded store to etcd, once, at a start: the same cluster, rebuilt
+on one etcd member.
 
-Servers that follow it see the higher epoch and join again. The embedded store must not be open yet.
+Non-voters that copied this server see the higher epoch and join again. The embedded store must not
+be open yet.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.cluster.datadir import STORE
 from bellcow.cluster.recovery.offline_state import read_file
-from bellcow.cluster.recovery.rebuild import found
+from bellcow.cluster.recovery.rebuild import Rebuild, found
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftServer
 from bellcow.store.protocol import NO_HEAD
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 async def convert(
     *, server_dir: Path, me: Itself, plan: Plan, clock: Clock, report: Report
 ) -> Founded | None:
-    """Take the state of the embedded store over into etcd; None when there is none.
+    """Move the state of the embedded store into etcd; None when there is no state.
 
-    The file stays, under a name that says what it is. Raises StoreError; then nothing has changed.
+    The old file stays as `store.db.before-etcd-TIME`. Raises StoreError; then nothing has changed.
     """
     path = server_dir / STORE
     if not await asyncio.to_thread(path.exists):
@@ -38,17 +40,17 @@ async def convert(
     copy = await asyncio.to_thread(read_file, path)
     if copy.head == NO_HEAD:
         return None
-    return await found(
+    rebuild = Rebuild(
         server_dir=server_dir,
         plan=plan,
         copy=copy,
         founder=as_founder(me),
         cluster=Cluster(copy.cluster_id, copy.head.epoch + 1),
         index=copy.head.index + 1,
-        clock=clock,
-        report=report,
     )
+    return await found(rebuild, clock, report)
 
 
 def as_founder(me: Itself) -> RaftServer:
+    """This server's entry in the configuration of the rebuilt cluster, still without a vote."""
     return RaftServer(id=me.server_id, address=me.rpc_address, name=me.member_name)

@@ -1,9 +1,9 @@
-"""What a server that is not running has on its disk: the newest whole copy of the state.
+"""Reads the newest whole copy of the state from the disk of a server that does not run.
 
 The embedded store and a non-voter's copy are read as files. A directory of etcd is read by etcd
-itself, from a throw-away copy: a member that starts without a quorum answers nobody, so it must be
-told to forget the other members, and nothing may do that to the real directory, which could then
-found a second cluster. Nothing here is changed, and who may do what with it is not known.
+itself, from a temporary copy. Without a quorum a member answers no call unless it drops the other
+members from its configuration, and the real directory must never be changed in that way: it could
+then run as a second cluster. Nothing in the server's directory is changed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from bellcow.model.raft import RaftConfiguration
     from bellcow.state.tables import Table
 
-READ = "raft.read"  # the throw-away copy
+READ = "raft.read"  # the temporary copy
 
 T = TypeVar("T")
 
 
 class OfflineState(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole copy. `source` is the name of the file or directory that it comes from."""
+    """One whole copy of the state. `source` is the name of its file or directory."""
 
     source: str
     head: Head
@@ -58,7 +58,7 @@ class OfflineState(msgspec.Struct, frozen=True, kw_only=True):
         return self._only(RAFT_TABLE)
 
     def role(self, server_id: str) -> Literal["voter", "non-voter"]:
-        """What the server is by its own copy."""
+        """Whether the server votes according to its own copy."""
         servers = self.configuration.servers if self.configuration else ()
         votes = any(server.id == server_id and server.voter for server in servers)
         return "voter" if votes else "non-voter"
@@ -72,10 +72,10 @@ class OfflineState(msgspec.Struct, frozen=True, kw_only=True):
 async def read(
     server_dir: Path, plan_of: Callable[[Path], Plan], clock: Clock, report: Report
 ) -> OfflineState | None:
-    """The newest copy in a server's directory; None where nothing was ever written.
+    """The newest copy in a server's directory by epoch, then index; None if none was written.
 
-    Raises StoreError for a copy that cannot be read: an older one never takes its place unasked.
-    `plan_of` is asked only where there is a directory of etcd.
+    Raises StoreError for a copy that cannot be read, instead of falling back to an older one.
+    `plan_of` is called only if there is a directory of etcd.
     """
     copies = [
         await asyncio.to_thread(read_file, server_dir / name)
@@ -91,11 +91,14 @@ async def read(
 async def read_stopped(
     server_dir: Path, etcd_path: str, clock: Clock, report: Report
 ) -> OfflineState | None:
-    """`read`, for who knows nothing of the server but its directory and where etcd may be."""
+    """`read`, for a caller that has only the directory and perhaps the path of etcd.
+
+    Raises StoreError, also when etcd is needed and cannot be found.
+    """
     plan = await _bare_plan(etcd_path, server_dir, report) if has_etcd(server_dir) else None
 
     def plan_of(_directory: Path) -> Plan:
-        assert plan is not None  # noqa: S101  asked for only where there is etcd's directory
+        assert plan is not None  # noqa: S101  called only if has_etcd
         return plan
 
     return await read(server_dir, plan_of, clock, report)
@@ -121,10 +124,12 @@ async def _bare_plan(etcd_path: str, server_dir: Path, report: Report) -> Plan:
 
 
 def has_etcd(server_dir: Path) -> bool:
+    """Whether etcd has ever written its log in this server's directory."""
     return any((server_dir / RAFT / "data" / "member" / "wal").glob("*.wal"))
 
 
 def read_file(path: Path) -> OfflineState:
+    """The state in a SQLite file: an embedded store or a non-voter's copy. Raises StoreError."""
     with offline.opened(path) as (head, items):
         return OfflineState(source=path.name, head=head, items=tuple(items))
 
@@ -133,7 +138,7 @@ async def _read_etcd(
     server_dir: Path, plan_of: Callable[[Path], Plan], clock: Clock, report: Report
 ) -> OfflineState:
     copy = server_dir / READ
-    await stopped(server_dir / RAFT)  # it would write while we copy
+    await stopped(server_dir / RAFT)  # a running etcd would write during the copy
     await stopped(copy)
     try:
         await asyncio.to_thread(_copy, server_dir / RAFT / "data", copy / "data")
@@ -151,11 +156,11 @@ def _copy(data: Path, copy: Path) -> None:
         copy.parent.mkdir(mode=0o700)
         shutil.copytree(data, copy)
     except (OSError, shutil.Error) as error:
-        raise Unavailable(f"{data} cannot be copied to be read: {_reason(error)}") from error
+        raise Unavailable(f"{data} cannot be copied for reading: {_reason(error)}") from error
 
 
 def _reason(error: Any) -> str:
-    """The first reason: shutil's own error holds one for each file."""
+    """The first reason; shutil.Error holds one per file."""
     if isinstance(error, shutil.Error) and error.args and error.args[0]:
         return str(error.args[0][0][-1])
     return str(error.strerror or error)

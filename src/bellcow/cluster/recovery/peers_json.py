@@ -1,8 +1,7 @@
-"""The file that an operator recovers a cluster with: who shall be its servers. Nomad's two forms.
+"""Parses peers.json, the operator's list of servers for a recovery, in both of Nomad's forms.
 
-Pure: bytes in, servers out, or a refusal that names the entry. A server is known by its address,
-for one of the two forms holds nothing else. Where the file lies and what follows from it is not
-known here.
+Pure: bytes in, servers out, or a refusal that names the entry. A server is identified by its
+address, because one of the two forms has nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _SHOWN = 80  # characters of a wrong value
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One server of the file. `id` is "" in the form that has only addresses."""
+    """One entry. `id` is "" in the form that has only addresses."""
 
     address: str
     id: str = ""
@@ -36,7 +35,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def parse(data: bytes, name: str = NAME) -> tuple[Listed, ...]:
-    """The servers in the order of the file. Raises Error with what is wrong and where."""
+    """The servers in the order of the file. Raises Error that says what is wrong, and where."""
     try:
         entries = msgspec.json.decode(data)
     except UNDECODABLE as error:
@@ -61,7 +60,7 @@ def _listed(entry: Any) -> Listed:
         return Listed(normal(entry))
     if not isinstance(entry, dict):
         raise ValueError("it must be an address, or an object with id and address")  # noqa: TRY004  it is a value of the file
-    # Nomad: Go does not look at the case of a key.
+    # Nomad: Go ignores the case of a key.
     fields = {key.lower(): value for key, value in entry.items()}
     if unknown := sorted(fields.keys() - set(_KEYS)):
         known = ", ".join(_KEYS)
@@ -78,7 +77,7 @@ def _listed(entry: Any) -> Listed:
 
 
 def normal(address: str) -> str:
-    """One spelling for each `host:port`. Raises ValueError."""
+    """The one spelling of a `host:port`. Raises ValueError with the reason if it is none."""
     text = address.strip()
     if not text:
         raise ValueError("empty address")
@@ -118,13 +117,13 @@ def _refusal(name: str, what: str) -> Error:
 
 
 def digest(servers: Sequence[Listed]) -> str:
-    """The same for the same servers, whichever way and in whichever order they are written."""
+    """Equal for files with the same addresses and votes, in either form and any order."""
     meaning = sorted((server.address, server.non_voter) for server in servers)
     return hashlib.sha256(to_msgpack(meaning)).hexdigest()
 
 
 def written(servers: Sequence[Listed]) -> bytes:
-    """The file. With ids where all are known, else the form of addresses."""
+    """The file's bytes: the form with ids if all servers have one, else the form of addresses."""
     rows: list[Any] = [server.address for server in servers]
     if all(server.id for server in servers):
         rows = [msgspec.structs.asdict(server) for server in servers]

@@ -1,9 +1,9 @@
-"""Founds a cluster anew on one server, from a copy of its state: for recovery, and to leave the
-embedded store.
+"""Rebuilds a cluster on one server from a copy of its state: for recovery, and for the conversion
+from the embedded store to etcd.
 
-The new member is made beside the old directory and takes its place by renames, after one file that
-says it is complete. Killed anywhere, a server has the old state or the new one; `finish` at its
-next start brings the switch to its end. Who founds, and when, is decided elsewhere.
+etcd's new directory is filled beside the old one. A file then marks it as complete, and renames put
+it in the place of the old one. A server that is killed at any point has the old state or the new
+one; `finish` completes the switch at its next start. `rules.py` decides which server rebuilds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,32 +20,36 @@ import msgspec
 from bellcow import failpoint, files
 from bellcow.clock import new_uuid
 from bellcow.cluster import datadir
-from bellcow.cluster.recovery.offline_state import READ
+from bellcow.cluster.recovery.offline_state import READ, OfflineState
 from bellcow.cluster.recovery.temporary_member import stopped, with_member
+from bellcow.etcd.flags import Plan
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.state.tables import ONLY, RAFT, with_indexes
-from bellcow.store.protocol import NO_HEAD, Head, Key
+from bellcow.store.protocol import NO_HEAD, Head
 from bellcow.store.staging import chunks
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bellcow.clock import Clock
-    from bellcow.cluster.recovery.offline_state import OfflineState
     from bellcow.etcd.client import Client
-    from bellcow.etcd.flags import Plan
     from bellcow.events import Report
-    from bellcow.store.protocol import Store
 
 NEW = "raft.new"
 COMPLETE = "complete"
-_SQLITE = ("-wal", "-shm", ".mark", "")  # the file itself last, for it is what we look for
+_SQLITE = (
+    "-wal",
+    "-shm",
+    ".mark",
+    "",
+)  # the file itself last: its presence means the rename is not done
 
 
 class Founded(msgspec.Struct, frozen=True, kw_only=True):
-    """What was founded. `replaces` is the file whose content the new member took over."""
+    """The rebuilt cluster. `replaces` is the file whose content the new member holds, or "".
+
+    `time_ns` (wall clock) makes the names of the old files the same at each attempt.
+    """
 
     cluster_id: str
     epoch: int
@@ -58,94 +64,104 @@ class Founded(msgspec.Struct, frozen=True, kw_only=True):
         return Cluster(self.cluster_id, self.epoch, self.founding)
 
 
-async def found(
-    *,
-    server_dir: Path,
-    plan: Plan,
-    copy: OfflineState,
-    founder: RaftServer,
-    cluster: Cluster,
-    index: int,
-    clock: Clock,
-    report: Report,
-) -> Founded:
-    """Found `cluster`, whose epoch is the new one, with `founder` as its only server.
+class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster to rebuild in `server_dir` from `copy`, with `founder` as its only server.
 
-    `plan` is the one that the server will start its member with. Raises StoreError; then all is as
-    it was.
+    `cluster` has the new epoch, and `index` is the first one after the rebuild. `plan` is what
+    this server will start etcd with.
     """
-    new = server_dir / NEW
+
+    server_dir: Path
+    plan: Plan
+    copy: OfflineState
+    founder: RaftServer
+    cluster: Cluster
+    index: int
+
+
+async def found(rebuild: Rebuild, clock: Clock, report: Report) -> Founded:
+    """Rebuild the cluster on this server. Raises StoreError; then the old state is unchanged."""
+    new = rebuild.server_dir / NEW
     await _clear(new)
-    now_ns = clock.wall_ns()
-    changes = {(RAFT.name, ONLY): only_server(copy, founder, index)}
-    head = Head(
-        index=index,
-        floor=index,
-        commit=new_uuid(clock),
-        prev=NO_HEAD.commit,
-        ops=len(changes),
-        gen=copy.head.gens + 1,
-        gens=copy.head.gens + 1,
-        epoch=cluster.epoch,
-        time_ns=now_ns,
-    )
-
-    async def fill(client: Client, member_id: int) -> int:
-        from bellcow.store.etcd import EtcdStore
-
-        await _fill(EtcdStore(client), head, copy, changes)
-        return member_id
-
-    member_id = await with_member(_plan(plan, new, cluster), fill, clock, report)
+    head = _first_head(rebuild, new_uuid(clock), clock.wall_ns())
+    member_id = await with_member(_plan(rebuild), partial(_fill, rebuild, head), clock, report)
     failpoint.reach("found-stopped")
-    founded = Founded(
-        cluster_id=cluster.id,
-        epoch=cluster.epoch,
-        index=index,
-        member_id=member_id,
-        time_ns=now_ns,
-        replaces=copy.source if copy.source != datadir.RAFT else "",
-        founding=head.commit,
-    )
+    founded = _founded(rebuild, head, member_id)
     await asyncio.to_thread(_complete, new, founded)
     failpoint.reach("found-complete")
-    await asyncio.to_thread(_switch, server_dir, founded)
-    report("cluster_rebuilt", cluster=cluster.id, epoch=cluster.epoch, index=index)
+    await asyncio.to_thread(_switch, rebuild.server_dir, founded)
+    report("cluster_rebuilt", cluster=founded.cluster_id, epoch=founded.epoch, index=founded.index)
     return founded
 
 
-def _plan(plan: Plan, new: Path, cluster: Cluster) -> Plan:
+def _first_head(rebuild: Rebuild, commit: str, now_ns: int) -> Head:
+    """The head of the only commit: the consensus configuration, over the staged copy."""
+    gen = rebuild.copy.head.gens + 1
+    return Head(
+        index=rebuild.index,
+        floor=rebuild.index,
+        commit=commit,
+        prev=NO_HEAD.commit,
+        ops=1,
+        gen=gen,
+        gens=gen,
+        epoch=rebuild.cluster.epoch,
+        time_ns=now_ns,
+    )
+
+
+def _founded(rebuild: Rebuild, head: Head, member_id: int) -> Founded:
+    source = rebuild.copy.source
+    return Founded(
+        cluster_id=rebuild.cluster.id,
+        epoch=head.epoch,
+        index=head.index,
+        member_id=member_id,
+        time_ns=head.time_ns,
+        replaces=source if source != datadir.RAFT else "",
+        founding=head.commit,
+    )
+
+
+def _plan(rebuild: Rebuild) -> Plan:
     from bellcow.etcd.flags import Founding
 
-    # The epoch in the token: members of the time before cannot talk to this one.
+    plan, cluster = rebuild.plan, rebuild.cluster
+    # etcd's members with another token do not talk to this one. The epoch makes it another.
     founding = Founding(
         state="new",
         members=((plan.server_id, plan.advertise),),
         token=f"{cluster.id}.{cluster.epoch}",
     )
-    return msgspec.structs.replace(plan, directory=new, founding=founding)
+    return msgspec.structs.replace(plan, directory=rebuild.server_dir / NEW, founding=founding)
 
 
 def only_server(copy: OfflineState, founder: RaftServer, index: int) -> bytes:
-    """The row of the consensus configuration in which there is nobody else."""
+    """The encoded raft configuration with `founder` as the only server and voter."""
     before = copy.configuration or RaftConfiguration(create_index=index)
     alone = RaftConfiguration(servers=(msgspec.structs.replace(founder, voter=True),))
     return to_msgpack(with_indexes(alone, before.create_index, index))
 
 
-async def _fill(store: Store, head: Head, copy: OfflineState, changes: dict[Key, bytes]) -> None:
+async def _fill(rebuild: Rebuild, head: Head, client: Client, member_id: int) -> int:
+    """Write the whole state into etcd; returns the member's id for `Founded`."""
+    from bellcow.store.etcd import EtcdStore
+
+    store = EtcdStore(client)
+    changes = {(RAFT.name, ONLY): only_server(rebuild.copy, rebuild.founder, rebuild.index)}
     failpoint.reach("found-started")
-    items = (item for item in copy.items if item[0] not in changes)
+    items = (item for item in rebuild.copy.items if item[0] not in changes)
     for chunk in chunks(items):
         await store.stage(NO_HEAD, head.gen, chunk)
         failpoint.reach("found-first-chunk-staged")
     failpoint.reach("found-staged")
     await store.commit(NO_HEAD, head, changes)
     failpoint.reach("found-committed")
+    return member_id
 
 
 def _complete(new: Path, founded: Founded) -> None:
-    """The point of no return: all of the directory is on disk, and then the file that says so."""
+    """Sync the whole directory, then write the file that marks it. No return after that."""
     mark = datadir.MemberMark(
         cluster_id=founded.cluster_id, epoch=founded.epoch, member_id=founded.member_id
     )
@@ -156,13 +172,14 @@ def _complete(new: Path, founded: Founded) -> None:
     datadir.write(new / COMPLETE, founded)
 
 
-# The switch, which each start takes up where it was left
+# The switch, which each start resumes
 
 
 async def finish(server_dir: Path) -> Founded | None:
-    """Bring a founding that was cut short to its end, or leave no trace of it.
+    """Complete an interrupted rebuild, or remove what it left if it was not complete.
 
-    Each start calls this before it looks at anything else in the directory.
+    Each start calls this before it reads anything else in the directory. Raises Unreadable for a
+    damaged file and Unavailable when a leftover etcd cannot be ended.
     """
     await _clear(server_dir / READ)
     new = server_dir / NEW
@@ -176,16 +193,16 @@ async def finish(server_dir: Path) -> Founded | None:
 
 
 async def _clear(directory: Path) -> None:
-    """Remove a directory that is in nobody's use, and the member that may still run in it."""
+    """End the etcd that may still run in this directory, then remove the directory."""
     if await asyncio.to_thread(directory.exists):
         await stopped(directory)
         await asyncio.to_thread(shutil.rmtree, directory)
 
 
 def _switch(server_dir: Path, founded: Founded) -> None:
-    """Let the new directory take the old one's place; the old files stay under other names.
+    """Rename the old files, then put the new directory in their place.
 
-    Done again from its beginning until the file that says "complete" is gone.
+    Each start repeats all steps until the file that marks the directory as complete is gone.
     """
     stamp = datadir.stamp_of(founded.time_ns)
     raft = server_dir / datadir.RAFT
@@ -198,13 +215,13 @@ def _switch(server_dir: Path, founded: Founded) -> None:
     if founded.replaces:
         set_file_aside(server_dir / founded.replaces, f"before-etcd-{stamp}")
         failpoint.reach("found-copy-aside")
-    _take_place(server_dir, founded)
+    _become_voter(server_dir, founded)
     failpoint.reach("found-place-taken")
     datadir.remove(raft / COMPLETE)
 
 
-def _take_place(server_dir: Path, founded: Founded) -> None:
-    """From now on this server is a voter of the new epoch."""
+def _become_voter(server_dir: Path, founded: Founded) -> None:
+    """Record this server as a voter of the new epoch."""
     before = datadir.read(server_dir / datadir.LOCAL_STATE, datadir.LocalState)
     now = datadir.LocalState(
         cluster_id=founded.cluster_id,
@@ -217,7 +234,7 @@ def _take_place(server_dir: Path, founded: Founded) -> None:
 
 
 def set_file_aside(path: Path, why: str) -> None:
-    """Rename a SQLite file and what belongs to it; under the new name it can be opened again."""
+    """Rename a SQLite file with its log and mark, so that it can be opened by the new name."""
     aside = f"{path.name}.{why}"
     for suffix in _SQLITE:
         before = path.with_name(f"{path.name}{suffix}")

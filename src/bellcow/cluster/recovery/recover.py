@@ -1,8 +1,7 @@
-"""Recovers a cluster that has lost its quorum for good, as the operator's file says.
+"""Recovers a cluster that has lost its quorum for good, from the operator's peers.json.
 
-Each listed server tells in hello what it has; when all of them go by the same file, the one with
-the newest copy founds the cluster anew and the others join it. The rule is in `rules.py`.
-How a server starts afterwards is not known here.
+Each listed server shows in hello what copy it has. When all of them have the same file, the one
+with the newest copy rebuilds the cluster and the others join it. The rule is in `rules.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from bellcow.cluster import datadir
 from bellcow.cluster.members.table import FAILED_AFTER_S
 from bellcow.cluster.recovery import offline_state, peers_json
 from bellcow.cluster.recovery.convert import as_founder
-from bellcow.cluster.recovery.rebuild import found, only_server, set_file_aside
+from bellcow.cluster.recovery.rebuild import Rebuild, found, only_server, set_file_aside
 from bellcow.cluster.recovery.rules import INDEX_STEP, Found, Join, Seen, decide
 from bellcow.errors import invalid
 from bellcow.model.hello import Cluster, Recovery
@@ -43,16 +42,16 @@ if TYPE_CHECKING:
     from bellcow.model.raft import RaftServer
     from bellcow.store.protocol import Head, Key
 
-HEAR_S = 2.0  # before anything is decided: a leader that is there has answered by then
-LOOK_S = 0.2
-FILE_BYTES = 1 << 20
+HEAR_S = 2.0  # before the first decision: one round of hello and one time limit of a call
+LOOK_S = 0.2  # between two decisions
+FILE_BYTES = 1 << 20  # far more than `ENTRIES_MAX` entries need
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How the recovery ended for this server, and with which epoch of its cluster.
+    """How the recovery ended for this server, and in which cluster and epoch.
 
-    `founded`: its files are those of the first member. `join`: its old files are set aside, and it
-    joins as one without any.
+    `founded`: this server rebuilt the cluster and is its only voter. `join`: its old files are set
+    aside, and it joins as a new server.
     """
 
     kind: Literal["founded", "join"]
@@ -73,47 +72,36 @@ async def recover(
     report: Report,
     plan_of: Callable[[Path], Plan],
 ) -> Outcome:
-    """Go by the file until this server has founded or shall join; that may take forever.
+    """Follow peers.json until this server has rebuilt the cluster or must join; may take forever.
 
-    The exchange runs meanwhile, and nothing of this server's stores is open. Raises Error for a
-    file that is wrong and StoreError for a copy that cannot be read; then nothing has changed.
+    The exchange runs meanwhile, and none of this server's stores is open. Raises Error for a wrong
+    file and StoreError for a copy that cannot be read; then nothing has changed.
     """
     listed = await asyncio.to_thread(read_listed, server_dir, me)
-    file = peers_json.digest(listed)
     copy = await offline_state.read(server_dir, plan_of, clock, report)
     known = datadir.read(server_dir / datadir.LOCAL_STATE, datadir.LocalState)
-    brings = _brings(me, file, copy)
-    mine = Seen(
-        server_id=me.server_id,
-        address=peers_json.normal(me.rpc_address),
-        recovery=brings,
-        epoch=known.epoch if known else 0,
-        index=brings.index,
-        epoch_seen=known.epoch_seen if known else 0,
-    )
+    mine = _own(me, peers_json.digest(listed), copy, known)
     cluster_id = copy.cluster_id if copy else known.cluster_id if known else ""
-    with _told(roster, exchange, brings):
-        memory = _Memory(server_dir, known, cluster_id)
-        decision = await _decided(listed, mine, memory, roster, clock, report)
+    with _shown(roster, exchange, mine.recovery):
+        epochs = _EpochsSeen(server_dir, known, cluster_id)
+        decision = await _decided(listed, mine, epochs, roster, clock, report)
         if isinstance(decision, Join):
-            return await _make_room(server_dir, decision, roster, clock, report)
-        assert copy is not None  # noqa: S101  who has none does not found
-        cluster = Cluster(copy.cluster_id, decision.epoch)
-        founded = await found(
+            return await _set_old_aside(server_dir, decision, roster, clock, report)
+        assert copy is not None  # noqa: S101  a server without a copy is never chosen
+        rebuild = Rebuild(
             server_dir=server_dir,
             plan=plan_of(server_dir / datadir.RAFT),
             copy=copy,
             founder=as_founder(me),
-            cluster=cluster,
+            cluster=Cluster(copy.cluster_id, decision.epoch),
             index=decision.index,
-            clock=clock,
-            report=report,
         )
+        founded = await found(rebuild, clock, report)
         return Outcome("founded", founded.cluster)
 
 
 def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
-    """The servers of the file, this one among them. Raises Error with what is wrong with it."""
+    """The servers of peers.json, this one among them. Raises Error that says what is wrong."""
     path = file_of(server_dir)
     with path.open("rb") as file:
         data = file.read(FILE_BYTES + 1)
@@ -129,18 +117,28 @@ def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
     return listed
 
 
-def _brings(me: Itself, file: str, copy: OfflineState | None) -> Recovery:
-    if copy is None:
-        return Recovery(file=file, role="none", epoch=0, index=0)
-    head = copy.head
-    role = copy.role(me.server_id)
-    return Recovery(file=file, role=role, epoch=head.epoch, index=head.index)
+def _own(
+    me: Itself, file: str, copy: OfflineState | None, known: datadir.LocalState | None
+) -> Seen:
+    """This server, as the others will see it; `file` is the digest of its peers.json."""
+    recovery = Recovery(file=file, role="none", epoch=0, index=0)
+    if copy is not None:
+        head, role = copy.head, copy.role(me.server_id)
+        recovery = Recovery(file=file, role=role, epoch=head.epoch, index=head.index)
+    return Seen(
+        server_id=me.server_id,
+        address=peers_json.normal(me.rpc_address),
+        recovery=recovery,
+        epoch=known.epoch if known else 0,
+        index=recovery.index,
+        epoch_seen=known.epoch_seen if known else 0,
+    )
 
 
 @contextmanager
-def _told(roster: Roster, exchange: Exchange, brings: Recovery) -> Iterator[None]:
-    """While this lasts, hello says what this server brings."""
-    roster.table = msgspec.structs.replace(roster.table, recovery=brings)
+def _shown(roster: Roster, exchange: Exchange, recovery: Recovery | None) -> Iterator[None]:
+    """Put this server's recovery into its hello messages."""
+    roster.table = msgspec.structs.replace(roster.table, recovery=recovery)
     exchange.nudge()
     try:
         yield
@@ -148,25 +146,26 @@ def _told(roster: Roster, exchange: Exchange, brings: Recovery) -> Iterator[None
         roster.table = msgspec.structs.replace(roster.table, recovery=None)
 
 
-class _Memory:
-    """The highest epoch that anybody has shown of our cluster.
+class _EpochsSeen:
+    """The highest epoch of our cluster that any server has shown.
 
-    It is written down before it counts: a recovery that founds it once more would be no later one.
+    It is written to cluster.json before it counts. Otherwise a second recovery could reuse the
+    epoch of one whose servers are gone.
     """
 
     def __init__(self, server_dir: Path, known: datadir.LocalState | None, cluster_id: str) -> None:
         self._path = server_dir / datadir.LOCAL_STATE
         self._known = known
         self.cluster_id = cluster_id
-        self.epoch = known.epoch_seen if known else 0
+        self.highest = known.epoch_seen if known else 0
 
     async def look(self, roster: Roster) -> None:
         shown = [each.cluster for each in roster.table.contacts.values()] + [roster.table.ahead]
-        mine = (each.epoch for each in shown if each is not None and each.id == self.cluster_id)
-        epoch = max(mine, default=0)
-        if epoch <= self.epoch:
+        ours = (each.epoch for each in shown if each is not None and each.id == self.cluster_id)
+        epoch = max(ours, default=0)
+        if epoch <= self.highest:
             return
-        self.epoch = epoch
+        self.highest = epoch
         if self._known is not None:
             self._known = msgspec.structs.replace(self._known, epoch_seen=epoch)
             await asyncio.to_thread(datadir.write, self._path, self._known)
@@ -175,7 +174,7 @@ class _Memory:
 async def _decided(
     listed: Sequence[Listed],
     mine: Seen,
-    memory: _Memory,
+    epochs: _EpochsSeen,
     roster: Roster,
     clock: Clock,
     report: Report,
@@ -183,9 +182,9 @@ async def _decided(
     reminders = Reminders(clock, report)
     await asyncio.sleep(HEAR_S)
     while True:
-        await memory.look(roster)
-        mine = msgspec.structs.replace(mine, epoch_seen=memory.epoch)
-        decision = decide(listed, mine, _seen(roster, memory.cluster_id, clock.monotonic()))
+        await epochs.look(roster)
+        mine = msgspec.structs.replace(mine, epoch_seen=epochs.highest)
+        decision = decide(listed, mine, _seen(roster, epochs.cluster_id, clock.monotonic()))
         if isinstance(decision, Found | Join):
             return decision
         reminders.say("recovery_waiting", reason="; ".join(decision.reasons))
@@ -193,7 +192,7 @@ async def _decided(
 
 
 def _seen(roster: Roster, cluster_id: str, now: float) -> list[Seen]:
-    """The other servers of our region and cluster that have answered lately."""
+    """The other servers of our region and cluster that answered within `FAILED_AFTER_S`."""
     table = roster.table
     found = []
     for server_id, contact in table.contacts.items():
@@ -217,13 +216,13 @@ def _as_seen(record: Record, contact: Contact) -> Seen:
     )
 
 
-async def _make_room(
+async def _set_old_aside(
     server_dir: Path, decision: Join, roster: Roster, clock: Clock, report: Report
 ) -> Outcome:
-    """Set the old member's files aside, and the file that was gone by with them."""
+    """Rename etcd's old directory, with peers.json in it, and the old embedded store."""
     stamp = datadir.stamp_of(clock.wall_ns())
     cluster = roster.table.contacts[decision.leader].cluster
-    assert cluster is not None  # noqa: S101  a leader has one
+    assert cluster is not None  # noqa: S101  a leader's hello names it
     await asyncio.to_thread(set_file_aside, server_dir / datadir.STORE, f"old-{stamp}")
     await asyncio.to_thread(datadir.set_aside, server_dir / datadir.RAFT, stamp)
     report("recovery_joining", cluster=cluster.id, epoch=cluster.epoch, leader=decision.leader)
@@ -234,11 +233,11 @@ async def _make_room(
 
 
 async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report: Report) -> None:
-    """Go by the file, if there is one, on a server that keeps its cluster's state alone.
+    """Follow peers.json, if there is one, on a server with the embedded store.
 
-    There is nobody to wait for, since nobody else has a vote or anything newer. The store must not
-    be open yet. One commit makes this server the only one, and then the file is removed. Raises as
-    `recover` does.
+    It waits for no other server: only this one votes, and no copy is newer. The store must not be
+    open yet. One commit makes this server the only one; then the file is removed. Raises Error for
+    a wrong file and StoreError for a store that cannot be read or written.
     """
     if not _exists(file_of(server_dir)):
         return
@@ -246,7 +245,7 @@ async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report
     file = peers_json.digest(listed)
     path = server_dir / datadir.STORE
     copy = await asyncio.to_thread(offline_state.read_file, path) if _exists(path) else None
-    if copy is not None and copy.head.commit and not _is_made(copy.head, file):
+    if copy is not None and copy.head.commit and not _is_committed(copy.head, file):
         head, changes = _embedded_founding(copy, as_founder(me), file, clock)
         store = await open_store(path, clock)
         try:
@@ -264,7 +263,7 @@ def _exists(path: Path) -> bool:
 def _embedded_founding(
     copy: OfflineState, founder: RaftServer, file: str, clock: Clock
 ) -> tuple[Head, dict[Key, bytes | None]]:
-    """The one commit. Its id is that of the recovery: another one of the same state has another."""
+    """The one commit. Its id starts with `_mark`, so that a repeated start recognizes it."""
     known = copy.head
     index, epoch = known.index + INDEX_STEP, known.epoch + 1
     commit = f"{_mark(file, epoch)}{new_uuid(clock)}"
@@ -286,11 +285,11 @@ def _embedded_founding(
     return head, changes
 
 
-def _is_made(head: Head, file: str) -> bool:
-    """Whether a start that finds the file still there has made the commit already."""
+def _is_committed(head: Head, file: str) -> bool:
+    """Whether an earlier start made the commit and was killed before it removed the file."""
     return head.commit.startswith(_mark(file, head.epoch))
 
 
 def _mark(file: str, epoch: int) -> str:
-    """How the id of the founding commit begins: it tells by which file it was made."""
+    """How the commit's id begins: with the digest of the file it follows."""
     return f"{file[:32]}.{epoch}."

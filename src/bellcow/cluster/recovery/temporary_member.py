@@ -1,6 +1,6 @@
-"""An etcd that runs for a moment, alone, to be filled or read: started, used, stopped.
+"""Runs an etcd alone for a moment, so that its directory can be filled or read.
 
-What is done with it, and in which directory, is decided by who asks.
+The caller chooses the directory and passes the work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from bellcow.deadline import timeout
+from bellcow.deadline import until
 from bellcow.store.protocol import StoreError, Unavailable
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from bellcow.etcd.process import Member
     from bellcow.events import Report
 
-NOWHERE = "127.0.0.1:0"  # the kernel picks a port; no peer shall find it
-START_S = 60.0
-LOOK_S = 0.02
+NOWHERE = "127.0.0.1:0"  # the kernel picks a port, so that no peer finds it
+START_S = 60.0  # etcd replays its log before it answers
+LOOK_S = 0.02  # between two status calls during the start
 LINES_QUOTED = 5
 
 T = TypeVar("T")
@@ -36,10 +36,9 @@ T = TypeVar("T")
 async def with_member(
     plan: Plan, work: Callable[[Client, int], Awaitable[T]], clock: Clock, report: Report
 ) -> T:
-    """What `work` returns, given a client and the member's id; the member has stopped by then.
+    """Call `work` with a client and the member's id; returns its result once etcd has stopped.
 
-    Raises Unavailable with etcd's last words when it does not run, and whatever `work` raises of
-    the store's errors.
+    Raises Unavailable with etcd's last lines when it does not run, and the StoreErrors of `work`.
     """
     from bellcow.etcd.process import Member
 
@@ -59,9 +58,9 @@ async def with_member(
 
 
 async def stopped(directory: Path) -> None:
-    """Nothing runs in this directory any more. Raises Unavailable when something cannot be ended.
+    """End the etcd that a killed process of ours left running in this directory, if any.
 
-    A process of ours that was killed a moment ago may have left a member behind.
+    Raises Unavailable when it cannot be ended.
     """
     from bellcow.etcd.orphan import end_orphan
     from bellcow.etcd.version import CannotRun
@@ -77,7 +76,7 @@ def _hidden(plan: Plan) -> Plan:
 
 
 class _Words:
-    """A report that keeps what etcd said last, and knows when it has ended unasked."""
+    """A report that keeps etcd's last lines and notes whether etcd ended by itself."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -121,17 +120,20 @@ async def _use(plan: Plan, work: Callable[[Client, int], Awaitable[T]], words: _
 
 
 async def _led(client: Client, plan: Plan, words: _Words) -> int:
-    """The member's id, once it leads itself."""
+    """The member's id, once it leads. Raises Unavailable when it ends or `START_S` is over."""
     from bellcow.etcd import etcd_pb2 as pb
     from bellcow.etcd.client import CallFailed
 
-    with contextlib.suppress(TimeoutError):
-        async with timeout(START_S):
-            while not words.ended:
-                with contextlib.suppress(CallFailed):
-                    status = await client.status(pb.StatusRequest())
-                    member_id: int = status.header.member_id
-                    if status.leader == member_id:
-                        return member_id
-                await asyncio.sleep(LOOK_S)
-    raise words.complaint(plan)
+    async def leading() -> int | None:
+        if words.ended:
+            raise words.complaint(plan)
+        with contextlib.suppress(CallFailed):
+            status = await client.status(pb.StatusRequest())
+            member_id: int = status.header.member_id
+            return member_id if status.leader == member_id else None
+        return None
+
+    member_id = await until(leading, START_S, LOOK_S)
+    if member_id is None:
+        raise words.complaint(plan)
+    return member_id

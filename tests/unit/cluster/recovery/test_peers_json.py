@@ -52,7 +52,7 @@ def test_both_forms_have_one_digest_in_any_order():
         b'["10.0.0.1:4647", "10.0.0.2:4648"]',
         b'["10.0.0.1:4647", {"id": "b", "address": "10.0.0.2:4647", "non_voter": true}]',
     ],
-    ids=["fewer servers", "another port", "another part"],
+    ids=["fewer servers", "another port", "no vote"],
 )
 def test_other_servers_have_another_digest(other: bytes):
     assert digest(parse(other)) != digest(parse(ADDRESSES))
@@ -122,13 +122,13 @@ def test_what_is_written_is_what_is_read(data: bytes):
     assert parse(written(parse(data))) == parse(data)
 
 
-def test_form_of_addresses_is_written_where_an_id_is_unknown():
+def test_form_of_addresses_is_written_if_an_id_is_unknown():
     both = (*parse(OBJECTS), Listed("c:1"))
     assert written(both) == b'[\n  "10.0.0.2:4647",\n  "10.0.0.1:4647",\n  "c:1"\n]\n'
 
 
 @given(st.binary(max_size=200) | st.text(alphabet='[]{}":,aid012.non_vter', max_size=80))
-def test_whatever_the_bytes_are_they_are_read_or_refused(data: bytes | str):
+def test_any_bytes_are_parsed_or_refused(data: bytes | str):
     raw = data if isinstance(data, bytes) else data.encode()
     with contextlib.suppress(Error):
         servers = parse(raw)

@@ -1,4 +1,4 @@
-"""Who founds a cluster anew: table by table, and for every mixture of three servers."""
+"""Which server rebuilds the cluster: case by case, and for every mixture of three servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def seen(name: str, index: int = 10, epoch: int = 1, role: str = "voter", **fiel
 
 
 def running(name: str, *, leads: bool, epoch: int = 1, index: int = 10) -> Seen:
-    """A server that takes no part in a recovery."""
+    """A server without peers.json, so not in recovery."""
     return seen(name, index, epoch, recovery=None, leads=leads)
 
 
@@ -41,7 +41,7 @@ def reasons(decision: object) -> str:
 
 
 def decisions(*servers: Seen, listed: tuple[Listed, ...] = LISTED) -> dict[str, object]:
-    """What each of them decides when all see all."""
+    """What each server decides when it sees all the others."""
     return {
         me.server_id: decide(listed, me, [other for other in servers if other is not me])
         for me in servers
@@ -66,46 +66,46 @@ def founders(*servers: Seen, listed: tuple[Listed, ...] = LISTED) -> list[str]:
     ids=[
         "the highest index",
         "the highest epoch before any index",
-        "a voter before a non-voter with as much",
-        "a non-voter with more before a voter",
+        "a voter before a non-voter with an equal copy",
+        "a non-voter with a newer copy before a voter",
         "the lowest id of equals",
-        "whoever has a copy at all",
+        "the only server with a copy",
     ],
 )
-def test_newest_copy_founds(servers: tuple[Seen, ...], founder: str):
+def test_server_with_the_newest_copy_rebuilds(servers: tuple[Seen, ...], founder: str):
     assert founders(*servers) == [founder]
 
 
-def test_epoch_that_only_somebody_gone_has_shown_is_not_founded_again():
+def test_epoch_shown_by_a_lost_server_is_not_reused():
     decision = decide(LISTED[:2], seen("a", 12, epoch_seen=4), [seen("b", 10)])
     assert decision == Found(epoch=5, index=12 + INDEX_STEP)
 
 
-def test_server_that_shall_not_vote_founds_only_if_it_has_more():
+def test_listed_non_voter_rebuilds_only_with_a_newer_copy():
     listed = (Listed("a:4647", non_voter=True), Listed("b:4647"))
     assert founders(seen("a"), seen("b"), listed=listed) == ["b"]
     assert founders(seen("a", 11), seen("b"), listed=listed) == ["a"]
 
 
-def test_new_index_lies_far_above_all_that_anyone_knows():
+def test_new_index_is_far_above_every_index_seen():
     servers = seen("a", 10), seen("b", 9), seen("c", 8, epoch=0)
     dying = running("d", leads=False, epoch=1, index=44)
     assert decide(LISTED, servers[0], [*servers[1:], dying]) == Found(2, 44 + INDEX_STEP)
 
 
-def test_epoch_of_the_cluster_counts_even_where_the_copy_is_older():
+def test_recorded_epoch_counts_when_the_copy_is_older():
     me = seen("a", epoch=1)
     me = msgspec.structs.replace(me, epoch=5)
     assert decide(LISTED[:1], me, []) == Found(6, 10 + INDEX_STEP)
 
 
-def test_server_alone_in_the_file_founds_at_once():
+def test_only_listed_server_rebuilds_at_once():
     assert decide(LISTED[:1], seen("a"), []) == Found(2, 10 + INDEX_STEP)
 
 
-def test_nobody_founds_before_all_listed_have_answered():
+def test_no_server_rebuilds_before_all_listed_servers_answer():
     two = seen("a"), seen("b")
-    said = "no answer from c:4647: start it, or take it out of every peers.json"
+    said = "no answer from c:4647: start it, or remove it from every peers.json"
     assert {reasons(one) for one in decisions(*two).values()} == {said}
 
 
@@ -121,25 +121,25 @@ def test_nobody_founds_before_all_listed_have_answered():
     ],
     ids=["no file", "another file", "a stranger"],
 )
-def test_nobody_founds_while_a_listed_server_goes_by_something_else(third: Seen, said: str):
+def test_no_server_rebuilds_while_a_listed_server_has_another_file(third: Seen, said: str):
     assert said in reasons(decide(LISTED, seen("a"), [seen("b"), third]))
 
 
-def test_id_in_the_file_must_be_the_one_that_answers():
+def test_listed_id_must_match_the_server_that_answers():
     listed = (Listed("a:4647", "a"), Listed("b:4647", "gone"))
     assert reasons(decide(listed, seen("a"), [seen("b")])) == (
         "the server at b:4647 is b and not gone"
     )
 
 
-def test_two_servers_that_answer_at_one_address_are_waited_out():
+def test_no_server_rebuilds_while_two_answer_at_one_address():
     twin = seen("x", address="b:4647")
     assert "two servers answer as b:4647" in reasons(
         decide(LISTED, seen("a"), [seen("b"), twin, seen("c")])
     )
 
 
-def test_without_any_data_nobody_founds():
+def test_no_server_rebuilds_without_any_copy():
     servers = [seen(name, 0, 0, "none") for name in NAMES]
     assert founders(*servers) == []
     assert "restore a snapshot" in reasons(decide(LISTED, servers[0], servers[1:]))
@@ -150,24 +150,24 @@ def test_leader_of_a_later_epoch_is_joined():
     assert decide(LISTED, seen("a", 0, 0, "none"), [running("b", leads=True)]) == Join("b")
 
 
-def test_later_epoch_without_a_leader_is_waited_for():
+def test_server_waits_for_a_leader_of_a_later_epoch():
     later = running("b", leads=False, epoch=2)
     said = "b at b:4647 has epoch 2, and no leader yet"
     assert reasons(decide(LISTED, seen("a"), [later, seen("c")])) == said
 
 
-def test_cluster_that_is_led_needs_no_recovery():
+def test_cluster_with_a_leader_is_not_rebuilt():
     assert "b at b:4647 leads this cluster" in reasons(
         decide(LISTED, seen("a"), [running("b", leads=True), seen("c")])
     )
 
 
-def test_leader_of_an_earlier_epoch_is_not_listened_to():
+def test_leader_of_an_earlier_epoch_is_ignored():
     former = running("x", leads=True, epoch=1)
     assert isinstance(decide(LISTED[:1], seen("a", epoch=2), [former]), Found)
 
 
-def test_of_every_mixture_of_three_exactly_one_founds():
+def test_exactly_one_of_any_three_servers_rebuilds():
     one = list(itertools.product((0, 1), (7, 8), ("voter", "non-voter", "none")))
     for mixture in itertools.product(one, repeat=3):
         servers = [
@@ -183,8 +183,8 @@ def test_of_every_mixture_of_three_exactly_one_founds():
 
 
 @given(st.sets(st.sampled_from(NAMES)), st.sets(st.sampled_from(NAMES)), st.data())
-def test_two_halves_that_do_not_see_each_other_never_both_found(half: set, more: set, data):
-    """Whatever one half sees, nobody founds unless all listed are in sight."""
+def test_two_halves_never_both_rebuild(half: set, more: set, data):
+    """A server rebuilds only if it sees all listed servers."""
     servers = {name: seen(name, data.draw(st.integers(0, 3))) for name in NAMES}
     views = [half | {"a"}, (set(NAMES) - half) | {"b"}, more | {"c"}]
     for me, view in zip(NAMES, views, strict=True):
