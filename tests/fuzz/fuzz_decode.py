@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 from tests.fuzz.mutation import Target, main
 
-from bellcow.gocompat.json import DecodeError, decode
+from bellcow.gocompat.json import decode
+from bellcow.gocompat.json_reader import DecodeError
 from bellcow.model.acl import ACLPolicy, ACLToken
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bellcow.cli.shell.errors import MisuseError, ShowHelp
-from bellcow.cli.shell.flags import HELP_WORDS
+from bellcow.cli.shell.flag_words import HELP_WORDS
 from bellcow.cli.shell.output import complain
 from bellcow.cli.tree import TREE, Branch
 

@@ -17,7 +17,7 @@ from bellcow.cli.commands.version import program_name, version_text
 from bellcow.cli.group import LazyGroup, suggest, top_help
 from bellcow.cli.shell import output
 from bellcow.cli.shell.errors import CommandError, MisuseError, RequestError, ShowHelp
-from bellcow.cli.shell.flags import HELP_WORDS
+from bellcow.cli.shell.flag_words import HELP_WORDS
 from bellcow.cli.tree import TREE
 from bellcow.errors import Error
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.config.decode import Decoded, Fault, Written, convert, decode, shown
+from bellcow.config.convert import Fault, convert
+from bellcow.config.decode import Decoded, Written, decode, shown
 from bellcow.config.flags import FLAGS, Flag
 from bellcow.config.keys import Key, all_keys, put_value
 from bellcow.config.model import Settings

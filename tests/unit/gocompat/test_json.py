@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bellcow.gocompat.json import MAX_DEPTH, MAX_VALUES, DecodeError, decode, parse
+from bellcow.gocompat.json import decode
+from bellcow.gocompat.json_reader import MAX_DEPTH, MAX_VALUES, DecodeError, parse
 from bellcow.model.acl import ACLToken
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration

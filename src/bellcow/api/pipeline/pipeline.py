@@ -27,7 +27,8 @@ from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, denied, invalid, no_leader, refused
 from bellcow.events import Level
-from bellcow.gocompat.json import Decoded, DecodeError, decode
+from bellcow.gocompat.json import Decoded, decode
+from bellcow.gocompat.json_reader import DecodeError
 from bellcow.model.forwarded import LAST_HOP
 from bellcow.state.confirmed_reads import PATIENCE_S
 from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS

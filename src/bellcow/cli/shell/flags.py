@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from bellcow.cli.shell.errors import MisuseError, ShowHelp
+from bellcow.cli.shell.flag_words import NOT, asks_for_help, bare_name, normalize
 from bellcow.gocompat import values
 from bellcow.gocompat.quote import go_quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from click.shell_completion import CompletionItem
 
-# Click's name for a switch that is off. Nobody types it: the grammar knows only `-name=false`.
-_NOT = "not-"
-HELP_WORDS = frozenset({"-h", "-help", "--help"})
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Body = Callable[..., None]
 
@@ -73,7 +71,7 @@ class GoType(_ParamType):
         try:
             return self.parse(value)
         except ValueError as error:
-            flag_name = f"-{_bare(param.opts[0])}" if param else ""
+            flag_name = f"-{bare_name(param.opts[0])}" if param else ""
             raise MisuseError(
                 f"invalid value {go_quote(value)} for flag {flag_name}: {error}"
             ) from error
@@ -83,77 +81,6 @@ BOOL = GoType("bool", values.parse_bool)
 INT = GoType("number", values.parse_int)
 UINT = GoType("number", values.parse_uint)
 DURATION = GoType("duration", values.parse_duration)
-
-
-def _bare(option: str) -> str:
-    return option.lstrip("-")
-
-
-def normalize(
-    words: Sequence[str], flags: Mapping[str, bool], *, lenient: bool = False
-) -> tuple[list[str], list[str]]:
-    """Split a command's words into canonical flags and arguments.
-
-    `flags` says of each name whether it takes a value. What comes back is `--name=value` for those,
-    and `--name` or `--not-name` for a switch. `lenient` skips what is wrong.
-    """
-    found: list[str] = []
-    switches: dict[str, bool] = {}
-    arguments: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word == "--":
-            arguments.extend(rest)
-            break
-        if word == "-" or not word.startswith("-"):
-            arguments.append(word)
-            continue
-        name, equals, value = word[2 if word.startswith("--") else 1 :].partition("=")
-        try:
-            takes_value = _look_up(word, name, flags)
-            if not takes_value:
-                switches[name] = _switch_value(name, value) if equals else True
-                continue
-            if not equals:
-                value = _next_word(rest, name)
-            found.append(f"--{name}={value}")
-        except MisuseError:
-            if not lenient:
-                raise
-    found += [f"--{name}" if on else f"--{_NOT}{name}" for name, on in switches.items()]
-    return found, arguments
-
-
-def _look_up(word: str, name: str, flags: Mapping[str, bool]) -> bool:
-    if not name or name.startswith("-"):
-        raise MisuseError(f"bad flag syntax: {word}")
-    if name not in flags:
-        import difflib
-
-        near = difflib.get_close_matches(name, flags, n=1, cutoff=0.75)
-        more = f"\nDid you mean -{near[0]}?" if near else ""
-        raise MisuseError(f"flag provided but not defined: -{name}{more}")
-    return flags[name]
-
-
-def _switch_value(name: str, value: str) -> bool:
-    try:
-        return values.parse_bool(value)
-    except ValueError:
-        text = f"invalid boolean value {go_quote(value)} for -{name}: parse error"
-        raise MisuseError(text) from None
-
-
-def _next_word(rest: Iterable[str], name: str) -> str:
-    for word in rest:
-        return word
-    raise MisuseError(f"flag needs an argument: -{name}")
-
-
-def asks_for_help(words: Sequence[str]) -> bool:
-    """Whether a help flag stands anywhere before `--`, also where a value would stand."""
-    end = words.index("--") if "--" in words else len(words)
-    return any(word in HELP_WORDS for word in words[:end])
 
 
 class GoCommand(click.Command):
@@ -171,7 +98,7 @@ class GoCommand(click.Command):
         if not lenient and asks_for_help(args):
             raise ShowHelp(self.get_help(ctx), 0)
         flags = {
-            _bare(name): not (isinstance(param, click.Option) and param.is_flag)
+            bare_name(name): not (isinstance(param, click.Option) and param.is_flag)
             for param in self.get_params(ctx)
             for name in param.opts
             if isinstance(param, click.Option)
@@ -209,7 +136,7 @@ class GoCommand(click.Command):
         rows: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and not param.hidden:
-                name = _bare(param.opts[0])
+                name = bare_name(param.opts[0])
                 value = "" if param.is_flag else f"=<{param.metavar or param.type.name}>"
                 rows[name in self.general].append((f"-{name}{value}", _with_default(param)))
         return rows
@@ -219,12 +146,12 @@ class GoCommand(click.Command):
 
         dashes = "--" if incomplete.startswith("--") else "-"
         return [
-            CompletionItem(dashes + _bare(param.opts[0]), help=param.help)
+            CompletionItem(dashes + bare_name(param.opts[0]), help=param.help)
             for param in self.get_params(ctx)
             if isinstance(param, click.Option)
             and not param.hidden
             and incomplete.startswith("-")
-            and _bare(param.opts[0]).startswith(_bare(incomplete))
+            and bare_name(param.opts[0]).startswith(bare_name(incomplete))
         ]
 
 
@@ -290,7 +217,7 @@ def switch(
 ) -> Callable[[_Decorated], _Decorated]:
     """A flag that is true when it stands there alone."""
     return click.option(
-        f"-{name}/--{_NOT}{name}",
+        f"-{name}/--{NOT}{name}",
         f"--{name}",
         into or name.replace("-", "_"),
         is_flag=True,

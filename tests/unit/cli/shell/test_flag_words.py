@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.cli.shell.errors import MisuseError
-from bellcow.cli.shell.flags import asks_for_help, normalize
+from bellcow.cli.shell.flag_words import asks_for_help, normalize
 
 FLAGS = {"address": True, "json": False, "stale": False, "t": True, "policy": True, "n": True}
 A = "http://a"
