@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bellcow.api.http.limits import Budget, HttpLimits
+from bellcow.api.http.budget import Budget
+from bellcow.api.http.limits import HttpLimits
 from bellcow.api.http.task import SCOPE_KEY, closing
 from bellcow.api.message import Request, body_length, too_large
 from bellcow.deadline import timeout
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def asgi(app: App, limits: HttpLimits | None = None) -> Asgi:
     """The callable that answers every request with what `app` says."""
     bounds = limits or HttpLimits()
-    budget = Budget(bounds.bodies_bytes)
+    budget = Budget(bounds.bodies_bytes, "too many request bodies at once; try again")
 
     async def answer(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,13 +88,12 @@ class AsgiBody:
                 piece, more = await self._piece()
                 if size + len(piece) > limit:
                     raise too_large(limit)
-                if not self._budget.take(len(piece)):
-                    raise Error(Code.TOO_MANY, "too many request bodies at once; try again")
+                self._budget.take(len(piece))
                 size += len(piece)
                 parts.append(piece)
             return b"".join(parts)
         finally:
-            self._budget.give(size)
+            self._budget.release(size)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         more = self._length != 0

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
-
-from bellcow.errors import Code, Error
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 
 RESERVED = 256  # files for all but clients, where there are enough
 MOST_CLIENTS = 20_000  # connections of 20 KiB each are 400 MiB
@@ -116,86 +110,8 @@ class FailedHandshakes:
             self._counts.clear()
 
 
-class Held:
-    """Bytes of requests that are not whole yet, by address.
-
-    Connections alone do not bound them: an address may have thousands.
-    """
-
-    def __init__(self, limit: int) -> None:
-        """`limit` is in bytes for one address."""
-        self._limit = limit
-        self._bytes: dict[str, int] = {}
-
-    def take(self, address: str, size: int) -> None:
-        """Count bytes in. Raises Error(TOO_MANY) where the address holds too many already."""
-        held = self._bytes.get(address, 0) + size
-        if held > self._limit:
-            raise Error(
-                Code.TOO_MANY,
-                f"unfinished requests from this address hold more than {self._limit} bytes",
-            )
-        self._bytes[address] = held
-
-    def give_back(self, address: str, size: int) -> None:
-        """Count bytes out."""
-        held = self._bytes.get(address, 0) - size
-        if held > 0:
-            self._bytes[address] = held
-        else:
-            self._bytes.pop(address, None)
-
-
-class Share:
-    """What one request holds of it. Close it."""
-
-    def __init__(self, held: Held, address: str) -> None:
-        self._held = held
-        self._address = address
-        self._size = 0
-
-    async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same pieces, counted before they are given on."""
-        async for chunk in chunks:
-            self._held.take(self._address, len(chunk))
-            self._size += len(chunk)
-            yield chunk
-
-    async def freed(self, whole: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """What is made of the pieces. Each is whole: it is not held any more."""
-        try:
-            async for one in whole:
-                self.close()
-                yield one
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        self._held.give_back(self._address, self._size)
-        self._size = 0
-
-
 def _count(counts: dict[str, int], address: str) -> int:
     return counts.get(address, 0)
-
-
-class Budget:
-    """Bytes that all may hold together."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.held = 0
-
-    def take(self, size: int) -> bool:
-        """Hold so much more; False when there is no room for it."""
-        if self.held + size > self._most:
-            return False
-        self.held += size
-        return True
-
-    def give(self, size: int) -> None:
-        """Hold so much less."""
-        self.held -= size
 
 
 def rooms(files: int) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.api.errors import STATUS
-from bellcow.api.http.limits import Held, HttpLimits, Share
+from bellcow.api.http.budget import Budget, Share
+from bellcow.api.http.limits import HttpLimits
 from bellcow.api.http.render import plain
 from bellcow.api.message import Response, body_length
 from bellcow.api.pipeline.guards import refuse_page
@@ -122,7 +123,9 @@ class Internal:
         self._gate = gate
         self._report = report
         self._reminders = Reminders(clock, report)
-        self._held = Held(HELD_BYTES)
+        self._held = Budget(
+            HELD_BYTES, f"unfinished requests from this address hold more than {HELD_BYTES} bytes"
+        )
 
     def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
         del request, last
@@ -154,16 +157,16 @@ class Internal:
         """A whole body. Its bytes are taken before they come, since they may come slowly."""
         announced = body_length(request)
         size = limit if announced < 0 else min(announced, limit)
-        self._held.take(request.client, size)
+        self._held.take(size, request.client)
         try:
             return await body.read(limit) or b""
         finally:
-            self._held.give_back(request.client, size)
+            self._held.release(size, request.client)
 
     async def _answer_stream(self, route: StreamRoute, request: Request, body: Body) -> Response:
         chunks = _at_most(route.body_bytes, body.chunks())
         share = Share(self._held, request.client)
-        frames = share.freed(opened(share.counted(chunks), QUESTION_BYTES))
+        frames = share.released(opened(share.counted(chunks), QUESTION_BYTES))
         answer = await route.handle(request, frames)
         return Response(200, [_FRAMED], stream=Framed((), answer), packed=True)
 

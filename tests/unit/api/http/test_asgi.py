@@ -11,7 +11,8 @@ from tests.sim.loop import simulate
 from tests.sim.raw_http import FIXED, FixedApp, run
 
 from bellcow.api.http.asgi import AsgiBody, asgi
-from bellcow.api.http.limits import Budget, HttpLimits
+from bellcow.api.http.budget import Budget
+from bellcow.api.http.limits import HttpLimits
 from bellcow.api.message import Request, Response
 from bellcow.errors import Code, Error
 
@@ -144,7 +145,7 @@ def body_of(
 
     headers = [(b"transfer-encoding", b"chunked")]
     request = Request("PUT", "/", b"/", b"", headers)
-    return AsgiBody(request, receive, limits, budget or Budget(1_000))
+    return AsgiBody(request, receive, limits, budget or Budget(1_000, "too many"))
 
 
 def piece(data: bytes, *, more: bool = True) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def test_the_time_we_take_ourselves_is_not_the_clients_fault():
 
 def test_bodies_on_their_way_have_one_budget_and_give_it_back():
     async def test() -> None:
-        budget, limits = Budget(100), HttpLimits(body_s=5.0)
+        budget, limits = Budget(100, "too many"), HttpLimits(body_s=5.0)
         first = asyncio.ensure_future(
             body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
         )

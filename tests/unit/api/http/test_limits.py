@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from bellcow.api.http.limits import Clients, FailedHandshakes, Held, Share, rooms
-from bellcow.errors import Code, Error
+from bellcow.api.http.limits import Clients, FailedHandshakes, rooms
 
 
 def test_clients_are_counted_by_address_and_forgotten_when_they_leave():
@@ -43,67 +40,6 @@ def test_another_limit_counts_at_once_and_those_who_are_there_count():
 def test_no_limit_admits_everyone():
     clients = Clients(0)
     assert {clients.enter("a") for _ in range(1000)} == {"admitted"}
-
-
-def test_bytes_that_an_address_holds_are_bounded_and_given_back():
-    held = Held(10)
-    held.take("a", 10)
-    held.take("b", 10)
-    with pytest.raises(Error) as caught:
-        held.take("a", 1)
-    assert caught.value.code is Code.TOO_MANY
-    held.give_back("a", 4)
-    held.take("a", 4)
-    held.give_back("a", 10)
-    held.give_back("b", 10)
-    assert held._bytes == {}
-
-
-async def pieces(count: int):
-    for _ in range(count):
-        yield bytes(5)
-
-
-async def pairs(chunks):
-    """Of two pieces one thing is made."""
-    before = b""
-    async for chunk in chunks:
-        if before:
-            yield before + chunk
-            before = b""
-        else:
-            before = chunk
-
-
-def test_pieces_are_held_until_something_whole_is_made_of_them():
-    async def test() -> None:
-        held = Held(10)
-        share = Share(held, "a")
-        assert [each async for each in share.freed(pairs(share.counted(pieces(8))))] == (
-            [bytes(10)] * 4
-        )
-        assert held._bytes == {}
-
-    asyncio.run(test())
-
-
-@pytest.mark.parametrize("count", [3, 5])
-def test_share_of_a_request_that_ends_early_is_given_back(count: int):
-    async def test() -> None:
-        held = Held(10)
-        share = Share(held, "a")
-
-        async def never(chunks):
-            async for _ in chunks:
-                pass
-            raise Error(Code.UNKNOWN_OUTCOME, "cut")
-            yield b""
-
-        with pytest.raises(Error):
-            [each async for each in share.freed(never(share.counted(pieces(count))))]
-        assert held._bytes == {}
-
-    asyncio.run(test())
 
 
 def test_limit_in_all_counts_every_address_and_few_are_refused_at_once():
