@@ -7,6 +7,10 @@ import time
 import pytest
 from tests.sim.raw_http import get, run, running, until
 
+from bellcow.api.http.blocking import BlockingQuery
+from bellcow.api.message import Request, Response, Wait
+from bellcow.state.waiting import Waiting
+
 
 def test_blocking_query_is_answered_when_its_table_changes():
     async def test() -> None:
@@ -89,3 +93,87 @@ def test_woken_query_is_answered_by_a_task_if_the_fast_path_cannot(behind: int):
             assert await client.is_open()
 
     run(test())
+
+
+class Asker:
+    """A connection with one blocking query, and what the two say to each other."""
+
+    def __init__(self, *answers: Response | Wait | None, brief: bool = False) -> None:
+        self.answers = list(answers)
+        self.lasts: list[bool] = []
+        self.waits: list[float] = []
+        self.got: list[Response | None] = []
+        self.parting = self.closing = False
+        self.waiting = Waiting()
+        self.query = BlockingQuery(self, self, REQUEST, Wait(("jobs",), 5.0, brief=brief))
+        self.query.begin()
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def ask(self, request: Request, *, last: bool) -> Response | Wait | None:
+        assert request is REQUEST
+        self.lasts.append(last)
+        return self.answers.pop(0)
+
+    def on_wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def on_answer(self, request: Request, answer: Response | None) -> None:
+        assert request is REQUEST
+        self.got.append(answer)
+
+
+REQUEST = Request("GET", "/v1/x", b"/v1/x", b"", [])
+ANSWER = Response(200, [])
+
+
+def test_query_that_is_not_answered_waits_for_what_it_is_told():
+    asker = Asker(Wait(("nodes",), 3.0), ANSWER)
+    asker.waiting._sets.clear()  # as `Waiting.wake` does before it wakes
+    asker.query.wake()
+    assert (asker.waits, asker.got) == ([5.0, 3.0], [])
+    assert (asker.waiting.has("jobs"), asker.waiting.has("nodes")) == (False, True)
+    asker.query.stop()
+    assert (asker.got, asker.lasts) == ([ANSWER], [False, True])
+    assert len(asker.waiting) == 0
+
+
+def test_ended_query_is_not_woken_again():
+    asker = Asker(ANSWER)
+    asker.query.stop()
+    asker.query.wake()
+    assert asker.got == [ANSWER]
+
+
+def test_brief_query_is_not_hurried():
+    asker = Asker(ANSWER, brief=True)
+    asker.query.hurry()
+    assert (asker.got, len(asker.waiting)) == ([], 1)
+
+
+def test_query_of_a_parting_client_waits_only_once():
+    asker = Asker(Wait(("jobs",), 3.0), ANSWER)
+    asker.parting = True
+    asker.query.wake()
+    assert (asker.got, asker.lasts) == ([ANSWER], [False, True])
+
+
+def test_query_of_a_closing_connection_is_not_answered():
+    asker = Asker(ANSWER)
+    asker.closing = True
+    asker.query.wake()
+    assert asker.lasts == []
+
+
+def test_forgotten_query_is_in_no_set_and_is_not_answered():
+    asker = Asker(ANSWER)
+    asker.query.forget()
+    asker.query.wake()
+    assert (asker.lasts, len(asker.waiting)) == ([], 0)
+
+
+def test_query_that_the_app_cannot_answer_now_goes_to_a_task():
+    asker = Asker(None)
+    asker.query.stop()
+    assert asker.got == [None]

@@ -8,7 +8,11 @@ import time
 
 import pytest
 from tests.sim.http_wire import wired
+from tests.sim.loop import simulate
 from tests.sim.raw_http import FixedApp, get, request, run, running, trickle
+
+from bellcow.api.http import deadlines
+from bellcow.api.http.deadlines import WHEN_LATE, Deadline
 
 
 def test_silent_connection_is_cut_off():
@@ -129,3 +133,103 @@ def test_requests_in_a_row_set_no_new_timer():
             assert len(wire.written) == 101
 
     run(test())
+
+
+class Recorder:
+    """A connection that writes down what its deadline does. It is its own ending."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[float, str]] = []
+        self.deadline = Deadline(asyncio.get_running_loop(), self)
+
+    @property
+    def ending(self) -> Recorder:
+        return self
+
+    def _note(self, what: str) -> None:
+        self.done.append((asyncio.get_running_loop().time(), what))
+
+    def cut_off(self, waited_for: str) -> None:
+        self._note(f"cut off: {waited_for}")
+
+    def close(self) -> None:
+        self._note("close")
+
+    def close_lingering(self) -> None:
+        self._note("close lingering")
+
+    def watch_close(self) -> None:
+        self._note("watch close")
+
+    def check_stream(self) -> None:
+        self._note("check stream")
+
+    def stop_waiting(self) -> None:
+        self._note("stop waiting")
+
+
+@pytest.mark.parametrize(
+    ("phase", "action"),
+    [
+        (deadlines.FIRST_BYTE, "cut off: first byte"),
+        (deadlines.HEADERS, "cut off: headers"),
+        (deadlines.UNREAD_BODY, "cut off: rest of an unread body"),
+        (deadlines.NEXT_REQUEST, "close"),
+        (deadlines.CHANGE, "stop waiting"),
+        (deadlines.STREAM_READER, "check stream"),
+        (deadlines.LINGER, "close lingering"),
+        (deadlines.LAST_BYTES, "watch close"),
+    ],
+)
+def test_each_phase_ends_in_its_own_way(phase: str, action: str):
+    async def test() -> None:
+        recorder = Recorder()
+        recorder.deadline.expect(phase, 2.0)
+        await asyncio.sleep(10.0)
+        assert recorder.done == [(2.0, action)]
+
+    simulate(test())
+
+
+def test_every_phase_but_our_answer_has_an_action():
+    phases = {
+        value
+        for name, value in vars(deadlines).items()
+        if name.isupper() and not name.startswith("_") and isinstance(value, str)
+    }
+    assert phases - set(WHEN_LATE) == {deadlines.OUR_ANSWER}
+
+
+def test_later_deadline_fires_when_it_is_due_and_not_before():
+    async def test() -> None:
+        recorder = Recorder()
+        for _ in range(5):
+            recorder.deadline.expect(deadlines.NEXT_REQUEST, 2.0)
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(10.0)
+        assert recorder.done == [(6.0, "close")]
+
+    simulate(test())
+
+
+def test_earlier_deadline_replaces_a_later_one():
+    async def test() -> None:
+        recorder = Recorder()
+        recorder.deadline.expect(deadlines.NEXT_REQUEST, 75.0)
+        recorder.deadline.expect(deadlines.HEADERS, 10.0)
+        await asyncio.sleep(100.0)
+        assert recorder.done == [(10.0, "cut off: headers")]
+
+    simulate(test())
+
+
+@pytest.mark.parametrize("end", ["lift", "cancel"])
+def test_nothing_happens_after_the_deadline_is_lifted_or_canceled(end: str):
+    async def test() -> None:
+        recorder = Recorder()
+        recorder.deadline.expect(deadlines.HEADERS, 1.0)
+        getattr(recorder.deadline, end)()
+        await asyncio.sleep(10.0)
+        assert recorder.done == []
+
+    simulate(test())
