@@ -1,7 +1,7 @@
-"""Leadership: the claim on `head`, the loops that run while it holds, and who waits for a leader.
+"""Leadership: the claim in `head`, the loops that run while it holds, the wait for a leader.
 
-A server leads when its member leads the consensus and its claim stands in `head`. Every transaction
-compares `head`, so a deposed leader finds out at its next write at the latest; no clock decides.
+A server leads when its member leads the consensus and `head` holds its claim. Every transaction
+compares `head`, so a deposed leader finds out at its next write at the latest. No clock decides.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Key, Store
 
 LOOK_S = 0.1  # between two looks at who leads
-FRESH_S = 1.0  # after which what our member said of the term does not count
-LOOP_PAUSE_S = 1.0  # before a loop that failed begins again
+FRESH_S = 1.0  # after which the term that our member reported is out of date
+LOOP_PAUSE_S = 1.0  # before a loop that failed starts again
 HOLD_S = 5.0  # how long a request waits for a leader
 
 
 def no_charter() -> None:
-    """A server that founds its cluster alone."""
+    """Of a server that forms its cluster alone."""
 
 
-def nobody() -> str:
-    """The leader's id on a server that knows of no others."""
+def no_other_leader() -> str:
+    """Of a server without other servers."""
     return ""
 
 
 def _nothing() -> None:
-    """What happens on a change nobody wants to know of."""
+    """On a change of leadership that has no listener."""
 
 
 class Deposed(Exception):
-    """This server's member does not lead any more."""
+    """This server's member no longer leads."""
 
 
 class _Claim(msgspec.Struct, frozen=True):
-    """Leadership from `head` on. `unwritten` is why the claim itself is not in the store."""
+    """Leadership from `head` on. `unwritten` is the reason why the claim is not in the store."""
 
     head: Head
     term: int
@@ -72,7 +72,7 @@ class _Claim(msgspec.Struct, frozen=True):
 
 
 class Leadership:
-    """Claims, leads, steps down, begins again. `is_leader` is true from barrier to step-down."""
+    """Claims, leads, steps down, over and over. `is_leader` is true while the loops run."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Leadership:
         founder: Founder,
         report: Report,
         charter: Callable[[], Charter | None] = no_charter,
-        elsewhere: Callable[[], str] = nobody,
+        elsewhere: Callable[[], str] = no_other_leader,
         on_change: Callable[[], None] = _nothing,
     ) -> None:
         """`on_change` is called after leadership began or ended on this server."""
@@ -103,28 +103,28 @@ class Leadership:
         self._loops: Sequence[Callable[[], Awaitable[None]]] = ()
         self._leads = asyncio.Event()
         self._reason = ""  # why the last claim failed
-        self._heir: tuple[int, asyncio.Future[None]] | None = None
+        self._successor: tuple[int, asyncio.Future[None]] | None = None
         self.on_change = on_change
         self.is_leader = False
-        self.member_answers = True  # and knows a leader; when it was looked at last
-        self._term = 0  # of the consensus, as our member knew it
-        self._term_seen: float | None = None  # when it said so
+        self.member_answers = True  # and reported a leader, at the last look
+        self._term = 0  # of the consensus, as our member reported it
+        self._term_seen: float | None = None  # when it did
         self.claims = 0  # how often this server has become leader
-        self.epoch = 0  # counts changes of leadership seen here; caches hang on it
+        self.epoch = 0  # counts changes of leadership on this server; caches depend on it
 
     @property
     def leader_id(self) -> str:
-        """The server that leads as far as this one knows; "" when nobody does."""
+        """The id of the leader as far as this server knows; "" without one."""
         return self._founder.server_id if self.is_leader else self._elsewhere()
 
     @property
     def member_term(self) -> int:
-        """The term that our member has said within a second; 0 when it has not answered."""
+        """The term that our member reported within the last second; 0 without a report."""
         seen = self._term_seen
         return self._term if seen is not None and self._clock.monotonic() - seen <= FRESH_S else 0
 
     async def wait_for_leader(self) -> None:
-        """Return when a server is known to lead; raise Error(NO_LEADER) after five seconds."""
+        """Return when a leader is known. Raises Error(NO_LEADER) after five seconds."""
         try:
             async with timeout(HOLD_S):
                 while not self.leader_id:
@@ -137,20 +137,20 @@ class Leadership:
     async def hand_over(self, member_id: int) -> None:
         """Drop the claim, then have the consensus elect that member.
 
-        Raises StoreError when it does not; this server then claims anew if it still leads. Who is
-        canceled while waiting, as the leader's loops are, has handed over all the same.
+        Raises StoreError when it does not; this server then claims again if it still leads. The
+        transfer goes on if the caller is canceled, as the leader's loops are.
         """
         if not self.is_leader:
             raise NotLeader("this server does not lead")
-        if self._heir is not None:
+        if self._successor is not None:
             raise Busy("leadership is being handed over already")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._heir = (member_id, done)
+        self._successor = (member_id, done)
         self._committer.depose(Fenced("leadership is handed over"))
         await done
 
     async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        """Look every 100 ms, claim when it is our turn, lead until deposed.
+        """Look every 100 ms, claim when the consensus names us, lead until deposed.
 
         `loops` run while leading.
         """
@@ -161,11 +161,11 @@ class Leadership:
                 await asyncio.sleep(LOOK_S)
                 continue
             await self._lead(claim)
-            if self._heir is not None:
-                heir, self._heir = self._heir, None
-                await self._bequeath(*heir)
+            if self._successor is not None:
+                successor, self._successor = self._successor, None
+                await self._transfer(*successor)
 
-    async def _bequeath(self, member_id: int, done: asyncio.Future[None]) -> None:
+    async def _transfer(self, member_id: int, done: asyncio.Future[None]) -> None:
         try:
             await self._peers.transfer(member_id)
         except StoreError as error:
@@ -176,7 +176,7 @@ class Leadership:
                 done.set_result(None)
 
     async def _try_to_claim(self) -> _Claim | None:
-        """A claim, or None; why it failed is said once, not ten times a second."""
+        """A claim, or None. Each reason for a failure is reported once, not ten times a second."""
         try:
             claim = await self._claim()
         except StoreError as error:
@@ -189,17 +189,17 @@ class Leadership:
         return claim
 
     async def _claim(self) -> _Claim | None:
-        """Take leadership in `head` if the consensus says so twice.
+        """Write a claim into `head` if the consensus names our member twice, in one term.
 
-        None when it is not our turn. Where no other server can write, a full disk does not keep
-        this one from leading: reads go on, and each write is refused until there is room.
+        None when it does not. On a full disk a server without others leads without the write:
+        reads go on, and each write is refused until there is space. Raises StoreError.
         """
         if not await self._is_named():
             return None
         _, before = await self._store.confirm_in_term()
         named = await self._is_named()
         after, term = await self._store.confirm_in_term()
-        # Right after an election the status may still tell the old term: only confirms count.
+        # Right after an election the status may still show the old term: only confirms count.
         if not named or before != term or term < after.term:
             return None
         head = msgspec.structs.replace(
@@ -222,9 +222,9 @@ class Leadership:
         return _Claim(head, term)
 
     async def _is_named(self) -> bool:
-        """Whether the consensus says that the member beside us leads.
+        """Whether our member says that it leads the consensus.
 
-        One that does not answer starts or ends; who runs it tells of that.
+        A member that does not answer is starting or ending, which the lifecycle reports.
         """
         try:
             status = await self._status()
@@ -238,13 +238,13 @@ class Leadership:
         except StoreError:
             self.member_answers = False
             raise
-        # One that is cut off from the other members still answers, and counts for no quorum.
+        # A member that is cut off from the others still answers, but reports no leader.
         self.member_answers = status.leader_id is not None
         self._term, self._term_seen = status.term, self._clock.monotonic()
         return status
 
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:
-        """The index of the claim that follows `after`, and what is written with it."""
+        """The index of the claim that follows `after`, and the objects written with it."""
         if after == NO_HEAD:
             return first_state(self._founder, self._clock, self._charter())
         index = after.index + 1
@@ -258,14 +258,14 @@ class Leadership:
         return index, {(RAFT.name, ONLY): to_msgpack(row)}
 
     async def _lead(self, claim: _Claim) -> None:
-        """Run committer and loops until one of them finds that this server does not lead any
-        more.
-        """
+        """Run the committer and the loops until one of them finds that this server is deposed."""
         over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until(over, self._committer.run(claim.head)), name="committer")
-                await asyncio.sleep(0)  # the committer takes the queue over before we say we lead
+                await asyncio.sleep(
+                    0
+                )  # the committer must own the queue before `is_leader` is true
                 if claim.unwritten is not None:
                     self._committer.say_refused(claim.unwritten)
                 self._begin(claim)
@@ -277,7 +277,7 @@ class Leadership:
             self._report("leadership_lost", reason=str(group_error.exceptions[0]))
         finally:
             self._end()
-        # A group that is canceled while it ends for a reason of its own tells of that reason only.
+        # A group canceled while it ends for another reason raises only that other reason.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
@@ -304,29 +304,30 @@ class Leadership:
                 raise Deposed("too few voters answer: the consensus has no leader")
             if status.leader_id != status.member_id:
                 raise Deposed("another server leads")
-            if status.term > claim.term:  # led, lost and leads again: others may have claimed
+            if status.term > claim.term:  # another server may have claimed in between
                 raise Deposed("leadership was lost and won again")
 
     async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """Keep one loop alive: a slip of ours in it is said and the loop begun again."""
+        """Run one loop; after a bug in it, report it and start the loop again."""
         while True:
             try:
                 await loop()
             except StoreError:
                 raise
-            except Exception as error:  # noqa: BLE001  the other loops and the writes must go on
+            except Exception as error:  # noqa: BLE001  the other loops and the writes go on
                 self._report("loop_failed", loop=_name(loop), exc_info=error)
                 await asyncio.sleep(LOOP_PAUSE_S)
 
 
 async def _until(over: asyncio.Future[Exception], work: Awaitable[None]) -> None:
-    """Do `work`; what ends it is told to `over`.
+    """Do `work`, and pass the error that ends it to `over`.
 
-    It must not end the group by itself: Python 3.11 then counts a cancellation nobody asked for.
+    The error must not end the task group by itself: Python 3.11 then counts a cancellation that was
+    not requested.
     """
     try:
         await work
-    except Exception as error:  # noqa: BLE001  raised again by who waits for `over`
+    except Exception as error:  # noqa: BLE001  raised again where `over` is awaited
         if not over.done():
             over.set_result(error)
 

@@ -98,7 +98,7 @@ def test_server_knows_which_servers_went_to_another_cluster(server: Server) -> N
 def test_leader_knows_how_its_cluster_was_founded(server: Server) -> None:
     assert server.membership._state.founding() == ""
     place = LocalState(cluster_id="c", epoch=1, founding="f", role="voter")
-    seat_of(server)._context.files._place = place
+    seat_of(server)._context.files._local_state = place
     assert server.membership._state.founding() == "f"
 
 

@@ -1,6 +1,7 @@
-"""The first state of a new cluster, written by its first leader in one commit.
+"""The first state of a new cluster, which its first leader writes in one commit.
 
-The order gives the settings the indexes that the API documentation shows: autopilot 4, scheduler 5.
+The order of the rows gives the settings the indexes that the API documentation shows: autopilot 4,
+scheduler 5.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Founder(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this server is, and what it writes if it is the first of a new cluster."""
+    """This server, and what it writes as the first leader of a new cluster."""
 
     server_id: str
     name: str  # NAME.REGION
@@ -46,7 +47,7 @@ class Founder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charter(msgspec.Struct, frozen=True, kw_only=True):
-    """What the first servers have agreed on: the id of their cluster, and who votes in it."""
+    """The agreement of the first servers: the id of their cluster, and its voters."""
 
     cluster_id: str
     servers: tuple[RaftServer, ...]
@@ -55,7 +56,7 @@ class Charter(msgspec.Struct, frozen=True, kw_only=True):
 def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfiguration | None:
     """The configuration with this server's present address and name; None when it has them.
 
-    A server alone whose id is not in it was given a new id: it takes the place of the old one.
+    The only server of a configuration may have been given a new id: it replaces the old entry.
     """
     itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
     alone = len(stored.servers) == 1
@@ -71,7 +72,7 @@ def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfigura
 def first_state(
     founder: Founder, clock: Clock, charter: Charter | None = None
 ) -> tuple[int, dict[Key, bytes | None]]:
-    """The index a new cluster begins at, and its objects. Without a charter it is one server's."""
+    """The first index of a new cluster, and its objects; of one server without a charter."""
     now = rfc3339(clock.wall_ns())
     itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
     cluster_id = charter.cluster_id if charter else new_uuid(clock)

@@ -1,7 +1,6 @@
-"""How the lowest of the first servers asks the others to found a cluster with it.
+"""How the first server by id asks the others to form a cluster with it.
 
-It waits until it has seen them all, promises itself, and asks everybody. Who may ask is judged in
-`rules.py`, and `promises.py` keeps what was promised; founding it is the seat's business.
+It waits until all of them have answered, records its own promise, then asks for theirs.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.throttle import Reminders
 
-CALM_S = 0.5  # without another server showing up, before a cluster is founded
-GRACE_S = 10.0  # to hear of a cluster that starts now, for a server that would found one alone
-REFUSED_S = 0.3  # after a refusal, before anything else
+CALM_S = 0.5  # without another server appearing, before a cluster is formed
+GRACE_S = 10.0  # to hear of a cluster, before a server forms one alone
+REFUSED_S = 0.3  # pause after a refusal
 
 
 class Proposer:
-    """Asks, over and over, when it is this server's turn. It counts its time from its making."""
+    """`propose` is called over and over. Times count from when the proposer was created."""
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class Proposer:
         reminders: Reminders,
         report: Report,
     ) -> None:
-        """`joins` says that there are servers which this one is told to join."""
+        """`joins` says whether the settings name servers to join."""
         self._promises = promises
         self._roster = roster
         self._line = line
@@ -54,10 +53,13 @@ class Proposer:
         self._reminders = reminders
         self._report = report
         self._began = clock.monotonic()
-        self._known = (0, self._began)  # how many servers, and since when
+        self._known = (0, self._began)  # the number of servers, and since when
 
     async def propose(self) -> Promise | None:
-        """Ask the other first servers, if we are the lowest; None unless all have said yes."""
+        """Ask the other first servers if our id is the lowest; None unless all have promised.
+
+        Raises OSError when the promise cannot be written.
+        """
         chosen = founders(self._roster.table)
         me = self._roster.itself.server_id
         if not chosen or chosen[0].server_id != me or self._may_hear_of_others(len(chosen)):
@@ -71,7 +73,7 @@ class Proposer:
         request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
         targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
         if problem := await self._ask_all(targets, request):
-            await self._promises.take_back(promise)
+            await self._promises.withdraw(promise)
             self._reminders.say("bootstrap_refused", reason=problem)
             await asyncio.sleep(REFUSED_S)
             return None
@@ -79,10 +81,10 @@ class Proposer:
         return promise
 
     async def _ask_all(self, targets: list[Target], request: bytes) -> str:
-        """Why not all of them have promised; "" when they have. The first refusal ends it.
+        """The first refusal, which ends the round; "" when all have promised.
 
-        No task of the group raises: the cancellation by which a failed task ends its group is still
-        counted when the error was caught.
+        No task of the group raises: Python still counts the cancellation by which a failed task
+        ends its group after the error was caught.
         """
         try:
             async with timeout(ROUND_S), asyncio.TaskGroup() as group:
@@ -97,7 +99,7 @@ class Proposer:
         return ""
 
     async def _ask(self, target: Target, request: bytes) -> str:
-        """Why this server has not promised; "" when it has."""
+        """Why that server has not promised; "" when it has."""
         try:
             await self._line.post(target, BOOTSTRAP_PATH, request)
         except Error as refusal:
@@ -105,9 +107,9 @@ class Proposer:
         return ""
 
     def _may_hear_of_others(self, count: int) -> bool:
-        """Servers that start together see each other one by one: wait till no more come.
+        """Whether to wait: servers that start together hear of each other one by one.
 
-        One that could found a cluster alone first asks those it shall join.
+        A server that could form a cluster alone first asks the servers that it is to join.
         """
         now, known = self._clock.monotonic(), len(self._roster.table.known)
         if known != self._known[0]:

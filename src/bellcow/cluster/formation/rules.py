@@ -1,8 +1,8 @@
-"""How the first servers of a cluster agree on who they are: the N lowest ids, asked by the lowest.
+"""How the first servers agree on their cluster: the N lowest ids form it, the lowest one proposes.
 
-Pure: takes the table of members, what was promised and the time. Each list has a cluster id of its
-own, and a server founds only what it has promised last. It promises another list only when nothing
-can come of the earlier ones, so of two lists that share a server at most one is founded.
+Pure: takes the table of members, the promises and the time. Each proposal has a list of servers and
+a new cluster id. A server forms only the cluster it promised last, and promises another list only
+when the earlier ones cannot succeed. So of two lists that share a server at most one succeeds.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Cluster, Itself
     from bellcow.model.membership_calls import BootstrapRequest
 
-ROUND_S = 5.0  # within which all must have said yes
-FRESH_S = 10.0  # a promise this old was followed by a founding, or never will be
-GIVEN_UP_S = 60.0  # a proposer, or a majority, that does not show for so long is given up
+ROUND_S = 5.0  # within which all servers must promise
+FRESH_S = 10.0  # after which a proposal has succeeded or never will; above ROUND_S
+GIVEN_UP_S = 60.0  # of silence, after which a proposer or a missing majority is given up
 
 
 def founders(table: Table) -> tuple[Itself, ...]:
-    """The servers that shall found a cluster, lowest id first; () while it cannot be.
+    """The servers that are to form a cluster, lowest id first; () while there are too few.
 
-    All must have answered, be without a cluster, and expect the same number of servers as we do.
+    All must have answered, be in no cluster, and expect the same number of servers as this one.
     """
     count = table.me.itself.bootstrap_expect
     if not count or conflicting_expectations(table) or clusters_here(table):
@@ -41,7 +41,7 @@ def founders(table: Table) -> tuple[Itself, ...]:
 
 
 def pairs(servers: tuple[Itself, ...]) -> tuple[tuple[str, str], ...]:
-    """Id and peer address of each, as a promise and etcd name them."""
+    """Server id and peer address of each, as promises and etcd use them."""
     return tuple((itself.server_id, itself.rpc_address) for itself in servers)
 
 
@@ -53,7 +53,10 @@ def check_request(
     now: float,
     now_ns: int,
 ) -> None:
-    """Raise Error(REFUSED) unless this server may promise what is asked."""
+    """Raise Error(REFUSED) unless this server may promise what is asked.
+
+    `now` is monotonic, in seconds, and `now_ns` is wall time.
+    """
     if cluster is not None:
         raise refused(f"this server belongs to cluster {cluster.id}")
     if clusters_here(table):
@@ -70,10 +73,10 @@ def check_request(
 
 
 def with_promise(promises: tuple[Promise, ...], promise: Promise) -> tuple[Promise, ...]:
-    """The promises with a new one, which comes last: it is the one to be kept.
+    """The promises with a new one, which comes last: that is the one this server keeps.
 
-    The others stay, for what they promise may still come true without this server. Of several that
-    are alike one is enough: a proposer who asks anew does so because the last time failed.
+    The others stay, for their clusters may still be formed without this server. A repeated
+    proposal replaces the earlier one, which must have failed.
     """
     return (*(held for held in promises if not _alike(held, promise)), promise)
 
@@ -85,19 +88,19 @@ def _alike(one: Promise, other: Promise) -> bool:
 def still_open(
     promises: tuple[Promise, ...], table: Table, now: float, now_ns: int
 ) -> tuple[Promise, ...]:
-    """Those that may come true: their proposer has not said since that it is in no cluster."""
-    return tuple(each for each in promises if not _came_to_nothing(each, table, now, now_ns))
+    """Those that may still succeed: their proposer has not said since that it is in no cluster."""
+    return tuple(each for each in promises if not _has_failed(each, table, now, now_ns))
 
 
-def _came_to_nothing(promise: Promise, table: Table, now: float, now_ns: int) -> bool:
+def _has_failed(promise: Promise, table: Table, now: float, now_ns: int) -> bool:
     age_s, silent_s = _ages(promise, table, now, now_ns)
     if age_s < FRESH_S or silent_s >= age_s - FRESH_S:
-        return False  # its proposer has not answered since its time was over
+        return False  # the proposer has not answered since the round ended
     return table.contacts[promise.proposer].cluster is None
 
 
 def _ages(promise: Promise, table: Table, now: float, now_ns: int) -> tuple[float, float]:
-    """Seconds since the promise, and since its proposer answered, if it did so later."""
+    """Seconds since the promise, and since the later of it and its proposer's last answer."""
     age_s = (now_ns - promise.time_ns) / NS_PER_S
     contact = table.contacts.get(promise.proposer)
     if contact is None or contact.raft is None:
@@ -112,11 +115,11 @@ def binds(
     now: float,
     now_ns: int,
 ) -> bool:
-    """Whether an open promise keeps its giver from one to found a cluster of these members.
+    """Whether an open promise forbids a promise to form a cluster of these members.
 
-    Its proposer has five seconds to tell everybody. If nobody hears of it for a minute, it is given
-    up, but only where that makes no second cluster: so many of its servers are among the new ones
-    that too few are left to found the old cluster, once all of the new ones have said yes.
+    Its proposer has five seconds for its round. After a minute of silence the promise is given up,
+    if that allows no second cluster: the new list shares so many servers with the old one that the
+    rest, without those, is no majority of the old list.
     """
     age_s, silent_s = _ages(promise, table, now, now_ns)
     if age_s < FRESH_S or silent_s < GIVEN_UP_S:
@@ -127,19 +130,20 @@ def binds(
 
 
 def may_found(promise: Promise, cluster: Cluster, now_ns: int, *, led: bool) -> bool:
-    """Whether the promise holds for `cluster`, which its proposer shows.
+    """Whether the promise still allows this server to start as a founder of `cluster`.
 
-    Later, and once it has a leader, this server must join: it may have been taken out meanwhile.
+    Once the cluster has a leader and `FRESH_S` have passed, it must join instead: it may have been
+    removed meanwhile.
     """
     if promise.cluster_id != cluster.id or cluster.epoch or promise.given_up:
         return False
     return not led or (now_ns - promise.time_ns) / NS_PER_S < FRESH_S
 
 
-def is_forsaken(promise: Promise, me: str, answering: Mapping[str, Cluster | None]) -> bool:
-    """Whether all others of the list answer and are elsewhere, so nobody will found it with us.
+def is_abandoned(promise: Promise, me: str, answering: Mapping[str, Cluster | None]) -> bool:
+    """Whether all others of the list answer and none of them is in its cluster.
 
-    `answering` holds the servers that answer now, and the cluster that each is in.
+    `answering` holds the servers that answer now, and the cluster of each.
     """
     others = (server_id for server_id, _ in promise.members if server_id != me)
     return all(

@@ -79,7 +79,7 @@ class Context:
     def note_admission(self) -> None:
         """The leader has admitted this server, also if memory still shows its removal."""
         removal = removal_of(self.look())
-        self.watch = self.watch.over(removal.removed_ns if removal else 0)
+        self.watch = self.watch.ended(removal.removed_ns if removal else 0)
 
     async def own_standing(self) -> Standing | None:
         """The leader's answer about this server and its member; None without an answer."""

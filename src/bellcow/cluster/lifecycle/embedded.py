@@ -1,6 +1,6 @@
-"""The part of a server that keeps its cluster's state alone: it never changes.
+"""The lifecycle of a server on the embedded store: it is the only voter, and that never changes.
 
-Others may follow it, none can vote beside it. It knows the tables and nothing of other servers.
+Non-voters may copy its state. It knows the tables and no other server.
 """
 
 from __future__ import annotations
@@ -44,15 +44,17 @@ class EmbeddedLifecycle:
         return {}
 
     async def run(self) -> None:
-        """Nothing ever changes."""
+        """Return at once: there are no steps."""
 
     async def promise(self, request: BootstrapRequest) -> Done:
+        """Raises Error(REFUSED)."""
         del request
         raise refused("this server has a cluster of its own")
 
     async def obey(self, order: MemberOrder) -> Done:
+        """Raises Error(REFUSED)."""
         del order
         raise refused("the embedded store has one voter; others need engine = etcd")
 
     async def rejoin(self) -> None:
-        """It is where it is."""
+        """Do nothing: the only voter cannot be removed."""

@@ -1,7 +1,6 @@
-"""What a server asks of the leader of its region for itself: to be admitted, and where it stands.
+"""Requests of a server to the leader of its region: admission, and its own standing.
 
-A question without an answer is said in the log once in a while, and never raised. What an answer
-leads to it must not know.
+A request that fails is logged once in a while and never raised.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.schedule import Target
     from bellcow.throttle import Reminders
 
-CALL_S = 2.0  # for an answer
+CALL_S = 2.0  # for an answer of the leader
 
 
 class LeaderClient:
-    """Questions of one server, each to whoever leads then."""
+    """The requests of one server. Each goes to the server that leads at that time."""
 
     def __init__(self, roster: Roster, line: Transport, clock: Clock, reminders: Reminders) -> None:
         self._roster = roster
@@ -42,13 +41,16 @@ class LeaderClient:
         self._reminders = reminders
 
     def target(self) -> Target | None:
-        """The leader, if it is another server that is known."""
+        """The leader; None when there is none, or when this server leads."""
         table = self._roster.table
         known = table.known.get(leader_of_region(table, self._clock.monotonic()))
         return None if known is None else target_of(known.record)
 
     async def join(self, cluster_id: str) -> Standing | None:
-        """Ask to be admitted, as who we are now; `cluster_id` is "" for who is in no cluster."""
+        """Ask for admission with our present address and name; None without an answer.
+
+        `cluster_id` is "" for a server in no cluster.
+        """
         itself = self._roster.itself
         request = JoinRequest(
             server_id=itself.server_id,
@@ -63,7 +65,10 @@ class LeaderClient:
         return await self._ask(JOIN_PATH, encode(request), "join_refused")
 
     async def standing(self, member_id: int) -> Standing | None:
-        """Where we stand, and whether this member of ours is one; None without an answer."""
+        """Our entry in the configuration, and whether this member still is one.
+
+        None without an answer.
+        """
         me = self._roster.itself.server_id
         request = StandingRequest(server_id=me, member_id=member_id)
         return await self._ask(STANDING_PATH, encode(request), "membership_unconfirmed")

@@ -1,6 +1,6 @@
-"""A server goes for good: it says that it is leaving, the leader takes it out, it says it has left.
+"""How a server leaves: it announces `leaving`, the leader removes it, it announces `left`.
 
-The quorum rule is the leader's. Where it refuses, or nobody leads, the server stays a member.
+The leader applies the quorum rule. Where it refuses, or where there is no leader, the server stays.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Status
     from bellcow.model.membership_calls import Standing
 
-ANNOUNCE_S = 0.4  # to tell the others; who is dead does not answer
+ANNOUNCE_S = 0.4  # for an announcement, as dead servers do not answer it
 
 
 class Announcer(Protocol):
-    """What is needed of the exchange."""
+    """What leaving needs of the exchange."""
 
     async def announce(self, status: Status) -> None: ...
 
 
 class Lead(Protocol):
-    """What is needed of leadership."""
+    """What leaving needs of leadership."""
 
     @property
     def is_leader(self) -> bool: ...
@@ -40,8 +40,8 @@ class Lead(Protocol):
     def leader_id(self) -> str: ...
 
 
-class Going(Protocol):
-    """What is needed of membership."""
+class Remover(Protocol):
+    """What leaving needs of membership."""
 
     async def leave(self, server_id: str) -> Standing: ...
 
@@ -51,18 +51,18 @@ async def leave(
     roster: Roster,
     exchange: Announcer,
     lead: Lead,
-    membership: Going,
+    membership: Remover,
     line: Transport,
     within_s: float,
 ) -> None:
-    """Leave the cluster. Raises Error with why this server is still one of it."""
+    """Leave the cluster within that many seconds. Raises Error(UNAVAILABLE) if not removed."""
     until = asyncio.get_running_loop().time() + within_s - ANNOUNCE_S
     await _announce(exchange, "leaving")
     try:
         async with timeout_at(until):
-            await _be_taken_out(roster, lead, membership, line)
+            await _be_removed(roster, lead, membership, line)
     except (Error, StoreError, TimeoutError) as error:
-        # It stops all the same, and shall be missed as any other that stops.
+        # It stops all the same, and then must count as failed, not as left.
         await _announce(exchange, "alive")
         reason = str(error) or f"not out of the cluster within {within_s:.1f} s"
         raise Error(Code.UNAVAILABLE, reason) from None
@@ -75,7 +75,7 @@ async def _announce(exchange: Announcer, status: Status) -> None:
             await exchange.announce(status)
 
 
-async def _be_taken_out(roster: Roster, lead: Lead, membership: Going, line: Transport) -> None:
+async def _be_removed(roster: Roster, lead: Lead, membership: Remover, line: Transport) -> None:
     me = roster.itself.server_id
     if lead.is_leader:
         await membership.leave(me)

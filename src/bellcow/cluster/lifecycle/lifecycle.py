@@ -200,7 +200,7 @@ class ClusterLifecycle:
             return Vote()
         promise = context.promises.of(local_state.cluster)
         if promise is not None and promise.given_up:
-            await context.files.leave_place()
+            await context.files.remove_local_state()
             return Discover()
         return Vote(founding_start(promise)) if promise else Join()
 
@@ -296,5 +296,5 @@ class ClusterLifecycle:
         """Create the member's directory, and record whose it is before the member starts."""
         cluster = Cluster(order.cluster_id, order.epoch, order.founding)
         await self._context.leave_history(cluster)
-        await self._context.files.make_room(cluster, order.member_id)
+        await self._context.files.create_member_directory(cluster, order.member_id)
         return Vote(Start(existing=True, members=order.members, token=order.token))

@@ -1,7 +1,7 @@
-"""A server's own papers: which cluster it is in and in what part, and whose files its member has.
+"""A server's local state: its cluster and its role, and which member etcd's files belong to.
 
-Only this writes `cluster.json`, the mark in etcd's directory, and sets that directory aside. Each
-write is whole or did not happen; in which order they are due, and why, only the seat knows.
+Only this module writes `cluster.json` and `member.json` in etcd's directory, and only it sets that
+directory aside. Each write is complete or did not happen. The callers choose the order of writes.
 """
 
 from __future__ import annotations
@@ -26,35 +26,37 @@ if TYPE_CHECKING:
 
 
 class LocalFiles:
-    """The papers of one server. `read` them before anything else."""
+    """The local files of one server. Call `read` first."""
 
     def __init__(
         self, folder: Path, directory: Path, roster: Roster, clock: Clock, report: Report
     ) -> None:
-        """`directory` is that of its member."""
+        """`directory` is etcd's."""
         self._path = folder / files.LOCAL_STATE
         self._directory = directory
         self._roster = roster
         self._clock = clock
         self._report = report
-        self._place: LocalState | None = None
-        self._unmarked: MemberMark | None = None  # whose files they are, not written down yet
+        self._local_state: LocalState | None = None
+        self._unmarked: MemberMark | None = None  # for member.json, not written yet
 
     def read(self) -> None:
-        self._place = files.read(self._path, LocalState)
+        """Raises Unreadable."""
+        self._local_state = files.read(self._path, LocalState)
 
-    # The place
+    # cluster.json
 
     @property
     def local_state(self) -> LocalState | None:
-        return self._place
+        return self._local_state
 
     @property
     def cluster(self) -> Cluster | None:
-        return self._place.cluster if self._place else None
+        return self._local_state.cluster if self._local_state else None
 
     async def record_role(self, cluster: Cluster, role: Literal["voter", "non-voter"]) -> None:
-        before = self._place
+        """Record that this server belongs to `cluster`, in that role. Raises OSError."""
+        before = self._local_state
         local_state = LocalState(
             cluster_id=cluster.id,
             epoch=cluster.epoch,
@@ -64,20 +66,21 @@ class LocalFiles:
             epoch_seen=before.epoch_seen if before and before.cluster_id == cluster.id else 0,
         )
         await asyncio.to_thread(files.write, self._path, local_state)
-        self._place = local_state
+        self._local_state = local_state
 
-    async def leave_place(self) -> None:
+    async def remove_local_state(self) -> None:
+        """Record that this server is in no cluster. Raises OSError."""
         await asyncio.to_thread(files.remove, self._path)
-        self._place = None
+        self._local_state = None
 
     async def remember_addresses(self) -> None:
-        """Where the servers are that are seen now, if they are not where they were."""
-        local_state, addresses = self._place, self._addresses()
+        """Record the addresses of the servers alive now, if they have changed."""
+        local_state, addresses = self._local_state, self._addresses()
         if local_state is not None and addresses and set(addresses) != set(local_state.servers):
             fresh = msgspec.structs.replace(local_state, servers=addresses)
-            with contextlib.suppress(OSError):  # on a full disk: it is tried again
+            with contextlib.suppress(OSError):  # on a full disk; the caller tries again
                 await asyncio.to_thread(files.write, self._path, fresh)
-                self._place = fresh
+                self._local_state = fresh
 
     def _addresses(self) -> tuple[tuple[str, int], ...]:
         region = self._roster.itself.region
@@ -88,45 +91,50 @@ class LocalFiles:
             if server_id in alive and known.record.itself.region == region
         )
 
-    # The member
+    # member.json
 
     @property
     def member_id(self) -> int | None:
-        """Whose files there are, also if that is not written down yet; None while nobody knows."""
+        """The member that etcd's files belong to, written or noted; None while it is unknown."""
         mark = files.read(self._directory / files.MEMBER, MemberMark) or self._unmarked
         return mark.member_id if mark else None
 
-    async def make_room(self, cluster: Cluster, member_id: int) -> None:
-        """A directory for a member, with whose it is, and the place of one who has it."""
+    async def create_member_directory(self, cluster: Cluster, member_id: int) -> None:
+        """Create etcd's directory with member.json in it, then record this server as a voter.
+
+        Raises OSError, with the directory removed.
+        """
         mark = MemberMark(cluster_id=cluster.id, epoch=cluster.epoch, member_id=member_id)
         try:
             self._directory.mkdir(mode=0o700)
             await asyncio.to_thread(files.write, self._directory / files.MEMBER, mark)
             await self.record_role(cluster, "voter")
         except OSError:
-            # With nothing in it, it must not be set aside in the place of one that has something.
+            # Set aside, an empty directory would displace one that holds data: only two are kept.
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
             raise
 
     def note_member(self, member_id: int) -> None:
-        """Of a founder: whose files they are is known only when its member runs."""
-        if self._place is not None and self.member_id is None:
+        """Note the member id of a founder, which is known only when its member runs."""
+        if self._local_state is not None and self.member_id is None:
             self._unmarked = MemberMark(
-                cluster_id=self._place.cluster_id, epoch=self._place.epoch, member_id=member_id
+                cluster_id=self._local_state.cluster_id,
+                epoch=self._local_state.epoch,
+                member_id=member_id,
             )
 
     def forget_member(self) -> None:
-        """What was noted of another run, and not written down."""
+        """Drop what an earlier run noted and did not write."""
         self._unmarked = None
 
     async def write_mark(self) -> None:
-        """What was noted, if it is not written down yet."""
+        """Write member.json as noted, if it is not written yet. Raises OSError."""
         if self._unmarked is not None:
             await asyncio.to_thread(files.write, self._directory / files.MEMBER, self._unmarked)
             self._unmarked = None
 
     async def set_aside(self, cluster: Cluster) -> None:
-        """What the member has had, before one of `cluster` begins."""
+        """Set etcd's directory aside before a member of `cluster` starts. Raises OSError."""
         stamp = files.stamp_of(self._clock.wall_ns())
         aside = await asyncio.to_thread(files.set_aside, self._directory, stamp)
         if aside is not None:

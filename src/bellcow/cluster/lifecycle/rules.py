@@ -82,7 +82,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     led_ahead: bool = False  # a leader of a later epoch of our cluster can be asked
     waited_s: float = 0.0  # since this server served, or asked for its standing
     has_state: bool = False  # some state is in memory, or the member's files were read for it
-    forsaken: bool = False  # none of the other founders will form this cluster any more
+    abandoned: bool = False  # none of the other founders will form this cluster any more
     has_moved: bool = False  # the configuration lists another address, and a leader can be asked
 
 
@@ -108,7 +108,7 @@ def next_move(inputs: Inputs) -> Move:
     if _can_serve(inputs):
         return Move.SERVE
     if not inputs.serving and inputs.waited_s >= GIVEN_UP_S:
-        return Move.GIVE_UP_FOUNDING if inputs.forsaken else Move.ASK_STANDING
+        return Move.GIVE_UP_FOUNDING if inputs.abandoned else Move.ASK_STANDING
     if not inputs.serving and inputs.waited_s >= RECALL_S and not inputs.has_state:
         return Move.RECALL
     if inputs.led_ahead:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.cluster.lifecycle.context import AGAIN_S, LOOK_S
-from bellcow.cluster.lifecycle.removal import is_going, is_led_ahead
+from bellcow.cluster.lifecycle.removal import is_led_ahead, is_removal_intended
 from bellcow.cluster.lifecycle.rules import (
     Discover,
     Inputs,
@@ -108,7 +108,7 @@ class Voting:
             led_ahead=is_led_ahead(view),
             waited_s=now - self._waiting_since,
             has_state=self._has_recalled or context.tables.head != NO_HEAD,
-            forsaken=context.promises.is_forsaken(context.cluster, self._elsewhere()),
+            abandoned=context.promises.is_abandoned(context.cluster, self._elsewhere()),
             has_moved=self._has_moved(),
         )
 
@@ -200,15 +200,15 @@ class Voting:
         context.report("bootstrap_abandoned", cluster=cluster.id)
         await context.files.set_aside(cluster)
         await context.promises.give_up(cluster)
-        await context.files.leave_place()
+        await context.files.remove_local_state()
         return Discover()
 
     # After the member ended
 
     async def _end(self, running: Running) -> Step:
         context = self._context
-        if context.serving and is_going(context.look()):
-            context.watch = context.watch.over()
+        if context.serving and is_removal_intended(context.look()):
+            context.watch = context.watch.ended()
         context.has_member = context.serving = False
         return await self._after_end(running.ended.exception())
 

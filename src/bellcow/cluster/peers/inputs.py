@@ -1,6 +1,4 @@
-"""What the leader sees of the servers of its region at one moment, as changes of membership need
-it.
-"""
+"""What the leader sees of the servers of its region at one moment."""
 
 from __future__ import annotations
 
@@ -18,32 +16,32 @@ if TYPE_CHECKING:
 
 
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
-    """All by server id; this server is among them.
+    """All by server id, this server included.
 
-    Who has died counts as `alive` for seconds and stops `answering` at once. Who says that it
-    leaves is alive until it has left: its vote counts as long as it has one.
+    A server that dies stops `answering` at once and counts as `alive` for some seconds more. A
+    leaving server is alive until it has left, for its vote counts until then.
     """
 
     alive: frozenset[str]
     answering: frozenset[str]
     names: Mapping[str, str] = {}
-    addresses: Mapping[str, str] = {}  # of the peer port, of those alive
-    roles: Mapping[str, str] = {}  # part in consensus, of those answering
-    idle: frozenset[str] = frozenset()  # whose part in consensus is down at the moment
-    clusters: Mapping[str, str] = {}  # which each said last that it is of, the dead as well
-    leaving: frozenset[str] = frozenset()  # those answering who said themselves that they leave
-    targets: Mapping[str, Target] = {}  # where they are reached, this server not among them
+    addresses: Mapping[str, str] = {}  # of the peer port, of servers alive
+    roles: Mapping[str, str] = {}  # in the consensus, of servers answering
+    idle: frozenset[str] = frozenset()  # those whose member does not work now
+    clusters: Mapping[str, str] = {}  # cluster id that each said last, dead servers too
+    leaving: frozenset[str] = frozenset()  # those answering that said so themselves
+    targets: Mapping[str, Target] = {}  # to call them; without this server
 
     @property
     def taking_part(self) -> frozenset[str]:
-        """Who answers and has a working part in consensus, as far as one can see."""
+        """Servers that answer and whose member works, as far as hello shows."""
         return frozenset(
             each for each in self.answering - self.idle if self.roles.get(each) != "none"
         )
 
 
 def see(roster: Roster) -> ClusterView:
-    """The sight of a roster."""
+    """The view that a roster gives."""
     me, alive, contacts = roster.itself, roster.alive() | roster.leaving(), roster.contacts()
     records: dict[str, Record] = {
         known.record.server_id: known.record

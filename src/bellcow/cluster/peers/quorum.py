@@ -1,7 +1,6 @@
-"""The consensus configuration: who is in it, what it looks like to clients, and what may be taken
-out.
+"""The raft configuration: its servers, how clients see it, and which removals the quorum allows.
 
-Pure: takes the stored configuration and what is known of the members, returns values or raises.
+Pure: takes the stored configuration and what hello shows of the servers.
 """
 
 from __future__ import annotations
@@ -44,7 +43,10 @@ def describe(
 
 
 def find_server(configuration: RaftConfiguration, *, by: str, value: str) -> RaftServer:
-    """The server with that `id` or `address`. Raises the refusal clients match on."""
+    """The server with that `id` or `address`.
+
+    Nomad: raises Error(REFUSED) in the words that clients match on.
+    """
     for server in configuration.servers:
         if (server.id if by == "id" else server.address) == value:
             return server
@@ -52,7 +54,7 @@ def find_server(configuration: RaftConfiguration, *, by: str, value: str) -> Raf
 
 
 def keeps_quorum(voters: Collection[str], answering: Collection[str]) -> bool:
-    """Whether enough of these voters answer to decide anything."""
+    """Whether a majority of these voters answers."""
     return sum(each in answering for each in voters) >= len(voters) // 2 + 1
 
 
@@ -64,10 +66,10 @@ def check_removal(
     answering: Collection[str] | None = None,
     force: bool = False,
 ) -> None:
-    """Raise unless `server` may be taken out.
+    """Raise Error(CONFLICT) if the removal of a live voter leaves too few voters that answer.
 
-    The last voter never may. A live voter may not where too few of the voters left would answer,
-    unless `force`. Who answers is the stricter measure: a dead server counts as alive for seconds.
+    `force` allows that. Raises Error(REFUSED) for the last voter, always. `answering` is stricter
+    than `alive`, as which a dead server counts for some seconds; None means `alive`.
     """
     left = [other for other in configuration.servers if other.id != server.id]
     voters = [other.id for other in left if other.voter]

@@ -238,7 +238,7 @@ def test_own_promise_comes_last_and_can_be_taken_back(tmp_path):
     scene = holding(tmp_path, earlier, others=("c", "d"))
     own = asyncio.run(scene.book.propose("new", addresses("b", "c", "d")))
     assert scene.written() == (earlier, own)
-    asyncio.run(scene.book.take_back(own))
+    asyncio.run(scene.book.withdraw(own))
     assert scene.written() == (earlier,)
 
 
@@ -258,7 +258,7 @@ def test_own_promise_of_before_does_not_bind_against_a_new_one(tmp_path):
 def test_cluster_that_was_begun_and_given_up_binds_whoever_asked_for_it(tmp_path):
     scene = holding(tmp_path, promise("b", given_up=True), others=("c", "d"))
     reason = refusal(scene.book.propose("new", addresses("b", "d", "e")))
-    assert reason.startswith("a cluster was begun with a:4647, b:4647, c:4647 and may still")
+    assert reason.startswith("already started forming a cluster with a:4647, b:4647, c:4647;")
 
 
 def test_own_promises_end_with_the_process_but_for_those_that_were_begun(tmp_path):
@@ -321,13 +321,13 @@ def test_promises_are_not_written_when_nothing_changes(tmp_path, monkeypatch):
     assert scene.proposers() == ("a",)
 
 
-def test_founding_is_forsaken_once_all_others_are_elsewhere(tmp_path):
+def test_founding_is_abandoned_once_all_others_are_elsewhere(tmp_path):
     scene = holding(tmp_path, promise("a"), others=("a",))
-    assert not scene.book.is_forsaken(OURS, {})  # nobody has heard of c
-    assert scene.book.is_forsaken(OURS, {"c": THEIRS})
+    assert not scene.book.is_abandoned(OURS, {})  # nobody has heard of c
+    assert scene.book.is_abandoned(OURS, {"c": THEIRS})
     scene.meet("a", OURS)
-    assert not scene.book.is_forsaken(OURS, {"c": THEIRS})
+    assert not scene.book.is_abandoned(OURS, {"c": THEIRS})
 
 
 def test_founding_that_was_not_promised_is_not_forsaken(tmp_path):
-    assert not Scene(tmp_path, "a").book.is_forsaken(OURS, {"a": THEIRS})
+    assert not Scene(tmp_path, "a").book.is_abandoned(OURS, {"a": THEIRS})

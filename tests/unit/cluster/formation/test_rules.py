@@ -20,7 +20,7 @@ from bellcow.cluster.formation.rules import (
     binds,
     check_request,
     founders,
-    is_forsaken,
+    is_abandoned,
     may_found,
     pairs,
     still_open,
@@ -251,8 +251,8 @@ def test_old_promise_is_not_kept_once_the_cluster_has_a_leader():
     ],
     ids=["all are elsewhere", "one is silent", "one is with us", "one is ahead of us"],
 )
-def test_founder_is_forsaken_when_all_others_answer_and_are_elsewhere(answering, forsaken):
-    assert is_forsaken(promise(), "a", answering) is forsaken
+def test_founder_is_abandoned_when_all_others_answer_and_are_elsewhere(answering, forsaken):
+    assert is_abandoned(promise(), "a", answering) is forsaken
 
 
 # All of it
@@ -462,7 +462,7 @@ class Foundings(RuleBasedStateMachine):
                 for other, seen in mine.contacts.items()
                 if self.now - seen.answered <= 1.0
             }
-            if mine.up and kept and is_forsaken(kept[0], name, answering):
+            if mine.up and kept and is_abandoned(kept[0], name, answering):
                 mine.place = ""
                 mine.promises = (msgspec.structs.replace(kept[0], given_up=True),)
 

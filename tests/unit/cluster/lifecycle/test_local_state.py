@@ -111,7 +111,7 @@ def test_place_that_cannot_be_written_is_not_taken(tmp_path, monkeypatch):
 def test_place_that_is_left_is_gone(tmp_path):
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
-    asyncio.run(scene.files.leave_place())
+    asyncio.run(scene.files.remove_local_state())
     assert scene.files.local_state is scene.files.cluster is scene.opened().local_state is None
 
 
@@ -147,7 +147,7 @@ def test_server_without_a_place_remembers_no_addresses(tmp_path):
 
 def test_room_for_a_member_has_its_mark_and_the_place(tmp_path):
     scene = Scene(tmp_path, "global/a")
-    asyncio.run(scene.files.make_room(OURS, 7))
+    asyncio.run(scene.files.create_member_directory(OURS, 7))
     assert scene.mark() == MARK
     assert scene.files.member_id == 7
     assert scene.written() == LocalState(
@@ -162,7 +162,7 @@ def test_room_that_cannot_be_made_leaves_no_directory(tmp_path, monkeypatch, nam
     scene = Scene(tmp_path)
     without_space(monkeypatch, name)
     with pytest.raises(OSError, match="No space"):
-        asyncio.run(scene.files.make_room(OURS, 7))
+        asyncio.run(scene.files.create_member_directory(OURS, 7))
     assert not scene.directory.exists()
     assert scene.files.local_state == HERE
 

@@ -12,9 +12,9 @@ from bellcow.cluster.lifecycle.removal import (
     Inputs,
     RemovalWatch,
     is_configured,
-    is_going,
     is_led_ahead,
-    is_taken_out,
+    is_removal_intended,
+    is_removed,
     look,
     seen,
     was_taken_for_dead,
@@ -119,8 +119,8 @@ def removed_by(who: str) -> RaftConfiguration:
         (HERE, {"configuration": removed_by(AUTOPILOT)}, True),
         (HERE, {"configuration": removed_by(OPERATOR)}, False),
         (HERE, {"configuration": removed_by(AUTOPILOT), "index": 8}, False),
-        (HERE.over(7), {"configuration": removed_by(AUTOPILOT)}, False),
-        (HERE.over(6), {"configuration": removed_by(AUTOPILOT)}, True),
+        (HERE.ended(7), {"configuration": removed_by(AUTOPILOT)}, False),
+        (HERE.ended(6), {"configuration": removed_by(AUTOPILOT)}, True),
         (HERE, {"configuration": removed_by(AUTOPILOT), **NOBODY}, False),
         (AWAY, {}, False),
     ],
@@ -147,12 +147,12 @@ def test_server_that_was_taken_for_dead_is_one_that_nobody_removed_on_purpose(
 def test_only_a_removal_on_purpose_is_one(by, going, kind):
     under_way = MembershipChange(kind=kind, server_id="b", by=by)
     changing = msgspec.structs.replace(WITH_US, change=under_way)
-    assert is_going(view(configuration=changing)) == going
-    assert is_going(view(configuration=removed_by(by))) == going
+    assert is_removal_intended(view(configuration=changing)) == going
+    assert is_removal_intended(view(configuration=removed_by(by))) == going
 
 
 def test_absence_that_is_over_still_knows_when_this_server_led():
-    assert RemovalWatch(away=True, led=5.0).over() == RemovalWatch(away=False, led=5.0)
+    assert RemovalWatch(away=True, led=5.0).ended() == RemovalWatch(away=False, led=5.0)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_cluster_is_led_ahead_by_a_leader_of_a_later_epoch(fields, ahead):
     ids=["not in it", "nobody leads", "we lead", "no memory", "in it"],
 )
 def test_only_a_leader_takes_a_server_out(fields, out):
-    assert is_taken_out(view(**fields)) == out
+    assert is_removed(view(**fields)) == out
 
 
 @pytest.mark.parametrize(
@@ -190,15 +190,15 @@ def test_only_a_leader_takes_a_server_out(fields, out):
     [(REMOVE, "b", True), (REMOVE, "a", False), (PROMOTE, "b", False)],
     ids=["we are removed", "another is removed", "we are promoted"],
 )
-def test_who_remembers_its_own_removal_is_going(kind, server_id, going):
+def test_who_remembers_its_own_removal_is_removal_intended(kind, server_id, going):
     change = MembershipChange(kind=kind, server_id=server_id)
     changing = msgspec.structs.replace(WITH_US, change=change)
-    assert is_going(view(configuration=changing)) == going
+    assert is_removal_intended(view(configuration=changing)) == going
 
 
 def test_who_remembers_no_change_is_not_going():
-    assert not is_going(view())
-    assert not is_going(view(configuration=None))
+    assert not is_removal_intended(view())
+    assert not is_removal_intended(view(configuration=None))
 
 
 def test_who_is_in_the_configuration_that_it_remembers_is_configured():
