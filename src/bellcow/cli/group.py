@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def refuse(self, ctx: click.Context, args: list[str]) -> None:
-        """Show this group's help where no command of it was named."""
+        """Raise with this group's help, or what is wrong, unless the first word names a command."""
         first = args[0] if args else ""
         if first in HELP_WORDS:
             raise ShowHelp(self.get_help(ctx), 0)
@@ -86,7 +86,7 @@ class LazyGroup(click.Group):
 
 
 def suggest(path: str, word: str, names: Iterable[str]) -> None:
-    """Tell that there is no such command, and which one was probably meant, if one is near."""
+    """Print that there is no such command, and the one that was probably meant if one is near."""
     import difflib
 
     if not word:
@@ -118,7 +118,7 @@ def lines(rows: dict[str, str]) -> str:
 
 
 def top_help(program: str) -> str:
-    """What the program shows when it does not know what to do."""
+    """The help of the program itself."""
     visible = {
         name: below.synopsis for name, below in sorted(TREE.below.items()) if not below.hidden
     }

@@ -1,7 +1,7 @@
-"""The program: finds the command, runs it, and turns how it ended into text and an exit status.
+"""The program: finds the command, runs it, and turns its outcome into text and an exit status.
 
-The only place that knows exit statuses and prints errors. Imports click and the table of
-commands, and nothing that a command needs.
+Exit statuses are decided and errors are printed here alone. Imports click and the table of
+commands, and nothing that only a command needs.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _INSTALL_WORDS = frozenset({"autocomplete-install", "autocomplete-uninstall"})
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv`, program name first; the exit status."""
+    """Run the command line `argv`, program name first. Returns the exit status."""
     words = list(sys.argv if argv is None else argv)
     program = program_name(words[0])
     try:
         status = _guarded(program, words[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read us has gone; what is still in the buffer must not fail at exit.
+        # The reader closed the pipe: flushing the rest of the buffer at exit would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     return status
@@ -61,7 +61,7 @@ def _guarded(program: str, words: list[str]) -> int:
     except Error as error:
         _complain(program, error.message, "")
         return 1
-    except RecursionError:  # of JSON or MessagePack from a server or a file: they nest as they like
+    except RecursionError:  # JSON or MessagePack from a server or a file may be nested to any depth
         output.complain("Error: what was read is nested too deeply to be shown")
         return 1
     except click.exceptions.Exit as ended:
@@ -74,7 +74,7 @@ def _guarded(program: str, words: list[str]) -> int:
 
 
 def _complain(program: str, message: str, hint: str) -> None:
-    """The refusal, and what to do about it unless the program stands in for Nomad's own."""
+    """Print the refusal, and the hint unless the program was called as `nomad`."""
     sys.stdout.flush()
     if message:
         output.complain(message)
@@ -111,13 +111,13 @@ def _dispatch(program: str, words: list[str]) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """The flags before the first word that is none, and the rest."""
+    """The flags before the first other word, and the rest."""
     end = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
     return words[:end], words[end:]
 
 
 def _before_command(program: str, leading: list[str], rest: list[str]) -> int | None:
-    """What the flags before the command ask for; None when the command is still to be run."""
+    """The exit status of what the leading flags ask for; None if a command is still to be run."""
     names = [word.lstrip("-") for word in leading]
     if any(word in _VERSION_WORDS for word in leading):
         output.say(version_text(program))

@@ -1,7 +1,6 @@
-"""Which commands there are: one table of names, synopses and the modules that hold them.
+"""The table of all commands: name, synopsis and the module that holds the function.
 
-Help and completion read the table alone; a command's module is imported when it is called. Every
-leaf is found under `module:attribute` below `commands`.
+Help and completion read this table alone. A leaf is `module:attribute` below `cli.commands`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 
 class Leaf(NamedTuple):
-    """A command: where its function stands, and its synopsis."""
+    """A command: its function as `module:attribute`, and its synopsis."""
 
     place: str
     synopsis: str
@@ -18,7 +17,7 @@ class Leaf(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """A group: its synopsis, what its help says, and what is below it."""
+    """A group: its synopsis, the text of its help, and its commands and groups."""
 
     synopsis: str
     text: str

@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
     from bellcow.cli.shell.settings import Settings
 
-WAIT_S = 1.5  # after which a person is told that the command waits: a server looks for a leader
+WAIT_S = 1.5  # a server may be waiting for a leader; after this long the user sees a remark
 READ_S = 330.0  # longer than the longest wait of a blocking query
 _AGAIN = Retry(total=1, connect=0, read=1, redirect=0, status=0, other=0)
 _CHUNK = 64 * 1024
 
 
 class Answer:
-    """What came back: status, headers, and the body, read or still to be read."""
+    """The answer of a server: status, headers, and the body, which may still be unread."""
 
     def __init__(self, response: BaseHTTPResponse, url: str) -> None:
         self.response = response
@@ -63,7 +63,7 @@ class Answer:
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives."""
+        """The body as it arrives. Raises RequestError if the connection breaks."""
         try:
             yield from self.response.stream(_CHUNK, decode_content=True)
         except (urllib3_errors.HTTPError, OSError) as error:
@@ -82,7 +82,7 @@ class Answer:
 
 
 class Client:
-    """Requests to one server, with the common parameters on each."""
+    """Requests to one server, each with the common parameters. May raise RequestError."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -124,7 +124,7 @@ class Client:
         accept: frozenset[int] = frozenset({200}),
         **sent: Any,
     ) -> Answer:
-        """As `send`, but a status outside `accept` is an error with the server's own words."""
+        """As `send`, but a status outside `accept` raises RequestError with the server's text."""
         answer = self.send(method, path, **sent)
         if answer.status in accept:
             return answer
@@ -139,14 +139,14 @@ class Client:
         )
 
     def _hint(self, status: int, text: str, reason: str) -> str:
-        """What to do; `reason` is what the server itself says about a missing leader."""
+        """What the user can do; `reason` is the server's own explanation of a missing leader."""
         if "No path to region" in text:
             return hints.of_regions(self._regions())
         hint = hints.of_answer(status, text, token_sent=bool(self.settings.token))
         return "\n".join(filter(None, (reason, hint)))
 
     def _regions(self) -> list[str]:
-        """The regions that the server knows; none when it does not say."""
+        """The regions that the server lists; none if the request fails."""
         here = Client(dataclasses.replace(self.settings, region=""))
         try:
             regions: list[str] = here.send("GET", "/v1/regions").json()
@@ -164,7 +164,11 @@ class Client:
         headers: Mapping[str, str] | None = None,
         read_s: float | None = READ_S,
     ) -> Answer:
-        """One request, whatever its status; `read_s` None waits for ever between two pieces."""
+        """One request, whatever its status. Raises RequestError without an answer.
+
+        `read_s` is the longest wait for the next piece of the answer in seconds; None has no
+        limit.
+        """
         target = self.target(path, query)
         shown = f'{method.capitalize()} "{self.address}{target}"'
         try:
@@ -198,7 +202,7 @@ class Client:
         return headers
 
     def where(self) -> str:
-        """What is dialed, as Go names it."""
+        """The dialed address, as Go names it."""
         if self.parts.scheme == "unix":
             return f"unix {socket_path(self.parts)}"
         host, port = self.parts.hostname, self.parts.port or default_port(self.parts.scheme)

@@ -1,7 +1,6 @@
-"""Words for completion that only the server knows: policies, namespaces, accessor IDs.
+"""Words for completion that come from the server: policies, namespaces, accessor IDs.
 
-Somebody waits at the keyboard: no answer within a second is none, and nothing that goes wrong is
-told.
+The user is typing: an answer that takes more than a second is dropped, and errors are not shown.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from bellcow.cli.shell.settings import Settings
 
 LIMIT_S = 1.0
-_HARMLESS = re.compile(r"[\w.\-]+")  # what a shell takes as one word, whatever it is
+_HARMLESS = re.compile(r"[\w.\-]+")  # characters that no shell splits or expands
 
 
 def policies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -48,7 +47,7 @@ def _offered(
     from bellcow.cli.shell.settings import read_settings
 
     if isinstance(param, click.Argument) and ctx.params.get("words"):
-        return []  # the name stands there already
+        return []  # the name is given already
     path, field, described = where
     found = _asked(read_settings(dict(ctx.params), os.environ), path)
     names = {str(one.get(field)): one.get(described) for one in found if isinstance(one, dict)}
@@ -60,9 +59,7 @@ def _offered(
 
 
 def _asked(settings: Settings, path: str) -> list[Any]:
-    """What the server lists; nothing when it is late. A thread, because a lookup of a name waits
-    as long as it likes.
-    """
+    """The server's list; empty if it is late. In a thread: a name lookup has no time limit."""
     found: list[Any] = []
 
     def ask() -> None:

@@ -22,7 +22,7 @@ _BASH_FILES = (".bashrc", ".bash_profile", ".bash_login", ".profile")
 
 
 def candidates(root: click.Command, program: str, line: str) -> list[str]:
-    """The words that may stand where `line` ends."""
+    """The words that complete `line`."""
     words = line.split()[1:]
     incomplete = "" if line[-1:].isspace() or not words else words.pop()
     found = ShellComplete(root, {}, program, "").get_completions(words, incomplete)
@@ -37,17 +37,17 @@ def typed(environment: Mapping[str, str]) -> str:
 
 
 def install(program: str, home: Path) -> list[Path]:
-    """Add completion to each shell that has a start file; the files that were changed."""
+    """Add completion to each shell that has a start file. Returns the changed files."""
     return [path for path, line in _places(program, home) if _add(path, line)]
 
 
 def uninstall(program: str, home: Path) -> list[Path]:
-    """Take it out again; the files that were changed."""
+    """Remove completion from the start files. Returns the changed files."""
     return [path for path, line in _places(program, home) if _take_out(path, line)]
 
 
 def _places(program: str, home: Path) -> list[tuple[Path, str]]:
-    """Which file gets which line."""
+    """Each start file, and the line to add to it."""
     place = shlex.quote(shutil.which(program) or program)
     line = f"complete -o nospace -o default -C {place} {program}"
     places = []

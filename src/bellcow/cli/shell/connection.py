@@ -1,6 +1,6 @@
-"""How the client reaches a server: the address, TLS, and a pool of connections to it.
+"""Addresses of servers, and the pool of connections to one: HTTP, HTTPS or a Unix socket.
 
-An `ssl` context is made for https alone. Everything that cannot be used raises CommandError.
+An `ssl` context is made for https alone. An unusable address or TLS file raises CommandError.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def split_address(address: str) -> Any:
 
 
 def shown_address(parts: Any) -> str:
-    """Scheme, host and port alone: the API always is at the root, and a password is not shown."""
+    """Scheme, host and port: the API is always at the root, and a password must not be printed."""
     where = socket_path(parts) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{where}"
 
@@ -70,7 +70,7 @@ def default_port(scheme: str) -> int:
 
 
 def check_tls_files(settings: Settings) -> None:
-    """Refuse TLS files that cannot be used, whatever the scheme, as the reference does."""
+    """Nomad: unusable TLS files are refused whatever the scheme. Raises CommandError."""
     if bool(settings.client_cert) != bool(settings.client_key):
         raise CommandError(
             "Error initializing client: Both client cert and client key must be provided"
@@ -123,7 +123,7 @@ def _context(settings: Settings) -> ssl.SSLContext:
             f"Error initializing client: cannot use the TLS files: {error}"
         ) from error
     if settings.tls_skip_verify:
-        # Whoever asks for this has been told; a warning before every answer helps nobody.
+        # The user asked for this: a warning before every answer would not help.
         urllib3.disable_warnings(urllib3_errors.InsecureRequestWarning)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

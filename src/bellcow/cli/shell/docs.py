@@ -47,7 +47,7 @@ def page() -> str:
 
 
 def _context(path: list[str]) -> tuple[click.Command, click.Context]:
-    """The command at the end of the path, and the context in which its help is written."""
+    """The command at the end of the path, and the click context for its help."""
     command: click.Command = LazyGroup(None, TREE)
     ctx = click.Context(command, info_name=PROGRAM)
     for name in path:

@@ -1,7 +1,7 @@
-"""How a command ends when it does not end well.
+"""The exceptions that end a command with an error.
 
-`CommandError` carries the lines for standard error and the exit status; only `main.py` catches
-it. `failing` puts what was being done before what went wrong, which is how every refusal reads.
+`CommandError` carries the lines for standard error and the exit status; only `main.py` catches it.
+Every refusal names what was being done, then what went wrong: `failing` adds the first part.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class CommandError(Exception):
-    """The command ends here: `message` on standard error, and an exit status.
+    """Ends the command: `message` goes to standard error.
 
-    `hint` says what to do about it, on lines of its own; a program called `nomad` prints none.
+    `hint` says what to do, on lines of its own; a program called `nomad` prints none.
     """
 
     def __init__(self, message: str, *, status: int = 1, hint: str = "") -> None:
@@ -29,13 +29,13 @@ class CommandError(Exception):
 
 
 class MisuseError(CommandError):
-    """The command line itself is wrong: the reason, then where to read more."""
+    """The command line itself is wrong: the reason, then a pointer to the help."""
 
 
 class RequestError(Exception):
-    """The server refused, or was not reached; `status` is 0 when no answer came.
+    """The server refused or did not answer; then `status` is 0.
 
-    `reason` is what the server itself says about a missing leader.
+    `reason` is the server's own explanation of a missing leader.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ShowHelp(Exception):
 
 @contextlib.contextmanager
 def failing(prefix: str) -> Iterator[None]:
-    """Turn a refusal inside into a `CommandError` that begins with `prefix`."""
+    """Turn a RequestError inside into a `CommandError` that begins with `prefix`."""
     try:
         yield
     except (RequestError, Error) as error:
@@ -70,7 +70,7 @@ def failing(prefix: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_flags() -> Iterator[None]:
-    """Let a refusal inside name the flag where the server names the parameter of its URL."""
+    """In a refusal inside, replace the name of a URL parameter by that of the flag."""
     try:
         yield
     except RequestError as error:
@@ -84,5 +84,5 @@ def os_text(error: OSError) -> str:
 
 
 def opening(error: OSError, path: object) -> str:
-    """What Go says when `path` cannot be opened."""
+    """Go's text for a `path` that cannot be opened."""
     return f"open {path}: {os_text(error)}"

@@ -47,7 +47,7 @@ def _write_new(path: Path, text: str, mode: int) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A private file that takes the name `path` when all of it is on disk; else nothing stays."""
+    """A private file that is renamed to `path` once it is on disk, and removed on an error."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(files.replacing(path))

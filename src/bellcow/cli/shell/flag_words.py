@@ -11,7 +11,7 @@ from bellcow.gocompat.quote import go_quote
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Click's name for a switch that is off. Nobody types it: the grammar knows only `-name=false`.
+# Click's name for a switch that is off. Users write `-name=false`: `-not-name` is refused.
 NOT = "not-"
 HELP_WORDS = frozenset({"-h", "-help", "--help"})
 

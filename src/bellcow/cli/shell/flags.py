@@ -1,9 +1,8 @@
-"""Go's flag syntax on click: what words mean, and the decorators that declare a command.
+"""Go's flag syntax on click: the decorators that declare a command and its flags.
 
-`normalize` is the whole grammar and knows nothing of click; `GoCommand` feeds its result to
-click, which then does types, lists and completion. A leaf command is always made with `command`,
-never with `click.command`, because click alone reads `-t=x` and `-json=false` wrongly without a
-word.
+`GoCommand` splits the words with `flag_words` and feeds the result to click, which does types,
+lists and completion. A leaf command is always made with `command`, never with `click.command`:
+click alone misreads `-t=x` and `-json=false` without an error.
 """
 
 from __future__ import annotations
@@ -31,9 +30,10 @@ _Offers = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"
 
 
 class Takes(NamedTuple):
-    """How many arguments a command takes, how they are called, and what it says otherwise.
+    """How many arguments a command takes, what they are called, and the refusal of any other
+    number.
 
-    `offers` gives the words that completion knows for the first.
+    `offers` completes the first argument.
     """
 
     least: int
@@ -58,7 +58,7 @@ else:
 
 
 class GoType(_ParamType):
-    """A value that one of Go's parsers reads; the error names the flag as Go does."""
+    """A value that is parsed as by Go; the error names the flag as Go does."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -127,12 +127,12 @@ class GoCommand(click.Command):
                     formatter.write_dl(rows)
 
     def usage(self, ctx: click.Context) -> str:
-        """The command's words in order, as help shows them."""
+        """The usage line of the help."""
         options = "[options]" if any(self.described(ctx)) else ""
         return " ".join(filter(None, (ctx.command_path, options, self.takes.metavar)))
 
     def described(self, ctx: click.Context) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """The flags that help shows, with their texts: the own ones, and the common."""
+        """The flags that help shows, with their texts: the command's own, and the common ones."""
         rows: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and not param.hidden:
@@ -156,7 +156,7 @@ class GoCommand(click.Command):
 
 
 def _with_default(option: click.Option) -> str:
-    """The help of a flag, with what holds when it is not given where that is not nothing."""
+    """The help of a flag, with its default if it has one."""
     text, default = option.help or "", option.default
     if option.is_flag or not isinstance(default, str | int) or not default:
         return text
@@ -167,7 +167,7 @@ def _with_default(option: click.Option) -> str:
 
 
 def _filled(paragraph: str, width: int) -> str:
-    """The paragraph in lines; words with a hyphen stay whole, for whoever copies one."""
+    """The paragraph in lines; a word with a hyphen is not broken, so that it can be copied."""
     import textwrap
 
     return textwrap.fill(
@@ -197,7 +197,7 @@ def flag(
     hidden: bool = False,
     offers: _Offers | None = None,
 ) -> Callable[[_Decorated], _Decorated]:
-    """A flag that takes a value; None (or an empty tuple) when it is not given."""
+    """A flag that takes a value; the function gets None, or an empty tuple, without it."""
     return click.option(
         f"-{name}",
         f"--{name}",
@@ -215,7 +215,7 @@ def flag(
 def switch(
     name: str, text: str, *, into: str = "", default: bool | None = False, hidden: bool = False
 ) -> Callable[[_Decorated], _Decorated]:
-    """A flag that is true when it stands there alone."""
+    """A flag that is true when given without a value."""
     return click.option(
         f"-{name}/--{NOT}{name}",
         f"--{name}",
@@ -228,7 +228,9 @@ def switch(
 
 
 def three_state(name: str, text: str) -> Callable[[_Decorated], _Decorated]:
-    """A boolean that needs its value; None leaves the stored setting as it is."""
+    """A boolean flag that needs a value; None, without the flag, leaves the stored setting
+    unchanged.
+    """
     return flag(name, "true|false", text, kind=BOOL)
 
 

@@ -1,6 +1,6 @@
-"""What to do about a refusal, in words: from the status and the text of an answer, or its absence.
+"""Hints for the user after a refusal, from the status and text of an answer or a failed request.
 
-Pure: it reads no environment and asks no server. A text that is not known has no hint.
+Pure: it reads no environment and sends no request. An unknown text has no hint.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LAST_VOTER = (
 )
 _NOT_AN_ID = "An ID looks like 88d0d276-86f1-511a-6be0-20dd3ec00188; the list command has them all."
 
-# Status and a part of the text; the first that fits counts.
+# Status, part of the text, hint; the first match counts.
 _BY_TEXT = (
     (403, "ACL token not found", _UNKNOWN),
     (500, "No cluster leader", _NO_LEADER),
@@ -38,7 +38,7 @@ _BY_TEXT = (
 
 
 def of_answer(status: int, text: str, *, token_sent: bool) -> str:
-    """For an answer other than the wanted one; "" when there is nothing to add."""
+    """The hint for an unexpected answer; "" if there is none."""
     if status == 403 and "Permission denied" in text:
         return _LACKS_RIGHT if token_sent else _SEND_ONE
     found = (hint for code, part, hint in _BY_TEXT if status == code and part in text)
@@ -46,12 +46,12 @@ def of_answer(status: int, text: str, *, token_sent: bool) -> str:
 
 
 def of_regions(known: list[str]) -> str:
-    """For a region that no server knows."""
+    """The hint for an unknown region."""
     return f"The regions known there: {', '.join(known)}." if known else ""
 
 
 def of_failure(reason: str, address: str, *, default: bool) -> str:
-    """For a request without an answer: why, in Go's words, and whether `address` is the default."""
+    """The hint for a request without an answer; `reason` is Go's text."""
     if "connection refused" in reason:
         if default:
             return (

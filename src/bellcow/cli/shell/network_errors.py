@@ -1,4 +1,4 @@
-"""What went wrong below HTTP, in the words of Go's client where scripts match on them."""
+"""Failures below HTTP, in the words of Go's client where scripts match on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command says when no server leads: why, and what the server that was asked knew last."""
+"""The output of a command when no server leads: why, and the last state that the server has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNHEALTHY = 429
 
 
 def last_known_health(client: Client) -> dict[str, Any]:
-    """Health as the server that is asked knows it, leader or not. Raises RequestError."""
+    """The last health that the asked server has, leader or not. Raises RequestError."""
     accept = frozenset({200, UNHEALTHY})
     answer: dict[str, Any] = client.request(
         "GET", HEALTH, accept=accept, query={"stale": ""}
@@ -32,15 +32,15 @@ def last_known_health(client: Client) -> dict[str, Any]:
 def explain(
     session: Session, prefix: str, refusal: RequestError, known: Callable[[], str]
 ) -> NoReturn:
-    """Say why nobody leads and who must be started, print what `known` returns, and end with 1.
+    """Print why no server leads, which servers to start, and what `known` returns; exit status 1.
 
-    `known` returns "" where the server has no list of servers, and may raise RequestError.
+    `known` returns "" if the server has no list of servers, and may raise RequestError.
     """
     complain(f"{prefix}{refusal.message}")
     try:
         table = known()
     except RequestError:
-        raise CommandError("") from None  # the refusal would be the same, and is said already
+        raise CommandError("") from None  # it would be the refusal that is printed already
     if table:
         complain(f"{_why(session.client, refusal)}\nWhat {session.client.address} knew last:")
         say(table)
@@ -52,21 +52,21 @@ def explain(
 
 
 def _why(client: Client, refusal: RequestError) -> str:
-    """The server's own reasons, which it does not have at once; else what follows from health."""
+    """The server's own reason; while it has none yet, what follows from health."""
     if refusal.reason:
         return refusal.reason
     try:
         return health_view.leaderless(last_known_health(client))
     except RequestError:
-        return health_view.NO_LEADER  # who votes is shown with operator:read only
+        return health_view.NO_LEADER  # without operator:read the voters are not listed
 
 
 def _why_no_list(client: Client) -> list[str]:
-    """What a server waits for that knows of no configuration: in no cluster, or just started."""
+    """Why a server has no raft configuration: it is in no cluster, or has just started."""
     try:
         answer: dict[str, Any] = client.get(MEMBERS)
     except RequestError:
-        return []  # the list of members may need a right of its own
+        return []  # the list of members may need another right
     expects, sees = awaited(answer)
     new = (
         f"it waits for {expects} servers with this bootstrap_expect and sees {sees}, itself "
@@ -81,7 +81,7 @@ def _why_no_list(client: Client) -> list[str]:
 
 
 def awaited(answer: dict[str, Any]) -> tuple[int, int]:
-    """How many first servers the server that is asked expects, and how many of them it sees."""
+    """bootstrap_expect of the asked server, and how many of those servers it sees."""
     region, own_name = answer["ServerRegion"], f"{answer['ServerName']}.{answer['ServerRegion']}"
     members: list[dict[str, Any]] = answer["Members"] or []
     expected = {member["Name"]: member["Tags"].get("expect", "0") for member in members}

@@ -1,7 +1,6 @@
-"""What a command prints: lines, tables, key/value blocks, JSON and templates.
+"""The output of commands: lines, tables, key/value blocks, JSON and templates.
 
-Owns the look of all of them and knows nothing of what is shown. Results go to standard output,
-everything else to standard error; color only where a person reads it.
+Results go to standard output, everything else to standard error; color is for terminals only.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 NONE = "<none>"
-_decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
+_decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a chunk may end within a character
 _RED, _PLAIN = "\033[31m", "\033[0m"
-# Control characters other than tab and newline could drive the terminal of whoever reads.
+# Control characters other than tab and newline could control the reader's terminal.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 # Marks that turn the direction of what follows, and separators that some terminals break lines at.
 _MARKS = (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _ON_A_TERMINAL = {**_CONTROL, **{code: f"\\u{code:04x}" for code in _MARKS}}
-# A name with a line break would be a row of its own.
+# A line break within a cell would look like another row.
 _IN_A_LINE = {**_CONTROL, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
@@ -35,12 +34,12 @@ def say(text: str = "") -> None:
 
 
 def write(text: str) -> None:
-    """Text on standard output as it is; on a terminal what could drive that is made visible."""
+    """Text on standard output; on a terminal, control characters are escaped."""
     sys.stdout.write(_harmless(text) if sys.stdout.isatty() else text)
 
 
 def write_bytes(data: bytes) -> None:
-    """Bytes on standard output as they came; on a terminal they are text, and treated so."""
+    """Bytes on standard output unchanged; on a terminal they are decoded and escaped like text."""
     if sys.stdout.isatty():
         write(_decoder.decode(data))
         return
@@ -64,7 +63,7 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def saying_after(seconds: float, text: str) -> Iterator[None]:
-    """Remark on a terminal that what is inside takes longer than `seconds`."""
+    """On a terminal, print `text` if the body takes longer than `seconds`."""
     if not sys.stderr.isatty():
         yield
         return
@@ -84,7 +83,7 @@ def _harmless(text: str) -> str:
 
 
 def wants_color(environment: Mapping[str, str], words: Sequence[str], *, terminal: bool) -> bool:
-    """Whether error lines are red: asked for, else on a terminal unless refused."""
+    """Whether error lines are red: as asked for, else on a terminal."""
     flags = {word.lstrip("-") for word in words if word.startswith("-")}
 
     def asked(flag: str, variable: str) -> bool:
@@ -99,8 +98,8 @@ def wants_color(environment: Mapping[str, str], words: Sequence[str], *, termina
 def table(rows: Sequence[Sequence[object]], *, glue: str = "  ", empty: str = "") -> str:
     """Rows of cells in columns, without a newline at the end.
 
-    Every cell but the last of its row is padded to the widest of its column; the last never is.
-    Line breaks and control characters within a cell are made visible.
+    Every cell is padded to its column's width, except the last of a row. Line breaks and control
+    characters within a cell are escaped.
     """
     cells = [[_cell(cell) or empty for cell in row] for row in rows]
     widths = [
@@ -124,7 +123,7 @@ class Lines(str):
 
 
 def one_line(value: object) -> str:
-    """A value from a server within a line: its line breaks and control characters made visible."""
+    """A value from a server for one line: line breaks and control characters are escaped."""
     return str(value).translate(_IN_A_LINE)
 
 
@@ -134,7 +133,7 @@ def _cell(value: object) -> str:
 
 
 def listing(rows: Sequence[Sequence[object]]) -> str:
-    """A table in which an empty cell says so."""
+    """A table in which an empty cell shows `<none>`."""
     return table(rows, empty=NONE)
 
 
@@ -170,7 +169,7 @@ def go_time(text: str) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Indented by four spaces, keys in byte order, whole numbers as whole numbers."""
+    """JSON indented by four spaces, keys in byte order, whole numbers without a fraction."""
     import msgspec
 
     encoded = msgspec.json.encode(_whole(value), order="sorted")
@@ -188,7 +187,7 @@ def _whole(value: Any) -> Any:
 
 
 def formatted(value: Any, *, as_json: bool, template: str, go_type: str = "") -> str | None:
-    """`value` as JSON or through the template, or None when neither was asked for."""
+    """`value` as JSON or through the template; None if neither was asked for."""
     if as_json and template:
         raise CommandError("Both json and template formatting are not allowed")
     if as_json:
@@ -207,7 +206,7 @@ def formatted(value: Any, *, as_json: bool, template: str, go_type: str = "") ->
 def show(
     value: Any, text: Callable[[], str], *, as_json: bool, template: str, go_type: str = ""
 ) -> None:
-    """Say `value` as JSON or through the template, or the text of it when neither was asked for."""
+    """Print `value` as JSON or through the template; if neither was asked for, the text of it."""
     shown = formatted(value, as_json=as_json, template=template, go_type=go_type)
     say(text() if shown is None else shown)
 

@@ -1,4 +1,4 @@
-"""Shows on a terminal how far a long transfer is; elsewhere it only passes the bytes on."""
+"""The progress of a long transfer, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def counted(chunks: Iterable[bytes], label: str, total: int | None = None) -> Iterator[bytes]:
-    """The chunks as they are; how many bytes have passed is drawn on standard error."""
+    """The chunks unchanged; standard error shows how many bytes have passed."""
     if not sys.stderr.isatty():
         yield from chunks
         return

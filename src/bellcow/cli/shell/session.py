@@ -1,4 +1,4 @@
-"""What every command that talks to a server gets: the settings, and a client made on first use."""
+"""One run of a command: its settings, and a client that is made on first use."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Session:
 
     @property
     def program(self) -> str:
-        """The name this program was called by."""
+        """The name by which this program was called."""
         return self.path.split(" ", 1)[0]
 
     def misuse(self, message: str) -> MisuseError:
-        """The command line is wrong in a way that its grammar does not show."""
+        """The error for a command line whose flags are well-formed but do not fit."""
         return MisuseError(f"{message}\nFor additional help try '{self.path} -help'")
 
 
@@ -65,10 +65,10 @@ def as_data(body: Callable[..., None]) -> Callable[..., None]:
 
 
 def stale_switch(body: Callable[..., None]) -> Callable[..., None]:
-    """Add `-stale`, for reads that a server answers without a leader."""
+    """Add `-stale`, for reads that any server answers, even without a leader."""
     return switch("stale", "Ask this server for what it knows, leader or not.")(body)
 
 
 def if_stale(*, stale: bool) -> dict[str, str]:
-    """The parameter of a read that any server may answer."""
+    """The query parameter of a read that any server may answer."""
     return {"stale": ""} if stale else {}

@@ -73,7 +73,7 @@ COMMON_NAMES = frozenset({row[1] for row in _TEXTS} | {row[1] for row in _SWITCH
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that decides where requests go and as whom."""
+    """Where requests go, with which token and which certificate."""
 
     address: str = DEFAULT_ADDRESS
     region: str = ""
@@ -94,7 +94,7 @@ def variable(environment: Mapping[str, str], name: str) -> str:
 
 
 def read_settings(given: dict[str, Any], environment: Mapping[str, str]) -> Settings:
-    """Take the common flags out of `given`, and fill what they leave open from the environment."""
+    """Remove the common flags from `given`; flags that are not set come from the environment."""
     texts = {
         field: given.pop(field, None) or variable(environment, name)
         for field, _, name, _, _ in _TEXTS
