@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, unquote_plus
 
+import msgspec
+
 from bellcow.errors import Code, Error
 
 if TYPE_CHECKING:
@@ -16,30 +18,42 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 
 
+class Confirming(msgspec.Struct, frozen=True):
+    """A read that waits, or has waited, for a round of `state.confirmed_reads`."""
+
+    round: int
+
+
+class Blocking(msgspec.Struct, frozen=True):
+    """A blocking query that waits for an index above `index`, until the monotonic time `until`."""
+
+    until: float
+    index: int
+
+
 class Request:
     """One request, headers only; its body comes separately, and only to those who ask for it.
 
     `headers` hold lower-case names in the order received. `path` is decoded exactly once;
     `raw_path` is what stood on the wire. `client` is the IP of the peer, "" when there is none.
     `began` is when answering began, seconds of `time.perf_counter`, 0 where nobody measures it.
-    `peer_names` are the DNS names of the certificate it has shown, if it had to show one. `hops`
-    counts the servers that have sent it on. `round` is the round of reads it waits for or has been
-    served by (`state.reads`), 0 for none.
+    `peer_names` are the DNS names of the certificate that the peer had to show, if any. `hops`
+    counts the servers that have forwarded it. `progress` is what it last waited for at this server,
+    None before it waits.
     """
 
     __slots__ = (
         "_query",
         "began",
         "client",
-        "deadline",
         "headers",
         "hops",
         "method",
         "path",
         "peer_names",
+        "progress",
         "raw_path",
         "raw_query",
-        "round",
         "secure",
     )
 
@@ -54,6 +68,7 @@ class Request:
         *,
         secure: bool = False,
         peer_names: tuple[str, ...] = (),
+        hops: int = 0,
     ) -> None:
         self.method = method
         self.path = path
@@ -64,9 +79,8 @@ class Request:
         self.client = client
         self.secure = secure
         self.peer_names = peer_names
-        self.deadline: float | None = None  # monotonic; set when a blocking query begins to wait
-        self.hops = 0
-        self.round = 0
+        self.hops = hops
+        self.progress: Confirming | Blocking | None = None
         self._query: dict[str, list[str]] | None = None
 
     def header(self, name: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from tests.contract.http_here import Here, here
 
-from bellcow.api.pipeline import pipeline as pipelines
+from bellcow.api.pipeline import body as bodies
 from bellcow.api.route import SMALL_LIMIT
 from bellcow.api.routes import catalog
 from bellcow.gocompat import json as decoding
@@ -138,7 +138,7 @@ def test_body_is_decoded_on_threads_that_files_and_snapshots_do_not_share(
         return decoding.decode(kind, raw)
 
     async def test(site: Here) -> None:
-        monkeypatch.setattr(pipelines, "decode", seen)
+        monkeypatch.setattr(bodies, "decode", seen)
         body = Untouched(SPREAD[:-1] + b', "X": "' + b"x" * 8_000 + b'"}')
         assert (await put(site, SCHEDULER, body))[0] == 200
         assert (await put(site, SCHEDULER, Untouched(SPREAD)))[0] == 200

@@ -47,9 +47,8 @@ async def _first(frames: AsyncIterator[bytes]) -> bytes:
 def _asked(ask: Ask, client: str) -> Request:
     raw_path, _, raw_query = ask.target.partition(b"?")
     path = decoded_path(raw_path)
-    request = Request(ask.method, path, raw_path, raw_query, list(ask.headers), client)
-    request.hops = ask.hops
-    return request
+    headers = list(ask.headers)
+    return Request(ask.method, path, raw_path, raw_query, headers, client, hops=ask.hops)
 
 
 class _Content:

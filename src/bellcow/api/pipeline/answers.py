@@ -103,3 +103,12 @@ def cleaned(path: str) -> str:
     """The path without `//`, `.` and `..`, a slash at its end kept."""
     clean = posixpath.normpath("/" + path.lstrip("/"))
     return clean + "/" if path.endswith("/") and clean != "/" else clean
+
+
+def is_unclean(raw_path: bytes) -> bool:
+    """Whether the path as sent holds `//`, `.` or `..`; it is never decoded twice."""
+    if b"//" not in raw_path and b"/." not in raw_path:
+        return False
+    return any(part in {b"", b".", b".."} for part in raw_path[1:].rstrip(b"/").split(b"/")) or (
+        raw_path.endswith(b"//")
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.api.message import Response
+from bellcow.api.pipeline.consistency import Forward
 from bellcow.errors import Code, Error
 from bellcow.model.forwarded import LAST_HOP, Ask
 from bellcow.shutdown import Waits
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bellcow.api.message import Body, Request
-    from bellcow.cluster.transport.forward import Relayed
+    from bellcow.cluster.transport.forward import Forwarder, Relayed
 
 
 def away() -> Waits:
@@ -68,6 +69,18 @@ class Sent:
 
     def chunks(self) -> AsyncIterator[bytes] | None:
         return None if self.rest is None else self.rest.chunks()
+
+
+async def send(forwarder: Forwarder, to: Forward, request: Request, sent: Sent) -> Relayed:
+    """The answer of the server that `to` stands for. Raises Error when none could be asked."""
+    ask, rest = ask_of(request, sent), sent.chunks()
+    match to:
+        case Forward.REGION:
+            return await forwarder.to_region(request.param("region"), ask, rest)
+        case Forward.SERVER:
+            return await forwarder.to_server(request.param("server_id"), ask, rest)
+        case Forward.LEADER:
+            return await forwarder.to_leader(ask, rest)
 
 
 def ask_of(request: Request, sent: Sent) -> Ask:

@@ -509,8 +509,8 @@ def test_request_sent_on_does_not_go_further_than_the_server_it_was_sent_to():
         forwarder = servers.front.pipeline._server.forwarder
         lost = with_changed(servers.leader.server, leadership=Elsewhere(), forwarder=forwarder)
         pipeline = Pipeline(lost, servers.front.pipeline._guards, servers.handled.routes())
-        asked = Request("PUT", "/v1/test/write", b"/v1/test/write", b"", [], "1.2.3.4")
-        asked.hops = 2
+        path = "/v1/test/write"
+        asked = Request("PUT", path, path.encode(), b"", [], "1.2.3.4", hops=LAST_HOP)
         response = await pipeline.answer(asked, Nothing())
         assert response.undone is not None
         assert (response.status, response.undone.code) == (500, Code.NO_LEADER)

@@ -281,7 +281,7 @@ def test_read_that_was_confirmed_is_answered_whoever_leads_by_then():
     async def test(site: Confirmed) -> None:
         request = site.here.request("GET", PATH)
         assert isinstance(site.now("", request), Wait)
-        await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.round))
+        await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.progress.round))
         site.leading.is_leader = False
         answer = site.now("", request)
         assert isinstance(answer, Response)
@@ -304,7 +304,7 @@ def test_blocking_query_confirms_once_however_often_it_is_woken():
         index = site.here.server.tables.index
         request = site.here.request("GET", BLOCKING % (index + 100))
         assert isinstance(site.now("", request), Wait)
-        await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.round))
+        await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.progress.round))
         for _ in range(3):
             wait = site.now("", request)
             assert isinstance(wait, Wait)
