@@ -248,12 +248,12 @@ def run_seed(seed: int) -> Chaos:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_promises_hold_under_random_faults(chunk):
+def test_guarantees_hold_under_random_faults(chunk):
     for seed in range(chunk, SEEDS, CHUNKS):
         run_seed(seed)
 
 
-def test_random_run_meets_what_it_is_meant_to_meet():
+def test_random_runs_meet_every_kind_of_fault():
     runs = [run_seed(seed) for seed in range(SEEDS, SEEDS + 8)]
     assert sum(len(run.acknowledged) for run in runs) > 100
     assert sum(len(run.refused) for run in runs) > 10

@@ -168,6 +168,6 @@ def run_seed(seed: int) -> Rush:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_no_two_clusters_are_founded_whatever_happens_on_the_way(chunk):
+def test_no_two_clusters_are_formed_under_random_faults(chunk):
     for seed in range(chunk, SEEDS, CHUNKS):
         run_seed(seed)

@@ -41,7 +41,7 @@ async def settled(camp: Camp, *names: str) -> CampServer:
     return leader
 
 
-def test_voter_that_does_not_know_yet_that_it_is_out_is_let_in_again_when_told_to(tmp_path: Path):
+def test_removed_voter_that_has_not_heard_of_it_is_admitted_when_told_to_join(tmp_path: Path):
     async def story() -> None:
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")
@@ -58,7 +58,7 @@ def test_voter_that_does_not_know_yet_that_it_is_out_is_let_in_again_when_told_t
     simulate(story())
 
 
-def test_server_without_a_vote_that_does_not_know_yet_is_let_in_again(tmp_path: Path):
+def test_removed_non_voter_that_has_not_heard_of_it_is_admitted_when_told_to_join(tmp_path: Path):
     async def story() -> None:
         async with Camp(tmp_path, "a", "b") as camp:
             camp.settle_in("a", 1)
@@ -73,7 +73,7 @@ def test_server_without_a_vote_that_does_not_know_yet_is_let_in_again(tmp_path: 
     simulate(story())
 
 
-def test_server_that_was_told_to_join_while_it_was_in_stays_out_when_it_is_taken_out(
+def test_join_before_a_removal_does_not_undo_it(
     tmp_path: Path,
 ):
     async def story() -> None:
@@ -88,7 +88,7 @@ def test_server_that_was_told_to_join_while_it_was_in_stays_out_when_it_is_taken
     simulate(story())
 
 
-def test_server_that_reaches_no_leader_goes_by_what_it_knows(tmp_path: Path):
+def test_rejoin_without_a_leader_goes_by_memory(tmp_path: Path):
     async def story() -> None:
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")
@@ -106,7 +106,7 @@ def test_server_that_reaches_no_leader_goes_by_what_it_knows(tmp_path: Path):
     simulate(story())
 
 
-def test_leader_that_is_taken_out_the_moment_it_leads_stays_out(tmp_path: Path):
+def test_leader_removed_right_after_its_election_stays_out(tmp_path: Path):
     async def story() -> None:
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")

@@ -72,7 +72,7 @@ async def tell(text: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
-def test_story_goes_as_written(path, tmp_path, request):
+def test_story_matches_its_file(path, tmp_path, request):
     written = path.read_text("utf-8")
     told = simulate(tell(written, tmp_path))
     if request.config.getoption("--rewrite-stories", default=False):
@@ -81,10 +81,10 @@ def test_story_goes_as_written(path, tmp_path, request):
         assert told == written
 
 
-def test_there_are_stories():
+def test_stories_are_found():
     assert STORIES
 
 
-def test_story_that_goes_otherwise_is_noticed(tmp_path):
+def test_story_that_differs_fails(tmp_path):
     wrong = "servers a\n\nbegin\nlook\n----\na follows\n"
     assert simulate(tell(wrong, tmp_path)) != wrong

@@ -82,7 +82,7 @@ def test_claim_is_not_made_with_a_term_below_that_of_the_store():
 @pytest.mark.parametrize(
     "fault", [Fault.FENCED, Fault.UNKNOWN_NOT_DONE, Fault.UNAVAILABLE, Fault.NO_SPACE]
 )
-def test_claim_that_fails_is_tried_again_and_its_reason_is_said_once(fault):
+def test_failed_claim_is_tried_again_and_its_reason_is_logged_once(fault):
     async def story(world):
         server = world.start("a", script("commit", fault, fault, fault))
         world.votes.term = 10
@@ -94,7 +94,7 @@ def test_claim_that_fails_is_tried_again_and_its_reason_is_said_once(fault):
 
 
 @pytest.mark.parametrize("call", ["confirm", "commit"])
-def test_store_that_comes_and_goes_only_delays_the_claim(call):
+def test_store_that_fails_now_and_then_only_delays_the_claim(call):
     async def story(world):
         server = world.start("a")
         server.store.fault = script(call, *[Fault.UNAVAILABLE] * 20)
@@ -115,7 +115,7 @@ def test_leadership_ends_within_two_looks_of_its_loss():
     assert run(story, "a", "b") == (False, True)
 
 
-def test_leader_that_was_replaced_unseen_and_leads_again_renews_its_claim():
+def test_leader_that_lost_and_regained_the_lead_claims_again():
     async def story(world):
         first = await world.begin()
         first.peers.cut_off()
@@ -139,7 +139,7 @@ def test_leadership_ends_when_the_engine_does_not_answer():
     assert run(story) is False
 
 
-def test_server_knows_whether_its_member_answers():
+def test_silent_member_is_reported_as_not_answering():
     async def story(world):
         first = await world.begin()
         seen = [first.leadership.member_answers]
@@ -152,7 +152,7 @@ def test_server_knows_whether_its_member_answers():
     assert run(story) == [True, False, True]
 
 
-def test_term_of_a_member_that_does_not_answer_any_more_is_not_known():
+def test_term_of_a_silent_member_is_zero():
     async def story(world):
         await world.begin()
         other = world.servers["b"]
@@ -166,7 +166,7 @@ def test_term_of_a_member_that_does_not_answer_any_more_is_not_known():
     assert run(story, "a", "b", "c") == [1, 1, 0]
 
 
-def test_member_that_knows_no_leader_does_not_count_as_one_that_works():
+def test_member_without_a_leader_does_not_count_as_working():
     async def story(world):
         await world.begin()
         other = world.servers["b"]
@@ -180,7 +180,7 @@ def test_member_that_knows_no_leader_does_not_count_as_one_that_works():
     assert run(story, "a", "b", "c") == [True, False, True]
 
 
-def test_old_leader_that_hears_of_nothing_is_stopped_by_the_store():
+def test_deposed_leader_that_hears_nothing_is_fenced_by_the_store():
     """Cut off, it believes that it leads: its next write meets the other's head."""
 
     async def story(world):
@@ -230,7 +230,7 @@ def test_request_waits_five_seconds_for_a_leader():
     assert run(story) == 5.0
 
 
-def test_request_goes_on_as_soon_as_there_is_a_leader():
+def test_waiting_request_continues_as_soon_as_a_leader_exists():
     async def story(world):
         server = world.start("a")
         async with asyncio.TaskGroup() as group:
@@ -257,7 +257,7 @@ def test_epoch_counts_every_change():
     assert run(story) == [1, 2, 3]
 
 
-def test_loop_that_fails_begins_again_and_the_others_go_on():
+def test_failed_loop_starts_again_and_the_others_continue():
     async def story(world):
         server = SimServer(world, "a")
         began = []
@@ -334,7 +334,7 @@ def test_claim_corrects_the_servers_own_address():
     assert index == 8
 
 
-def test_second_hand_over_at_once_is_refused_and_the_first_one_ends():
+def test_second_transfer_is_refused_and_the_first_one_ends():
     async def story(world):
         first = await world.begin()
         leadership = first.leadership
@@ -350,7 +350,7 @@ def test_second_hand_over_at_once_is_refused_and_the_first_one_ends():
     assert run(story, "a", "b") == (False, True)
 
 
-def test_claim_on_a_store_that_is_damaged_is_tried_again():
+def test_claim_on_a_damaged_store_is_tried_again():
     async def story(world):
         server = world.start("a")
         confirm, damaged = server.store.confirm_in_term, asyncio.Event()

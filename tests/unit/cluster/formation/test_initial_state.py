@@ -26,7 +26,7 @@ def test_first_settings_have_the_indexes_of_the_documentation():
     }
 
 
-def test_first_state_is_the_founders_own():
+def test_first_state_of_a_lone_founder_lists_it_as_the_voter():
     strict = AutopilotConfiguration(max_trailing_logs=1)
     _, changes = first_state(msgspec.structs.replace(founder("a"), autopilot=strict), FixedClock())
     rows = fill(iter(changes.items())).rows
@@ -41,7 +41,7 @@ def test_first_state_is_the_founders_own():
     assert cluster.create_time == began.start_time == "2027-01-15T08:00:00Z"
 
 
-def test_two_clusters_have_two_ids():
+def test_each_new_cluster_has_its_own_id():
     ids = set()
     for seed in (1, 2):
         _, changes = first_state(founder("a"), FixedClock(seed=seed))
@@ -50,7 +50,7 @@ def test_two_clusters_have_two_ids():
     assert len(ids) == 2
 
 
-def test_entry_that_fits_is_left_alone():
+def test_correct_entry_is_not_written_again():
     assert with_own_entry(founder("a"), configuration(("a", "b"))) is None
     assert with_own_entry(founder("c"), configuration(("a", "b"))) is None
 
@@ -68,7 +68,7 @@ def test_new_address_and_name_are_written_and_the_vote_is_kept():
     assert not entry.voter
 
 
-def test_server_alone_that_was_given_a_new_id_takes_the_place_of_the_old_one():
+def test_only_server_with_a_new_id_replaces_its_old_entry():
     corrected = with_own_entry(founder("new"), configuration(("old",)))
     assert corrected is not None
     assert [each.id for each in corrected.servers] == ["new"]

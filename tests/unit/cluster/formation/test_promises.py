@@ -108,20 +108,20 @@ async def outcome(call: Coroutine[Any, Any, object]) -> str:
 # Asked by another
 
 
-def test_promise_is_on_the_disk_once_it_is_given(tmp_path):
+def test_promise_is_on_the_disk_when_it_is_given(tmp_path):
     scene = Scene(tmp_path, "a", "c")
     asyncio.run(scene.asked("a", "b", "c"))
     assert scene.proposers() == ("a",)
     assert scene.opened().of(Cluster("new", 0)) == scene.written()[0]
 
 
-def test_promise_is_refused_to_who_is_not_the_lowest_and_leaves_nothing(tmp_path):
+def test_refused_promise_leaves_nothing_on_the_disk(tmp_path):
     scene = Scene(tmp_path, "a", "c")
     assert "lower ids" in refusal(scene.asked("b", "c"))
     assert scene.proposers() == ()
 
 
-def test_promise_outlasts_the_process_and_binds_against_others(tmp_path):
+def test_promise_survives_a_restart_and_binds(tmp_path):
     scene = Scene(tmp_path, "aa", "c")
     asyncio.run(scene.asked("aa", "b", "c"))
     scene.meet("a")  # lower than all
@@ -144,7 +144,7 @@ def slow_writes(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threa
     return begun, go_on
 
 
-def test_who_asks_while_a_promise_is_written_is_told_of_it(tmp_path, monkeypatch):
+def test_request_during_the_write_of_a_promise_sees_that_promise(tmp_path, monkeypatch):
     scene = Scene(tmp_path, "aa", "c")
     begun, go_on = slow_writes(monkeypatch)
 
@@ -162,7 +162,7 @@ def test_who_asks_while_a_promise_is_written_is_told_of_it(tmp_path, monkeypatch
     asyncio.run(both())
 
 
-def test_who_asks_while_a_promise_is_written_is_told_of_the_cluster_that_it_led_to(
+def test_request_during_the_write_of_a_promise_sees_the_cluster_that_was_formed(
     tmp_path, monkeypatch
 ):
     scene = Scene(tmp_path, "a", "c")
@@ -181,9 +181,7 @@ def test_who_asks_while_a_promise_is_written_is_told_of_the_cluster_that_it_led_
     asyncio.run(both())
 
 
-def test_who_gives_up_waiting_for_a_promise_does_not_let_two_be_written_at_once(
-    tmp_path, monkeypatch
-):
+def test_canceled_request_does_not_let_two_writes_overlap(tmp_path, monkeypatch):
     scene = Scene(tmp_path, "a", "c")
     begun, go_on, write = threading.Event(), threading.Event(), datadir.write
     under_way: list[int] = []
@@ -233,7 +231,7 @@ def test_promise_that_cannot_be_written_is_refused_with_the_reason(tmp_path, mon
 # Asked for by ourselves
 
 
-def test_own_promise_comes_last_and_can_be_taken_back(tmp_path):
+def test_own_promise_comes_last_and_can_be_withdrawn(tmp_path):
     earlier = promise("b", "earlier")
     scene = holding(tmp_path, earlier, others=("c", "d"))
     own = asyncio.run(scene.book.propose("new", addresses("b", "c", "d")))
@@ -249,19 +247,19 @@ def test_nothing_is_proposed_while_a_promise_to_another_binds(tmp_path):
     assert scene.proposers() == ("a",)
 
 
-def test_own_promise_of_before_does_not_bind_against_a_new_one(tmp_path):
+def test_earlier_own_promise_does_not_forbid_a_new_proposal(tmp_path):
     scene = holding(tmp_path, promise("b"), others=("c", "d"))
     asyncio.run(scene.book.propose("new", addresses("b", "c", "d")))
     assert scene.written()[-1].cluster_id == "new"
 
 
-def test_cluster_that_was_begun_and_given_up_binds_whoever_asked_for_it(tmp_path):
+def test_started_cluster_that_was_given_up_binds_whoever_proposed_it(tmp_path):
     scene = holding(tmp_path, promise("b", given_up=True), others=("c", "d"))
     reason = refusal(scene.book.propose("new", addresses("b", "d", "e")))
     assert reason.startswith("already started forming a cluster with a:4647, b:4647, c:4647;")
 
 
-def test_own_promises_end_with_the_process_but_for_those_that_were_begun(tmp_path):
+def test_own_promises_end_with_the_process_unless_they_were_given_up(tmp_path):
     begun = promise("b", "begun", given_up=True)
     scene = holding(tmp_path, promise("a", "x"), promise("b", "y"), begun)
     asyncio.run(scene.book.forget_own())
@@ -271,21 +269,21 @@ def test_own_promises_end_with_the_process_but_for_those_that_were_begun(tmp_pat
 # Kept, given up, dropped
 
 
-def test_promise_is_found_by_the_cluster_it_is_about(tmp_path):
+def test_promise_is_found_by_its_cluster(tmp_path):
     book = holding(tmp_path, promise("a"), promise("c", "theirs")).book
     assert book.of(THEIRS) == promise("c", "theirs")
     assert book.of(Cluster("another", 0)) is None
     assert book.of(None) is None
 
 
-def test_only_the_last_promise_is_founded(tmp_path):
+def test_only_the_last_promise_may_form_a_cluster(tmp_path):
     book = holding(tmp_path, promise("a"), promise("c", "theirs"), others=("a", "c")).book
     assert book.to_found(THEIRS) == promise("c", "theirs")
     assert book.to_found(OURS) is None
 
 
 @pytest.mark.parametrize(("led", "founded"), [(False, True), (True, False)], ids=["no", "yes"])
-def test_old_promise_is_founded_unless_its_cluster_has_a_leader(tmp_path, led, founded):
+def test_old_promise_may_form_a_cluster_unless_it_has_a_leader(tmp_path, led, founded):
     scene = holding(tmp_path, promise("a"), others=("c",))
     scene.clock.advance(20.0)
     if led:
@@ -293,21 +291,21 @@ def test_old_promise_is_founded_unless_its_cluster_has_a_leader(tmp_path, led, f
     assert (scene.book.to_found(OURS) is not None) == founded
 
 
-def test_given_up_promise_stays_alone_and_says_so(tmp_path):
+def test_given_up_promise_is_the_only_one_kept(tmp_path):
     scene = holding(tmp_path, promise("a"), promise("c", "theirs"))
     asyncio.run(scene.book.give_up(OURS))
     assert scene.written() == (promise("a", given_up=True),)
     assert scene.book.to_found(OURS) is None
 
 
-def test_nothing_is_left_on_the_disk_when_promises_are_dropped(tmp_path):
+def test_dropped_promises_leave_nothing_on_the_disk(tmp_path):
     scene = holding(tmp_path, promise("a"), promise("c", "theirs"))
     asyncio.run(scene.book.drop())
     assert not (tmp_path / datadir.PROMISE).exists()
     assert scene.book.of(OURS) is None
 
 
-def test_promises_are_not_written_when_nothing_changes(tmp_path, monkeypatch):
+def test_unchanged_promises_are_not_written_again(tmp_path, monkeypatch):
     scene = holding(tmp_path, promise("a"))
     empty = Scene(tmp_path / "empty")
 
@@ -321,7 +319,7 @@ def test_promises_are_not_written_when_nothing_changes(tmp_path, monkeypatch):
     assert scene.proposers() == ("a",)
 
 
-def test_founding_is_abandoned_once_all_others_are_elsewhere(tmp_path):
+def test_formation_is_abandoned_once_all_others_are_elsewhere(tmp_path):
     scene = holding(tmp_path, promise("a"), others=("a",))
     assert not scene.book.is_abandoned(OURS, {})  # nobody has heard of c
     assert scene.book.is_abandoned(OURS, {"c": THEIRS})
@@ -329,5 +327,5 @@ def test_founding_is_abandoned_once_all_others_are_elsewhere(tmp_path):
     assert not scene.book.is_abandoned(OURS, {"c": THEIRS})
 
 
-def test_founding_that_was_not_promised_is_not_forsaken(tmp_path):
+def test_formation_that_was_not_promised_is_not_abandoned(tmp_path):
     assert not Scene(tmp_path, "a").book.is_abandoned(OURS, {"a": THEIRS})

@@ -96,7 +96,7 @@ async def calm(scene: Scene) -> Promise | None:
     return await scene.proposer.propose()
 
 
-def test_all_others_are_asked_for_what_was_promised_here(tmp_path):
+def test_all_others_are_asked_for_the_promise_made_here(tmp_path):
     async def story(scene: Scene) -> None:
         promise = await calm(scene)
         assert promise is not None
@@ -111,7 +111,7 @@ def test_all_others_are_asked_for_what_was_promised_here(tmp_path):
 
 
 @pytest.mark.parametrize("others", ["c", "ac"], ids=["too few", "another is lower"])
-def test_nobody_is_asked_unless_it_is_our_turn(tmp_path, others):
+def test_only_the_lowest_id_proposes(tmp_path, others):
     async def story(scene: Scene) -> None:
         assert await calm(scene) is None
         assert scene.promised() == ()
@@ -119,7 +119,7 @@ def test_nobody_is_asked_unless_it_is_our_turn(tmp_path, others):
     assert plays(tmp_path, others, story).asked == []
 
 
-def test_who_sees_another_server_show_up_waits_again(tmp_path):
+def test_proposer_waits_again_when_another_server_appears(tmp_path):
     async def story(scene: Scene) -> None:
         await scene.proposer.propose()
         await asyncio.sleep(CALM_S - 0.1)
@@ -134,7 +134,9 @@ def test_who_sees_another_server_show_up_waits_again(tmp_path):
 
 
 @pytest.mark.parametrize(("joins", "waits"), [(True, True), (False, False)])
-def test_server_that_founds_alone_first_asks_whom_it_shall_join(tmp_path, joins, waits):
+def test_server_that_forms_a_cluster_alone_first_waits_for_the_servers_to_join(
+    tmp_path, joins, waits
+):
     async def story(scene: Scene) -> None:
         assert (await scene.proposer.propose() is None) == waits
         if waits:
@@ -144,7 +146,7 @@ def test_server_that_founds_alone_first_asks_whom_it_shall_join(tmp_path, joins,
     assert plays(tmp_path, "", story, count=1, joins=joins).asked == []
 
 
-def test_refusal_leaves_no_cancellation_counted_against_the_task_that_asked(tmp_path):
+def test_refusal_leaves_no_cancellation_counted_on_the_proposing_task(tmp_path):
     async def story(scene: Scene) -> None:
         scene.refusals["d"] = "not now"
         await calm(scene)
@@ -155,7 +157,7 @@ def test_refusal_leaves_no_cancellation_counted_against_the_task_that_asked(tmp_
     assert plays(tmp_path, "cd", story).events == [("bootstrap_refused", "not now")]
 
 
-def test_refusal_of_one_frees_this_server_and_is_said(tmp_path):
+def test_one_refusal_withdraws_the_promise_and_is_logged(tmp_path):
     async def story(scene: Scene) -> None:
         scene.refusals["d"] = "not now"
         assert await calm(scene) is None
@@ -167,7 +169,7 @@ def test_refusal_of_one_frees_this_server_and_is_said(tmp_path):
     assert events == [("bootstrap_refused", "not now"), ("bootstrapped", None)]
 
 
-def test_who_does_not_answer_in_time_has_not_promised(tmp_path):
+def test_server_that_does_not_answer_in_time_has_not_promised(tmp_path):
     async def story(scene: Scene) -> None:
         scene.silent.add("d")
         began = scene.clock.monotonic()
@@ -178,7 +180,7 @@ def test_who_does_not_answer_in_time_has_not_promised(tmp_path):
     assert plays(tmp_path, "cd", story).events == [("bootstrap_refused", "no answer in time")]
 
 
-def test_nobody_is_asked_while_a_promise_to_another_binds(tmp_path):
+def test_no_proposal_is_made_while_a_promise_to_another_binds(tmp_path):
     async def story(scene: Scene) -> None:
         members = (("a", "a:4647"), ("b", "b:4647"), ("c", "c:4647"))
         held = Promise(

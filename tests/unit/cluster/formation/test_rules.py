@@ -77,7 +77,7 @@ def listed(names: str) -> tuple[tuple[str, str], ...]:
 # Who founds
 
 
-def test_lowest_ids_of_those_without_a_cluster_found_it():
+def test_lowest_ids_in_no_cluster_are_the_founders():
     assert founders(table(D, C, B, A)) == (A, B, C)
 
 
@@ -108,11 +108,11 @@ def test_different_expectations_of_live_servers_block():
     assert founders(table(A, B, C, server("d", expect=5))) == ()
 
 
-def test_server_that_expects_nothing_founds_nothing():
+def test_server_without_bootstrap_expect_forms_no_cluster():
     assert founders(table(server("a", expect=0), B, C)) == ()
 
 
-def test_nobody_founds_beside_a_cluster():
+def test_no_cluster_is_formed_beside_another_one():
     assert founders(table(A, B, C, D, d=contact(cluster=OURS))) == ()
 
 
@@ -138,7 +138,7 @@ def asked(proposer: str = "a", members: str = "abc") -> BootstrapRequest:
     return BootstrapRequest(cluster_id="new", proposer=proposer, members=listed(members))
 
 
-def test_promise_is_given_to_the_lowest_for_the_list_that_one_sees_oneself():
+def test_promise_is_given_to_the_lowest_id_for_the_list_seen_here():
     check_request(asked(), table(B, A, C), None, (), 0.0, 0)
 
 
@@ -159,16 +159,16 @@ def test_promise_is_refused(seen, cluster, request_, reason):
     assert refusal.value.code is Code.REFUSED
 
 
-def test_promise_to_another_is_in_the_way():
+def test_promise_to_another_server_binds():
     with pytest.raises(Error, match="promised to server e already"):
         check_request(asked(), table(B, A, C), None, (promise("e", "ebc"),), 0.0, 0)
 
 
-def test_who_asks_again_is_promised_again():
+def test_proposer_that_asks_again_gets_a_new_promise():
     check_request(asked(), table(B, A, C), None, (promise("a", "abd"),), 0.0, 0)
 
 
-def test_promises_alike_are_kept_once_and_the_newest_comes_last():
+def test_repeated_promise_replaces_the_earlier_one_and_comes_last():
     first, other, again = promise(), promise("d", "dbc"), promise(at_s=5)
     assert with_promise(with_promise((first,), other), again) == (other, again)
 
@@ -219,21 +219,21 @@ def test_promise_holds(now, answered, cluster, open_, bound):
         ("abcd", "bxyz", True),
     ],
 )
-def test_silent_proposer_is_given_up_only_if_too_few_are_left_to_found_its_cluster(
+def test_silent_proposer_is_given_up_only_if_too_few_are_left_to_form_its_cluster(
     earlier, later, bound
 ):
     held = promise("a", earlier)
     assert binds(held, listed(later), table(B), GIVEN_UP_S, round(GIVEN_UP_S * NS_PER_S)) is bound
 
 
-def test_promise_holds_for_the_cluster_it_is_about_in_its_first_epoch():
+def test_promise_holds_for_its_cluster_in_epoch_zero():
     held = msgspec.structs.replace(promise(), cluster_id="ours")
     assert may_found(held, OURS, 0, led=False)
     assert not may_found(held, Cluster("ours", 1), 0, led=False)
     assert not may_found(held, Cluster("theirs", 0), 0, led=False)
 
 
-def test_old_promise_is_not_kept_once_the_cluster_has_a_leader():
+def test_old_promise_does_not_hold_once_the_cluster_has_a_leader():
     held = msgspec.structs.replace(promise(), cluster_id="ours")
     late = round(FRESH_S * NS_PER_S)
     assert may_found(held, OURS, late - 1, led=True)
@@ -476,7 +476,7 @@ TestFoundings.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @pytest.mark.parametrize("given_up", [True, False])
-def test_founder_that_gave_up_binds_itself_as_the_others_may_begin_at_that_moment(given_up):
+def test_founder_that_gave_up_is_still_bound_because_the_others_may_start(given_up):
     all_of_it = Foundings()
     all_of_it.ask(lost=frozenset(), side=frozenset("ade"))  # a begins it, b and c are cut off
     all_of_it.wait(seconds=61.0, led=False)

@@ -38,22 +38,22 @@ def refusal(call: Coroutine[Any, Any, object]) -> str:
     return caught.value.message
 
 
-def test_it_tells_by_which_recovery_its_cluster_was_founded():
+def test_cluster_names_the_recovery_that_formed_it():
     assert embedded("f.2.x").cluster == Cluster("mine", 4, "f.2.x")
 
 
-def test_it_is_in_the_cluster_that_it_keeps_itself():
+def test_embedded_server_is_in_the_cluster_of_its_own_store():
     lifecycle = embedded()
     assert lifecycle.cluster == lifecycle.serves() == Cluster("mine", 4)
     assert lifecycle.has_member
     assert lifecycle.charter() is None
 
 
-def test_it_has_no_cluster_before_there_is_an_identity():
+def test_embedded_server_has_no_cluster_before_the_first_commit():
     assert EmbeddedLifecycle(Tables()).cluster is None
 
 
-def test_it_founds_and_obeys_nothing():
+def test_embedded_server_refuses_promises_and_orders():
     lifecycle = embedded()
     request = BootstrapRequest(cluster_id="new", proposer="a", members=MEMBERS)
     assert refusal(lifecycle.promise(request)) == "this server has a cluster of its own"
@@ -63,7 +63,7 @@ def test_it_founds_and_obeys_nothing():
     assert "engine = etcd" in refusal(lifecycle.obey(order))
 
 
-def test_its_part_never_changes():
+def test_embedded_server_stays_the_voter():
     lifecycle = embedded()
     simulate(lifecycle.run())
     simulate(lifecycle.rejoin())

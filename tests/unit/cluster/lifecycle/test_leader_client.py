@@ -78,7 +78,7 @@ class Scene:
         return encode(self.answer)
 
 
-def test_who_asks_to_join_says_who_it_is():
+def test_join_request_has_the_servers_own_facts():
     scene = Scene(STANDING)
     assert scene.asks(lambda line: line.join("ours")) == STANDING
     ((whom, path, body),) = scene.asked
@@ -95,7 +95,7 @@ def test_who_asks_to_join_says_who_it_is():
     )
 
 
-def test_who_asks_where_it_stands_names_its_member():
+def test_standing_request_names_the_servers_member():
     scene = Scene(STANDING)
     assert scene.asks(lambda line: line.standing(7)) == STANDING
     ((whom, path, body),) = scene.asked
@@ -104,7 +104,7 @@ def test_who_asks_where_it_stands_names_its_member():
 
 
 @pytest.mark.parametrize("leader", ["b", "x"], ids=["we lead", "one that is not known leads"])
-def test_nobody_is_asked_where_there_is_nobody_to_ask(leader):
+def test_no_request_is_sent_without_a_leader(leader):
     scene = Scene(STANDING, leader)
     assert scene.asks(lambda line: line.standing(7)) is None
     assert (scene.asked, scene.events) == ([], [])
@@ -115,7 +115,7 @@ def test_nobody_is_asked_where_there_is_nobody_to_ask(leader):
     [(Error(Code.REFUSED, "not now"), "not now"), (CALL_S + 1.0, "no answer in time")],
     ids=["refused", "late"],
 )
-def test_question_without_an_answer_is_said_and_not_raised(answer, reason):
+def test_failed_request_is_logged_and_not_raised(answer, reason):
     scene = Scene(answer)
     assert scene.asks(lambda line: line.join("")) is None
     assert scene.asks(lambda line: line.standing(7)) is None

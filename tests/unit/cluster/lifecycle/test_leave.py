@@ -74,13 +74,13 @@ def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
     return simulate(story())
 
 
-def test_follower_asks_the_leader_and_all_know_that_it_left():
+def test_follower_asks_the_leader_and_announces_that_it_left():
     leader = Leader()
     assert goes(leader) == ("", ["left", "left"])
     assert (leader.asked, leader.seen) == (["id-b"], ["leaving"])
 
 
-def test_leader_asks_itself():
+def test_leader_that_leaves_asks_its_own_membership():
     leader = Leader()
     leader.is_leader, leader.leader_id = True, "nobody"
     assert goes(leader, "a") == ("", ["left", "left"])
@@ -95,17 +95,17 @@ def test_leader_asks_itself():
     ],
     ids=["refused", "too slow"],
 )
-def test_server_that_may_not_leave_is_alive_to_the_others(leader, reason):
+def test_server_that_may_not_leave_announces_that_it_is_alive(leader, reason):
     assert goes(leader) == (reason, ["alive", "alive"])
 
 
-def test_dead_server_in_the_list_makes_nobody_late():
+def test_dead_server_does_not_delay_an_announcement():
     leader = Leader(takes_s=60.0)
     reason, _ = goes(leader, deaf="c")
     assert reason == f"not out of the cluster within {WITHIN_S:.1f} s"
 
 
-def test_server_that_knows_no_leader_stays():
+def test_server_without_a_leader_does_not_leave():
     leader = Leader()
     leader.leader_id = ""
     assert goes(leader) == ("No cluster leader", ["alive", "alive"])

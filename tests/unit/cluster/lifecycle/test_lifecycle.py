@@ -283,7 +283,7 @@ def test_server_of_a_cluster_promises_nothing(tmp_path):
     assert "belongs to cluster ours" in refusal(scene.lifecycle.promise(request()))
 
 
-def test_one_that_does_not_promise_frees_the_server_that_asked(tmp_path):
+def test_refusal_withdraws_the_proposers_own_promise(tmp_path):
     scene = Scene(tmp_path, "c", "d")
     held: list[tuple[str, ...]] = []
 
@@ -298,7 +298,7 @@ def test_one_that_does_not_promise_frees_the_server_that_asked(tmp_path):
     assert scene.member.starts == []
 
 
-def test_what_one_has_asked_for_oneself_ends_with_the_process(tmp_path):
+def test_own_proposal_ends_with_the_process(tmp_path):
     datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a", "x"), promise("b", "y"))))
     scene = Scene(tmp_path)
     scene.plays(until=0.1)
@@ -308,7 +308,7 @@ def test_what_one_has_asked_for_oneself_ends_with_the_process(tmp_path):
 # Founding
 
 
-def test_promise_and_place_are_written_before_a_founders_member_starts(tmp_path):
+def test_promise_and_local_state_are_written_before_a_founders_member_starts(tmp_path):
     scene = Scene(tmp_path, "c", "d")
     scene.answers[BOOTSTRAP_PATH] = Done()
     scene.plays(until=2.0)
@@ -333,7 +333,7 @@ def test_founder_that_died_before_its_member_had_data_goes_on_with_its_promise(t
     assert (start.token, start.members) == ("ours.0", FOUNDERS)
 
 
-def test_charter_names_who_was_promised(tmp_path):
+def test_charter_lists_the_servers_of_the_promise(tmp_path):
     datadir.write(
         tmp_path / datadir.LOCAL_STATE, LocalState(cluster_id="ours", epoch=0, role="voter")
     )
@@ -372,17 +372,17 @@ def test_order_is_refused(tmp_path, wrong, reason):
     assert reason in refusal(Scene(tmp_path).lifecycle.obey(order(**{"founding": "1", **wrong})))
 
 
-def test_server_in_no_cluster_obeys_nobody(tmp_path):
+def test_server_in_no_cluster_refuses_orders(tmp_path):
     assert "another cluster" in refusal(Scene(tmp_path).lifecycle.obey(order()))
 
 
-def test_order_for_the_member_that_runs_is_done_already(tmp_path):
+def test_order_for_the_running_member_changes_nothing(tmp_path):
     put_member(tmp_path)
     assert simulate(Scene(tmp_path).lifecycle.obey(order())) == Done()
 
 
 @pytest.mark.parametrize("mark", [MARK, None], ids=["marked", "not marked"])
-def test_order_for_another_member_than_the_one_that_is_there_is_refused(tmp_path, mark):
+def test_order_for_another_member_than_the_running_one_is_refused(tmp_path, mark):
     put_member(tmp_path, mark)
     assert "still has the member" in refusal(Scene(tmp_path).lifecycle.obey(order(member_id=8)))
 
@@ -398,7 +398,7 @@ def followed(folder: Path) -> Scene:
     return scene
 
 
-def test_mark_and_place_are_written_before_a_member_starts_by_order(tmp_path):
+def test_member_id_and_local_state_are_written_before_an_ordered_member_starts(tmp_path):
     scene = followed(tmp_path)
     (tmp_path / datadir.RAFT).mkdir()
     (tmp_path / datadir.RAFT / "old").touch()
@@ -424,9 +424,7 @@ def test_order_that_is_no_longer_in_force_is_dropped(tmp_path):
     assert scene.written() == HERE
 
 
-def test_order_that_cannot_be_carried_out_for_want_of_space_costs_no_earlier_directory(
-    tmp_path, monkeypatch
-):
+def test_order_on_a_full_disk_removes_no_earlier_directory(tmp_path, monkeypatch):
     scene = followed(tmp_path)
     for name in ("raft.old-1", "raft.old-2"):
         (tmp_path / name).mkdir()
@@ -442,7 +440,7 @@ def test_order_that_cannot_be_carried_out_for_want_of_space_costs_no_earlier_dir
 # With a vote
 
 
-def test_mark_of_a_founder_is_written_once_its_member_hears_a_leader(tmp_path):
+def test_member_id_of_a_founder_is_written_once_its_member_hears_a_leader(tmp_path):
     put_member(tmp_path, None)
     scene = Scene(tmp_path, "a")
     silent = Status(member_id=7, leader_id=None, term=1)
@@ -457,7 +455,7 @@ def test_mark_of_a_founder_is_written_once_its_member_hears_a_leader(tmp_path):
     assert datadir.read(scene.member.directory / datadir.MEMBER, MemberMark) == MARK
 
 
-def test_mark_is_written_once(tmp_path, monkeypatch):
+def test_member_id_is_written_once(tmp_path, monkeypatch):
     put_member(tmp_path, None)
     scene, disk = Scene(tmp_path, "a"), Full(monkeypatch, datadir.MEMBER)
     disk.free()
@@ -465,7 +463,7 @@ def test_mark_is_written_once(tmp_path, monkeypatch):
     assert disk.tries == 1
 
 
-def test_server_votes_without_its_mark_until_there_is_space(tmp_path, monkeypatch):
+def test_server_votes_on_a_full_disk_and_writes_its_member_id_later(tmp_path, monkeypatch):
     put_member(tmp_path, None)
     scene, disk = Scene(tmp_path, "a"), Full(monkeypatch, datadir.MEMBER)
 
@@ -479,7 +477,7 @@ def test_server_votes_without_its_mark_until_there_is_space(tmp_path, monkeypatc
     assert datadir.read(scene.member.directory / datadir.MEMBER, MemberMark) == MARK
 
 
-def test_member_without_its_mark_that_ends_is_still_known_by_its_id(tmp_path, monkeypatch):
+def test_member_id_that_was_not_written_is_still_used_after_the_member_ends(tmp_path, monkeypatch):
     put_member(tmp_path, None)
     scene = Scene(tmp_path)
     scene.led_by("a")
@@ -498,7 +496,7 @@ def test_member_without_its_mark_that_ends_is_still_known_by_its_id(tmp_path, mo
     )
 
 
-def test_member_that_the_leader_has_no_more_is_set_aside(tmp_path):
+def test_files_of_a_removed_member_are_set_aside(tmp_path):
     put_member(tmp_path)
     scene = Scene(tmp_path)
     scene.led_by("a")
@@ -516,7 +514,7 @@ def test_member_that_the_leader_has_no_more_is_set_aside(tmp_path):
     assert not scene.member.has_data()
 
 
-def test_server_that_has_moved_tells_the_leader_so(tmp_path):
+def test_moved_server_reports_its_address_to_the_leader(tmp_path):
     put_member(tmp_path)
     scene = Scene(tmp_path)
     scene.led_by("a")
@@ -527,7 +525,7 @@ def test_server_that_has_moved_tells_the_leader_so(tmp_path):
     assert told[0] == "b:4647"
 
 
-def test_server_that_has_not_moved_says_nothing(tmp_path):
+def test_server_that_has_not_moved_reports_no_address(tmp_path):
     put_member(tmp_path)
     scene = Scene(tmp_path)
     scene.led_by("a")
@@ -536,7 +534,7 @@ def test_server_that_has_not_moved_says_nothing(tmp_path):
     assert scene.asked == []
 
 
-def test_promises_go_once_the_state_of_the_cluster_is_there(tmp_path):
+def test_promises_are_dropped_once_the_clusters_state_is_loaded(tmp_path):
     put_member(tmp_path)
     datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a"),)))
     scene = Scene(tmp_path, "a")
@@ -562,7 +560,7 @@ def test_member_does_not_start_while_another_server_has_our_id(tmp_path):
     assert scene.member.starts == []
 
 
-def test_member_starts_when_what_spoke_with_our_id_was_our_own_past(tmp_path):
+def test_member_starts_once_the_duplicate_id_is_no_longer_heard(tmp_path):
     put_member(tmp_path)
     scene = Scene(tmp_path, "a")
     scene.twin = "is its data directory a copy?"
@@ -605,7 +603,7 @@ def test_admission(tmp_path, answer, taken):
     assert scene.lifecycle.cluster == (Cluster(answer.cluster_id, answer.epoch) if taken else OURS)
 
 
-def test_server_with_a_vote_and_without_a_directory_asks_to_be_let_in(tmp_path):
+def test_voter_without_a_directory_asks_for_admission(tmp_path):
     datadir.write(tmp_path / datadir.LOCAL_STATE, VOTES)
     scene = Scene(tmp_path)
     scene.plays(until=90.0)
@@ -613,7 +611,7 @@ def test_server_with_a_vote_and_without_a_directory_asks_to_be_let_in(tmp_path):
     assert scene.written() == VOTES
 
 
-def test_server_that_cannot_write_its_place_tries_again(tmp_path, monkeypatch):
+def test_local_state_that_cannot_be_written_is_tried_again(tmp_path, monkeypatch):
     scene = Scene(tmp_path)
     scene.led_by("a")
     scene.answers[JOIN_PATH] = standing()
@@ -625,7 +623,7 @@ def test_server_that_cannot_write_its_place_tries_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("configured", "times"), [(False, 2), (True, 1)], ids=["out", "in"])
-def test_server_that_is_told_to_rejoin_asks_if_it_is(tmp_path, configured, times):
+def test_rejoin_asks_for_admission_only_if_the_server_was_removed(tmp_path, configured, times):
     scene = followed(tmp_path)
     scene.answers[STANDING_PATH] = standing(configured=configured)
     scene.plays((2.0, scene.lifecycle.rejoin))
@@ -635,7 +633,7 @@ def test_server_that_is_told_to_rejoin_asks_if_it_is(tmp_path, configured, times
 @pytest.mark.parametrize(
     ("founded", "votes"), [(True, 1), (False, 0)], ids=["founded anew", "shall join"]
 )
-def test_recovery_says_what_comes_first(tmp_path, founded, votes):
+def test_recovery_decides_the_first_step(tmp_path, founded, votes):
     scene = Scene(tmp_path)
     scene.recovered = founded
     put_member(tmp_path)  # by the recovery, after the seat was made
@@ -647,13 +645,13 @@ def test_recovery_says_what_comes_first(tmp_path, founded, votes):
 # What is remembered
 
 
-def test_addresses_are_those_that_were_written_last(tmp_path):
+def test_known_addresses_are_the_last_written_ones(tmp_path):
     assert Scene(tmp_path).lifecycle.known_addresses == ()
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     assert Scene(tmp_path).lifecycle.known_addresses == (("a", 4648),)
 
 
-def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, monkeypatch):
+def test_changed_addresses_are_written_even_if_the_first_write_fails(tmp_path, monkeypatch):
     scene = followed(tmp_path)
     disk = Full(monkeypatch, datadir.LOCAL_STATE)
     disk.free()
@@ -674,7 +672,7 @@ def test_addresses_are_written_when_they_change_also_if_not_at_once(tmp_path, mo
     ("dies_after", "in_cluster", "given_up"),
     [("set_aside raft", True, False), ("remove cluster.json", False, True)],
 )
-def test_founding_that_a_crash_cuts_short_while_it_is_given_up_binds_until_the_end(
+def test_promise_binds_after_a_crash_while_formation_is_given_up(
     tmp_path, dies_after, in_cluster, given_up
 ):
     """Others may still found that cluster, so the promise is marked before the place is gone."""

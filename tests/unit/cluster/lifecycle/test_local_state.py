@@ -78,7 +78,7 @@ def without_space(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 # The place
 
 
-def test_place_is_taken_with_the_servers_of_the_region_that_are_alive(tmp_path):
+def test_local_state_lists_the_live_servers_of_the_region(tmp_path):
     scene = Scene(tmp_path, "global/a", "west/w", "global/d/failed")
     asyncio.run(scene.files.record_role(OURS, "voter"))
     taken = LocalState(cluster_id="ours", epoch=2, role="voter", servers=(("a", 4648),))
@@ -91,7 +91,7 @@ def test_place_is_taken_with_the_servers_of_the_region_that_are_alive(tmp_path):
     [(Cluster("ours", 4), 3), (Cluster("theirs", 0), 0)],
     ids=["in the same cluster", "in another one"],
 )
-def test_highest_epoch_seen_outlasts_a_change_of_place(tmp_path, cluster, epoch_seen):
+def test_highest_epoch_seen_survives_a_change_of_role(tmp_path, cluster, epoch_seen):
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
     asyncio.run(scene.files.record_role(cluster, "non-voter"))
@@ -99,7 +99,7 @@ def test_highest_epoch_seen_outlasts_a_change_of_place(tmp_path, cluster, epoch_
     assert scene.files.local_state.epoch_seen == epoch_seen
 
 
-def test_place_that_cannot_be_written_is_not_taken(tmp_path, monkeypatch):
+def test_role_that_cannot_be_written_is_not_taken(tmp_path, monkeypatch):
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
     without_space(monkeypatch, datadir.LOCAL_STATE)
@@ -108,14 +108,14 @@ def test_place_that_cannot_be_written_is_not_taken(tmp_path, monkeypatch):
     assert scene.files.local_state == scene.written() == HERE
 
 
-def test_place_that_is_left_is_gone(tmp_path):
+def test_removed_local_state_is_gone_from_memory_and_disk(tmp_path):
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
     asyncio.run(scene.files.remove_local_state())
     assert scene.files.local_state is scene.files.cluster is scene.opened().local_state is None
 
 
-def test_addresses_are_remembered_when_they_change(tmp_path):
+def test_changed_addresses_are_recorded(tmp_path):
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path, "global/a", "global/d")
     asyncio.run(scene.files.remember_addresses())
@@ -125,7 +125,7 @@ def test_addresses_are_remembered_when_they_change(tmp_path):
     assert written == scene.files.local_state
 
 
-def test_addresses_are_kept_while_nobody_is_seen_and_where_there_is_no_space(tmp_path, monkeypatch):
+def test_recorded_addresses_stay_without_live_servers_or_disk_space(tmp_path, monkeypatch):
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
     asyncio.run(scene.files.remember_addresses())
@@ -136,7 +136,7 @@ def test_addresses_are_kept_while_nobody_is_seen_and_where_there_is_no_space(tmp
     assert scene.written() == scene.files.local_state == HERE
 
 
-def test_server_without_a_place_remembers_no_addresses(tmp_path):
+def test_server_in_no_cluster_records_no_addresses(tmp_path):
     scene = Scene(tmp_path, "global/a")
     asyncio.run(scene.files.remember_addresses())
     assert scene.written() is None
@@ -145,7 +145,7 @@ def test_server_without_a_place_remembers_no_addresses(tmp_path):
 # The member
 
 
-def test_room_for_a_member_has_its_mark_and_the_place(tmp_path):
+def test_member_directory_is_created_with_its_member_id_and_the_role(tmp_path):
     scene = Scene(tmp_path, "global/a")
     asyncio.run(scene.files.create_member_directory(OURS, 7))
     assert scene.mark() == MARK
@@ -157,7 +157,7 @@ def test_room_for_a_member_has_its_mark_and_the_place(tmp_path):
 
 
 @pytest.mark.parametrize("name", [datadir.MEMBER, datadir.LOCAL_STATE])
-def test_room_that_cannot_be_made_leaves_no_directory(tmp_path, monkeypatch, name):
+def test_failed_creation_leaves_no_member_directory(tmp_path, monkeypatch, name):
     datadir.write(tmp_path / datadir.LOCAL_STATE, HERE)
     scene = Scene(tmp_path)
     without_space(monkeypatch, name)
@@ -174,7 +174,7 @@ def founder(folder: Path) -> Scene:
     return Scene(folder)
 
 
-def test_founders_member_is_known_before_it_is_written_down(tmp_path):
+def test_founders_member_id_is_used_before_it_is_written(tmp_path):
     scene = founder(tmp_path)
     assert scene.files.member_id is None
     scene.files.note_member(7)
@@ -183,7 +183,7 @@ def test_founders_member_is_known_before_it_is_written_down(tmp_path):
     assert scene.mark() == MARK
 
 
-def test_mark_that_is_written_is_not_replaced(tmp_path, monkeypatch):
+def test_written_member_id_is_not_replaced(tmp_path, monkeypatch):
     scene = founder(tmp_path)
     datadir.write(scene.directory / datadir.MEMBER, MARK)
     without_space(monkeypatch, datadir.MEMBER)
@@ -192,9 +192,7 @@ def test_mark_that_is_written_is_not_replaced(tmp_path, monkeypatch):
     assert (scene.files.member_id, scene.mark()) == (7, MARK)
 
 
-def test_mark_that_could_not_be_written_stays_to_be_written_until_it_is_forgotten(
-    tmp_path, monkeypatch
-):
+def test_member_id_that_was_not_written_is_kept_until_it_is_forgotten(tmp_path, monkeypatch):
     scene = founder(tmp_path)
     scene.files.note_member(7)
     without_space(monkeypatch, datadir.MEMBER)
@@ -206,7 +204,7 @@ def test_mark_that_could_not_be_written_stays_to_be_written_until_it_is_forgotte
     asyncio.run(scene.files.write_mark())
 
 
-def test_what_a_member_has_had_is_set_aside_and_said_once(tmp_path):
+def test_member_directory_is_set_aside_and_reported_once(tmp_path):
     scene = founder(tmp_path)
     asyncio.run(scene.files.set_aside(OURS))
     asyncio.run(scene.files.set_aside(OURS))

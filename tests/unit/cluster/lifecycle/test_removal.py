@@ -91,14 +91,14 @@ OURSELVES = {"leader": "b", "is_other": False, "leader_index": None}
         "nobody leads any more",
     ],
 )
-def test_away_is_who_does_not_hear_the_leader_until_memory_has_caught_up(before, fields, away):
+def test_server_that_hears_no_leader_is_away_until_its_memory_has_caught_up(before, fields, away):
     assert seen(before, view(**fields)).away == away
 
 
 @pytest.mark.parametrize(
     ("since_s", "away"), [(TAKE_OVER_S, False), (TAKE_OVER_S + 0.1, True)], ids=["yet", "too long"]
 )
-def test_who_has_led_is_not_away_while_another_takes_over(since_s, away):
+def test_former_leader_is_not_away_while_another_takes_over(since_s, away):
     led = seen(AWAY, view(**OURSELVES))
     later = seen(led, view(**NOBODY, now=100.0 + since_s))
     assert later == RemovalWatch(away=away, led=100.0)
@@ -136,22 +136,20 @@ def removed_by(who: str) -> RaftConfiguration:
         "not removed at all",
     ],
 )
-def test_server_that_was_taken_for_dead_is_one_that_nobody_removed_on_purpose(
-    absence, fields, dead
-):
+def test_server_was_taken_for_dead_unless_it_was_removed_on_purpose(absence, fields, dead):
     assert was_taken_for_dead(absence, view(**fields)) == dead
 
 
 @pytest.mark.parametrize(("by", "going"), [(AUTOPILOT, False), (OPERATOR, True), (ITSELF, True)])
 @pytest.mark.parametrize("kind", [REMOVE, FORCED])
-def test_only_a_removal_on_purpose_is_one(by, going, kind):
+def test_removal_by_autopilot_is_not_intended(by, going, kind):
     under_way = MembershipChange(kind=kind, server_id="b", by=by)
     changing = msgspec.structs.replace(WITH_US, change=under_way)
     assert is_removal_intended(view(configuration=changing)) == going
     assert is_removal_intended(view(configuration=removed_by(by))) == going
 
 
-def test_absence_that_is_over_still_knows_when_this_server_led():
+def test_watch_that_ended_keeps_the_time_of_leading():
     assert RemovalWatch(away=True, led=5.0).ended() == RemovalWatch(away=False, led=5.0)
 
 
@@ -181,7 +179,7 @@ def test_cluster_is_led_ahead_by_a_leader_of_a_later_epoch(fields, ahead):
     ],
     ids=["not in it", "nobody leads", "we lead", "no memory", "in it"],
 )
-def test_only_a_leader_takes_a_server_out(fields, out):
+def test_server_is_removed_only_if_another_server_leads(fields, out):
     assert is_removed(view(**fields)) == out
 
 
@@ -190,18 +188,18 @@ def test_only_a_leader_takes_a_server_out(fields, out):
     [(REMOVE, "b", True), (REMOVE, "a", False), (PROMOTE, "b", False)],
     ids=["we are removed", "another is removed", "we are promoted"],
 )
-def test_who_remembers_its_own_removal_is_removal_intended(kind, server_id, going):
+def test_removal_under_way_of_this_server_is_intended(kind, server_id, going):
     change = MembershipChange(kind=kind, server_id=server_id)
     changing = msgspec.structs.replace(WITH_US, change=change)
     assert is_removal_intended(view(configuration=changing)) == going
 
 
-def test_who_remembers_no_change_is_not_going():
+def test_no_removal_is_intended_without_a_change():
     assert not is_removal_intended(view())
     assert not is_removal_intended(view(configuration=None))
 
 
-def test_who_is_in_the_configuration_that_it_remembers_is_configured():
+def test_server_listed_in_its_own_memory_is_configured():
     assert is_configured(view())
     assert not is_configured(view(configuration=WITHOUT_US))
     assert not is_configured(view(configuration=None))
@@ -221,7 +219,7 @@ def roster(*, answered: float = 0.0) -> Roster:
     return roster
 
 
-def test_look_takes_leader_and_memory_as_they_are():
+def test_look_gathers_leader_and_memory():
     tables = Tables()
     tables.apply(Head(index=5), {(RAFT.name, ONLY): to_msgpack(WITH_US)})
     expected = view(now=10.0, leader_epoch=3, leader_index=7, index=5)
@@ -232,6 +230,6 @@ def test_look_sees_no_index_of_a_leader_that_does_not_answer():
     assert look(roster(answered=-60.0), Tables(), OURS, 10.0).leader_index is None
 
 
-def test_look_sees_nobody_lead_who_was_silent_for_long():
+def test_look_sees_no_leader_after_a_long_silence():
     silent = look(roster(), Tables(), OURS, 1000.0)
     assert (silent.leader, silent.is_other, silent.configuration) == ("", False, None)

@@ -45,7 +45,7 @@ def written(given: Inputs, asked: JoinRequest) -> RaftConfiguration:
     return result.configuration
 
 
-def test_server_that_has_not_answered_is_not_let_in():
+def test_server_that_has_not_answered_is_not_admitted():
     with pytest.raises(Error, match="does not answer the leader") as caught:
         admission(inputs("abc"), request("d"), CLUSTER)
     assert caught.value.code is Code.UNAVAILABLE
@@ -64,32 +64,32 @@ def full(alive: str) -> Inputs:
     )
 
 
-def test_configuration_holds_no_more_servers_than_there_may_be():
+def test_full_configuration_of_live_servers_admits_no_other():
     with pytest.raises(Error, match=f"has {SERVERS_MAX} servers, and all of them") as caught:
         outcome(full("abcd"), request("x"))
     assert caught.value.code is Code.TOO_MANY
     assert outcome(full("abcd"), request("d")) == Admitted()
 
 
-def test_dead_server_without_a_vote_gives_its_place_to_a_new_one():
+def test_dead_non_voter_is_removed_from_a_full_configuration():
     after = written(full("ab"), request("x"))
     ids = [server.id for server in after.servers]
     assert (len(ids), "d" in ids, "c" in ids) == (SERVERS_MAX - 1, False, True)
 
 
-def test_new_server_is_let_in_without_a_vote():
+def test_new_server_is_admitted_as_a_non_voter():
     after = written(inputs("abc"), request("d"))
     assert (shown(after), after.change) == ("ABCd", None)
     assert after.servers[3] == entry("d", voter=False)
 
 
-def test_new_server_is_let_in_while_another_change_is_under_way():
+def test_new_server_is_admitted_while_another_change_is_under_way():
     busy = inputs("abc", under_way=change(REMOVE, "c"))
     after = written(busy, request("d"))
     assert after.change == change(REMOVE, "c")
 
 
-def test_server_that_is_in_stays_as_it_is():
+def test_server_listed_as_it_asks_is_admitted():
     assert outcome(inputs("abc", "d"), request("d", cluster_id=CLUSTER)) == Admitted()
     assert outcome(inputs("abc"), request("b", cluster_id=CLUSTER)) == Admitted()
 
@@ -102,13 +102,13 @@ def test_server_that_is_in_stays_as_it_is():
         (request("b", address="x:4647"), "the server b is alive at b:4647"),
     ],
 )
-def test_server_of_another_cluster_and_twins_are_refused(asked, text):
+def test_server_of_another_cluster_and_duplicates_are_refused(asked, text):
     with pytest.raises(Error, match=text) as caught:
         outcome(inputs("abc"), asked)
     assert caught.value.code is Code.CONFLICT
 
 
-def test_dead_server_at_the_address_goes_first():
+def test_dead_server_at_the_same_address_is_removed_first():
     given = inputs("abc", "d", alive="abc")
     after = written(given, request("x", address="d:4647"))
     assert shown(after) == "ABC"
@@ -117,7 +117,7 @@ def test_dead_server_at_the_address_goes_first():
     assert after.change == change(REMOVE, "c")
 
 
-def test_voter_that_takes_no_part_has_lost_its_data_and_its_member_goes_first():
+def test_voter_that_lost_its_data_is_removed_first():
     after = written(inputs("abc", roles={"b": "none"}), request("b"))
     assert after.change == change(REMOVE, "b")
 
@@ -134,7 +134,7 @@ def test_voter_that_takes_part_at_another_address_is_updated():
     assert after.change == change(UPDATE, "b", address="b2:4647")
 
 
-def test_server_without_a_vote_is_known_by_its_new_address_at_once():
+def test_non_voter_gets_its_new_address_at_once():
     given = inputs("abc", "d", addresses={"d": "d2:4647"})
     after = written(given, request("d", address="d2:4647"))
     assert after.servers[3] == entry("d", voter=False, address="d2:4647")

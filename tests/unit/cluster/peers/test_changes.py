@@ -36,7 +36,7 @@ def test_one_change_at_a_time():
         assert caught.value.code is Code.UNAVAILABLE
 
 
-def test_what_is_asked_for_is_written_down():
+def test_request_is_written_as_a_change_under_way():
     given = inputs("abc", "d")
     stored, view = given.configuration, given.view
     assert with_promotion(stored, "d").change == change(PROMOTE, "d")
@@ -47,7 +47,7 @@ def test_what_is_asked_for_is_written_down():
         assert each.servers == stored.servers
 
 
-def test_server_without_a_vote_is_out_at_once():
+def test_non_voter_is_removed_at_once():
     given = inputs("abc", "d")
     outcome = with_removal(given.configuration, "d", given.view, Removal())
     assert (shown(outcome), outcome.change) == ("ABC", None)
@@ -60,13 +60,13 @@ def test_server_without_a_vote_is_out_at_once():
         lambda s: with_demotion(s.configuration, "d", s.view),
     ],
 )
-def test_who_has_or_lacks_a_vote_already_is_refused(ask):
+def test_promotion_of_a_voter_and_demotion_of_a_non_voter_are_refused(ask):
     with pytest.raises(Error) as caught:
         ask(inputs("abc", "d"))
     assert caught.value.code is Code.CONFLICT
 
 
-def test_removal_that_would_cost_the_quorum_is_refused_before_it_is_written_down():
+def test_removal_that_would_cost_the_quorum_is_not_written():
     given = inputs("abc", alive="ab")
     with pytest.raises(Error, match="of 2 voters left 1 are alive and 2 are needed"):
         with_removal(given.configuration, "b", given.view, Removal())
@@ -74,13 +74,13 @@ def test_removal_that_would_cost_the_quorum_is_refused_before_it_is_written_down
         with_demotion(given.configuration, "b", given.view)
 
 
-def test_voter_that_answers_without_taking_part_does_not_count():
+def test_voter_without_a_working_member_does_not_count_for_the_quorum():
     given = inputs("abc", roles={"c": "none"})
     with pytest.raises(Error, match="cost the quorum"):
         with_removal(given.configuration, "b", given.view, Removal())
 
 
-def test_only_the_latest_removals_are_remembered():
+def test_only_the_latest_removals_are_recorded():
     stored = inputs("ab").configuration
     for number in range(REMOVED_MAX + 3):
         name = f"x{number}"
@@ -91,7 +91,7 @@ def test_only_the_latest_removals_are_remembered():
     assert len(stored.removed) == REMOVED_MAX
 
 
-def test_pause_grows_and_ends_growing():
+def test_pause_after_failed_promotions_doubles_up_to_a_limit():
     pauses = [pause_s(failures) for failures in range(1, 40)]
     assert pauses[:3] == [10.0, 20.0, 40.0]
     assert pauses == sorted(pauses)

@@ -11,7 +11,7 @@ from tests.sim.net import Net
 from bellcow.cluster.peers.inputs import ClusterView, see
 
 
-def test_sight_holds_who_is_there_and_where():
+def test_view_has_the_servers_of_the_region_and_their_addresses():
     async def story():
         async with Net() as net:
             for name, join in (("a", ""), ("b", "a"), ("c", "a"), ("w", "a")):
@@ -35,14 +35,14 @@ def test_sight_holds_who_is_there_and_where():
     assert set(late.targets) == {"id-b", "id-c"}
 
 
-def test_server_without_a_part_in_consensus_answers_and_does_not_count():
+def test_server_without_a_member_answers_and_takes_no_part():
     view = ClusterView(
         alive=frozenset("ab"), answering=frozenset("ab"), roles={"a": "leader", "b": "none"}
     )
     assert view.taking_part == {"a"}
 
 
-def test_server_whose_part_in_consensus_is_down_does_not_count():
+def test_server_whose_member_is_down_takes_no_part():
     async def story():
         async with Net() as net:
             host, other = net.start("a"), net.start("b", join="a")
@@ -58,7 +58,7 @@ def test_server_whose_part_in_consensus_is_down_does_not_count():
     assert well.taking_part == {"id-a", "id-b"}
 
 
-def test_who_says_that_it_leaves_is_alive_until_it_has_left():
+def test_leaving_server_is_alive_until_it_has_left():
     async def story():
         async with Net() as net:
             host, other = net.start("a"), net.start("b", join="a")

@@ -33,7 +33,7 @@ def test_configuration_is_shown_in_its_order_with_its_index():
     ]
 
 
-def test_server_nobody_knows_is_shown_as_unknown():
+def test_server_without_a_member_name_is_shown_as_unknown():
     (shown,) = describe(configuration("a"), {}, "").servers
     assert (shown.node, shown.raft_protocol) == ("(unknown)", "unknown")
 
@@ -100,17 +100,17 @@ def test_live_voter_stays_where_its_removal_would_cost_the_quorum(voters, name, 
     assert may_go(voters, name, alive) is goes
 
 
-def test_force_takes_out_what_the_quorum_needs():
+def test_force_removes_a_voter_that_the_quorum_needs():
     assert may_go("abc", "b", "ab", force=True)
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_last_voter_stays_whatever_is_said(force):
+def test_last_voter_is_never_removed(force):
     assert not may_go("a", "a", "a", force=force)
     assert not may_go("a", "a", "ab", others="b", force=force)
 
 
-def test_refusal_of_the_last_voter_names_who_would_be_left():
+def test_refusal_of_the_last_voter_names_the_servers_left():
     stored = configuration("a", "b")
     with pytest.raises(Error) as caught:
         check_removal(stored, stored.servers[0], {"a"}, force=True)
@@ -119,7 +119,7 @@ def test_refusal_of_the_last_voter_names_who_would_be_left():
     )
 
 
-def test_refusal_tells_the_numbers_and_the_way_out():
+def test_refusal_has_the_numbers_and_the_way_to_force_it():
     stored = configuration("abc")
     with pytest.raises(Error) as caught:
         check_removal(stored, stored.servers[1], {"a", "b"}, force=False)
@@ -127,13 +127,13 @@ def test_refusal_tells_the_numbers_and_the_way_out():
     assert "force=true" in caught.value.message
 
 
-def test_non_voter_may_always_go():
+def test_non_voter_may_always_be_removed():
     assert may_go("a", "b", "", others="b")
     assert may_go("abc", "d", "a", others="d")
 
 
 @given(st.integers(1, 7), st.sets(st.sampled_from("abcdefg")), st.sampled_from("abcdefg"))
-def test_removal_never_turns_a_quorum_into_none(count, alive, name):
+def test_removal_never_loses_a_quorum(count, alive, name):
     voters = "abcdefg"[:count]
     if name not in voters or not may_go(voters, name, "".join(alive)):
         return

@@ -46,7 +46,7 @@ async def refusal(work) -> Error:
     return caught.value
 
 
-def test_server_that_does_not_lead_refuses_everything():
+def test_server_that_does_not_lead_refuses_every_request():
     async def story(herd):
         asked = herd.servers["b"].membership
         return [
@@ -67,7 +67,7 @@ def test_server_that_does_not_lead_refuses_everything():
     assert set(run(story)) == {Code.NO_LEADER}
 
 
-def test_who_joins_and_who_shall_vote_is_told_of_the_founding():
+def test_admission_and_order_carry_the_founding():
     async def story(herd):
         asked, told = herd.servers["a"].membership, []
         asked._state.founding = lambda: "the second"
@@ -88,7 +88,7 @@ def test_who_joins_and_who_shall_vote_is_told_of_the_founding():
     assert [each.founding for each in run(story)] == ["the second"] * 2
 
 
-def test_standing_tells_part_member_and_where_the_others_are():
+def test_standing_has_entry_member_and_the_other_addresses():
     async def story(herd):
         asked = herd.servers["a"].membership
         herd.start("d")
@@ -109,7 +109,7 @@ def test_standing_tells_part_member_and_where_the_others_are():
     ]
 
 
-def test_embedded_store_says_why_nobody_else_can_vote():
+def test_promotion_on_the_embedded_store_is_refused_with_the_way_out():
     async def story(herd):
         membership = herd.servers["a"].membership
         membership._grows = lambda: False
@@ -127,7 +127,7 @@ def test_embedded_store_says_why_nobody_else_can_vote():
     assert [server.voter for server in stored.servers] == [True, True, True, False]
 
 
-def test_removal_that_nobody_can_make_is_answered_in_time():
+def test_removal_that_cannot_be_made_is_answered_in_time():
     async def story(herd):
         herd.votes.fault = lambda change: Fault.UNKNOWN_NOT_DONE if change == "remove" else None
         began = herd.clock.monotonic()
@@ -145,7 +145,7 @@ def test_removal_that_nobody_can_make_is_answered_in_time():
     assert voters == ["a", "b"]
 
 
-def test_leader_that_goes_hears_from_the_next_one_that_it_is_out():
+def test_removed_leader_learns_of_its_removal_from_the_next_leader():
     """Its own memory stands still: its member is none any more."""
 
     async def story(herd):
@@ -168,7 +168,7 @@ def test_leader_that_goes_hears_from_the_next_one_that_it_is_out():
     assert voters == ["b", "c"]
 
 
-def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused():
+def test_successor_is_asked_for_a_hello_before_it_is_refused():
     async def story(herd):
         asked = herd.servers["a"].membership
         look, greeted = asked._state.look, []
@@ -186,7 +186,7 @@ def test_heir_that_is_back_since_it_was_last_heard_is_asked_before_it_is_refused
     assert run(story) == (1, "b")
 
 
-def test_removal_waits_a_moment_for_voters_that_were_promoted_just_now():
+def test_removal_waits_for_voters_that_were_just_promoted():
     async def story(herd):
         asked = herd.servers["a"].membership
         look, began = asked._state.look, herd.clock.monotonic()
@@ -214,7 +214,7 @@ def test_removal_that_would_cost_the_quorum_is_refused_within_two_seconds():
 
 
 @pytest.mark.parametrize("failure", [Unknown("lost"), None])
-def test_transfer_that_does_not_come_about_is_an_error_in_time(failure):
+def test_failed_transfer_is_an_error_in_time(failure):
     async def story(herd):
         async def hand_over(member_id):
             if failure is not None:
@@ -232,7 +232,7 @@ def test_transfer_that_does_not_come_about_is_an_error_in_time(failure):
     assert took <= ANSWER_S + 0.1
 
 
-def test_leader_that_stops_hands_on_to_whoever_takes_part():
+def test_stopping_leader_transfers_to_a_voter_that_takes_part():
     async def story(herd):
         await herd.stop("b")
         await herd.servers["a"].membership.hand_on()
@@ -243,7 +243,7 @@ def test_leader_that_stops_hands_on_to_whoever_takes_part():
     assert run(story) == "c"
 
 
-def test_dead_are_pruned_before_a_server_is_let_in():
+def test_dead_servers_are_removed_before_an_admission():
     async def story(herd):
         await asyncio.sleep(4)
         await herd.stop("e")
@@ -255,7 +255,7 @@ def test_dead_are_pruned_before_a_server_is_let_in():
     assert run(story, "a", "b", "c", "d", "e") == ["a", "b", "c", "d", "f"]
 
 
-def test_servers_ask_for_all_that_over_the_port_between_servers():
+def test_leave_and_standing_are_served_on_the_port_between_servers():
     async def story(herd):
         leader = herd.view("b").targets["a"]
         herd.going.add("c")
@@ -275,7 +275,7 @@ def test_servers_ask_for_all_that_over_the_port_between_servers():
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_server_that_does_not_say_so_itself_is_not_made_to_leave(gone: bool):
+def test_server_that_does_not_say_itself_that_it_leaves_is_not_removed(gone: bool):
     async def story(herd):
         if gone:
             await herd.stop("c")
@@ -289,7 +289,7 @@ def test_server_that_does_not_say_so_itself_is_not_made_to_leave(gone: bool):
     assert voters == ["a", "b", "c"]
 
 
-def test_server_that_does_not_answer_is_not_let_in():
+def test_server_that_does_not_answer_is_not_admitted():
     async def story(herd):
         herd.start("d")
         asked = herd.request("d")
@@ -303,7 +303,7 @@ def test_server_that_does_not_answer_is_not_let_in():
     )
 
 
-def test_failed_server_is_shown_as_left_and_pruned_is_forgotten():
+def test_force_leave_shows_a_failed_server_as_left_and_prune_forgets_it():
     async def story(herd):
         membership = herd.servers["a"].membership
         await herd.stop("c")
@@ -316,7 +316,7 @@ def test_failed_server_is_shown_as_left_and_pruned_is_forgotten():
     assert run(story) == ("left", "none", ["a", "b"])
 
 
-def test_last_voter_cannot_be_made_to_leave():
+def test_force_leave_of_the_last_voter_is_refused():
     async def story(herd):
         return await refusal(herd.servers["a"].membership.force_leave("a.global", force=True))
 
@@ -325,7 +325,7 @@ def test_last_voter_cannot_be_made_to_leave():
     assert "last voter" in error.message
 
 
-def test_live_server_is_taken_out_by_force_only():
+def test_live_server_is_removed_only_by_force():
     async def story(herd):
         membership = herd.servers["a"].membership
         await membership.force_leave("c.global")
@@ -336,7 +336,7 @@ def test_live_server_is_taken_out_by_force_only():
     assert run(story) == (["a", "b", "c"], ["a", "b"])
 
 
-def test_server_that_is_stopped_after_its_removal_counts_as_one_that_left():
+def test_server_stopped_after_its_removal_counts_as_left():
     async def story(herd):
         asked = herd.servers["a"].membership
         await asked.remove("c")

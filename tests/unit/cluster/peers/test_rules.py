@@ -55,7 +55,7 @@ def written(given: Inputs, age_s: float = 0.0) -> Write:
 # Who is gone for good
 
 
-def test_dead_server_that_is_out_of_the_configuration_has_departed():
+def test_dead_server_that_is_not_configured_has_departed():
     targets = {
         name: Target(server_id=name, address=(name, 1), region="global") for name in "bcdxyz"
     }
@@ -73,7 +73,7 @@ def test_promotion_begins_by_adding_a_member():
     assert step(inputs("abc", "d", under_way=change(PROMOTE, "d"))) == AddMember("d:4647")
 
 
-def test_added_member_is_written_down_before_anything_is_done_with_it():
+def test_added_members_id_is_written_before_the_next_step():
     found = inputs(
         "abc",
         "d",
@@ -85,7 +85,7 @@ def test_added_member_is_written_down_before_anything_is_done_with_it():
     assert not outcome.given_up
 
 
-def test_member_that_has_not_started_is_ordered_to():
+def test_member_that_has_not_started_is_ordered_to_start():
     found = inputs(
         "abc",
         "d",
@@ -139,7 +139,7 @@ def test_member_gets_no_vote_while_that_would_cost_the_quorum():
         ({"alive": "abc"}, 0.0, "the server is not alive"),
     ],
 )
-def test_promotion_that_cannot_be_becomes_a_demotion_of_its_member(fields, age_s, reason):
+def test_failed_promotion_becomes_a_demotion_of_its_member(fields, age_s, reason):
     learner = member(7, "d", voter=False)
     found = inputs("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(learner,), **fields)
     outcome = written(found, age_s)
@@ -151,12 +151,12 @@ def test_promotion_that_cannot_be_becomes_a_demotion_of_its_member(fields, age_s
     assert outcome.given_up == reason
 
 
-def test_promotion_that_came_through_at_the_last_moment_is_one():
+def test_promotion_made_at_the_last_moment_counts():
     found = inputs("abc", "d", under_way=change(PROMOTE, "d", 7), extra=(member(7, "d"),))
     assert shown(written(found, LIMIT_S * 2).configuration) == "ABCD"
 
 
-def test_promotion_whose_member_was_taken_away_ends_without_a_vote():
+def test_promotion_whose_member_was_removed_ends_without_a_vote():
     outcome = written(inputs("abc", "d", under_way=change(PROMOTE, "d", 7)))
     assert shown(outcome.configuration) == "ABCd"
     assert outcome.given_up == "its member is gone"
@@ -176,7 +176,7 @@ def test_member_is_removed_first(kind):
 
 
 @pytest.mark.parametrize(("kind", "left"), [(DEMOTE, "ABc"), (REMOVE, "AB"), (FORCED, "AB")])
-def test_outcome_of_a_removed_member(kind, left):
+def test_removed_members_server_is_demoted_or_removed(kind, left):
     found = inputs("abc", under_way=change(kind, "c", 3))
     gone = msgspec.structs.replace(found, peers=found.peers[:2])
     outcome = written(gone)
@@ -191,13 +191,13 @@ def test_leader_hands_over_to_the_first_voter_that_takes_part(kind):
     assert step(inputs("abc", under_way=change(FORCED, "a"), alive="ac")) == HandOver(3)
 
 
-def test_leader_stays_when_nobody_is_there_to_take_over():
+def test_leader_is_not_removed_without_a_successor():
     outcome = written(inputs("abc", under_way=change(FORCED, "a"), alive="a"))
     assert outcome.given_up == "no other voter answers"
     assert shown(outcome.configuration) == "ABC"
 
 
-def test_removal_that_has_come_to_cost_the_quorum_is_given_up():
+def test_removal_that_no_longer_keeps_the_quorum_is_given_up():
     given = inputs("abc", under_way=change(REMOVE, "b"), alive="ab")
     # Who leads only since then may not have heard of c yet.
     assert step(given, DOUBT_S - 0.1) == Wait("it would cost the quorum")
@@ -207,11 +207,11 @@ def test_removal_that_has_come_to_cost_the_quorum_is_given_up():
     assert shown(outcome.configuration) == "ABC"
 
 
-def test_dead_voter_is_removed_whoever_else_is_dead():
+def test_dead_voter_is_removed_while_another_one_is_dead():
     assert step(inputs("abcde", under_way=change(REMOVE, "e"), alive="abc")) == RemoveMember(5)
 
 
-def test_dead_voter_stays_while_one_of_those_left_takes_no_part():
+def test_dead_voter_is_kept_while_too_few_others_take_part():
     """It looks dead: without it there would be no leader."""
     given = inputs("abc", under_way=change(REMOVE, "c"), alive="a")
     assert step(given) == Wait("it would cost the quorum")
@@ -222,7 +222,7 @@ def test_force_removes_what_the_quorum_needs():
     assert step(inputs("abc", under_way=change(FORCED, "b"), alive="ab")) == RemoveMember(2)
 
 
-def test_last_voter_stays_even_when_forced():
+def test_last_voter_is_not_removed_even_when_forced():
     assert written(inputs("a", under_way=change(FORCED, "a"))).given_up == "it is the last voter"
 
 
@@ -231,7 +231,7 @@ def test_removal_that_is_not_done_in_a_minute_is_given_up():
     assert outcome.given_up == "not done within 60 s"
 
 
-def test_member_without_a_vote_is_removed_without_a_question():
+def test_non_voting_member_is_removed_without_a_quorum_check():
     learner = member(7, "d", voter=False)
     found = inputs("abc", "d", under_way=change(DEMOTE, "d", 7), extra=(learner,), alive="a")
     assert step(found) == RemoveMember(7)
@@ -253,11 +253,11 @@ def test_address_of_the_member_is_changed_first_and_then_the_entry():
 # Nothing is under way
 
 
-def test_nothing_is_done_while_all_is_as_written():
+def test_correct_configuration_needs_no_step():
     assert step(inputs("abc", "d")) is None
 
 
-def test_member_nobody_asked_for_is_taken_out_as_a_change_of_its_own():
+def test_leftover_member_is_removed_by_a_change_of_its_own():
     stray = member(9, "", voter=False, address="x:4647")
     outcome = written(inputs("abc", extra=(stray,)))
     assert outcome.configuration.change == MembershipChange(
@@ -265,19 +265,19 @@ def test_member_nobody_asked_for_is_taken_out_as_a_change_of_its_own():
     )
 
 
-def test_voter_among_the_members_is_shown_as_one():
+def test_voting_member_is_listed_as_a_voter():
     found = inputs("abc", "d", extra=(member(7, "d"),))
     assert shown(written(found).configuration) == "ABCD"
 
 
-def test_voter_that_the_configuration_lacks_is_added_to_it():
+def test_unlisted_voter_is_added_to_the_configuration():
     found = inputs("abc", extra=(member(7, "d"),))
     outcome = written(found)
     assert shown(outcome.configuration) == "ABCD"
     assert outcome.configuration.servers[3].name == "d"  # nobody knows its name yet
 
 
-def test_voter_without_a_member_becomes_one_without_a_vote():
+def test_voter_without_a_member_is_listed_as_a_non_voter():
     found = inputs("abc")
     outcome = written(msgspec.structs.replace(found, peers=found.peers[:2]))
     assert shown(outcome.configuration) == "ABc"
@@ -289,7 +289,7 @@ def test_voter_that_has_not_started_is_known_by_its_address():
     assert step(msgspec.structs.replace(found, peers=unstarted)) is None
 
 
-def test_voter_that_says_it_has_moved_is_updated():
+def test_voter_at_a_new_address_is_updated():
     addresses = {"a": "a:4647", "b": "b2:4647"}
     outcome = written(inputs("abc", addresses=addresses))
     assert outcome.configuration.change == change(UPDATE, "b", 2, "b2:4647")
@@ -304,7 +304,7 @@ def test_moved_leader_that_has_corrected_its_entry_is_updated_without_going_back
     assert outcome.configuration.change == change(UPDATE, "a", 1, "a2:4647")
 
 
-def test_server_without_a_vote_that_has_moved_is_shown_where_it_is():
+def test_moved_non_voter_is_listed_at_its_new_address():
     outcome = written(inputs("abc", "d", addresses={"d": "d2:4647"}))
     assert outcome.configuration.servers[3].address == "d2:4647"
     assert outcome.configuration.change is None
