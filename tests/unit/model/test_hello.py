@@ -190,6 +190,6 @@ def test_what_is_not_a_message_at_all_is_refused(data: bytes):
     assert caught.value.code is Code.INVALID
 
 
-def test_address_of_consensus_is_written_with_brackets_where_needed():
+def test_rpc_address_has_brackets_around_ipv6():
     assert itself("a", rpc=("10.0.0.1", 4647)).rpc_address == "10.0.0.1:4647"
     assert itself("a", rpc=("::1", 4647)).rpc_address == "[::1]:4647"

@@ -1,4 +1,4 @@
-"""The hello that this server sends, from its table of members. Pure."""
+"""Composes the hello that this server sends, from its table of members. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def with_own_status(table: Table, status: Status) -> Table:
-    """This server says that it leaves, or has left."""
+    """The table with this server's own status, as a version that replaces the last one."""
     return replace(table, me=with_status(table.me, status))
 
 
 def compose(table: Table, inputs: Inputs, now: float, *, abroad: bool, echo_ms: int = 0) -> Hello:
-    """Our hello. Across regions it holds servers and leader, and nothing of the cluster.
+    """This server's hello. To another region (`abroad`) it omits the cluster and the consensus.
 
-    `echo_ms` is what the other one's clock showed when it last spoke to us.
+    `echo_ms` is the `at_ms` of the receiver's last hello to us, by the receiver's clock.
     """
     since = since_leader(table, now)
     return Hello(

@@ -1,8 +1,8 @@
-"""The exchange between servers: gather what is so, decide whom to call, call them, take in what
-they say.
+"""The exchange of hellos: gather the inputs, decide which servers to call, call them, update the
+table with their answers.
 
-The rules are in `hearing.py`, `failure.py` and `schedule.py`; a `Transport` carries the hello. Who
-may send one is checked before it comes here.
+The rules are in `hearing.py`, `failure.py` and `schedule.py`; a `Transport` carries the hello. The
+sender of a received hello was authenticated before.
 """
 
 from __future__ import annotations
@@ -37,36 +37,39 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Cluster, Hello, Status
 
 HELLO_PATH = "/v1/internal/hello"
-HELLO_BYTES = 1 << 20
-TIMEOUT_S = 1.0
-ELSEWHERE_S = 2 * FAR_S + TIMEOUT_S  # who called us and was refused calls again within it
+HELLO_BYTES = 1 << 20  # a table of `MEMBERS_MAX` members takes 170 KiB
+TIMEOUT_S = 1.0  # for an answer to a hello
+ELSEWHERE_S = 2 * FAR_S + TIMEOUT_S  # a refused server calls again within this time
 
 
 class Transport(Protocol):
-    """One call to another server."""
+    """Sends one message to another server."""
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
-        """Its answer. Raises Error: UNAVAILABLE without one, DENIED when we must not believe it,
-        REFUSED with the server's own words.
+        """The answer. Raises Error: UNAVAILABLE without an answer, DENIED if the answering side
+        is not authenticated, REFUSED with the server's own text.
         """
 
 
 class Exchange:
-    """Keeps the roster's table: `run` calls others, `answer` answers them."""
+    """Updates the roster's table: `run` calls other servers, `answer` answers their calls."""
 
     def __init__(
         self,
         roster: Roster,
-        line: Transport,
+        transport: Transport,
         look: Callable[[], Inputs],
         clock: Clock,
         report: Report,
         joins: tuple[tuple[str, int], ...] = (),
         lookup: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
-        """`lookup` gives all addresses of a name to join; without it a name is its own address."""
+        """`joins` are the addresses to join, `lookup` resolves their names.
+
+        Without `lookup` a name counts as an address.
+        """
         self._roster = roster
-        self._line = line
+        self._transport = transport
         self._look = look
         self._clock = clock
         self._report = report
@@ -74,17 +77,18 @@ class Exchange:
         self._joins = joins
         self._lookup = lookup
         self._tried: dict[str, float] = {}
-        self._led_home: dict[str, bool] = {}  # of the addresses to join that answered
-        self._regions: dict[str, str] = {}  # of those who answered there
+        # By address to join that answered: is it another server of our region, and which region.
+        self._led_home: dict[str, bool] = {}
+        self._regions: dict[str, str] = {}
         self._busy: set[str] = set()
-        self._twins: dict[str, str] = {}  # who says that our id speaks from elsewhere too
-        self._elsewhere: dict[str, tuple[float, Cluster]] = {}  # refused for it, and when
-        self._clocks: dict[str, int] = {}  # what a server's clock showed when it last spoke to us
+        self._duplicates: dict[str, str] = {}  # refusals that say another server has our id
+        self._elsewhere: dict[str, tuple[float, Cluster]] = {}  # servers refused for their cluster
+        self._clocks: dict[str, int] = {}  # `at_ms` of each server's last hello
         self._changed = asyncio.Event()
-        self._led_at = self._began = clock.monotonic()  # when a server was known to lead
+        self._led_at = self._began = clock.monotonic()  # when a leader was last known
 
     async def run(self) -> None:
-        """Say hello whenever it is due, for as long as the server lives."""
+        """Say hello whenever it is due, until the server stops."""
         self._led_at = self._began = self._clock.monotonic()
         async with asyncio.TaskGroup() as group:
             while True:
@@ -95,17 +99,17 @@ class Exchange:
                 self._changed.clear()
 
     def troubles(self) -> Mapping[str, Mapping[str, object]]:
-        """What has kept servers apart lately: events of the log, with their fields."""
+        """Recent reasons why servers are not connected: events with their fields."""
         return self._reminders.latest()
 
     @property
     def twin(self) -> str:
-        """What a server says that hears another one with our id; "" when none says so."""
-        return next(iter(self._twins.values()), "")
+        """The refusal of a server that knows another server with our id; "" without one."""
+        return next(iter(self._duplicates.values()), "")
 
     @property
     def elsewhere(self) -> Mapping[str, Cluster]:
-        """Servers of our region that have shown another cluster than ours lately, by id."""
+        """Clusters of the servers of our region that were refused lately, by server id."""
         now = self._clock.monotonic()
         return {
             server_id: cluster
@@ -114,32 +118,32 @@ class Exchange:
         }
 
     def nudge(self) -> None:
-        """Something has changed that the next round should not wait for, such as leadership."""
+        """Start the next round now, because something changed, such as leadership."""
         self._changed.set()
 
     def answer(self, hello: Hello) -> bytes:
-        """The answer to another server's hello. Raises Error when it is none of ours."""
+        """The answer to another server's hello. Raises Error as `hear` does."""
         self._hear(hello, answer=False)
         return self._hello(hello.sender.server_id, hello.region)
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """All addresses of a name. Raises Error(UNAVAILABLE) with the reason without any."""
+        """All addresses of a name. Raises Error(UNAVAILABLE) with the reason if there are none."""
         return (host,) if self._lookup is None else await self._lookup(host)
 
     async def join(self, address: tuple[str, int], name: str = "") -> None:
-        """Say hello to whoever is at `address`, once. Raises Error with why it failed.
+        """Say hello once at `address`. Raises Error with the reason of a failure.
 
-        `name` is the host name that was written for it, which a certificate may hold instead.
+        `name` is the host name that resolved to it; the certificate may contain only the name.
         """
         await self._greet(address, name)
 
     def force_leave(self, member_name: str, *, prune: bool = False) -> None:
-        """Let a failed member be one that left. The leader's table is the one that counts."""
+        """Mark a failed member as left. It lasts if it is done on the leader: see `judge`."""
         now = self._clock.monotonic()
-        self._take(force_leave(self._roster.table, member_name, now, prune=prune))
+        self._apply(force_leave(self._roster.table, member_name, now, prune=prune))
 
     async def announce(self, status: Status) -> None:
-        """Tell every live server that this one leaves or has left; at most as long as one call."""
+        """Tell all live servers this one's new status. Takes at most `TIMEOUT_S`."""
         self._roster.table = with_own_status(self._roster.table, status)
         targets = plan(
             self._roster.table, leads=False, joins=(), led_home={}, tried={}, busy=(), now=0.0
@@ -152,9 +156,9 @@ class Exchange:
     # One round
 
     def _round(self, group: asyncio.TaskGroup) -> float:
-        """Gather, decide, act; returns in how many seconds the next round is due."""
+        """Gather, decide, act; returns the seconds until the next round."""
         inputs, now = self._look(), self._clock.monotonic()
-        self._take(judge(self._roster.table, inputs, now))
+        self._apply(judge(self._roster.table, inputs, now))
         table = self._roster.table
         due = plan(
             table,
@@ -164,7 +168,7 @@ class Exchange:
             tried=self._tried,
             busy=self._busy,
             now=now,
-            # Who was removed learns of it from the new leader.
+            # A removed server learns of its removal from the new leader's beat.
             servers=inputs.servers | inputs.removed,
         )
         for target in due.targets:
@@ -178,7 +182,7 @@ class Exchange:
         if is_led(table, inputs, now):
             self._led_at = now
         for note in (*notes, *leaderless(table, inputs, now - self._led_at, now)):
-            self._tell(note)
+            self._report_note(note)
         wake_s = min(due.wake_s, next_verdict(table, now))
         return min(wake_s, max(0.001, HEARD_S - waited_s)) if waited_s < HEARD_S else wake_s
 
@@ -193,7 +197,7 @@ class Exchange:
         finally:
             self._busy.discard(target.key)
             if self._clock.monotonic() - self._tried.get(target.key, 0.0) > TIMEOUT_S / 20:
-                self.nudge()  # the round that would have called it again has passed over it
+                self.nudge()  # a round skipped it meanwhile, because it was busy
 
     async def _try(self, target: Target) -> None:
         try:
@@ -201,24 +205,24 @@ class Exchange:
                 await self._call(target)
             else:
                 await self._call_name(target)
-            self._twins.pop(target.key, None)
+            self._duplicates.pop(target.key, None)
         except Error as error:
             said = error.message
             if error.code is Code.REFUSED and self._is_stranger(target):
                 said = "what is there does not answer as a server"
             if COPY in said:
-                self._twins[target.key] = said
+                self._duplicates[target.key] = said
             self._missed(target, said, silent=error.code is Code.UNAVAILABLE)
-        except Exception as error:  # noqa: BLE001  what one server says must not end the exchange
+        except Exception as error:  # noqa: BLE001  one server's answer must not end the exchange
             self._missed(target, f"{type(error).__name__}: {error}", silent=False)
 
     def _is_stranger(self, target: Target) -> bool:
-        """Whether somebody only named this server: what is at its address shall not speak here."""
+        """Whether others only named this server. A text from its address is not logged."""
         contact = self._roster.table.contacts.get(target.server_id)
         return contact is not None and not contact.heard
 
     def _missed(self, target: Target, reason: str, *, silent: bool) -> None:
-        """Nobody has answered, or not as a server should. A known server that is silent fails."""
+        """Count and report a failed call."""
         if target.server_id:
             self._roster.table = missed(self._roster.table, target.server_id)
         address = join_host_port(target.address)
@@ -233,9 +237,10 @@ class Exchange:
         return is_wanted(target.address, table, inputs, waited_s, now)
 
     async def _call_name(self, target: Target) -> None:
-        """Say hello at every address of a name to join but our own.
+        """Say hello at every address of a name to join except our own.
 
-        Raises Error when nobody answers. When only this server does, the others are told of.
+        Raises Error if no server answers. If only this server does, the other addresses are
+        reported.
         """
         host, port = target.address
         itself = self._roster.itself
@@ -258,26 +263,26 @@ class Exchange:
                     self._missed(at, fault.message, silent=fault.code is Code.UNAVAILABLE)
 
     def _is_another(self, hello: Hello) -> bool:
-        """Whether it is from another server of our region."""
+        """Whether the sender is another server of our region."""
         itself = self._roster.itself
         return hello.sender.server_id != itself.server_id and hello.region == itself.region
 
     async def _greet(self, address: tuple[str, int], name: str) -> Hello:
-        """Say hello at one address of a name, whoever is there."""
+        """Say hello at one address of a name, to any server there."""
         target = Target(server_id="", address=address, region=self._roster.itself.region)
         try:
             return await self._call(target)
         except Error as error:
             if error.code is not Code.DENIED or name in {"", address[0]}:
                 raise
-            # A certificate may hold the name alone.
+            # The certificate may contain only the name.
             return await self._call(msgspec.structs.replace(target, address=(name, address[1])))
 
     async def _call(self, target: Target) -> Hello:
         body = self._hello(target.server_id, target.region)
         try:
             async with timeout(TIMEOUT_S):
-                answer = await self._line.post(target, HELLO_PATH, body)
+                answer = await self._transport.post(target, HELLO_PATH, body)
         except TimeoutError:
             raise Error(Code.UNAVAILABLE, "no answer within a second") from None
         hello = decode_hello(answer)
@@ -289,7 +294,7 @@ class Exchange:
     # The table
 
     def _hello(self, server_id: str, region: str) -> bytes:
-        """What we say to that server; "" for one that is not known yet."""
+        """Our hello to a server; `server_id` is "" for an unknown one."""
         table, now = self._roster.table, self._clock.monotonic()
         abroad, echo_ms = region != table.me.itself.region, self._clocks.get(server_id, 0)
         return encode_hello(compose(table, self._look(), now, abroad=abroad, echo_ms=echo_ms))
@@ -303,7 +308,7 @@ class Exchange:
             self._note_elsewhere(hello, now)
             raise
         self._elsewhere.pop(server_id, None)
-        self._take(outcome)
+        self._apply(outcome)
         self._clocks[server_id] = hello.at_ms
 
     def _note_elsewhere(self, hello: Hello, now: float) -> None:
@@ -313,14 +318,14 @@ class Exchange:
             self._elsewhere.clear()
         self._elsewhere[hello.sender.server_id] = now, hello.cluster
 
-    def _take(self, outcome: Outcome) -> None:
+    def _apply(self, outcome: Outcome) -> None:
         before = self._roster.table
         self._roster.table = outcome.table
         if outcome.table.known is not before.known or outcome.table.doubts.keys() - before.doubts:
             self.nudge()
         for note in outcome.notes:
-            self._tell(note)
+            self._report_note(note)
 
-    def _tell(self, note: Note) -> None:
+    def _report_note(self, note: Note) -> None:
         say = self._reminders.say if note.lasting else self._report
         say(note.event, **note.fields)

@@ -1,4 +1,4 @@
-"""The rules for silence: when a member has failed, when it is forgotten, and who is made to leave.
+"""Rules for silent members: when one fails, when it is removed from the table, and force-leave.
 
 Pure.
 """
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Record, Status
 
 REAPED_AFTER_S = {FAILED: 72 * 3600.0, LEFT: 24 * 3600.0}
-UNHEARD_REAPED_S = 60.0  # of failure, before one that never answered is forgotten
+UNHEARD_REAPED_S = 60.0  # after its failure, for a server that never answered
 
 
 def missed(table: Table, server_id: str) -> Table:
-    """A hello to this server had no answer."""
+    """Count a hello to this server that had no answer."""
     contact = table.contacts.get(server_id)
     if contact is None:
         return table
@@ -44,9 +44,9 @@ def missed(table: Table, server_id: str) -> Table:
 
 
 def judge(table: Table, inputs: Inputs, now: float) -> Outcome:
-    """Who has failed, and who is forgotten.
+    """Mark silent servers as failed, and remove those that were dead for long.
 
-    In our region the leader decides who has failed; without a leader, each server for itself.
+    In our region the leader decides which have failed; without a leader each server decides alone.
     """
     before = table
     table = _with_own_claim(table, inputs, now)
@@ -64,7 +64,7 @@ def judge(table: Table, inputs: Inputs, now: float) -> Outcome:
 
 
 def _with_doubts_settled(table: Table, now: float) -> Table:
-    """What was said of servers that did not answer when they were asked about it holds."""
+    """Accept what was claimed about servers that have not answered the call about it."""
     for server_id, doubt in table.doubts.items():
         if table.contacts[server_id].missed > doubt.missed:
             if doubt.told is not None:
@@ -74,7 +74,7 @@ def _with_doubts_settled(table: Table, now: float) -> Table:
 
 
 def _reaped_after_s(table: Table, record: Record, ours: bool) -> float:
-    """Seconds until a dead server is forgotten; `ours` when nobody else decides about it."""
+    """Seconds until a dead server is removed from the table; `ours` if this server decides."""
     if ours and not table.contacts[record.server_id].heard:
         return UNHEARD_REAPED_S
     return REAPED_AFTER_S[record.status]
@@ -102,7 +102,7 @@ def _decides(table: Table, now: float) -> bool:
 
 
 def next_verdict(table: Table, now: float) -> float:
-    """Seconds until `judge` may find something that it does not find now."""
+    """Seconds until `judge` may find another result than now."""
     waits, decides = [60.0], _decides(table, now)
     for server_id, known in table.known.items():
         if known.record.status in GONE:
@@ -116,9 +116,9 @@ def next_verdict(table: Table, now: float) -> float:
 
 
 def force_leave(table: Table, member_name: str, now: float, *, prune: bool) -> Outcome:
-    """A failed member becomes one that left; with `prune` it is forgotten. Others stay.
+    """Mark a failed member as left, or with `prune` remove it from the table.
 
-    Nomad: a live server is not put out this way, and a name nobody has is no error.
+    Nomad: a live server is not affected, and an unknown name is no error.
     """
     before = table
     for server_id, known in before.known.items():

@@ -1,8 +1,8 @@
-"""The rules for a hello: what a server believes of it, and how the table of members changes.
+"""Rules for a received hello: which claims are accepted, and how the table of members changes.
 
-Pure. A caller may say anything, in anybody's name. An answer is worth more: it came from the
-address that was called. So a new leader, and the end of a server that answers, are believed of an
-answer alone; what a caller says of them only makes this server ask.
+Pure. A caller may claim anything, in any server's name. An answer is more reliable, because it
+came from the address that was called. So a new leader, or that a live server has left, is accepted
+only from an answer; the claim of a caller only makes this server call the server in question.
 """
 
 from __future__ import annotations
@@ -39,19 +39,22 @@ from bellcow.wire import NS_PER_S
 if TYPE_CHECKING:
     from bellcow.cluster.members.table import Table
 
-DAY_NS = 24 * 3600 * NS_PER_S  # further ahead of our clock nobody has started
-SEQUENCE_AHEAD = 1_000_000  # changes of status that may have been missed
-TERMS_AHEAD = 2**32  # elections that may have been missed: one a second for 136 years
-INDEXES_AHEAD = 2**40  # commits that memory may lack: a million a second for twelve days
-EPOCHS_AHEAD = 1_000  # recoveries that may have been missed; each is made by hand
-COPY = "is its data directory a copy?"  # what two servers of one id are told
+# The most that a claim may be ahead of what this server knows. Beyond that it is a fault or a
+# forgery, and to accept it would shut out all later claims.
+DAY_NS = 24 * 3600 * NS_PER_S  # a start time ahead of our clock
+SEQUENCE_AHEAD = 1_000_000  # missed changes of status
+TERMS_AHEAD = 2**32  # missed elections: one a second for 136 years
+INDEXES_AHEAD = 2**40  # missed commits: a million a second for twelve days
+EPOCHS_AHEAD = 1_000  # missed recoveries; each is made by hand
+COPY = "is its data directory a copy?"  # asked of two servers with one id
 _RANK = {ALIVE: 0, LEAVING: 1, FAILED: 2, LEFT: 3}
 
 
 def hear(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool) -> Outcome:
-    """Take in a hello; `answer` when it came in reply to one of ours.
+    """The table after a hello; `answer` is true if it replies to one of ours.
 
-    Raises Error(CONFLICT) for a server that is not one of us: the table stays as it is.
+    Raises Error(CONFLICT) for a server with our id, another address, cluster or recovery, and
+    Error(TOO_MANY) if the table is full; then the table must not change.
     """
     sender = hello.sender
     if sender.server_id == table.me.server_id:
@@ -63,7 +66,7 @@ def hear(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool
     _check_address(table, sender, now)
     before = table
     if sender.server_id not in table.known:
-        table = _with_place(table)
+        table = _with_room(table)
     table = _with_leader(table, hello, inputs, now, home=home and not old, answer=answer)
     table = _with_sender(table, hello, inputs, now, answer=answer)
     if not old:
@@ -73,7 +76,7 @@ def hear(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool
     return Outcome(table, (*changes(before, table), *disagreements(table, sender, inputs)))
 
 
-# How the texts begin with which a server refuses a hello, here and in its decoder.
+# The beginnings of all texts that refuse a hello, here and in its decoder.
 _REFUSALS = (
     "another server has the id",
     "a server with the id",
@@ -87,12 +90,12 @@ _REFUSALS = (
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a text is one with which a server refuses a hello, and not a stranger's answer."""
+    """Whether a text is a server's refusal of a hello, and not the answer of another service."""
     return text.startswith(_REFUSALS)
 
 
 def _hear_own_id(table: Table, hello: Hello) -> Outcome:
-    """Our own hello come back by a roundabout address, or a stranger with our id."""
+    """Ignore our own hello, sent to an address that leads back here; refuse another server."""
     if hello.sender.itself == table.me.itself:
         return Outcome(table)
     raise Error(
@@ -101,10 +104,11 @@ def _hear_own_id(table: Table, hello: Hello) -> Outcome:
     )
 
 
-def _with_place(table: Table) -> Table:
-    """The table with a place for a server that speaks for itself.
+def _with_room(table: Table) -> Table:
+    """The table with room for a server that has sent a hello itself.
 
-    One that was only ever named goes for it. Raises Error(TOO_MANY) when all are known to answer.
+    If it is full, the oldest server that never answered is removed. Raises Error(TOO_MANY) if all
+    have answered.
     """
     unheard = never_answered(table)
     if len(unheard) < UNHEARD_MAX and not is_full(table):
@@ -141,7 +145,7 @@ def _check_cluster(theirs: Cluster | None, ours: Cluster | None) -> None:
 
 
 def _check_address(table: Table, sender: Record, now: float) -> None:
-    """One id speaks from one address. It may move, once it has fallen silent where it was."""
+    """Raise Error(CONFLICT) if the id answers at another address; a silent server may move."""
     if speaks_elsewhere(table, sender, now):
         raise Error(
             Code.CONFLICT,
@@ -152,7 +156,7 @@ def _check_address(table: Table, sender: Record, now: float) -> None:
 def _with_leader(
     table: Table, hello: Hello, inputs: Inputs, now: float, *, home: bool, answer: bool
 ) -> Table:
-    """Who leads: at home the leader of the highest term, elsewhere whom its servers name."""
+    """The leader: of our region by the highest term, of another one as its servers report."""
     sender = hello.sender
     if hello.region != table.me.itself.region:
         return _with_leader_abroad(table, hello)
@@ -162,14 +166,14 @@ def _with_leader(
     if hello.raft.role != "leader":
         deposed = answer and old is not None and old.server_id == sender.server_id
         return replace(table, leader=None) if deposed else table
-    known = hello.raft.index - inputs.raft.index <= INDEXES_AHEAD  # else nothing follows from it
+    plausible = hello.raft.index - inputs.raft.index <= INDEXES_AHEAD  # else the index is ignored
     claim = Leader(
         server_id=sender.server_id,
         epoch=hello.cluster.epoch if hello.cluster else 0,
         term=hello.raft.term,
         heard=now,
-        index=hello.raft.index if known else 0,
-        as_of=min(hello.echo_ms / 1_000, now) if hello.echo_ms and known else None,
+        index=hello.raft.index if plausible else 0,
+        as_of=min(hello.echo_ms / 1_000, now) if hello.echo_ms and plausible else None,
     )
     if not _is_credible(claim, inputs) or not _beats(claim, old, inputs, now):
         return table
@@ -188,10 +192,10 @@ def _with_leader_abroad(table: Table, hello: Hello) -> Table:
 
 
 def _is_credible(claim: Leader, inputs: Inputs) -> bool:
-    """Whether a server may lead in that term, by what this one knows of its own cluster.
+    """Whether the claim agrees with what this server knows of its own cluster.
 
-    The head in memory names the leader of its term. A member that has a leader hears of a later
-    term from it; one that has none, and a server without a member, may be far behind.
+    The head in memory names the leader of its term. Our etcd member, while it has a leader, knows
+    the latest term. Without one, or without a member, this server may be far behind.
     """
     if inputs.cluster is None or claim.epoch != inputs.epoch:
         return True
@@ -204,7 +208,7 @@ def _is_credible(claim: Leader, inputs: Inputs) -> bool:
 
 
 def _beats(claim: Leader, old: Leader | None, inputs: Inputs, now: float) -> bool:
-    """Whether this claim counts, and not our own or that of the leader before it."""
+    """Whether this claim replaces our own and that of the former leader."""
     term = (claim.epoch, claim.term)
     if inputs.leads and (inputs.epoch, inputs.raft.term) >= term:
         return False
@@ -222,7 +226,7 @@ def _is_same_claim(one: Leader, other: Leader) -> bool:
 
 
 def _with_sender(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool) -> Table:
-    """The sender's word on itself counts, unless we have heard a later one."""
+    """The table with the sender's record of itself, unless we have a later one."""
     sender = hello.sender
     mine = table.known.get(sender.server_id)
     if mine is None or _counts(sender, mine.record, inputs, answer=answer):
@@ -246,9 +250,9 @@ def _with_sender(table: Table, hello: Hello, inputs: Inputs, now: float, *, answ
 
 
 def _counts(told: Record, mine: Record, inputs: Inputs, *, answer: bool) -> bool:
-    """Whether a server's word on itself replaces what is known of it.
+    """Whether a server's record of itself replaces ours.
 
-    What nobody could say anything later than does not stand against the server's own word.
+    It always does if ours has an impossible version: the server could never exceed it.
     """
     if told == mine:
         return False
@@ -258,9 +262,9 @@ def _counts(told: Record, mine: Record, inputs: Inputs, *, answer: bool) -> bool
 
 
 def _is_far(told: Record, mine: Record | None, wall_ns: int) -> bool:
-    """Whether a version is far ahead of our clock and of the one that we know, if any.
+    """Whether a version is too far ahead of our clock and of the known record, if any.
 
-    Our clock alone does not decide, for it may be years behind after a start.
+    The clock alone does not decide: it may be years behind after a start.
     """
     start_ns, sequence = mine.version if mine is not None else (0, 0)
     if told.start_ns > max(wall_ns, start_ns) + DAY_NS:
@@ -275,13 +279,13 @@ def _leads(table: Table, hello: Hello) -> bool:
 
 
 def _with_others(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool) -> Table:
-    """What the sender says of third servers.
+    """The table with the sender's records of third servers.
 
-    The table in a leader's answer counts as it is; anybody else's adds to ours.
+    The table in a leader's answer is authoritative; another sender's only adds to ours.
     """
     home = hello.region == table.me.itself.region
     trusted = home and answer and _leads(table, hello)
-    # Who speaks has a clock as well, should ours be years behind.
+    # The sender's clock counts too, in case ours is years behind.
     latest_ns = max(inputs.wall_ns, hello.sender.start_ns)
     for told in hello.others:
         if told.server_id == table.me.server_id:
@@ -303,9 +307,9 @@ def _with_others(table: Table, hello: Hello, inputs: Inputs, now: float, *, answ
 
 
 def _refuted(me: Record, told: Record) -> Record:
-    """Our own record, made later than what is said of us where that is not so.
+    """Our own record, with a later version if another server has a different one of us.
 
-    It also helps a server whose clock was set back before it started again.
+    This also corrects the version after a start with a clock that was set back.
     """
     if told.version < me.version or (told.version == me.version and told.status == me.status):
         return me
@@ -333,9 +337,10 @@ def _with_other(table: Table, told: Record, inputs: Inputs, now: float, *, trust
 def _with_stranger(
     table: Table, told: Record, inputs: Inputs, now: float, *, trusted: bool
 ) -> Table:
-    """A server that we hear of for the first time, as long as not too many of them are silent.
+    """The table with a server that was unknown, unless too many have never answered.
 
-    Hearsay of the dead is not believed: else nobody would ever be forgotten.
+    Dead servers are accepted from the leader alone. Otherwise servers would name them to each
+    other for ever.
     """
     if told.status in GONE and (not trusted or _is_far(told, None, inputs.wall_ns)):
         return table
@@ -351,6 +356,6 @@ def _is_later(one: Record, other: Record) -> bool:
 
 
 def _seems_to_stay(table: Table, known: Known, now: float) -> bool:
-    """Whether a server answers, and has not said in an answer that it leaves."""
+    """Whether a server answers, and its last answer does not say that it leaves."""
     server_id = known.record.server_id
     return answers(table, known.record, now) and table.contacts[server_id].status == ALIVE

@@ -1,6 +1,7 @@
-"""Joining a server that somebody names: every address of the name is called once.
+"""Joins a server by name: says hello once at each address of the name.
 
-What is said of a failure never holds what a stranger answered.
+The text of a failure never quotes an answer that is not a server's refusal: it could leak what
+another service on our network says.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ if TYPE_CHECKING:
 
     Knock = Callable[[tuple[str, int]], Awaitable[None]]
 
-JOIN_S = 5.0  # for one address
+JOIN_S = 5.0  # limit for one address
 CLOSED = "; a server without `encrypt` or certificates is reached from its own machine alone"
 
 
 class Greeter(Protocol):
-    """What is needed of the exchange of hellos."""
+    """The part of the `Exchange` that a join needs."""
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """Of a name. Raises Error(UNAVAILABLE) with the reason when there are none."""
+        """All addresses of a name. Raises Error(UNAVAILABLE) with the reason if there are none."""
 
     async def join(self, address: tuple[str, int], name: str = "") -> None:
-        """Say hello at one address. Raises Error with why it failed."""
+        """Say hello at one address. Raises Error with the reason of a failure."""
 
 
 async def knock_over_tcp(address: tuple[str, int]) -> None:
@@ -42,7 +43,7 @@ async def knock_over_tcp(address: tuple[str, int]) -> None:
 
 
 class Joined(NamedTuple):
-    """How many servers have answered, and why each other address did not, in Nomad's words."""
+    """How many servers answered, and the reason of each other address, in Nomad's words."""
 
     servers: int
     failures: tuple[str, ...]
@@ -53,7 +54,7 @@ async def join(
     greeter: Greeter,
     knock: Knock = knock_over_tcp,
 ) -> Joined:
-    """Say hello at every address of a name. `knock` finds out whether anything listens there."""
+    """Say hello at every address of a name. `knock` checks first whether anything listens there."""
     host, port = address
     try:
         found = await greeter.addresses(host)
@@ -74,7 +75,7 @@ async def _join(
     greeter: Greeter,
     knock: Knock,
 ) -> str:
-    """Why it failed, "" when it did not."""
+    """The reason of a failure; "" after a success."""
     try:
         async with timeout(JOIN_S):
             await knock(address)
@@ -97,12 +98,12 @@ def _dial(address: tuple[str, int], error: Exception) -> str:
 
 
 def _unmet(address: tuple[str, int], error: Error) -> str:
-    """Why what is at an address is no server that lets us in; often it is the port of HTTP."""
+    """Why no server accepted us at an address; often the address has the HTTP port."""
     where = join_host_port(address)
     if error.code is Code.DENIED:
         return f"{where}: {error.message}"
     if error.code is Code.CONFLICT or error.code is Code.TOO_MANY:
-        return error.message  # our own judgment of the other's hello
+        return error.message  # this server refused the other's hello
     status, _, words = error.message.partition(": ")
     if error.code is Code.REFUSED and is_refusal(words):
         return error.message

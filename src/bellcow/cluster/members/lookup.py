@@ -1,6 +1,6 @@
-"""Host names to addresses, in threads of its own that nobody has to wait for.
+"""Resolves host names in daemon threads of its own.
 
-A resolver that hangs would fill the pool that other work shares, and hold the end of the process.
+A resolver that hangs would fill the shared thread pool, and delay the end of the process.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bellcow.errors import Code, Error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOKUP_S = 5.0  # as long as one server of the default resolv.conf is waited for
-ADDRESSES_MAX = 64  # of one name; no cluster has as many servers
+LOOKUP_S = 5.0  # resolv.conf's default timeout for one name server
+ADDRESSES_MAX = 64  # per name; more than any cluster has servers
 _SHOWN = 80
 _NOT_FOUND = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
@@ -28,16 +28,16 @@ Answer = tuple[str, ...] | Exception
 
 
 class Lookups:
-    """Looks names up, each of them once at a time whoever asks."""
+    """Resolves names. Callers that ask for the same name at one time share a lookup."""
 
     def __init__(self, lookup: Callable[[str], tuple[str, ...]] | None = None) -> None:
         self._lookup = lookup or _getaddrinfo
         self._running: dict[str, asyncio.Future[Answer]] = {}
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """All addresses of a name, IPv6 and IPv4; an address is its own.
+        """All IPv6 and IPv4 addresses of a name; an address resolves to itself.
 
-        Raises Error(UNAVAILABLE) with Go's words when there are none within `LOOKUP_S`.
+        Raises Error(UNAVAILABLE) with Go's text if none is found within `LOOKUP_S`.
         """
         if _is_address(host):
             return (host,)
@@ -68,9 +68,9 @@ class Lookups:
         def work() -> None:
             try:
                 answer: Answer = self._lookup(host)
-            except Exception as error:  # noqa: BLE001  it is told to who waits
+            except Exception as error:  # noqa: BLE001  the waiting caller gets it
                 answer = error
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
                 loop.call_soon_threadsafe(end, answer)
 
         threading.Thread(target=work, name="lookup", daemon=True).start()
@@ -91,7 +91,7 @@ def _is_address(host: str) -> bool:
 
 
 def shown(host: str) -> str:
-    """A name that somebody wrote, short enough for a message."""
+    """A name as a client sent it, shortened for a message."""
     return host if len(host) <= _SHOWN else f"{host[:_SHOWN]}..."
 
 
@@ -104,4 +104,4 @@ def _reason(error: Exception) -> str:
         return "no such host"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
-    return "no such host"  # a name that no name service can be asked about
+    return "no such host"  # the name cannot be encoded for a query

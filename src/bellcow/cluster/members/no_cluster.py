@@ -1,5 +1,6 @@
-"""What a server that finds no cluster tells of why that is so. Pure: it takes what the exchange
-knows, and nothing is told where a leader speaks to us.
+"""Why this server finds no cluster, as events for the log. Pure.
+
+Nothing is reported while a leader is known.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
 
     from bellcow.cluster.members.table import Inputs, Table
 
-HEARD_S = 2.0  # by then who can answer has done so
+HEARD_S = 2.0  # by then every reachable server has answered: one round and one time limit
 
 
 def is_wanted(
     address: tuple[str, int], table: Table, inputs: Inputs, waited_s: float, now: float
 ) -> bool:
-    """Whether it matters that nobody answers at this address to join.
+    """Whether to report that no server answers at this address to join.
 
-    Of a server that was known it is told that it fails. A member gives the others a moment after
-    its start.
+    Not for a known server: `member_failed` reports it. A member of a cluster waits a moment after
+    its start, because the others may start at the same time.
     """
     if _is_led(table, inputs, now):
         return False
@@ -37,9 +38,9 @@ def is_wanted(
 def reasons(
     table: Table, inputs: Inputs, joined: Mapping[str, str], waited_s: float, now: float
 ) -> tuple[Note, ...]:
-    """Why this server is in no cluster, as far as it can tell.
+    """Why this server is in no cluster.
 
-    `joined` has the region of whoever answers at an address to join, `waited_s` counts from our
+    `joined` maps addresses to join to the region that answers there; `waited_s` counts from our
     first hello.
     """
     if waited_s < HEARD_S or inputs.cluster is not None or _is_led(table, inputs, now):
@@ -48,7 +49,7 @@ def reasons(
 
 
 def _is_led(table: Table, inputs: Inputs, now: float) -> bool:
-    """Whether somebody is known to lead our region, or this server leads."""
+    """Whether our region has a known leader, or this server leads."""
     return inputs.leads or leader_of_region(table, now) != ""
 
 
@@ -66,7 +67,7 @@ def _strangers(table: Table, joined: Mapping[str, str]) -> list[Note]:
 
 
 def _waiting(table: Table) -> list[Note]:
-    """How many first servers are there. Enough of them have other reasons, told elsewhere."""
+    """Too few possible first voters. With enough of them the proposer reports what it waits for."""
     expects, sees = table.me.itself.bootstrap_expect, len(willing(table))
     if clusters_here(table) or (expects and sees >= expects):
         return []

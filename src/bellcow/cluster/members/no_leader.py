@@ -1,5 +1,6 @@
-"""What a server of a cluster without a leader tells of why that is so. Pure: it takes what the
-exchange knows. Of a server that is in no cluster yet, `no_cluster.py` tells.
+"""Why the cluster of this server has no leader, as an event for the log. Pure.
+
+`no_cluster.py` covers servers that are in no cluster yet.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ from bellcow.model.raft import RaftServer
 if TYPE_CHECKING:
     from bellcow.cluster.members.table import Inputs, Table
 
-ANSWERED_S = 2.0  # without a leader, servers say hello to each other once a second
+ANSWERED_S = 2.0  # two rounds of hello
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """A voter that cannot take part: it is silent, or has moved to `now_at`."""
+    """A voter that cannot vote: it is silent, or its address is now `now_at`."""
 
     server: RaftServer
     now_at: str = ""
 
 
 def is_led(table: Table, inputs: Inputs, now: float) -> bool:
-    """Whether a server leads our cluster; also true where this server is in none that it knows."""
+    """Whether our cluster has a leader; also true if this server knows of no voters."""
     if inputs.cluster is None or not inputs.voters:
         return True
     return inputs.leads or leader_of_region(table, now) != ""
 
 
 def leaderless(table: Table, inputs: Inputs, lasts_s: float, now: float) -> tuple[Note, ...]:
-    """Why nobody leads our cluster, if that lasts: for `lasts_s` so far."""
+    """Why our cluster has no leader, once that has lasted `FAILED_AFTER_S`; `lasts_s` so far."""
     if is_led(table, inputs, now) or lasts_s < FAILED_AFTER_S:
         return ()
     missing = [found for each in inputs.voters if (found := _missing(each, table, inputs, now))]
@@ -73,18 +74,18 @@ def _moved(server: RaftServer, address: str) -> Missing | None:
 
 
 def _hint(table: Table, inputs: Inputs, missing: list[Missing], needed: int) -> str:
-    """What to do about it."""
-    away = [each for each in missing if not each.now_at]
-    there = len(inputs.voters) - len(away)
-    if there < needed:
-        names = ", ".join(each.server.name for each in away)
+    """What the operator can do."""
+    silent = [each for each in missing if not each.now_at]
+    answering = len(inputs.voters) - len(silent)
+    if answering < needed:
+        names = ", ".join(each.server.name for each in silent)
         return (
             f"start {names} until {needed} of {len(inputs.voters)} voters answer; if they are lost "
             "for good: bellcow operator raft recover -h"
         )
     if len(inputs.voters) - len(missing) < needed:
         new = {each.server.id: each.now_at for each in missing}
-        out = {each.server.id for each in away}
+        out = {each.server.id for each in silent}
         addresses = ",".join(
             new.get(each.id) or each.address for each in inputs.voters if each.id not in out
         )

@@ -1,4 +1,4 @@
-"""What changes of the table are worth a line in the log, and where servers disagree. Pure."""
+"""Events for the log: changes of the table of members, and settings that disagree. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACL_HINT = "write acl { enabled = true } into the file of every server and resta
 
 
 def disagreements(table: Table, sender: Record, inputs: Inputs) -> tuple[Note, ...]:
-    """What is wrong with the sender for as long as it lasts."""
+    """The sender's conflicts with other servers: name, bootstrap_expect, ACLs. All `lasting`."""
     itself, notes = sender.itself, []
     fields: dict[str, object] = {"name": itself.member_name, "server": sender.server_id}
     twins = _namesakes(table, itself)
@@ -43,7 +43,7 @@ def _by(twin: Itself) -> dict[str, object]:
 
 
 def _namesakes(table: Table, itself: Itself) -> list[Itself]:
-    """Other live servers of the same name."""
+    """Other live servers of the same name and region."""
     records = [table.me, *(known.record for known in table.known.values())]
     return [
         record.itself
@@ -56,7 +56,7 @@ def _namesakes(table: Table, itself: Itself) -> list[Itself]:
 
 
 def changes(before: Table, after: Table) -> tuple[Note, ...]:
-    """What has become of whom."""
+    """One note for each member whose status or address differs between the tables."""
     notes = []
     if before.ahead != after.ahead and after.ahead is not None:
         ahead = {"cluster": after.ahead.id, "epoch": after.ahead.epoch}

@@ -1,4 +1,4 @@
-"""Questions about the table of members: who leads, which clusters there are, who would found one.
+"""Queries of the table of members: the leader, the clusters seen, the servers that may form one.
 
 Pure.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def leader_of_region(table: Table, now: float) -> str:
-    """Who leads our region; "" when nobody has said so lately."""
+    """The id of our region's leader; "" if none was heard within `FAILED_AFTER_S`."""
     leader = table.leader
     if leader is None or (since_leader(table, now) or 0.0) >= FAILED_AFTER_S:
         return ""
@@ -24,7 +24,7 @@ def leader_of_region(table: Table, now: float) -> str:
 
 
 def since_leader(table: Table, now: float) -> float | None:
-    """Seconds since the leader last spoke to us; 0 for the leader, None when there is none."""
+    """Seconds since the leader's last hello; 0 on the leader, None without one."""
     leader = table.leader
     if leader is None:
         return None
@@ -32,7 +32,7 @@ def since_leader(table: Table, now: float) -> float | None:
 
 
 def conflicting_expectations(table: Table) -> tuple[Record, ...]:
-    """Live servers of our region that expect another number of servers than we do."""
+    """Live servers of our region whose `bootstrap_expect` differs from ours."""
     mine = table.me.itself
     if not mine.bootstrap_expect:
         return ()
@@ -46,7 +46,7 @@ def conflicting_expectations(table: Table) -> tuple[Record, ...]:
 
 
 def clusters_here(table: Table) -> frozenset[Cluster]:
-    """Clusters that live servers of our region say they belong to."""
+    """Clusters that live servers of our region report."""
     region = table.me.itself.region
     return frozenset(
         contact.cluster
@@ -58,7 +58,7 @@ def clusters_here(table: Table) -> frozenset[Cluster]:
 
 
 def willing(table: Table) -> list[Itself]:
-    """The servers that expect as many as we do and would vote, this one among them."""
+    """Possible first voters with our `bootstrap_expect`, this server among them."""
     me = table.me.itself
     others = (
         known.record.itself

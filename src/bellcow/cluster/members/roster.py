@@ -1,6 +1,6 @@
-"""All members known here, of all regions: holds the table that the rules in `table.py` make.
+"""Holds the current table of members of all regions, and answers queries about them.
 
-It answers what others ask about servers. How the table comes to change is the exchange's business.
+The exchange replaces the table; its rules are in `table.py`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.table import Contact, Leader
     from bellcow.model.hello import Itself
 
-WORDS_MAX = 1_000  # as many of the leader's hellos are remembered while memory is behind
-ANSWER_S = 1.0  # a server that was silent for longer does not answer
+HELLOS_MAX = 1_000  # of the leader, remembered while memory is behind: 100 s of its beat
+ANSWER_S = 1.0  # a server that was silent for longer counts as not answering
 
 
 class Roster:
-    """The present table, and views of it."""
+    """The current table, and views of it."""
 
     def __init__(self, itself: Itself, clock: Clock) -> None:
         self._clock = clock
         self._began = clock.monotonic()
         me = Record(itself=itself, start_ns=max(0, clock.wall_ns()), status="alive", status_seq=0)
         self._table = Table(me=me)
-        self._words: deque[tuple[float, int]] = deque()  # of the leader: as of when, and its index
-        self._fresh: float | None = None  # when the leader had no more than our memory has
+        self._hellos: deque[tuple[float, int]] = deque()  # of the leader: as_of, index
+        self._fresh: float | None = None  # when the leader's index was no higher than ours
 
     @property
     def table(self) -> Table:
@@ -47,15 +47,15 @@ class Roster:
         self._table = table
 
     def _note(self, leader: Leader) -> None:
-        if leader.as_of is not None and len(self._words) < WORDS_MAX:
-            self._words.append((leader.as_of, leader.index))
+        if leader.as_of is not None and len(self._hellos) < HELLOS_MAX:
+            self._hellos.append((leader.as_of, leader.index))
 
     @property
     def itself(self) -> Itself:
         return self.table.me.itself
 
     def members(self) -> tuple[Member, ...]:
-        """Nomad: members have one name each; a dead one is not shown beside a live namesake."""
+        """All members. Nomad: a dead one is hidden if a live one has the same name."""
         records = self._records()
         live = {record.itself.member_name for record in records if record.status not in GONE}
         return tuple(
@@ -74,11 +74,11 @@ class Roster:
         }
 
     def alive(self) -> frozenset[str]:
-        """Ids of the servers of this region that answer."""
+        """Ids of the live servers of this region."""
         return self._with_status(ALIVE)
 
     def leaving(self) -> frozenset[str]:
-        """Ids of those that say they are about to leave, and have not yet."""
+        """Ids of the servers of this region that are leaving and have not left yet."""
         return self._with_status(LEAVING)
 
     def _with_status(self, status: str) -> frozenset[str]:
@@ -99,24 +99,24 @@ class Roster:
         return self._clock.monotonic() - self._began
 
     def since_leader_s(self) -> float | None:
-        """Seconds since the leader last spoke to us; 0 for the leader, None when there is none."""
+        """Seconds since the leader's last hello; 0 on the leader, None without one."""
         return since_leader(self.table, self._clock.monotonic())
 
     def age_s(self, index: int) -> float | None:
-        """Seconds since the leader had no more than memory that stands at `index` has.
+        """Seconds since the leader's index was no higher than `index`, which our memory has.
 
-        None when that is not known. That the leader speaks says nothing of a memory whose own
-        source stands still, nor does a word that has waited for us to read it.
+        None if that is not known. The time of the last hello would be too optimistic: our copy may
+        receive nothing while hellos arrive, and a hello may have waited before we read it.
         """
-        while self._words and self._words[0][1] <= index:
-            as_of, _ = self._words.popleft()
+        while self._hellos and self._hellos[0][1] <= index:
+            as_of, _ = self._hellos.popleft()
             self._fresh = max(as_of, self._fresh or as_of)
         if self.table.leader is not None and self.table.leader.server_id == self.itself.server_id:
             return 0.0
         return None if self._fresh is None else max(0.0, self._clock.monotonic() - self._fresh)
 
     def contacts(self) -> Mapping[str, tuple[float, Contact]]:
-        """The other servers that answer: seconds since their last answer, and what it said."""
+        """Seconds since the last answer of each other server that answers, and its content."""
         now = self._clock.monotonic()
         return {
             server_id: (max(0.0, now - contact.answered), contact)

@@ -1,4 +1,4 @@
-"""Whom to say hello to, and when. Pure."""
+"""Decides which servers are due for a hello, and when the next ones are. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.table import Table
     from bellcow.model.hello import Record
 
-BEAT_S = 0.1  # the leader, to every server of its region
-ROUND_S = 1.0  # everyone, to everyone of its region
-FAR_S = 10.0  # to those who have failed, and to other regions
-EARLY_S = 0.002  # a timer may be this much early
-CALLS_PER_S = 1_000  # to known servers, whoever they are and however many
+BEAT_S = 0.1  # from the leader to each server of its cluster
+ROUND_S = 1.0  # from each server to each live one of its region
+FAR_S = 10.0  # to failed servers, and to other regions
+EARLY_S = 0.002  # how early a timer may fire
+CALLS_PER_S = 1_000  # in all, to known servers
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a hello goes. `server_id` is "" for an address whose server is not known."""
+    """The receiver of a hello. `server_id` is "" for an address whose server is not known."""
 
     server_id: str
     address: tuple[str, int]
@@ -35,7 +35,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Whom to call now, and in how many seconds to look again."""
+    """The calls that are due now, and the seconds until the next ones."""
 
     targets: tuple[Target, ...]
     wake_s: float
@@ -52,20 +52,20 @@ def plan(
     now: float,
     servers: Collection[str] = (),
 ) -> Plan:
-    """The calls that are due. `tried` says when each target was last called, by its key.
+    """The calls that are due at `now`. `tried` maps the key of a target to its last call's time.
 
-    `servers` are the ids in the raft configuration, or taken out of it lately, to whom a leader's
-    beat goes; none while it is not known, and then it goes to all who answer.
-    `joins` are called while we are alone in our region, and rarely until they have answered once.
-    `led_home` says of those that have whether it was another server of our region. Who is `busy`
-    with a first call gets no second.
+    The leader's beat goes to `servers`: the ids in the raft configuration or removed from it
+    lately. While those are not known it goes to all servers that answer. The addresses in `joins`
+    are called while no other server of our region is alive, and rarely until they have answered
+    once; `led_home` maps those that have answered to whether that was another server of our
+    region. A target in `busy` has a call under way and gets no second one.
     """
     due, wake_s = [], FAR_S
     beats = _beats(table, servers) if leads else frozenset()
     for target, every_s in _calls(table, joins, led_home, beats):
         left = tried.get(target.key, now - every_s) + every_s - now
         if target.key in busy:
-            # One that ends before its next turn does not ask for another round.
+            # A call that ends before its target is due again needs no earlier round.
             wake_s = min(wake_s, left) if left > EARLY_S else wake_s
             continue
         if left <= EARLY_S:
@@ -100,14 +100,14 @@ def _calls(
 
 
 def _join_interval(led_home: bool | None, *, alone: bool) -> float:
-    """Seconds between two calls to an address to join; 0 for none. None: it never answered."""
+    """Seconds between two calls to an address to join; 0 for none. See `plan` for `led_home`."""
     if alone:
         return FAR_S if led_home is False else ROUND_S
     return FAR_S if led_home is None else 0.0
 
 
 def _beats(table: Table, servers: Collection[str]) -> frozenset[str]:
-    """To whom the leader's beat goes: servers of the cluster that answer."""
+    """Ids that get the leader's beat: servers of the cluster that have answered once."""
     return frozenset(
         server_id
         for server_id, contact in table.contacts.items()
@@ -116,7 +116,7 @@ def _beats(table: Table, servers: Collection[str]) -> frozenset[str]:
 
 
 def _interval(record: Record, region: str, *, soon: bool) -> float:
-    """Seconds between two hellos; 0 for none."""
+    """Seconds between two hellos to a known server; 0 for none."""
     if record.status == LEFT:
         return 0.0
     if record.status == FAILED or record.itself.region != region:

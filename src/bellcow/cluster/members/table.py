@@ -1,8 +1,7 @@
-"""What a server knows of the others: the table of members, and the steps that change it.
+"""The table of members: what this server knows of the others, and the steps that change it.
 
-Pure: every function takes the table, what was heard and the time, and returns a new table. Times
-are monotonic seconds of this process. Which message changes what is in `hearing.py`, which silence
-in `failure.py`.
+Pure: every function returns a new table. Times are monotonic seconds of this process. The rules
+for messages are in `hearing.py`, those for silence in `failure.py`.
 """
 
 from __future__ import annotations
@@ -27,39 +26,39 @@ from bellcow.model.raft import RaftServer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FAILED_AFTER_S = 5.0
-FAILED_AFTER_ABROAD_S = 30.0
-MISSED_MIN = 3  # a server is not failed because we ourselves stood still
-MOVED_AFTER_S = 2.5  # of silence, before the same id may speak from another address
-MEMBERS_MAX = 500  # so that nobody can make us remember, and call, without end
-UNHEARD_MAX = 64  # of them, servers that were named here and have never answered
+FAILED_AFTER_S = 5.0  # of silence, in our region: five rounds of hello
+FAILED_AFTER_ABROAD_S = 30.0  # in other regions: three rounds
+MISSED_MIN = 3  # unanswered hellos; silence alone may mean that this process stood still
+MOVED_AFTER_S = 2.5  # of silence, before the same id may appear at another address
+MEMBERS_MAX = 500  # bounds memory and calls, whatever others claim
+UNHEARD_MAX = 64  # of those, servers that were only named by others and never answered
 GONE = frozenset({FAILED, LEFT})
 
 
 class Known(msgspec.Struct, frozen=True):
-    """Another server, and since when it has been seen here as it is."""
+    """Another server's record, and since when it has had this status here."""
 
     record: Record
     since: float
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server answers us. `answered` counts from when we learned of it; `raft` is its last."""
+    """A server's last answer to us. `answered` starts at the time when we learned of it."""
 
     answered: float
     missed: int = 0  # hellos in a row without an answer
-    raft: RaftView | None = None  # None: it has not answered yet
+    raft: RaftView | None = None  # None: no answer yet
     cluster: Cluster | None = None
     recovery: Recovery | None = None
-    status: Status = "alive"  # as it said of itself
-    heard: bool = False  # whether it has ever answered
+    status: Status = "alive"  # its own claim
+    heard: bool = False  # it has answered at least once
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """Something a caller said of a server that answers us; the server itself is asked about it.
+    """A caller's claim about a server that answers us; the server itself is called to verify it.
 
-    `told` holds if it does not answer once more than the `missed` times when this was heard. It is
-    None where only the server's own word counts.
+    `told` becomes true if the server misses one more hello than `missed`, the count at that time.
+    None: only the server's own answer counts.
     """
 
     told: Record | None
@@ -67,9 +66,10 @@ class Doubt(msgspec.Struct, frozen=True):
 
 
 class Leader(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose table counts in our region, when it last spoke to us, and the index it stood at.
+    """The leader of our region: its table is authoritative. `heard` is its last hello's arrival.
 
-    It stood there at `as_of` or later: what is heard may have been on its way for long.
+    `index` was its index at `as_of` or later. A message may have been under way for long, so
+    `as_of` is the time when we sent the hello that it echoes.
     """
 
     server_id: str
@@ -81,12 +81,12 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rest of this server knows at one moment.
+    """What the other parts of this server know at one moment.
 
-    `claimant` is the server that leads by the head in memory, in the term of `raft`. `member_term`
-    is the term that our member of the consensus knows, 0 without one. `servers` are the ids in the
-    raft configuration, `voters` its voters, and `removed` those that were taken out lately; none
-    while it is not known. `wall_ns` is our clock (UTC, Unix time), which by default bounds nothing.
+    `claimant` is the leader named by the head in memory, in the term of `raft`. `member_term` is
+    the term of our etcd member, 0 without one. `servers` are the ids in the raft configuration,
+    `voters` its voters, and `removed` the ids removed from it lately; all empty while it is not
+    known. `wall_ns` is our clock (UTC, Unix time); the default bounds nothing.
     """
 
     cluster: Cluster | None
@@ -108,20 +108,20 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is believed. `known` and `contacts` hold the others, by id."""
+    """What this server knows of itself and of others. Mappings are by server id."""
 
     me: Record
     known: Mapping[str, Known] = {}
     contacts: Mapping[str, Contact] = {}
     leader: Leader | None = None
-    abroad: Mapping[str, str] = {}  # who leads each other region
-    ahead: Cluster | None = None  # our cluster after a recovery that we were not part of
-    recovery: Recovery | None = None  # what we bring to the recovery that we wait for
-    doubts: Mapping[str, Doubt] = {}  # servers to be asked at once, by id
+    abroad: Mapping[str, str] = {}  # leader of each other region, by region
+    ahead: Cluster | None = None  # our cluster after a recovery that we missed
+    recovery: Recovery | None = None  # ours, while we wait to recover the cluster
+    doubts: Mapping[str, Doubt] = {}  # servers to call at once
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Something worth an event. `lasting` notes come again with each hello while they hold."""
+    """An event to report. `lasting` ones are due again with each hello while their cause lasts."""
 
     event: str
     fields: Mapping[str, object]
@@ -129,13 +129,13 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A new table, and what is to be told of it."""
+    """A new table, and the events to report."""
 
     table: Table
     notes: tuple[Note, ...] = ()
 
 
-# What was heard
+# Queries and doubts
 
 
 def is_full(table: Table) -> bool:
@@ -143,11 +143,12 @@ def is_full(table: Table) -> bool:
 
 
 def never_answered(table: Table) -> list[str]:
-    """Servers that have never answered."""
+    """Ids of servers that have never answered a hello."""
     return [each for each, contact in table.contacts.items() if not contact.heard]
 
 
 def speaks_elsewhere(table: Table, told: Record, now: float) -> bool:
+    """Whether `told` names another address for a server that answered us a moment ago."""
     mine, contact = table.known.get(told.server_id), table.contacts.get(told.server_id)
     if mine is None or contact is None or contact.raft is None or mine.record.status in GONE:
         return False
@@ -159,7 +160,7 @@ def has_moved(one: Itself, other: Itself) -> bool:
 
 
 def with_doubt(table: Table, server_id: str, told: Record | None) -> Table:
-    """The table with a question to a server. What may end it is not forgotten over another one."""
+    """The table with a doubt about a server. A doubt with a claim is not replaced by another."""
     contact, old = table.contacts.get(server_id), table.doubts.get(server_id)
     if contact is None or (old is not None and (told is None or old.told is not None)):
         return table
@@ -178,7 +179,7 @@ def answers(table: Table, record: Record, now: float) -> bool:
 
 
 def put(table: Table, record: Record, now: float) -> Table:
-    """The table with this record. One that comes alive gets time to answer."""
+    """The table with this record. A new or returning server starts with no missed hello."""
     server_id, contacts = record.server_id, table.contacts
     mine = table.known.get(server_id)
     same = mine is not None and mine.record.status == record.status
@@ -200,7 +201,7 @@ def without(table: Table, server_ids: Iterable[str]) -> Table:
     return replace(table, known=known, contacts=contacts, doubts=doubts)
 
 
-# What time does
+# Silence
 
 
 def is_silent(table: Table, record: Record, now: float) -> bool:
@@ -209,7 +210,7 @@ def is_silent(table: Table, record: Record, now: float) -> bool:
     return contact.missed >= MISSED_MIN and now - contact.answered >= patience_s
 
 
-# What an operator asks for
+# Versions of a record
 
 
 def with_status(record: Record, status: Status) -> Record:
@@ -221,7 +222,7 @@ def renewed(record: Record, version: tuple[int, int], status: Status) -> Record:
     return msgspec.structs.replace(record, start_ns=start_ns, status_seq=status_seq, status=status)
 
 
-# What is told
+# Helpers
 
 
 def replace(table: Table, **fields: object) -> Table:
@@ -229,6 +230,6 @@ def replace(table: Table, **fields: object) -> Table:
 
 
 def silence_s(table: Table, record: Record) -> float:
-    """How long a server may be silent before it has failed."""
+    """Seconds of silence after which a server has failed."""
     home = record.itself.region == table.me.itself.region
     return FAILED_AFTER_S if home else FAILED_AFTER_ABROAD_S

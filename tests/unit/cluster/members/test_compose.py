@@ -25,7 +25,7 @@ from bellcow.model.hello import (
 
 
 @pytest.mark.parametrize("start", [1, COUNT_MAX])
-def test_what_is_said_of_ourselves_at_the_end_of_all_counts_can_still_be_sent(start):
+def test_own_record_with_the_highest_counts_can_still_be_sent(start):
     table = told(empty(), hello(record("b"), record("me", "failed", start=start, seq=COUNT_MAX)))
     word = compose(with_own_status(table, "leaving"), FOLLOWING, 0, abroad=False)
     assert decode_hello(encode_hello(word)) == word
@@ -40,7 +40,7 @@ def test_hello_to_another_region_holds_no_cluster_and_no_consensus():
     assert [each.server_id for each in word.others] == ["id-a"]
 
 
-def test_what_a_server_brings_to_a_recovery_is_told_at_home_and_heard_in_answers():
+def test_recovery_is_sent_within_the_region_and_read_from_answers():
     recovery = Recovery(file="f", role="voter", epoch=1, index=9)
     table = msgspec.structs.replace(empty(), recovery=recovery)
     assert compose(table, FOLLOWING, 0.0, abroad=False).recovery == recovery
@@ -51,6 +51,6 @@ def test_what_a_server_brings_to_a_recovery_is_told_at_home_and_heard_in_answers
     assert later.contacts["id-a"].recovery is None
 
 
-def test_hello_tells_the_time_of_who_says_it_and_of_who_hears_it():
+def test_hello_carries_the_clocks_of_sender_and_receiver():
     word = compose(empty(), FOLLOWING, 7.5019, abroad=False, echo_ms=12)
     assert (word.at_ms, word.echo_ms) == (7_501, 12)

@@ -72,7 +72,7 @@ def test_a_name_is_looked_up_again_at_each_try():
     assert run(story) == (([0.0], {}), {"b": "alive"}, {"a": "alive"})
 
 
-def test_a_server_that_only_meets_itself_under_a_name_says_who_does_not_answer():
+def test_server_that_finds_only_itself_by_a_name_reports_the_other_addresses():
     async def story(net):
         net.names["all"] = ("a", "b", "c")
         a = net.start("a", join="all", bootstrap_expect=3)
@@ -82,7 +82,7 @@ def test_a_server_that_only_meets_itself_under_a_name_says_who_does_not_answer()
     assert run(story) == [[], [0.0], [0.0]]
 
 
-def test_servers_find_each_other_whichever_comes_last():
+def test_servers_find_each_other_in_any_order_of_starts():
     async def story(net):
         net.start("b", join="a")
         net.start("c", join="a")
@@ -95,7 +95,7 @@ def test_servers_find_each_other_whichever_comes_last():
     assert run(story) == ({}, [3, 3, 3])
 
 
-def test_two_halves_that_started_apart_find_each_other_when_the_cut_is_mended():
+def test_two_separated_halves_find_each_other_when_the_network_heals():
     async def story(net):
         for one in "ab":
             for other in "cd":
@@ -111,7 +111,7 @@ def test_two_halves_that_started_apart_find_each_other_when_the_cut_is_mended():
     assert run(story) == (2, [4, 4, 4, 4])
 
 
-def test_server_that_dies_has_failed_after_five_to_six_seconds():
+def test_dead_server_has_failed_after_five_to_six_seconds():
     async def story(net):
         a, b, _ = await three(net)
         died = net.clock.monotonic()
@@ -123,7 +123,7 @@ def test_server_that_dies_has_failed_after_five_to_six_seconds():
         assert 4.8 <= took <= 6  # counted from its last answer
 
 
-def test_leader_that_dies_has_failed_for_the_others_without_a_new_one():
+def test_dead_leader_has_failed_for_the_others_without_a_new_leader():
     async def story(net):
         _, b, c = await three(net)
         died = net.clock.monotonic()
@@ -135,7 +135,7 @@ def test_leader_that_dies_has_failed_for_the_others_without_a_new_one():
         assert 4 <= took <= 7
 
 
-def test_server_that_starts_again_is_alive_within_two_seconds():
+def test_restarted_server_is_alive_within_two_seconds():
     async def story(net):
         a, b, _ = await three(net)
         await net.stop("c")
@@ -147,7 +147,7 @@ def test_server_that_starts_again_is_alive_within_two_seconds():
     assert run(story) == ({"b": "alive", "c": "alive"}, {"a": "alive", "c": "alive"})
 
 
-def test_server_that_starts_again_with_its_clock_set_back_is_alive_too():
+def test_restarted_server_with_its_clock_set_back_is_alive():
     async def story(net):
         a, _, _ = await three(net)
         await net.stop("c")
@@ -160,7 +160,7 @@ def test_server_that_starts_again_with_its_clock_set_back_is_alive_too():
     assert run(story) == "alive"
 
 
-def test_server_that_was_cut_off_is_alive_again_when_the_cut_is_mended():
+def test_isolated_server_is_alive_again_when_the_network_heals():
     async def story(net):
         a, b, c = await three(net)
         net.cut("a", "c")
@@ -176,7 +176,7 @@ def test_server_that_was_cut_off_is_alive_again_when_the_cut_is_mended():
     assert after == ["alive", "alive", {"a": "alive", "b": "alive"}]
 
 
-def test_link_that_is_cut_between_two_followers_fails_neither_of_them():
+def test_cut_link_between_two_followers_fails_neither_of_them():
     async def story(net):
         a, b, c = await three(net)
         net.cut("b", "c")
@@ -187,7 +187,7 @@ def test_link_that_is_cut_between_two_followers_fails_neither_of_them():
     assert run(story) == ([[], [], []], "alive", "alive")
 
 
-def test_server_that_has_left_is_forgotten_after_a_day():
+def test_left_server_is_removed_after_a_day():
     async def story(net):
         a = net.start("a")
         net.start("c", join="a")
@@ -204,7 +204,7 @@ def test_server_that_has_left_is_forgotten_after_a_day():
     assert run(story) == ({"c": "left"}, {"c": "left"}, {})
 
 
-def test_followers_take_over_whom_the_leader_forces_out_and_whom_it_forgets():
+def test_followers_copy_forced_leaves_and_removals_of_the_leader():
     async def story(net):
         a, b, _ = await three(net)
         await net.stop("c")
@@ -220,7 +220,7 @@ def test_followers_take_over_whom_the_leader_forces_out_and_whom_it_forgets():
 
 
 @pytest.mark.slow
-def test_failed_server_is_forgotten_after_three_days():
+def test_failed_server_is_removed_after_three_days():
     async def story(net):
         a = net.start("a")
         net.start("b", join="a")
@@ -234,7 +234,7 @@ def test_failed_server_is_forgotten_after_three_days():
     assert run(story) == ({"b": "failed"}, {})
 
 
-def test_server_that_announces_its_end_has_left_at_once():
+def test_server_that_announces_its_leave_has_left_at_once():
     async def story(net):
         a, b, c = await three(net)
         await c.exchange.announce("leaving")
@@ -247,7 +247,7 @@ def test_server_that_announces_its_end_has_left_at_once():
     assert run(story) == ("leaving", "left", "left")
 
 
-def test_leader_beats_whom_it_has_taken_out_that_they_learn_who_leads():
+def test_leader_beats_removed_servers_too():
     async def story(net):
         a, b, c = await three(net)
         a.servers, a.removed = frozenset({"id-a", "id-b"}), frozenset({"id-c"})
@@ -260,7 +260,7 @@ def test_leader_beats_whom_it_has_taken_out_that_they_learn_who_leads():
     assert run(story) < 0.11
 
 
-def test_contact_is_under_the_threshold_while_a_leader_beats():
+def test_contact_stays_under_the_threshold_while_a_leader_beats():
     async def story(net):
         a, b, _ = await three(net)
         worst = 0.0
@@ -274,7 +274,7 @@ def test_contact_is_under_the_threshold_while_a_leader_beats():
     assert run(story) < 0.11
 
 
-def test_setting_the_clock_moves_nobody():
+def test_change_of_the_wall_clock_changes_no_status():
     async def story(net):
         hosts = await three(net)
         for jump_s in (HOUR, -3 * HOUR, 400 * 24 * HOUR):
@@ -285,7 +285,7 @@ def test_setting_the_clock_moves_nobody():
     assert run(story) == [[], [], []]
 
 
-def test_two_regions_know_each_other_s_servers_and_leader_and_no_more():
+def test_two_regions_share_servers_and_leader_only():
     async def story(net):
         a, b, c = await three(net)
         d = net.start("d", "eu", join="a")
@@ -305,7 +305,7 @@ def test_two_regions_know_each_other_s_servers_and_leader_and_no_more():
     assert "peer_refused" not in dict(events)
 
 
-def test_region_that_is_cut_off_has_failed_after_half_a_minute():
+def test_isolated_region_has_failed_after_half_a_minute():
     async def story(net):
         a = net.start("a")
         net.start("d", "eu", join="a")
@@ -323,7 +323,7 @@ def test_region_that_is_cut_off_has_failed_after_half_a_minute():
     assert after == {"d": "alive"}
 
 
-def test_server_of_another_cluster_is_refused_and_said_once():
+def test_server_of_another_cluster_is_refused_and_reported_once():
     async def story(net):
         a, b, _ = await three(net)
         d = net.start("d", join="a")
@@ -350,7 +350,7 @@ def test_server_with_a_copied_data_directory_is_refused_while_the_first_answers(
     assert statuses == {"b": "alive", "c2": "alive"}
 
 
-def test_wiped_server_takes_the_place_of_its_former_self():
+def test_wiped_server_replaces_its_former_record():
     async def story(net):
         a, b, _ = await three(net)
         await net.stop("c")
@@ -366,7 +366,7 @@ def test_wiped_server_takes_the_place_of_its_former_self():
         assert sorted(names) == ["a.global", "b.global", "c.global"]
 
 
-def test_server_that_stood_still_does_not_take_the_others_for_dead():
+def test_server_that_was_suspended_does_not_fail_the_others():
     async def story(net):
         a, _, _ = await three(net)
         a.clock.monotonic = lambda: asyncio.get_running_loop().time() + 60
@@ -377,7 +377,7 @@ def test_server_that_stood_still_does_not_take_the_others_for_dead():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_loss_of_one_message_in_twenty_fails_nobody(seed):
+def test_loss_of_one_message_in_twenty_fails_no_server(seed):
     async def story(net):
         hosts = await three(net)
         await asyncio.sleep(60)
@@ -401,7 +401,7 @@ def test_heavy_loss_ends_with_all_alive_once_it_is_over(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_after_any_faults_all_who_live_agree_that_they_do(seed):
+def test_live_servers_agree_that_all_are_alive_after_any_faults(seed):
     """Starts, stops, cuts and changes of leader at random; then half a minute of quiet."""
     chance = random.Random(seed)
     names = ["a", "b", "c", "d"]
@@ -447,7 +447,7 @@ def test_after_any_faults_all_who_live_agree_that_they_do(seed):
     assert seen == dict.fromkeys(seen, living), f"seed {seed}"
 
 
-def test_one_hello_at_a_time_is_on_its_way_to_a_server():
+def test_one_hello_at_a_time_is_under_way_to_a_server():
     async def story(net):
         a, _, _ = await three(net)
         net.cut("a", "c")
@@ -462,7 +462,7 @@ def test_one_hello_at_a_time_is_on_its_way_to_a_server():
 
 
 @pytest.mark.slow
-def test_day_of_two_regions_is_short():
+def test_simulated_day_of_two_regions_runs_within_ten_seconds():
     async def story(net):
         net.start("a")
         net.start("b", "eu", join="a")
@@ -476,7 +476,7 @@ def test_day_of_two_regions_is_short():
     assert statuses == [{"b": "alive"}, {"a": "alive"}]
 
 
-def test_server_whose_answer_trips_us_up_is_told_of_and_the_others_are_called():
+def test_answer_that_raises_is_reported_and_the_others_are_called():
     async def story(net):
         a, b, c = await three(net)
 
@@ -495,7 +495,7 @@ def test_server_whose_answer_trips_us_up_is_told_of_and_the_others_are_called():
 
 
 @pytest.mark.parametrize("words", ["a secret of that machine", f"its own: {COPY}"])
-def test_words_of_whoever_is_at_an_address_that_was_only_named_are_kept_out(words: str):
+def test_text_from_an_address_that_was_only_named_is_not_logged(words: str):
     async def story(net):
         a, _, _ = await three(net)
         named = net.start("x")
@@ -517,7 +517,7 @@ def named_by(host):
     return compose(host.roster.table, host.look(), 0.0, abroad=False)
 
 
-def test_server_that_reaches_nobody_says_whom_at_once_and_then_each_minute():
+def test_unanswered_addresses_are_reported_at_once_and_each_minute():
     async def story(net):
         a = net.start("a", join="b c", bootstrap_expect=3)
         await asyncio.sleep(130)
@@ -529,7 +529,7 @@ def test_server_that_reaches_nobody_says_whom_at_once_and_then_each_minute():
     assert said[0]["reason"] == "connection refused"
 
 
-def test_server_that_waits_for_others_says_how_many_it_sees_when_that_changes():
+def test_waiting_server_reports_each_change_of_the_servers_seen():
     async def story(net):
         a = net.start("a", join="b c", bootstrap_expect=3)
         await asyncio.sleep(10)
@@ -546,7 +546,7 @@ def test_server_that_waits_for_others_says_how_many_it_sees_when_that_changes():
     assert in_all == 3
 
 
-def test_server_that_is_led_says_nothing_of_addresses_without_an_answer():
+def test_unanswered_addresses_are_not_reported_while_a_leader_is_known():
     async def story(net):
         a = net.start("a", join="x", bootstrap_expect=1)
         b = net.start("b", join="a x y", bootstrap_expect=3)
@@ -562,7 +562,7 @@ def test_server_that_is_led_says_nothing_of_addresses_without_an_answer():
     assert not run(story) & {"join_unanswered", "bootstrap_waiting", "join_wrong_region"}
 
 
-def test_member_that_starts_again_gives_the_leader_a_moment():
+def test_restarted_member_waits_a_moment_before_it_reports():
     async def story(net):
         a = net.start("a", join="b c")
         a.cluster = Cluster("x", 0)
@@ -572,7 +572,7 @@ def test_member_that_starts_again_gives_the_leader_a_moment():
     assert run(story) == ([5.0], [])
 
 
-def test_server_whose_region_is_misspelled_is_told_of_both_regions():
+def test_misspelled_region_is_reported_with_both_regions():
     async def story(net):
         a, *_ = await three(net)
         d = net.start("d", "glbal", join="a b", bootstrap_expect=3)

@@ -26,7 +26,7 @@ from bellcow.cluster.members.hearing import (
 from bellcow.cluster.members.table import Table
 
 
-def test_server_that_never_answered_is_forgotten_a_minute_after_it_failed():
+def test_server_that_never_answered_is_removed_a_minute_after_it_failed():
     table = told(knowing(record("b")), hello(record("b"), record("a")))
     table = judge(silent(table, "a"), leading(), 6.0).table
     assert status(table, "a") == "failed"
@@ -43,7 +43,7 @@ def test_server_fails_after_five_seconds_of_silence():
     assert events(outcome) == ["member_failed"]
 
 
-def test_server_that_was_not_asked_has_not_failed():
+def test_server_that_was_not_called_has_not_failed():
     assert next_verdict(knowing(record("a")), 60) >= 0.1
     assert status(judge(knowing(record("a")), FOLLOWING, 60).table, "a") == "alive"
 
@@ -53,7 +53,7 @@ def test_leaving_server_that_falls_silent_has_left():
     assert status(judge(table, FOLLOWING, 5).table, "a") == "left"
 
 
-def test_follower_leaves_it_to_a_leader_that_speaks():
+def test_follower_fails_no_server_while_a_leader_is_heard():
     table = silent(knowing(record("a")), "a")
     table = told(table, hello(record("b"), record("a"), inputs=leading()), now=4)
     assert status(judge(table, FOLLOWING, 8.9).table, "a") == "alive"
@@ -67,7 +67,7 @@ def test_server_of_another_region_fails_after_half_a_minute_whoever_leads():
     assert status(judge(table, FOLLOWING, 31).table, "a") == "failed"
 
 
-def test_failed_server_that_speaks_again_is_alive_and_has_time_to_answer():
+def test_failed_server_that_calls_again_is_alive_and_has_time_to_answer():
     table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6).table
     outcome = hear(table, hello(record("a", seq=2)), FOLLOWING, 100, answer=False)
     assert events(outcome) == ["member_alive"]
@@ -75,7 +75,7 @@ def test_failed_server_that_speaks_again_is_alive_and_has_time_to_answer():
 
 
 @pytest.mark.parametrize(("how", "kept_s"), [("failed", 72 * HOUR), ("left", 24 * HOUR)])
-def test_dead_server_is_forgotten_in_time(how: str, kept_s: float):
+def test_dead_server_is_removed_in_time(how: str, kept_s: float):
     table = knowing(record("a", how), now=10)
     assert status(judge(table, FOLLOWING, 9 + kept_s).table, "a") == how
     assert next_verdict(table, 9 + kept_s) == pytest.approx(1.0)
@@ -84,7 +84,7 @@ def test_dead_server_is_forgotten_in_time(how: str, kept_s: float):
     assert events(outcome) == ["member_forgotten"]
 
 
-def test_forced_leave_takes_a_failed_server_and_no_other():
+def test_force_leave_affects_a_failed_server_only():
     table = knowing(record("a", "failed"), record("b"), record("c", "failed"))
     outcome = force_leave(table, "a.global", 1, prune=False)
     assert [status(outcome.table, name) for name in "abc"] == ["left", "alive", "failed"]
@@ -93,7 +93,7 @@ def test_forced_leave_takes_a_failed_server_and_no_other():
         assert force_leave(table, name, 1, prune=False).table == table
 
 
-def test_forced_leave_travels_and_is_refuted_by_a_server_that_lives():
+def test_force_leave_spreads_and_is_refuted_by_a_live_server():
     table = knowing(record("a", "failed"))
     gone = force_leave(table, "a.global", 1, prune=False).table.known["id-a"].record
     table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6).table
@@ -110,7 +110,7 @@ def test_pruned_server_is_gone_at_once():
     assert force_leave(table, "b.global", 1, prune=True).table == table
 
 
-def test_claim_of_our_own_ends_with_our_lead():
+def test_own_leader_claim_ends_with_our_leadership():
     table = judge(empty(), leading(), 1).table
     assert table.leader.server_id == "id-me"
     assert judge(table, FOLLOWING, 2).table.leader is None

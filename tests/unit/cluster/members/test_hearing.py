@@ -61,38 +61,38 @@ from bellcow.model.hello import (
         "same version, less gone",
     ],
 )
-def test_later_word_of_a_third_server_wins(mine: Record, theirs: Record, wins: bool):
+def test_later_record_of_a_third_server_wins(mine: Record, theirs: Record, wins: bool):
     table = told(empty(), hello(mine), hello(record("b"), theirs), now=99)
     assert table.known["id-a"].record == (theirs if wins else mine)
 
 
-def test_server_that_answers_us_is_not_failed_by_what_others_say():
+def test_server_that_answers_us_is_not_failed_by_others():
     table = knowing(record("a"), record("b"))
     table = told(table, hello(record("b"), record("a", "failed", seq=1)), now=2)
     assert status(table, "a") == "alive"
 
 
-def test_server_that_does_not_answer_us_either_is_failed_by_what_others_say():
+def test_server_that_does_not_answer_us_is_failed_by_others():
     word = hello(record("b"), record("a", "failed", seq=1))
     assert status(told(silent(knowing(record("a")), "a"), word, now=6), "a") == "failed"
     heard_of = told(empty(), hello(record("c"), record("a")))
     assert status(told(heard_of, word), "a") == "failed"
 
 
-def test_leader_s_word_counts_even_about_a_server_that_answers_us():
+def test_leader_s_record_counts_even_for_a_server_that_answers_us():
     table = knowing(record("a"), record("b"))
     word = hello(record("b"), record("a", "failed", seq=1), inputs=leading())
     assert status(told(table, word, now=2), "a") == "failed"
 
 
-def test_leader_brings_back_whom_we_took_for_failed():
+def test_leader_revives_a_server_that_we_marked_as_failed():
     table = judge(silent(knowing(record("a")), "a"), FOLLOWING, 6.0).table
     assert status(table, "a") == "failed"
     table = told(table, hello(record("b"), record("a"), inputs=leading()), now=7)
     assert status(table, "a") == "alive"
 
 
-def test_leader_that_has_not_heard_of_a_return_does_not_undo_it():
+def test_leader_with_an_older_record_does_not_undo_a_return():
     table = knowing(record("a", seq=6))
     word = hello(record("b"), record("a", "failed", seq=5), inputs=leading())
     assert status(told(table, word), "a") == "alive"
@@ -115,7 +115,7 @@ def test_term_of_a_later_epoch_is_higher_than_any_of_an_earlier_one():
     assert table.leader.server_id == "id-c"
 
 
-def test_leader_obeys_only_a_leader_of_a_higher_term():
+def test_leader_accepts_only_a_leader_of_a_higher_term():
     inputs = leading(5)
     table = judge(knowing(record("a"), record("b")), inputs, 0).table
     word = record("a", "failed", seq=1)
@@ -128,7 +128,7 @@ def test_leader_obeys_only_a_leader_of_a_higher_term():
     assert judge(table, inputs, 0).table.leader.server_id == "id-b"
 
 
-def test_second_leader_of_one_term_is_not_obeyed():
+def test_second_leader_of_one_term_is_not_accepted():
     table = told(
         empty(), hello(record("b"), inputs=leading(5)), hello(record("c"), inputs=leading(5))
     )
@@ -136,43 +136,43 @@ def test_second_leader_of_one_term_is_not_obeyed():
     assert told(empty(), hello(record("b"), inputs=leading(5)), inputs=leading(5)).leader is None
 
 
-def test_leader_that_follows_now_is_not_trusted_any_more():
+def test_former_leader_is_not_authoritative():
     table = told(empty(), hello(record("b"), inputs=leading()))
     table = told(table, hello(record("b"), record("a", "failed")))
     assert status(table, "a") is None
 
 
-def test_dead_server_nobody_knew_is_learned_from_the_leader_alone():
+def test_unknown_dead_server_is_accepted_from_the_leader_alone():
     dead = record("a", "failed")
     assert status(told(empty(), hello(record("b"), dead)), "a") is None
     assert status(told(empty(), hello(record("b"), dead, inputs=leading())), "a") == "failed"
 
 
-def test_dead_server_that_the_leader_has_forgotten_is_forgotten():
+def test_dead_server_that_the_leader_removed_is_removed():
     table = told(empty(), hello(record("b"), record("a", "left"), record("c"), inputs=leading()))
     outcome = hear(table, hello(record("b"), inputs=leading()), FOLLOWING, 1, answer=True)
     assert outcome.table.known.keys() == {"id-b", "id-c"}
     assert events(outcome) == ["member_forgotten"]
 
 
-def test_what_is_said_of_ourselves_is_refuted():
+def test_wrong_record_of_ourselves_is_refuted():
     table = told(empty(), hello(record("b"), record("me", "failed", seq=3)))
     assert table.me == record("me", seq=4)
     assert told(table, hello(record("b"), record("me", "failed", seq=3))) == table
 
 
-def test_our_own_former_life_in_the_future_is_overtaken():
+def test_own_former_record_from_the_future_gets_a_later_version():
     table = told(empty(), hello(record("b"), record("me", start=50, seq=2)))
     assert table.me == record("me", start=50, seq=3)
 
 
-def test_leaving_is_not_refuted_but_said_again():
+def test_own_leaving_is_repeated_and_not_refuted():
     table = with_own_status(empty(), "leaving")
     table = told(table, hello(record("b"), record("me", "failed", seq=8)))
     assert table.me == record("me", "leaving", seq=9)
 
 
-def test_more_than_anybody_needs_are_not_remembered():
+def test_number_of_members_is_bounded():
     crowd = [hello(record(f"s{number}")) for number in range(MEMBERS_MAX)]
     table = told(empty(), *crowd, answer=True)
     with pytest.raises(Error, match="no more are taken"):
@@ -181,7 +181,7 @@ def test_more_than_anybody_needs_are_not_remembered():
     assert status(told(table, hello(record("s2", "leaving", seq=1))), "s2") == "leaving"
 
 
-def test_server_that_speaks_for_itself_takes_the_place_of_one_that_was_only_named():
+def test_server_that_calls_replaces_one_that_was_only_named():
     crowd = [record(f"s{number}") for number in range(UNHEARD_MAX)]
     table = told(knowing(record("b")), hello(record("b"), *crowd), now=1)
     for answer in (False, True):
@@ -190,7 +190,7 @@ def test_server_that_speaks_for_itself_takes_the_place_of_one_that_was_only_name
         assert (len(after.known), status(after, "b")) == (len(table.known), "alive")
 
 
-def test_hello_twice_changes_nothing_the_second_time():
+def test_repeated_hello_changes_nothing():
     word = hello(record("b"), record("a"), record("c", "leaving"), inputs=leading())
     once = told(empty(), word)
     again = hear(once, word, FOLLOWING, 0, answer=True)
@@ -208,7 +208,7 @@ RECORDS = st.builds(
 
 
 @given(st.lists(RECORDS, min_size=2, max_size=4), st.data())
-def test_order_in_which_servers_are_heard_of_does_not_matter(records, data):
+def test_order_of_records_does_not_matter(records, data):
     words = [hello(record("z"), each) for each in records]
     shuffled = data.draw(st.permutations(words))
     first, second = told(empty(), *words), told(empty(), *shuffled)
@@ -235,7 +235,7 @@ HELLOS = st.builds(
 
 
 @given(st.lists(st.tuples(HELLOS, st.booleans(), st.floats(0, 20)), max_size=12))
-def test_whatever_is_heard_the_table_stays_sound(steps):
+def test_table_keeps_its_invariants_after_any_hellos(steps):
     table, now = empty(), 0.0
     for word, answer, pause_s in steps:
         now += pause_s
@@ -267,7 +267,7 @@ def claims(name: str, term: int, epoch: int = 0) -> Hello:
     return hello(record(name), inputs=leading(term, epoch))
 
 
-def test_caller_who_says_that_it_leads_is_asked_before_it_is_believed():
+def test_caller_that_claims_to_lead_is_called_before_it_is_accepted():
     table = told(knowing(record("b")), claims("b", 7), inputs=CLUSTER, now=1, answer=False)
     assert (table.leader, table.doubts.keys()) == (None, {"id-b"})
     answered = told(table, claims("b", 7), inputs=CLUSTER, now=2)
@@ -278,7 +278,7 @@ def test_caller_who_says_that_it_leads_is_asked_before_it_is_believed():
     assert (silent_.leader, silent_.doubts) == (None, {})
 
 
-def test_leader_that_was_believed_is_heard_as_a_caller():
+def test_accepted_leader_is_heard_as_a_caller():
     table = told(knowing(record("b")), claims("b", 7), inputs=CLUSTER, now=1)
     assert told(table, claims("b", 7), inputs=CLUSTER, now=9, answer=False).leader.heard == 9
 
@@ -316,31 +316,31 @@ def test_leader_that_was_believed_is_heard_as_a_caller():
         "whoever is in no cluster knows nothing",
     ],
 )
-def test_term_that_nobody_can_have_come_to_is_not_believed(inputs, term, believed):
+def test_impossible_term_is_not_accepted(inputs, term, believed):
     assert led(inputs, claims("a", term)) == ("id-a" if believed else "")
 
 
-def test_leader_that_falls_silent_gives_way_to_one_of_any_term():
+def test_silent_leader_is_replaced_by_one_of_any_term():
     table = told(knowing(record("a"), record("b")), claims("a", 900), inputs=CLUSTER, now=1)
     assert told(table, claims("b", 8), inputs=CLUSTER, now=5.9).leader.server_id == "id-a"
     assert told(table, claims("b", 8), inputs=CLUSTER, now=6).leader.server_id == "id-b"
 
 
-def test_leader_that_answers_that_it_follows_leads_no_more():
+def test_leader_that_answers_as_a_follower_leads_no_more():
     following = hello(record("a"))
     table = told(knowing(record("a"), record("b")), claims("a", 900), inputs=CLUSTER, now=1)
     assert told(table, following, inputs=CLUSTER, now=2, answer=False).leader.server_id == "id-a"
     assert told(table, following, inputs=CLUSTER, now=2, answer=True).leader is None
 
 
-def test_server_of_the_configuration_leads_rather_than_one_that_is_not_in_it():
+def test_configured_server_is_preferred_as_leader():
     inputs = msgspec.structs.replace(CLUSTER, servers=frozenset({"id-b", "id-me"}))
     assert led(inputs, claims("a", 900), claims("b", 7)) == "id-b"
     assert led(inputs, claims("b", 7), claims("a", 900)) == "id-b"
     assert led(inputs, claims("a", 900)) == "id-a"  # the configuration in memory may be old
 
 
-def test_own_lead_is_not_lost_to_a_term_that_our_member_has_not_heard_of():
+def test_own_leadership_is_kept_against_a_term_unknown_to_our_member():
     inputs = Inputs(cluster=US, raft=view("leader", 7), claimant="id-me", member_term=7)
     table = judge(
         told(knowing(record("a")), claims("a", 900), inputs=inputs, now=1), inputs, 1
@@ -349,35 +349,35 @@ def test_own_lead_is_not_lost_to_a_term_that_our_member_has_not_heard_of():
 
 
 @pytest.mark.parametrize(("ahead", "believed"), [(INDEXES_AHEAD, True), (INDEXES_AHEAD + 1, False)])
-def test_index_that_nobody_can_have_come_to_makes_no_memory_old(ahead: int, believed: bool):
+def test_impossible_index_does_not_age_our_memory(ahead: int, believed: bool):
     raft = msgspec.structs.replace(view("leader", 7), index=CLUSTER.raft.index + ahead)
     word = msgspec.structs.replace(claims("b", 7), raft=raft, echo_ms=900)
     leader = told(empty(), word, inputs=CLUSTER, now=1).leader
     assert (leader.index, leader.as_of) == ((raft.index, 0.9) if believed else (0, None))
 
 
-def test_own_lead_comes_back_when_one_that_claimed_a_higher_term_falls_silent():
+def test_own_leadership_returns_when_a_claimant_of_a_higher_term_is_silent():
     inputs = leading(5)
     table = told(judge(empty(), inputs, 0).table, claims("b", 6), inputs=inputs, now=1)
     assert judge(table, inputs, 5.9).table.leader.server_id == "id-b"
     assert judge(table, inputs, 6.0).table.leader.server_id == "id-me"
 
 
-def test_table_that_a_caller_sends_in_the_name_of_the_leader_does_not_count():
+def test_table_of_a_caller_that_poses_as_the_leader_is_not_authoritative():
     table = told(knowing(record("a"), record("b")), claims("b", 7), inputs=CLUSTER, now=1)
     word = hello(record("b"), record("a", "failed", seq=1), inputs=leading(7))
     assert status(told(table, word, inputs=CLUSTER, now=2, answer=False), "a") == "alive"
     assert status(told(table, word, inputs=CLUSTER, now=2, answer=True), "a") == "failed"
 
 
-def test_epoch_that_nobody_can_have_come_to_is_refused():
+def test_impossible_epoch_is_refused():
     word = claims("a", 1, epoch=EPOCHS_AHEAD + 1)
     assert "too far ahead of ours" in refusal(empty(), word)
     assert told(empty(), claims("a", 1, epoch=EPOCHS_AHEAD)).ahead == Cluster("x", EPOCHS_AHEAD)
 
 
 @pytest.mark.parametrize("by", ["itself", "another server", "the leader"])
-def test_server_that_answers_is_asked_before_it_counts_as_left(by: str):
+def test_live_server_is_called_before_it_counts_as_left(by: str):
     gone = record("a", "left", seq=3)
     word = {
         "itself": hello(gone),
@@ -397,7 +397,7 @@ def test_server_that_answers_is_asked_before_it_counts_as_left(by: str):
     assert status(confirmed, "a") == "left"
 
 
-def test_server_that_answered_that_it_leaves_has_left_when_it_is_said():
+def test_server_that_answered_as_leaving_has_left_at_the_first_claim():
     table = told(knowing(record("a")), hello(record("a", "leaving", seq=1)), now=1, answer=True)
     assert status(told(table, hello(record("a", "left", seq=2)), now=2), "a") == "left"
 
@@ -407,7 +407,7 @@ FAR = [(NOW_NS + DAY_NS + 1, 0), (COUNT_MAX, COUNT_MAX), (NOW_NS, SEQUENCE_AHEAD
 
 @pytest.mark.parametrize(("start", "seq"), FAR)
 @pytest.mark.parametrize("how", ["left", "failed", "alive"])
-def test_version_far_ahead_of_what_is_known_is_not_believed(start: int, seq: int, how: str):
+def test_version_far_ahead_of_the_known_one_is_not_accepted(start: int, seq: int, how: str):
     table = knowing(record("a", start=NOW_NS, seq=2), record("b"))
     word = hello(record("b"), record("a", how, start=start, seq=seq))
     for answer in (False, True):
@@ -418,7 +418,7 @@ def test_version_far_ahead_of_what_is_known_is_not_believed(start: int, seq: int
         assert after.known["id-a"].record == table.known["id-a"].record
 
 
-def test_clock_of_ours_that_is_years_behind_does_not_hide_who_started_again():
+def test_own_clock_years_behind_does_not_hide_a_restarted_server():
     inputs = msgspec.structs.replace(CLUSTER, wall_ns=0)
     table = told(empty(), hello(record("a", start=NOW_NS)), inputs=inputs)
     again = record("a", start=NOW_NS + DAY_NS)
@@ -430,7 +430,7 @@ def test_clock_of_ours_that_is_years_behind_does_not_hide_who_started_again():
 
 
 @pytest.mark.parametrize(("start", "seq"), FAR)
-def test_living_server_always_refutes_what_is_said_of_it(start: int, seq: int):
+def test_live_server_always_refutes_a_wrong_record_of_itself(start: int, seq: int):
     lie = record("a", "left", start=start, seq=seq)
     table = told(knowing(record("b")), hello(record("b"), record("a", start=start, seq=seq)))
     table = told(silent(table, "a"), hello(record("b"), lie), now=9)
@@ -442,19 +442,19 @@ def test_living_server_always_refutes_what_is_said_of_it(start: int, seq: int):
 
 
 @pytest.mark.parametrize(("start", "seq"), FAR)
-def test_what_is_said_of_ourselves_from_the_far_future_is_let_pass(start: int, seq: int):
+def test_own_record_from_the_far_future_is_ignored(start: int, seq: int):
     table = empty(start=NOW_NS)
     word = hello(record("b", start=NOW_NS), record("me", "left", start=start, seq=seq))
     assert told(table, word, inputs=CLUSTER).me == table.me
 
 
-def test_server_with_a_clock_years_behind_refutes_its_former_life():
+def test_server_with_a_clock_years_behind_refutes_its_former_record():
     inputs = msgspec.structs.replace(CLUSTER, wall_ns=5)
     word = hello(record("b", start=NOW_NS), record("me", "failed", start=NOW_NS, seq=3))
     assert told(empty(start=5), word, inputs=inputs).me.version == (NOW_NS, 4)
 
 
-def test_regions_without_end_are_not_remembered():
+def test_number_of_regions_is_bounded():
     words = [hello(record("a", region=f"r{n}"), leader="x") for n in range(MEMBERS_MAX + 9)]
     table = empty()
     for word in words:
@@ -462,7 +462,7 @@ def test_regions_without_end_are_not_remembered():
     assert len(table.abroad) == MEMBERS_MAX
 
 
-def test_server_of_another_cluster_is_refused_by_name():
+def test_server_of_another_cluster_is_refused_with_both_ids():
     stranger = hello(record("a"), inputs=Inputs(cluster=Cluster("y", 0), raft=view()))
     assert "theirs is y, ours is x" in refusal(empty(), stranger)
 
@@ -478,18 +478,18 @@ def test_same_epoch_of_another_recovery_is_refused(answer):
     ("theirs", "ours"),
     [(("one", 1), ("", 1)), (("", 1), ("one", 1)), (("one", 1), ("one", 1)), (("one", 2), ("", 1))],
 )
-def test_recovery_that_is_ours_or_later_or_not_told_is_one_of_us(theirs, ours):
+def test_same_or_later_or_unknown_recovery_is_accepted(theirs, ours):
     there, inputs = (Inputs(cluster=Cluster("x", e, by), raft=view()) for by, e in (theirs, ours))
     assert status(told(empty(), hello(record("a"), inputs=there), inputs=inputs), "a") == "alive"
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(None, US), (US, None), (None, None)])
-def test_server_without_a_cluster_is_one_of_us(theirs, ours):
+def test_server_without_a_cluster_is_accepted(theirs, ours):
     word = hello(record("a"), inputs=Inputs(cluster=theirs, raft=view()))
     assert status(told(empty(), word, inputs=Inputs(cluster=ours, raft=view())), "a") == "alive"
 
 
-def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
+def test_later_epoch_of_our_cluster_is_reported_once_and_accepted():
     word = hello(record("b"), record("a", "failed"), inputs=leading(1, epoch=3))
     outcome = hear(empty(), word, FOLLOWING, 0, answer=True)
     assert outcome.table.ahead == Cluster("x", 3)
@@ -498,7 +498,7 @@ def test_later_epoch_of_our_cluster_is_noted_once_and_obeyed():
     assert "recovery_missed" not in events(hear(outcome.table, word, FOLLOWING, 0, answer=False))
 
 
-def test_server_of_an_earlier_epoch_is_known_and_not_believed():
+def test_server_of_an_earlier_epoch_is_listed_and_its_claims_ignored():
     inputs = leading(1, epoch=3)
     table = told(
         empty(), hello(record("b"), record("a"), inputs=leading(9, epoch=2)), inputs=inputs
@@ -508,14 +508,14 @@ def test_server_of_an_earlier_epoch_is_known_and_not_believed():
     assert table.ahead is None
 
 
-def test_leader_of_an_earlier_epoch_leads_nobody():
+def test_leader_of_an_earlier_epoch_is_not_accepted():
     inputs = Inputs(cluster=Cluster("x", 3), raft=view())
     assert (
         told(empty(), hello(record("b"), inputs=leading(9, epoch=2)), inputs=inputs).leader is None
     )
 
 
-def test_other_region_tells_its_servers_and_leader_and_nothing_of_ours():
+def test_other_region_changes_its_own_servers_and_leader_only():
     far = {"region": "eu"}
     word = hello(record("b", **far), record("c", **far), record("a"), inputs=leading(7))
     word = msgspec.structs.replace(word, leader="id-b", cluster=Cluster("y", 2))
@@ -526,7 +526,7 @@ def test_other_region_tells_its_servers_and_leader_and_nothing_of_ours():
     assert table.ahead is None
 
 
-def test_known_server_may_move_once_it_is_silent_where_it_was():
+def test_known_server_may_move_once_its_old_address_is_silent():
     moved = hello(record("a", start=2, serf=("elsewhere", 1)))
     table = knowing(record("a"), now=10)
     assert "answers at another address" in refusal(table, moved, now=11)
@@ -535,7 +535,7 @@ def test_known_server_may_move_once_it_is_silent_where_it_was():
     assert events(outcome) == ["address_changed"]
 
 
-def test_rumor_of_a_move_is_not_believed_while_the_server_answers():
+def test_claimed_move_is_not_accepted_while_the_server_answers():
     table = knowing(record("a"), now=10)
     rumor = hello(record("b"), record("a", start=2, serf=("elsewhere", 1)), inputs=leading())
     assert told(table, rumor, now=11).known["id-a"].record == record("a")
@@ -551,7 +551,7 @@ def test_our_own_hello_that_comes_back_changes_nothing():
     assert hear(table, hello(table.me), FOLLOWING, 0, answer=True).table is table
 
 
-def test_leader_is_believed_as_of_what_it_has_heard_of_us_last():
+def test_leader_s_index_dates_from_the_hello_that_it_echoes():
     word = msgspec.structs.replace(hello(record("a"), inputs=leading(4)), echo_ms=2_500)
     leader = told(empty(), word, now=7.0).leader
     assert leader is not None

@@ -1,4 +1,4 @@
-"""Joining by a name: all its addresses, and what is said when nobody is there."""
+"""Joins by name: all addresses are called, and failures have Nomad's texts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_address_of_a_name_is_joined():
     assert sorted(asked) == [(ip, "servers") for ip in HOSTS["servers"]]
 
 
-def test_one_that_answers_is_enough_and_the_others_are_told():
+def test_one_answer_is_enough_and_the_failures_are_listed():
     found, _ = joined("servers", knock1=ConnectionRefusedError(), knock3=TimeoutError())
     assert found == Joined(
         1,
@@ -58,7 +58,7 @@ def test_one_that_answers_is_enough_and_the_others_are_told():
     )
 
 
-def test_a_name_without_an_address_is_told_as_nomad_does():
+def test_name_without_an_address_fails_with_nomad_s_text():
     found, _ = joined("nope")
     assert found == Joined(0, ("Failed to resolve nope: lookup nope: no such host",))
 
@@ -81,7 +81,7 @@ NO_SERVER = "10.0.0.1:4648: no server port answers there"
         (Error(Code.DENIED, "TLS: certificate unknown"), "4648: TLS: certificate unknown"),
     ],
 )
-def test_what_a_stranger_answers_is_never_repeated(error, words):
+def test_answer_of_another_service_is_never_quoted(error, words):
     found, _ = joined("10.0.0.1", ip1=error)
     (failure,) = found.failures
     assert words in failure

@@ -1,4 +1,4 @@
-"""Names become addresses in threads that nobody waits for."""
+"""Names are resolved in daemon threads."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def refused(lookups, host):
     return caught.value.message
 
 
-def test_a_name_gives_all_its_addresses():
+def test_name_resolves_to_all_its_addresses():
     lookups = Lookups(table({"servers": ("10.3.1.2", "10.3.2.2", "fd00::3")}))
     assert asyncio.run(lookups.addresses("servers")) == ("10.3.1.2", "10.3.2.2", "fd00::3")
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1", "fe80::1%eth0"])
-def test_an_address_is_its_own_and_nobody_is_asked(host):
+def test_address_resolves_to_itself_without_a_lookup(host):
     assert asyncio.run(Lookups(table({})).addresses(host)) == (host,)
 
 
-def test_the_machine_knows_localhost():
+def test_localhost_is_resolved():
     assert "127.0.0.1" in asyncio.run(Lookups().addresses("localhost"))
 
 
-def test_a_name_that_nobody_knows_is_refused_in_words_of_go():
+def test_unknown_name_is_refused_with_go_s_text():
     assert refused(Lookups(table({})), "nope") == "lookup nope: no such host"
 
 
-def test_a_failure_of_the_name_service_is_told():
+def test_failure_of_the_name_service_is_reported():
     def look(host):
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
@@ -54,13 +54,13 @@ def test_a_failure_of_the_name_service_is_told():
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b", "%%HOST%%", "x\ud800"])
-def test_what_can_be_no_name_is_refused_before_anybody_is_asked(host):
+def test_malformed_name_is_refused_without_a_lookup(host):
     asked = []
     assert refused(Lookups(asked.append), host).startswith("lookup ")
     assert asked == []
 
 
-def test_a_resolver_that_hangs_is_left_behind_and_asked_once(monkeypatch, caplog):
+def test_hanging_resolver_is_abandoned_and_called_once(monkeypatch, caplog):
     monkeypatch.setattr(lookup, "LOOKUP_S", 0.05)
     release, asked = threading.Event(), []
 
@@ -84,7 +84,7 @@ def test_a_resolver_that_hangs_is_left_behind_and_asked_once(monkeypatch, caplog
     assert caplog.text == ""
 
 
-def test_one_answer_serves_all_who_ask_at_once():
+def test_concurrent_callers_share_one_lookup():
     asked = []
 
     def look(host):

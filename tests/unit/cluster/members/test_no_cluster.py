@@ -58,22 +58,22 @@ FIRST = [record(name, bootstrap_expect=3) for name in "bc"]
         ),
     ],
 )
-def test_how_many_first_servers_are_missing(
+def test_missing_first_servers_are_counted(
     seen: Table, expected: list[tuple[str, dict[str, object]]]
 ) -> None:
     assert told(seen) == expected
 
 
-def test_address_of_another_region_is_told_with_both() -> None:
+def test_address_of_another_region_is_reported_with_both_regions() -> None:
     strangers = told(table(3, *FIRST), b="global", d="eu")
     assert strangers == [("join_wrong_region", {"address": "d", "theirs": "eu", "ours": "global"})]
 
 
-def test_nothing_is_told_before_others_could_answer() -> None:
+def test_nothing_is_reported_before_others_could_answer() -> None:
     assert reasons(table(3), OUTSIDE, {"d": "eu"}, HEARD_S - 0.1, NOW) == ()
 
 
-def test_nothing_is_told_where_there_is_a_cluster_or_a_leader() -> None:
+def test_nothing_is_reported_in_a_cluster_or_with_a_leader() -> None:
     leads = Inputs(cluster=None, raft=RaftView(role="leader", term=1, index=1, commit="c"))
     inside = Inputs(cluster=Cluster("x", 0), raft=FOLLOWER)
     leader = Leader(server_id="id-b", epoch=0, term=1, heard=NOW)
@@ -88,20 +88,20 @@ def wanted(
     return is_wanted((host, 4648), seen, inputs, waited_s, NOW)
 
 
-def test_silent_address_is_told_at_once_unless_its_server_is_known() -> None:
+def test_silent_address_is_reported_at_once_unless_its_server_is_known() -> None:
     assert wanted(table(3))
     assert wanted(table(3, FIRST[0]), host="c")
     assert not wanted(table(3, FIRST[0]), host="b")
 
 
-def test_silent_address_is_told_late_by_a_member_and_only_by_one_that_knows_nobody() -> None:
+def test_member_reports_a_silent_address_late_and_only_if_it_is_alone() -> None:
     inside = Inputs(cluster=Cluster("x", 0), raft=FOLLOWER)
     assert not wanted(table(3), inside, waited_s=FAILED_AFTER_S - 0.1)
     assert wanted(table(3, record("d", "eu")), inside, waited_s=FAILED_AFTER_S)
     assert not wanted(table(3, FIRST[0]), inside, host="c", waited_s=FAILED_AFTER_S)
 
 
-def test_silent_address_is_not_told_while_there_is_a_leader() -> None:
+def test_silent_address_is_not_reported_while_a_leader_is_known() -> None:
     leader = Leader(server_id="id-b", epoch=0, term=1, heard=NOW)
     led = Table(me=record("a"), leader=leader)
     leads = Inputs(cluster=None, raft=RaftView(role="leader", term=1, index=1, commit="c"))

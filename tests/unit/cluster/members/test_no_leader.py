@@ -45,7 +45,7 @@ def test_silent_voters_are_named_with_how_many_are_needed(table):
     assert "moved" not in fields
 
 
-def test_voters_that_have_all_moved_are_told_the_command_with_their_new_addresses():
+def test_hint_for_moved_voters_has_the_command_with_their_new_addresses():
     moved = [record(name, rpc=(f"{name}2", 4647)) for name in "abc"]
     fields = told(seen(*moved[1:], me=moved[0]))
     assert str(fields["moved"]).startswith("a.global from a:4647 to a2:4647, b.global from b:4647")
@@ -53,13 +53,13 @@ def test_voters_that_have_all_moved_are_told_the_command_with_their_new_addresse
     assert fields["silent"] == ""
 
 
-def test_one_of_two_that_answer_has_moved_and_the_third_is_left_out():
+def test_hint_leaves_out_a_silent_voter_beside_a_moved_one():
     fields = told(seen(record("b", rpc=("b2", 4647))))
     assert "recover -servers=a:4647,b2:4647 " in str(fields["hint"])
     assert fields["silent"] == "c.global at c:4647"
 
 
-def test_voters_that_hear_each_other_are_sent_to_the_port_of_consensus():
+def test_hint_for_answering_voters_names_the_peer_port():
     hint = str(told(seen(record("b"), record("c")))["hint"])
     assert "etcd" in hint
     assert "4647" in hint
@@ -93,5 +93,5 @@ def test_server_whose_own_member_is_down_does_not_count_itself():
     ],
     ids=["just started", "in no cluster", "knows of no voters", "leads", "another leads"],
 )
-def test_nothing_is_told_where_nobody_is_missed(table, inputs, waited_s):
+def test_nothing_is_reported_while_a_leader_is_known_or_expected(table, inputs, waited_s):
     assert leaderless(table, inputs, waited_s, NOW) == ()

@@ -19,7 +19,7 @@ from bellcow.cluster.members.hearing import (
 from bellcow.cluster.members.queries import conflicting_expectations
 
 
-def test_two_live_servers_of_one_name_are_said_each_time():
+def test_two_live_servers_of_one_name_are_noted_each_time():
     table = knowing(record("a"))
     word = hello(record("a", server_id="other", serf=("b", 1)))
     for _ in range(2):
@@ -39,7 +39,7 @@ def test_dead_namesake_is_no_conflict():
     assert events(outcome) == ["member_alive"]
 
 
-def test_conflicting_expectations_are_said_each_time_until_there_is_a_cluster():
+def test_conflicting_expectations_are_noted_until_there_is_a_cluster():
     table = empty(bootstrap_expect=3)
     word = hello(record("a", bootstrap_expect=5), inputs=NEW)
     for _ in range(2):
@@ -62,7 +62,7 @@ def test_conflicting_expectations_are_said_each_time_until_there_is_a_cluster():
         (None, False, False),
     ],
 )
-def test_servers_whose_files_differ_in_acls_say_so_on_both_sides(ours, theirs, said):
+def test_different_acl_settings_are_noted_on_both_sides(ours, theirs, said):
     outcome = hear(empty(acl=ours), hello(record("a", acl=theirs)), FOLLOWING, 0, answer=False)
     notes = [note for note in outcome.notes if note.event == "acl_differs"]
     assert len(notes) == said

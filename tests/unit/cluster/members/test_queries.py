@@ -1,4 +1,4 @@
-"""What the table of members tells those who ask."""
+"""Queries of the table of members."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_equal_or_no_expectation_is_no_conflict(expected: int):
     assert conflicting_expectations(table) == ()
 
 
-def test_since_leader_grows_until_it_speaks_again():
+def test_since_leader_grows_until_the_next_hello():
     assert since_leader(empty(), 5) is None
     table = told(empty(), hello(record("b"), inputs=leading()), now=5)
     assert since_leader(table, 7.5) == 2.5

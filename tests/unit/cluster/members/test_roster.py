@@ -27,7 +27,7 @@ ITSELF = Itself(
 )
 
 
-def test_member_is_named_by_server_and_region_and_found_at_its_gossip_address():
+def test_member_has_its_name_with_region_and_its_gossip_address():
     member = as_member(ITSELF, "alive")
     assert (member.name, member.addr, member.port) == ("one.global", "10.0.0.2", 4648)
     assert member.status == "alive"
@@ -62,13 +62,13 @@ def test_enterprise_settings_are_tags():
     assert "bootstrap" not in tags
 
 
-def test_address_of_consensus_is_written_with_brackets_where_needed():
+def test_rpc_address_has_brackets_around_ipv6():
     assert ITSELF.rpc_address == "10.0.0.1:4647"
     six = msgspec.structs.replace(ITSELF, rpc=("::1", 4647))
     assert six.rpc_address == "[::1]:4647"
 
 
-def test_server_on_its_own_knows_itself():
+def test_single_server_lists_itself():
     roster = Roster(ITSELF, FixedClock())
     assert [member.name for member in roster.members()] == ["one.global"]
     assert roster.names() == {"id": "one.global"}
@@ -103,12 +103,12 @@ def test_members_of_all_regions_are_shown_with_their_status():
     assert roster.names() == {"id": "one.global", "id-a": "a.global", "id-b": "b.global"}
 
 
-def test_region_is_known_by_a_live_server():
+def test_region_is_listed_while_it_has_a_live_server():
     assert knows(record("z", region="asia")).regions() == ("asia", "global")
     assert knows(record("z", "leaving", "asia")).regions() == ("global",)
 
 
-def test_dead_server_is_not_shown_beside_a_live_one_of_its_name():
+def test_dead_server_is_hidden_by_a_live_one_of_its_name():
     new = record("a", server_id="new")
     roster = knows(record("a", "failed"), new, record("one", "left"))
     assert [member.tags["id"] for member in roster.members()] == ["id", "new"]
@@ -128,7 +128,7 @@ def test_contact_lasts_a_second_after_an_answer():
     assert roster.contacts() == {}
 
 
-def test_since_the_leader_spoke_is_counted_by_the_monotonic_clock():
+def test_since_leader_is_counted_by_the_monotonic_clock():
     clock = FixedClock()
     leader = Leader(server_id="id-a", epoch=0, term=1, heard=0.0)
     roster = knows(record("a"), clock=clock, leader=leader)
@@ -144,7 +144,7 @@ def hear(roster: Roster, clock: FixedClock, index: int, server_id: str = "id-a")
     roster.table = msgspec.structs.replace(roster.table, leader=word)
 
 
-def test_memory_that_stands_still_ages_though_the_leader_speaks():
+def test_memory_that_stands_still_ages_though_hellos_arrive():
     clock = FixedClock()
     roster = knows(record("a"), clock=clock)
     hear(roster, clock, 5)
@@ -158,7 +158,7 @@ def test_memory_that_stands_still_ages_though_the_leader_speaks():
     assert roster.age_s(9) == 0.5
 
 
-def test_memory_that_stood_still_for_long_tells_no_less_than_its_age():
+def test_memory_that_stood_still_for_long_has_its_full_age():
     clock = FixedClock()
     roster = knows(record("a"), clock=clock)
     hear(roster, clock, 1)
@@ -172,14 +172,14 @@ def test_memory_that_stood_still_for_long_tells_no_less_than_its_age():
     assert roster.age_s(3_000) == 0.0
 
 
-def test_age_is_not_known_without_a_word_of_the_leader():
+def test_age_is_unknown_before_the_leader_s_first_hello():
     clock = FixedClock()
     assert knows().age_s(9) is None
     leader = Leader(server_id="id-a", epoch=0, term=1, heard=clock.monotonic(), index=9)
     assert knows(record("a"), clock=clock, leader=leader).age_s(9) is None
 
 
-def test_word_that_was_on_its_way_for_long_makes_memory_no_younger():
+def test_delayed_hello_does_not_reduce_the_age():
     clock = FixedClock()
     roster = knows(record("a"), clock=clock)
     clock.advance(5.0)
@@ -188,7 +188,7 @@ def test_word_that_was_on_its_way_for_long_makes_memory_no_younger():
     assert roster.age_s(7) == 3.0
 
 
-def test_leader_itself_is_never_old():
+def test_leader_s_own_age_is_zero():
     clock = FixedClock()
     roster = knows(clock=clock)
     hear(roster, clock, 0, roster.itself.server_id)

@@ -64,7 +64,7 @@ def planned(
         "failed in another region",
     ],
 )
-def test_interval_hangs_on_who_is_called(of: Record, leads: bool, every_s: float):
+def test_interval_depends_on_the_receiver(of: Record, leads: bool, every_s: float):
     def at(now: float):
         return planned(table(of), leads=leads, tried={"id-a": 100.0}, now=now)
 
@@ -84,7 +84,7 @@ def test_beat_of_a_leader_goes_to_servers_of_the_cluster_that_answer():
     assert planned(stranger, leads=True, tried=tried, servers={"id-b"})[0] == ["id-b"]
 
 
-def test_server_that_is_doubted_is_asked_soon():
+def test_doubted_server_is_called_soon():
     doubted = msgspec.structs.replace(table(record("a")), doubts={"id-a": Doubt(None, 0)})
     assert planned(doubted, tried={"id-a": 99.95}) == ([], pytest.approx(BEAT_S - 0.05))
     assert planned(doubted, tried={"id-a": 99.9})[0] == ["id-a"]
@@ -106,24 +106,24 @@ def test_server_that_left_is_not_called():
     assert planned(table(record("a", "left"))) == ([], FAR_S)
 
 
-def test_server_with_a_call_on_its_way_is_passed_over_without_a_hurry():
+def test_busy_target_is_skipped_without_an_earlier_round():
     assert planned(table(record("a")), busy={"id-a"}) == ([], FAR_S)
 
 
 JOINS = (("a", 4648), ("b", 4648))
 
 
-def test_addresses_to_join_are_called_each_second_while_we_are_alone():
+def test_addresses_to_join_are_called_each_second_while_alone():
     assert planned(table(), joins=JOINS) == (["a:4648", "b:4648"], ROUND_S)
     assert planned(table(record("a", "failed")), joins=JOINS)[0] == ["id-a", "a:4648", "b:4648"]
 
 
-def test_addresses_that_answered_are_left_alone_once_a_server_of_our_region_is_there():
+def test_answered_addresses_are_not_called_once_our_region_has_another_server():
     led_home = {"a:4648": True, "b:4648": False}
     assert planned(table(record("c")), joins=JOINS, led_home=led_home)[0] == ["id-c"]
 
 
-def test_address_that_never_answered_is_still_called_rarely_in_company():
+def test_unanswered_address_is_still_called_rarely_when_not_alone():
     tried = {"id-c": 95.0, "a:4648": 95.0, "b:4648": 89.0}
     due, _ = planned(table(record("c")), joins=JOINS, led_home={"a:4648": True}, tried=tried)
     assert due == ["id-c", "b:4648"]
@@ -131,7 +131,7 @@ def test_address_that_never_answered_is_still_called_rarely_in_company():
     assert planned(table(record("c")), joins=JOINS, tried=tried)[0] == ["id-c"]
 
 
-def test_server_of_another_region_is_no_company():
+def test_server_of_another_region_counts_as_alone():
     assert planned(table(record("c", region="eu")), joins=JOINS)[0] == [
         "id-c",
         "a:4648",
@@ -139,7 +139,7 @@ def test_server_of_another_region_is_no_company():
     ]
 
 
-def test_address_that_led_elsewhere_is_called_rarely():
+def test_address_that_answered_for_another_region_is_called_rarely():
     tried = {"a:4648": 98.0, "b:4648": 98.0}
     assert planned(table(), joins=JOINS, led_home={"a:4648": False}, tried=tried)[0] == ["b:4648"]
 
@@ -152,8 +152,8 @@ def test_target_is_called_at_its_gossip_address():
     assert (found.address, found.region) == (("::1", 9), "global")
 
 
-def test_round_comes_in_time_for_who_is_being_called_at_the_moment():
-    """Its call may end before its turn, and then nobody asks for another round."""
+def test_next_round_is_in_time_for_a_busy_target():
+    """Its call may end before it is due again, which starts no round."""
     busy = table(record("a"))
     assert planned(busy, leads=True, tried={"id-a": 99.94}, busy={"id-a"}) == (
         [],

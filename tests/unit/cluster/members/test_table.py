@@ -14,7 +14,7 @@ from tests.sim.tables import (
 from bellcow.cluster.members.table import UNHEARD_MAX
 
 
-def test_no_more_than_a_few_servers_are_remembered_that_were_only_named():
+def test_number_of_servers_that_were_only_named_is_bounded():
     crowd = [record(f"s{number}") for number in range(200)]
     table = told(knowing(record("b")), hello(record("b"), *crowd), now=1)
     assert len(table.known) == 1 + UNHEARD_MAX
