@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bellcow.state.mirror import Mirror
     from bellcow.state.tables import Tables
     from bellcow.state.waiting import Waiting
+
+T = TypeVar("T")
 
 
 class LogTap(Protocol):
@@ -110,6 +112,9 @@ class Server:
     def settings(self) -> Settings:
         return self.current.settings
 
-    async def commit(self, command: Callable[[Draft], Any]) -> Any:
-        """Run a command in the next commit and return its answer."""
+    async def commit(self, command: Callable[[Draft], T]) -> T:
+        """Run a command in the next commit and return its answer.
+
+        Raises the command's Error, or Error(NO_LEADER) when this server does not lead.
+        """
         return await self.committer.commit(command)

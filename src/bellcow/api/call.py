@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bellcow.api.pipeline.guards import secret_of
-from bellcow.errors import Error, invalid
+from bellcow.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from bellcow.acl.policy import Rights
     from bellcow.api.message import Body, Request
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-UINT64_DIGITS = 20
-UINT64_MAX = (1 << 64) - 1
+_NONE: Mapping[str, Any] = {}
 
 
 class Call:
-    """One request on its way to a handler, its token already resolved and its right checked."""
+    """One request on its way to a handler, its token already resolved and its right checked.
 
-    __slots__ = ("content", "request", "rights", "secret", "server", "tail", "warnings")
+    `query` holds the parameters that the route declares and the client sent, by name, as read.
+    """
+
+    __slots__ = ("content", "query", "request", "rights", "secret", "server", "tail", "warnings")
 
     def __init__(self, server: Server, request: Request, tail: str) -> None:
         self.server = server
@@ -33,6 +35,7 @@ class Call:
         self.rights: Rights = None  # type: ignore[assignment]  # set before a handler sees it
         self.content: Body = None  # type: ignore[assignment]  # set on the path that may await
         self.warnings: tuple[str, ...] = ()
+        self.query = _NONE
 
     @property
     def stale(self) -> bool:
@@ -41,10 +44,8 @@ class Call:
 
     @property
     def cas(self) -> int | None:
-        """The index of a compare-and-set, None when there is none."""
-        if not self.request.has("cas"):
-            return None
-        return parse_uint(self.request.param("cas"), "Error parsing cas value: ")
+        """The index of a compare-and-set, None without one. For routes that declare `query.CAS`."""
+        return self.query.get("cas")
 
     def carried_secret(self) -> str:
         """The token the request carries, also where the route does not look at it by itself."""
@@ -64,18 +65,6 @@ class Call:
     def flag(self, name: str) -> bool:
         """A switch that must be said: `force=true`."""
         return self.request.param(name).lower() in {"true", "1"}
-
-
-def parse_uint(text: str, prefix: str) -> int:
-    """An unsigned decimal number of 64 bits; Error(INVALID) in Go's words."""
-    digits = text.lstrip("0")
-    if not text.isascii() or not text.isdigit():
-        why = "invalid syntax"
-    elif len(digits) > UINT64_DIGITS or int(digits or "0") > UINT64_MAX:
-        why = "value out of range"
-    else:
-        return int(digits or "0")
-    raise invalid(f'{prefix}strconv.ParseUint: parsing "{text[:64]}": {why}')
 
 
 class Reply(Generic[T]):

@@ -1,7 +1,7 @@
 """The route table as an OpenAPI 3.1 document, for client generators and for people's tools.
 
-Methods, paths, rights, bodies and replies come from the declarations; only the query parameters
-that a handler reads by itself are named here, and a test compares them with the handlers.
+Methods, paths, rights, bodies and replies come from the declarations. Query parameters that a
+handler reads by itself are listed here, and a test compares the list with the handlers.
 `python -m bellcow.api.openapi FILE` writes the document.
 """
 
@@ -68,7 +68,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "type": ("What is asked about.", {"type": "string", "enum": ["server", "client"]}),
     "wait": ("How long to wait for `index`, at most 300s.", DURATION),
 }
-# Those that a handler reads by itself.
+# Those that a handler reads by itself, beside those that its route declares.
 READ_BY: dict[str, tuple[str, ...]] = {
     "force_leave": ("node", "prune", "force"),
     "join": ("address",),
@@ -91,8 +91,6 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "remove_raft_peer": ("id", "address", "force"),
     "search": ("namespace",),
     "transfer_leadership": ("id", "address"),
-    "update_autopilot_configuration": ("cas",),
-    "update_scheduler_configuration": ("cas",),
 }
 # What the annotations of a handler do not say.
 UPLOADS = {"restore_snapshot": "application/octet-stream", "update_license": "text/plain"}
@@ -166,7 +164,7 @@ def _name(route: Route) -> str:
 
 def parameters(route: Route) -> list[str]:
     """The names of the query parameters of a route."""
-    names = {"pretty", *READ_BY.get(route.name, ())}
+    names = {"pretty", *READ_BY.get(route.name, ()), *(each.name for each in route.query)}
     if route.serve is not Serve.LOCAL:
         names.add("region")
     if route.serve is Serve.LEADER_OR_STALE:

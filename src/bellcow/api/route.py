@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
 import msgspec
 
 from bellcow.acl.policy import Need
+from bellcow.api.query import Parameter
 from bellcow.errors import Code
 from bellcow.state.tables import Table
 
@@ -69,7 +70,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     unknown_token: Code = Code.DENIED
     reads_wait: bool = True  # whether `wait` and `index` are parsed, and refused when malformed
     awaits: bool = False
-    check: Handler | None = None  # refuses parameters, after the token and the body
+    query: tuple[Parameter, ...] = ()  # read into `Call.query`, after the token and the body
     documented: bool = True
     right: str = ""  # what the handler asks of the token beyond `need`, in words
     admit: Handler | None = None  # refuses a token where `need` cannot, before the body is read

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from bellcow.acl.policy import MANAGEMENT, NOTHING
-from bellcow.api.call import Call, Reply, parse_uint
+from bellcow.api.call import Call, Reply
 from bellcow.api.message import Blocking, Confirming, Response, Wait
 from bellcow.api.pipeline import answers
 from bellcow.api.pipeline.body import Decoders, unread
@@ -32,6 +32,7 @@ from bellcow.api.pipeline.consistency import (
 from bellcow.api.pipeline.guards import Guards, secret_of
 from bellcow.api.pipeline.refusal import masked, refusal, wrong_method
 from bellcow.api.pipeline.relay import Sent, away, response_of, send
+from bellcow.api.query import parse_uint, read_query
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, denied, invalid, no_leader
@@ -363,8 +364,8 @@ class Pipeline:
     async def _arguments(self, route: Route, call: Call, sent: Sent) -> tuple[Any, ...]:
         """What the handler gets beside the call. Nomad: the body is judged before parameters."""
         arguments = await self._decoders.arguments(route, call, sent.raw)
-        if route.check is not None:
-            route.check(call)
+        if route.query:
+            call.query = read_query(route.query, call.request)
         return arguments
 
     def _authorize(self, route: Route, call: Call) -> None:

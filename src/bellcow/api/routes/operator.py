@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Any
 
 from bellcow.acl.policy import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.pipeline.answers import contact
+from bellcow.api.query import CAS
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.cluster.peers.quorum import describe, find_server, is_ip_and_port
 from bellcow.errors import Code, Error, invalid, not_found, refused
@@ -30,11 +30,6 @@ from bellcow.state.tables import AUTOPILOT, RAFT, SCHEDULER
 from bellcow.wire import UUID, UUID_CHARS, to_json
 
 BASE = "/v1/operator"
-
-
-def _index(call: Call) -> int | None:
-    """The modify index that a setting is written on, None for any."""
-    return call.cas
 
 
 # Consensus
@@ -171,15 +166,15 @@ def read_autopilot_configuration(call: Call) -> Reply[AutopilotConfiguration]:
     serve=Serve.LEADER,
     wrong_method=404,
     body_rules=BodyRules(prefix="Error parsing autopilot config: ", strict=True),
-    check=_index,
+    query=(CAS,),
 )
 async def update_autopilot_configuration(call: Call, body: AutopilotConfiguration) -> bool:
     """Replace the autopilot settings; with `cas` only if the modify index still is that.
 
     A key left out takes its documented default.
     """
-    written = await call.server.commit(put_setting(AUTOPILOT, body, _index(call)))
-    return bool(written.updated)
+    written = await call.server.commit(put_setting(AUTOPILOT, body, call.cas))
+    return written.updated
 
 
 @route(
@@ -232,7 +227,7 @@ def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationRepl
     need=Need.OPERATOR_WRITE,
     serve=Serve.LEADER,
     body_rules=BodyRules(prefix="Error parsing scheduler config: ", strict=True),
-    check=_index,
+    query=(CAS,),
 )
 async def update_scheduler_configuration(
     call: Call, body: SchedulerConfiguration
@@ -241,7 +236,7 @@ async def update_scheduler_configuration(
 
     A key left out takes its documented default.
     """
-    written = await call.server.commit(put_setting(SCHEDULER, body, _index(call)))
+    written = await call.server.commit(put_setting(SCHEDULER, body, call.cas))
     value = SchedulerUpdateReply(index=written.index, updated=written.updated)
     return Reply(value, index=written.index)
 
@@ -265,7 +260,7 @@ def read_license(call: Call) -> LicenseReply:
 async def update_license(call: Call, body: bytes) -> Reply[IndexReply]:
     """Install the license whose signed text is the body."""
     command = call.server.licenses.put(body.decode("utf-8", "replace").strip())
-    written: Any = await call.server.commit(command)
+    written = await call.server.commit(command)
     return Reply(IndexReply(index=written.index), index=written.index)
 
 
