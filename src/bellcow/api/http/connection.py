@@ -196,13 +196,14 @@ class Connection(HttpToolsProtocol):
         if self.ending.ended:
             return
         reader = self.reader
-        free = self.cycle is None or self.cycle.response_complete
+        running = self.cycle
+        free = running is None or running.response_complete
         if (
             free
             and not reader.in_body
             and request.method == "GET"
             and not self.flow.write_paused
-            and self._answer_now(request, keep_alive=reader.keep_alive)
+            and self._answer_now(request)
         ):
             return
         cycle = self.cycle = Cycle(
@@ -236,12 +237,12 @@ class Connection(HttpToolsProtocol):
 
     # --- the fast path and blocking queries
 
-    def _answer_now(self, request: Request, *, keep_alive: bool) -> bool:
+    def _answer_now(self, request: Request) -> bool:
         answer = self.shared.ask(request, last=False)
         if answer is None:
             return False
         quick = self.cycle = self._quick
-        quick.keep_alive = keep_alive
+        quick.keep_alive = self.reader.keep_alive
         if isinstance(answer, Wait):
             quick.response_complete = False
             self._query = BlockingQuery(self, self.shared, request, answer)
@@ -305,10 +306,10 @@ class Connection(HttpToolsProtocol):
             self._await_next()
 
     def _await_next(self) -> None:
-        limits = self.shared.limits
-        if self.reader.in_head and not self._held:
+        limits, reader = self.shared.limits, self.reader
+        if reader.in_head and not self._held:
             self._deadline.expect(deadlines.HEADERS, limits.header_s)
-        elif self.reader.in_body:
+        elif reader.in_body:
             self._deadline.expect(deadlines.UNREAD_BODY, limits.body_s)
         else:
             self._deadline.expect(deadlines.NEXT_REQUEST, limits.keep_alive_s)

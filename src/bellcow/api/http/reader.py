@@ -188,13 +188,15 @@ class Reader:
 
     def on_headers_complete(self) -> None:
         self.in_head = False
-        self._head_bytes = self._overhead = 0
+        self._head_bytes = 0
         parser = self._parser
         self.version = version = parser.get_http_version()
         has_body = self._check_headers(version)
         request = self._make_request()
         self.keep_alive = version == "1.1" and parser.should_keep_alive()
-        self.in_body = has_body
+        if has_body:
+            self.in_body = True
+            self._overhead = 0
         self._receiver.on_request(request)
 
     def on_body(self, data: bytes) -> None:
