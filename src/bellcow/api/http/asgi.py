@@ -1,7 +1,7 @@
-"""The ASGI callable around an `App`, and the body it hands on.
+"""The ASGI callable around an `App`, and the request body it passes to it.
 
-Behind our own server the answer goes out through the connection's cycle, which the scope carries;
-under any other ASGI server, or httpx in tests, through plain `send`. It knows no routes.
+Under our own server the scope holds the connection's `Cycle`, which writes the answer. Under any
+other ASGI server, or httpx in tests, plain `send` does. It knows no routes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def asgi(app: App, limits: HttpLimits | None = None) -> Asgi:
-    """The callable that answers every request with what `app` says."""
+    """The ASGI callable that answers every request by `app`. Raises RuntimeError if not HTTP."""
     bounds = limits or HttpLimits()
     budget = Budget(bounds.bodies_bytes, "too many request bodies at once; try again")
 
@@ -72,7 +72,7 @@ class AsgiBody:
         if self._length > limit:
             raise too_large(limit)
         if self._cycle is not None and not self._cycle.more_body:
-            return await self._read(limit)  # all of it is here: a deadline would cost more than it
+            return await self._read(limit)  # all of it has arrived: a deadline would cost more
         try:
             async with timeout(self._limits.body_s):
                 return await self._read(limit)
@@ -113,7 +113,7 @@ class AsgiBody:
 class _Pace:
     """The least speed of an upload, over windows of the time spent waiting for the client.
 
-    The time the reader takes to digest a piece is not the client's fault and does not count.
+    The time between a piece and the wait for the next one is ours and does not count.
     """
 
     def __init__(self, limits: HttpLimits) -> None:
@@ -164,7 +164,7 @@ def _request(scope: dict[str, Any]) -> Request:
 
 
 async def _send(request: Request, response: Response, send: Send) -> None:
-    """Without a connection of ours: the server we run under adds Date and frames the body."""
+    """Answer under another ASGI server, which adds Date and frames the body."""
     headers = [*response.headers, (b"Vary", b"Accept-Encoding")]
     bodiless = response.status in {204, 304}
     if response.stream is None and not bodiless:

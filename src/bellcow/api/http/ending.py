@@ -1,4 +1,4 @@
-"""How a connection ends: at once, after its last bytes, or one direction after the other."""
+"""How a connection ends: at once, after its last bytes, or one direction first."""
 
 from __future__ import annotations
 

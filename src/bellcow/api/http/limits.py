@@ -1,4 +1,4 @@
-"""How much and how slow a client may be, and how many connections an address has."""
+"""Limits of the HTTP servers, and the counts of connections and failed handshakes they apply to."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ from typing import Literal
 
 import msgspec
 
-RESERVED = 256  # files for all but clients, where there are enough
+RESERVED = 256  # files for everything but clients, if there are enough
 MOST_CLIENTS = 20_000  # connections of 20 KiB each are 400 MiB
 MOST_SERVERS = 8_192
-FAILED_HANDSHAKES = 20  # a second from one address: a browser that distrusts us has fewer
-REFUSALS = 16  # one connection more in so many, for those that are being refused
+# A second from one address. A browser that does not trust our certificate has fewer.
+FAILED_HANDSHAKES = 20
+REFUSALS = 16  # one connection in so many may be open in addition, to be refused with a 429
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much and how slow a client may be. Seconds, bytes.
+    """How much a client may send and hold, and how slow it may be. Seconds, bytes.
 
-    0 for `handshake_s`, `connections` or `connections_per_client` means no limit.
+    0 for `handshake_s`, `connections` or `connections_per_client` means no limit. `linger_s` is how
+    long a connection stays after its last answer, `stall_s` how long a client may read nothing. An
+    upload may be no slower than `upload_bytes_per_s`, on average over `upload_window_s`.
     """
 
     header_bytes: int = 64 * 1024
     header_s: float = 10.0
     handshake_s: float = 5.0
     body_s: float = 30.0
-    bodies_bytes: int = 32 << 20  # of bodies on their way in, of all requests together
+    bodies_bytes: int = 32 << 20  # of bodies that are being read, of all requests together
     upload_window_s: float = 30.0
     upload_bytes_per_s: int = 1024
     connections: int = 0
@@ -36,14 +39,14 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Clients:
     """Counts connections, in all and by address.
 
-    Those over a limit get a 429, those over twice the limit of an address nothing. Other limits
-    count for the connections to come; 0 is none.
+    Connections over a limit get a 429, those over twice the limit of an address are cut. A changed
+    limit holds for new connections; 0 is no limit.
     """
 
     def __init__(self, limit: int, total: int = 0) -> None:
         self.limit = limit
         self.total = total
-        self.open = 0  # those admitted
+        self.open = 0  # admitted now
         self.refused = 0  # since the start, cut ones included
         self._admitted: dict[str, int] = {}
         self._refused: dict[str, int] = {}
@@ -51,7 +54,7 @@ class Clients:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for any address."""
+        """Whether the limit in all is reached."""
         return bool(self.total) and self.open >= self.total
 
     def enter(self, address: str) -> Literal["admitted", "refused", "cut"]:
@@ -68,7 +71,7 @@ class Clients:
         return "cut"
 
     def _may_refuse(self) -> bool:
-        """A refusal takes a connection for a moment too, so there are few at once."""
+        """Whether another refusal may be open: each holds a connection for a moment."""
         return not self.total or self._refused_now < max(1, self.total // REFUSALS)
 
     def leave(self, address: str, how: Literal["admitted", "refused", "cut"]) -> None:
@@ -85,9 +88,9 @@ class Clients:
 
 
 class FailedHandshakes:
-    """Which addresses have failed too often within this second to be worth another handshake.
+    """Addresses that have failed too many handshakes in this second to get another.
 
-    Each costs a millisecond of the loop, and who asks for it need not prove anything before.
+    A handshake blocks the loop for a millisecond, and a client need prove nothing to ask for one.
     """
 
     def __init__(self, most: int = FAILED_HANDSHAKES) -> None:
@@ -96,7 +99,7 @@ class FailedHandshakes:
         self._counts: dict[str, int] = {}
 
     def count(self, address: str, now: float) -> None:
-        """One has failed. `now` is in seconds."""
+        """Count a failed handshake. `now` is in seconds."""
         self._begin(now)
         self._counts[address] = _count(self._counts, address) + 1
 
@@ -115,10 +118,10 @@ def _count(counts: dict[str, int], address: str) -> int:
 
 
 def rooms(files: int) -> tuple[int, int]:
-    """Connections of clients, and of servers, where this process may open so many files.
+    """Limits for connections of clients and of servers, if the process may open `files` files.
 
-    The rest is for the store, for files and for calls of our own: a quarter or 256 for all but
-    clients, who get a quarter of very few.
+    Everything else (the store, files, our own calls) gets a quarter of them, and at least
+    `RESERVED`; but clients get at least a quarter.
     """
     clients = max(files - max(files // 4, RESERVED), files // 4)
     return min(clients, MOST_CLIENTS), min(max(files // 8, 1), MOST_SERVERS)

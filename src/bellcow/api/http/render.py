@@ -1,4 +1,4 @@
-"""The bytes of an answer: the one place that writes a status line and its headers."""
+"""The bytes of an answer. Only this module writes status lines and headers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN: Final = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
 def plain(status: int, text: str, *, close: bool = False) -> Response:
-    """An answer of one line of text, for what never reaches the app."""
+    """A one-line text answer to a request that does not reach the app."""
     return Response(status, [_PLAIN], text.encode(), close=close)
 
 
@@ -28,9 +28,10 @@ def _lines(headers: Headers) -> bytes:
 
 
 def render(response: Response, date: bytes, *, head: bool, old: bool, close: bool) -> bytes:
-    """The bytes of an answer: all of it, or its head alone when it is a stream.
+    """The bytes of an answer, or only its head if it is a stream.
 
-    `head`: the request was HEAD. `old`: HTTP/1.0, which knows no chunks.
+    `head`: the request was HEAD. `old`: HTTP/1.0, which has no chunks. Raises ValueError if a
+    header holds a line break.
     """
     headers = response.headers
     body = response.body

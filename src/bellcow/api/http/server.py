@@ -1,7 +1,7 @@
-"""Starts and stops uvicorn on our sockets: options, accepting, TLS handshakes, order of stopping.
+"""Starts and stops uvicorn on our sockets: its options, accepting, and the order of stopping.
 
-It knows nothing of requests. Several servers may run in one loop, so signals and logging stay with
-the caller: nothing here installs a handler for the one or writes to stderr.
+It knows nothing of requests. Several servers may run in one loop, so signals and logging are left
+to the caller: nothing here handles a signal or writes to stderr.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from bellcow.state.waiting import Waiting
 
 _BACKLOG: Final = 2048
-_LAST_TURN_S: Final = 1.0  # for cancelled tasks to close what they hold
+_CLEAN_UP_S: Final = 1.0  # for canceled tasks to close what they have open
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. OSError names the address."""
+    """A listening socket; port 0 means a free one. Raises OSError that names the address."""
     try:
         family, kind, number, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -67,10 +67,10 @@ async def serve(
     log: Report,
     graceful_s: float = 5.0,
 ) -> AsyncIterator[Listener]:
-    """Answer on `listen` while inside; the sockets are closed on leaving. `clients` are counted.
+    """Answer on `listen` inside the context. `clients` counts the connections.
 
-    On leaving: no new connections, blocking queries are answered as things stand, what is being
-    answered gets `graceful_s` to end.
+    On exit the sockets are closed, blocking queries are answered with the present state, and other
+    running requests get `graceful_s` seconds to end.
     """
     server = Listener(
         app,
@@ -81,7 +81,7 @@ async def serve(
         log=log,
         graceful_s=graceful_s,
     )
-    with _uvicorn_speaks_to(log):
+    with _uvicorn_logs_to(log):
         await server.start(listen)
         try:
             yield server
@@ -90,7 +90,7 @@ async def serve(
 
 
 class Listener(Server):
-    """uvicorn's state and options, with a start and a stop that need no signals or main loop."""
+    """uvicorn's server with a start and a stop of our own, without signals or a main loop."""
 
     def __init__(
         self,
@@ -149,9 +149,10 @@ class Listener(Server):
         return Handshake(self._shared, self._ssl_context, self._handshakes, self._failed_handshakes)
 
     def take(self, limits: HttpLimits, ssl_context: ssl.SSLContext | None) -> None:
-        """Other limits, and other TLS for the handshakes to come.
+        """Replace the limits, and the TLS context of new handshakes.
 
-        Open connections stay, but for those that are on the wrong side of TLS from now on.
+        Open connections stay, unless TLS is switched on or off: then those of the other kind are
+        shut down.
         """
         self._shared.limit(limits)
         self._ssl_context = ssl_context
@@ -160,7 +161,7 @@ class Listener(Server):
                 connection.shutdown()
 
     def _tick(self) -> None:
-        """The date of all answers, once a second."""
+        """Set the Date header of all answers, once a second."""
         self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         self._ticker = asyncio.get_running_loop().call_later(1.0, self._tick)
 
@@ -175,19 +176,19 @@ class Listener(Server):
             connection.shutdown()
         try:
             async with timeout(self.graceful_s):
-                await self._drained()
+                await self._wait_until_idle()
         except TimeoutError:
-            await self._cut()
+            await self._cancel_all()
         if self._ticker is not None:
             self._ticker.cancel()
 
-    async def _drained(self) -> None:
+    async def _wait_until_idle(self) -> None:
         state = self.server_state
         while state.connections or state.tasks:  # noqa: ASYNC110  uvicorn's sets, and a rare wait
             await asyncio.sleep(0.01)
 
-    async def _cut(self) -> None:
-        """What is still being answered gets a 500; whoever does not even read that is cut off."""
+    async def _cancel_all(self) -> None:
+        """Cancel what still runs, which answers it with a 500, and abort all connections."""
         state = self.server_state
         tasks = set(state.tasks)
         if not tasks and not state.connections:
@@ -197,7 +198,7 @@ class Listener(Server):
             if isinstance(connection, Connection):
                 connection.cancel_task()
         if tasks:
-            await asyncio.wait(tasks, timeout=_LAST_TURN_S)
+            await asyncio.wait(tasks, timeout=_CLEAN_UP_S)
         for connection in list(state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
@@ -213,8 +214,8 @@ class _Relay(logging.Handler):
 
 
 @contextlib.contextmanager
-def _uvicorn_speaks_to(log: Report) -> Iterator[None]:
-    """What uvicorn has to say goes to `log`; of several servers, to that of the first."""
+def _uvicorn_logs_to(log: Report) -> Iterator[None]:
+    """Send uvicorn's log lines to `log`. With several servers, the first one's gets them all."""
     logger = logging.getLogger("uvicorn.error")
     if any(isinstance(handler, _Relay) for handler in logger.handlers):
         yield

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bellcow.api.http.limits import FailedHandshakes
     from bellcow.api.http.shared import Shared
 
-_NO_LIMIT_S: Final = 86_400.0
+_NO_LIMIT_S: Final = 86_400.0  # asyncio needs a limit; a day is as good as none
 
 # A record of TLS begins with a byte that no method begins with.
 _PLAIN_HTTP = tuple(
@@ -27,23 +27,23 @@ _WITHOUT_TLS = f"HTTP/1.0 400 Bad Request\r\n\r\n{WITHOUT_TLS}\n".encode()
 
 
 class Handshake(asyncio.Protocol):
-    """A client of the TLS port until its handshake is done; counted and timed from the start.
+    """A connection to the TLS port until its handshake is done; counted and timed from the start.
 
-    The handshake begins with the first bytes, so that silence costs no TLS state, and it is ours to
-    begin, because only then are we told why it failed.
+    The handshake begins with the first bytes, so that a silent client costs no TLS state. We start
+    it ourselves, since a server made with a TLS context does not report why a handshake failed.
     """
 
     def __init__(
         self,
         shared: Shared,
         context: ssl.SSLContext,
-        all_of_them: set[Handshake],
-        failed: FailedHandshakes,
+        running: set[Handshake],
+        failures: FailedHandshakes,
     ) -> None:
         self._shared = shared
         self._context = context
-        self._all = all_of_them
-        self._failures = failed
+        self._running = running
+        self._failures = failures
         self._connection = Connection(shared, secure=True)
         self._transport: asyncio.Transport | None = None
         self._received = b""
@@ -57,27 +57,29 @@ class Handshake(asyncio.Protocol):
         if not self._connection.admission.enter(self._transport):
             return
         loop = asyncio.get_running_loop()
-        self._all.add(self)
+        self._running.add(self)
         allowed_s = self._shared.limits.handshake_s or _NO_LIMIT_S
         self._due = loop.time() + allowed_s
-        self._timer = loop.call_later(allowed_s, self._give_up)
+        self._timer = loop.call_later(allowed_s, self._expire)
 
-    def _give_up(self) -> None:
-        self._failed("nothing was received")
+    def _expire(self) -> None:
+        self._fail("nothing was received")
         if self._transport is not None:
             self._transport.abort()
 
     def stop(self) -> None:
+        """Abort: the server stops."""
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:
             self._transport.abort()
 
     def _leave(self) -> None:
-        self._all.discard(self)
+        """Count the connection no longer."""
+        self._running.discard(self)
         self._connection.admission.leave()
 
-    def _failed(self, reason: str) -> None:
+    def _fail(self, reason: str) -> None:
         self._leave()
         peer = self._connection.admission.peer
         self._shared.log_mistake(
@@ -87,7 +89,7 @@ class Handshake(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._done:  # lost in the very moment of handing over
+        if self._done:  # lost while it was handed over
             self._connection.connection_lost(exc)
         else:
             self._leave()
@@ -99,25 +101,26 @@ class Handshake(asyncio.Protocol):
             return
         self._timer.cancel()
         if self._received.startswith(_PLAIN_HTTP):
-            self._failed("HTTP without TLS")
+            self._fail("HTTP without TLS")
             self._transport.write(_WITHOUT_TLS)
             self._transport.close()
             return
         if self._failures.too_many(
             self._connection.admission.peer, asyncio.get_running_loop().time()
         ):
-            self._failed("too many from this address have failed within a second")
+            self._fail("too many from this address have failed within a second")
             self._transport.abort()
             return
         self._transport.pause_reading()
         first, self._received = self._received, b""
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._shake_hands(self._transport))
-        # The task's first step installs TLS with the turn after it; the bytes follow right behind.
+        # The task's first step installs TLS one turn of the loop later; the bytes follow it.
         loop.call_soon(loop.call_soon, self._replay, self._transport, first)
 
     @staticmethod
     def _replay(transport: asyncio.Transport, data: bytes) -> None:
+        """Feed TLS the bytes that were received before it was installed."""
         tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
         while data and not transport.is_closing():
             buffer = cast("memoryview", tls.get_buffer(len(data)))
@@ -138,12 +141,12 @@ class Handshake(asyncio.Protocol):
             )
         except OSError as fault:
             self._failures.count(self._connection.admission.peer, loop.time())
-            self._failed(_reason(fault))
+            self._fail(_reason(fault))
             return
         if secured is None or secured.is_closing():
             self._leave()
             return
-        self._all.discard(self)
+        self._running.discard(self)
         self._done = True
         self._connection.reader.peer_names = _dns_names(secured.get_extra_info("peercert"))
         secured.set_protocol(self._connection)
