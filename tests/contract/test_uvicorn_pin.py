@@ -1,6 +1,6 @@
-"""What must hold before the pin of uvicorn moves: we build on the inside of its classes.
+"""What must hold before the pinned version of uvicorn changes: we build on its private parts.
 
-One test an item, over a real socket; `tests/unit/api/http/test_connection.py` tries each in depth.
+One test for each item, over a real socket. `tests/unit/api/http` tests each in depth.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_version_is_the_pinned_one():
+def test_installed_version_is_the_pinned_one():
     assert importlib.metadata.version("uvicorn") == "0.54.0"
 
 
-def test_the_names_we_build_on_are_there():
+def test_names_that_we_build_on_exist():
     protocol = inspect.getsource(HttpToolsProtocol)
     for name in (
         "self.flow = FlowControl(transport)",
@@ -45,7 +45,7 @@ def test_the_names_we_build_on_are_there():
         assert f"self.{name} = " in cycle
 
 
-def test_a_connection_is_kept():
+def test_connection_is_kept():
     async def test() -> None:
         async with running() as site, site.connect() as client:
             for path in ("/json", "/slow", "/json", "/stream", "/json"):
@@ -101,7 +101,7 @@ def test_head_has_no_body():
     run(test())
 
 
-def test_a_get_may_have_a_body():
+def test_get_may_have_a_body():
     async def test() -> None:
         async with running() as site, site.connect() as client:
             await client.send(request("GET", "/json", body=b"ignored") + get("/large"))
@@ -111,7 +111,7 @@ def test_a_get_may_have_a_body():
     run(test())
 
 
-def test_an_upload_may_be_chunked():
+def test_upload_may_be_chunked():
     async def test() -> None:
         async with running() as site, site.connect() as client:
             await client.send(request("PUT", "/upload", "Transfer-Encoding: chunked"))
@@ -124,7 +124,7 @@ def test_an_upload_may_be_chunked():
     run(test())
 
 
-def test_continue_is_said():
+def test_continue_is_sent():
     async def test() -> None:
         async with running() as site, site.connect() as client:
             await client.send(request("PUT", "/a", "Expect: 100-continue", "Content-Length: 2"))
@@ -136,7 +136,7 @@ def test_continue_is_said():
     run(test())
 
 
-def test_half_a_header_ends_the_connection():
+def test_half_a_header_is_cut_off():
     async def test() -> None:
         async with running(header_s=0.05) as site, site.connect() as client:
             await client.send(get("/json")[:-10])
@@ -145,7 +145,7 @@ def test_half_a_header_ends_the_connection():
     run(test())
 
 
-def test_a_lost_connection_waits_no_longer():
+def test_lost_connection_waits_no_longer():
     async def test() -> None:
         async with running() as site, site.connect() as client:
             await client.send(get("/wait"))
@@ -156,7 +156,7 @@ def test_a_lost_connection_waits_no_longer():
     run(test())
 
 
-def test_a_stop_answers_who_waits():
+def test_stop_answers_blocking_queries():
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
             async with running() as site:
@@ -170,7 +170,7 @@ def test_a_stop_answers_who_waits():
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_a_client_certificate_is_asked_for(tmp_path: Path, shown: bool):
+def test_client_certificate_is_required(tmp_path: Path, shown: bool):
     authority = Authority(tmp_path)
     pair = authority.sign()
     context = make_context(pair.cert, pair.key, authority.file, verify_client=True)
@@ -187,7 +187,7 @@ def test_a_client_certificate_is_asked_for(tmp_path: Path, shown: bool):
     run(test())
 
 
-def test_a_malformed_request_is_refused():
+def test_malformed_request_is_refused():
     async def test() -> None:
         async with running() as site, site.connect() as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Wire(asyncio.Transport):
-    """What a connection does to its transport."""
+    """A transport that records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Wire(asyncio.Transport):
 
 
 class FullWire(Wire):
-    """Its buffer is full after each write, until told otherwise."""
+    """Its buffer is full after each write, until `resume_writing` is called."""
 
     def write(self, data: Any) -> None:
         super().write(data)

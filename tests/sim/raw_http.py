@@ -1,6 +1,6 @@
-"""A raw HTTP client, a server on a free port and an app of fixed answers, to test the protocol.
+"""A raw HTTP client, a server on a free port, and an app with fixed answers.
 
-The client speaks bytes, because what is tested is what ordinary clients never send.
+The client sends bytes, because the tests need what ordinary HTTP clients never send.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ FIXED = {
 
 
 class FixedApp:
-    """Answers by path. `by_task` sends what the fast path could answer to the other one."""
+    """Answers by path. With `by_task` a task answers even what the fast path could."""
 
     def __init__(self) -> None:
         self.by_task = False
         self.index = 1
         self.asked: list[Request] = []
         self.cancelled = asyncio.Event()
-        self.closed = asyncio.Event()  # the stream's aclose has run to its end
+        self.closed = asyncio.Event()  # when the stream's aclose has ended
         self.started = asyncio.Event()
         self.gate = asyncio.Event()
         self.closing_s = 0.0  # how long the stream takes to close
@@ -130,11 +130,11 @@ class Answer(NamedTuple):
     status: int
     headers: dict[bytes, bytes]
     body: bytes
-    raw: bytes  # all of it, the date masked
+    raw: bytes  # head and body, with the date masked
 
 
 class Client:
-    """One connection that sends bytes as they are and reads answers one by one."""
+    """One connection. It sends bytes unchanged and reads one answer at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -168,7 +168,7 @@ class Client:
                 return body
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes; fails when it does not."""
+        """All bytes until the server closes. Raises TimeoutError if it does not."""
         async with asyncio.timeout(PATIENCE_S):
             with contextlib.suppress(ConnectionError):
                 return await self.reader.read()
@@ -184,7 +184,7 @@ class Client:
 
 
 class Site(NamedTuple):
-    """A server that runs: what tests ask it and what it said."""
+    """A running server, and the events it has logged."""
 
     app: FixedApp
     waiting: Waiting
@@ -222,7 +222,7 @@ async def running(
     trust: ssl.SSLContext | None = None,
     **limits: float,
 ) -> AsyncIterator[Site]:
-    """A server on a free port with an app of its own; `trust` is the client's side of `tls`."""
+    """A server on a free port. `trust` is the TLS context of clients of `tls`."""
     app = FixedApp()
     waiting = Waiting()
     events: list[tuple[str, dict[str, object]]] = []
@@ -244,7 +244,7 @@ async def running(
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    """Run a test on the loop the server really uses."""
+    """Run a test on uvloop, which the agent uses too."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.wait_for(test, 2 * PATIENCE_S))
 
@@ -268,7 +268,7 @@ def request(method: str, path: str, *lines: str, body: bytes | None = None) -> b
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Turn the loop until something has become true."""
+    """Wait until the condition is true. Raises TimeoutError if it stays false."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  what is watched has no event
             await asyncio.sleep(0.001)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow.api.http.limits import HttpLimits, rooms
+from bellcow.api.http.limits import HttpLimits, connection_limits
 from bellcow.api.internal import gate
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def open_file_limit() -> int:
 
 
 def http_limits(limits: model.Limits) -> HttpLimits:
-    clients, _ = rooms(open_file_limit())
+    clients, _ = connection_limits(open_file_limit())
     return HttpLimits(
         connections=clients,
         handshake_s=limits.https_handshake_timeout.s,
@@ -50,7 +50,7 @@ def http_limits(limits: model.Limits) -> HttpLimits:
 
 def peer_limits(limits: model.Limits) -> HttpLimits:
     """The limits of the port between servers."""
-    _, servers = rooms(open_file_limit())
+    _, servers = connection_limits(open_file_limit())
     return msgspec.structs.replace(
         gate.LIMITS,
         connections=servers,

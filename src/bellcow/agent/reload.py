@@ -84,7 +84,7 @@ class Reloader:
     def listens(self, listener: Listener) -> None:
         """Set the listener of the HTTP API, and apply earlier reloads to it."""
         self._listener = listener
-        listener.take(http_limits(self._server.settings.limits), self._context)
+        listener.reconfigure(http_limits(self._server.settings.limits), self._context)
 
     def listens_between(self, listener: Listener) -> None:
         """The same for the port between servers, whose certificates reload by themselves."""
@@ -93,7 +93,7 @@ class Reloader:
 
     def _limit_servers(self, limits: model.Limits) -> None:
         if self._between is not None:
-            self._between.take(peer_limits(limits), self._security.serve_with)
+            self._between.reconfigure(peer_limits(limits), self._security.serve_with)
 
     def reload(self) -> None:
         say(["==> Caught signal: hangup", "==> Reloading configuration..."])
@@ -126,7 +126,7 @@ class Reloader:
         telemetry = settings.telemetry
         self._metrics.filter(telemetry.prefix_filter, default=telemetry.filter_default)
         if self._listener is not None:
-            self._listener.take(http_limits(settings.limits), self._context)
+            self._listener.reconfigure(http_limits(settings.limits), self._context)
         self._limit_servers(settings.limits)
 
     def _secured(self, tls: model.Tls) -> ssl.SSLContext | None:

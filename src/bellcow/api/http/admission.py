@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from bellcow.api.http.render import plain
 
 if TYPE_CHECKING:
     import asyncio
 
+    from bellcow.api.http.limits import Admitted
     from bellcow.api.http.shared import Shared
     from bellcow.api.message import Response
 
 _TOO_MANY: Final = (
     "Too many connections from your address: %d are allowed (limits.http_max_conns_per_client)"
 )
-_FULL: Final = "Too many connections: this server has room for %d (its limit of open files)"
+_FULL: Final = "Too many connections: this server allows %d (by its limit of open files)"
 _ALL: Final = "all addresses"
 
 
@@ -26,7 +27,7 @@ class Admission:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._result: Literal["admitted", "refused", "cut"] | None = None
+        self._result: Admitted | None = None
         self.peer = ""
 
     @property

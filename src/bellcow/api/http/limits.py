@@ -14,6 +14,9 @@ FAILED_HANDSHAKES = 20
 REFUSALS = 16  # one connection in so many may be open in addition, to be refused with a 429
 
 
+Admitted = Literal["admitted", "refused", "cut"]
+
+
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much a client may send and hold, and how slow it may be. Seconds, bytes.
 
@@ -57,14 +60,15 @@ class Clients:
         """Whether the limit in all is reached."""
         return bool(self.total) and self.open >= self.total
 
-    def enter(self, address: str) -> Literal["admitted", "refused", "cut"]:
+    def enter(self, address: str) -> Admitted:
+        """Count a connection, and decide whether to answer it."""
         if not self.full and (not self.limit or _count(self._admitted, address) < self.limit):
             self._admitted[address] = _count(self._admitted, address) + 1
             self.open += 1
             return "admitted"
         self.refused += 1
-        here = self.limit or self.total
-        if _count(self._refused, address) < here and self._may_refuse():
+        most = self.limit or self.total
+        if _count(self._refused, address) < most and self._may_refuse():
             self._refused[address] = _count(self._refused, address) + 1
             self._refused_now += 1
             return "refused"
@@ -74,7 +78,8 @@ class Clients:
         """Whether another refusal may be open: each holds a connection for a moment."""
         return not self.total or self._refused_now < max(1, self.total // REFUSALS)
 
-    def leave(self, address: str, how: Literal["admitted", "refused", "cut"]) -> None:
+    def leave(self, address: str, how: Admitted) -> None:
+        """Count a connection no longer. `how` is what `enter` returned."""
         if how == "cut":
             return
         if how == "admitted":
@@ -117,7 +122,7 @@ def _count(counts: dict[str, int], address: str) -> int:
     return counts.get(address, 0)
 
 
-def rooms(files: int) -> tuple[int, int]:
+def connection_limits(files: int) -> tuple[int, int]:
     """Limits for connections of clients and of servers, if the process may open `files` files.
 
     Everything else (the store, files, our own calls) gets a quarter of them, and at least

@@ -136,6 +136,7 @@ class Listener(Server):
         )
 
     async def start(self, listen: Sequence[socket.socket]) -> None:
+        """Accept connections on `listen`."""
         self._tick()
         loop = asyncio.get_running_loop()
         self.servers = []
@@ -148,7 +149,7 @@ class Listener(Server):
             return Connection(self._shared)
         return Handshake(self._shared, self._ssl_context, self._handshakes, self._failed_handshakes)
 
-    def take(self, limits: HttpLimits, ssl_context: ssl.SSLContext | None) -> None:
+    def reconfigure(self, limits: HttpLimits, ssl_context: ssl.SSLContext | None) -> None:
         """Replace the limits, and the TLS context of new handshakes.
 
         Open connections stay, unless TLS is switched on or off: then those of the other kind are
@@ -166,6 +167,7 @@ class Listener(Server):
         self._ticker = asyncio.get_running_loop().call_later(1.0, self._tick)
 
     async def stop(self, listen: Sequence[socket.socket]) -> None:
+        """Close `listen` and end all connections (`serve`)."""
         for handshake in list(self._handshakes):
             handshake.stop()
         for server in self.servers:

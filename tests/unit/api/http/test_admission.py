@@ -42,7 +42,7 @@ def test_connections_over_the_limit_in_all_get_a_429():
             for _ in range(3):
                 async with site.connect() as extra:
                     answer = await extra.answer()
-                    assert (answer.status, b"room for 2" in answer.body) == (429, True)
+                    assert (answer.status, b"allows 2" in answer.body) == (429, True)
                     assert await extra.rest() == b""
             assert site.names() == ["http_too_many_connections"]
             clients = site.listener._shared.clients

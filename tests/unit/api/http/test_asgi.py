@@ -32,7 +32,7 @@ class Noting(FixedApp):
 
 
 @pytest.mark.parametrize("path", sorted(set(FIXED) - {"/split"}))
-def test_status_headers_and_body_are_the_apps(path: str):
+def test_answer_has_the_status_headers_and_body_of_the_app(path: str):
     async def test() -> None:
         async with client(FixedApp()) as http:
             got = await http.get(path)
@@ -45,7 +45,7 @@ def test_status_headers_and_body_are_the_apps(path: str):
     run(test())
 
 
-def test_the_request_is_as_it_was_sent():
+def test_app_gets_the_request_as_it_was_sent():
     async def test() -> None:
         app = Noting()
         async with client(app) as http:
@@ -62,7 +62,7 @@ def test_the_request_is_as_it_was_sent():
     run(test())
 
 
-def test_a_stream_is_sent_and_closed():
+def test_stream_is_sent_and_closed():
     async def test() -> None:
         app = FixedApp()
         async with client(app) as http:
@@ -72,7 +72,7 @@ def test_a_stream_is_sent_and_closed():
     run(test())
 
 
-def test_a_head_answer_has_no_body():
+def test_answer_to_head_has_no_body():
     async def test() -> None:
         async with client(FixedApp()) as http:
             got = await http.head("/json")
@@ -85,7 +85,7 @@ def test_a_head_answer_has_no_body():
     ("content", "text"),
     [(None, "nothing"), (b"", "nothing"), (b"abc", "got abc"), (b"x" * 1000, "got " + "x" * 1000)],
 )
-def test_a_body_is_read_whole(content: bytes | None, text: str):
+def test_body_is_read_whole(content: bytes | None, text: str):
     async def test() -> None:
         async with client(FixedApp()) as http:
             assert (await http.put("/a", content=content)).text == text
@@ -93,7 +93,7 @@ def test_a_body_is_read_whole(content: bytes | None, text: str):
     run(test())
 
 
-def test_a_body_over_the_limit_is_refused():
+def test_body_over_the_limit_is_refused():
     async def test() -> None:
         async with client(FixedApp()) as http:
             assert (await http.put("/a", content=b"x" * 1001)).status_code == 413
@@ -107,7 +107,7 @@ async def pieces(size: int) -> AsyncIterator[bytes]:
         yield b"x" * size
 
 
-def test_a_chunked_body_without_bytes_is_a_body():
+def test_empty_chunked_body_is_a_body():
     async def test() -> None:
         async with client(FixedApp()) as http:
             assert (await http.put("/a", content=pieces(0))).text == "got "
@@ -115,7 +115,7 @@ def test_a_chunked_body_without_bytes_is_a_body():
     run(test())
 
 
-def test_an_upload_comes_in_pieces():
+def test_upload_is_read_in_pieces():
     async def test() -> None:
         async with client(FixedApp()) as http:
             assert (await http.put("/upload", content=pieces(5000))).text == "10000"
@@ -123,7 +123,7 @@ def test_an_upload_comes_in_pieces():
     run(test())
 
 
-def test_only_http_is_spoken():
+def test_other_protocols_than_http_raise():
     async def test() -> None:
         with pytest.raises(RuntimeError, match="websocket"):
             await asgi(FixedApp())({"type": "websocket"}, None, None)
@@ -152,7 +152,7 @@ def piece(data: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.request", "body": data, "more_body": more}
 
 
-def test_a_body_that_does_not_come_in_time_is_a_timeout():
+def test_late_body_is_a_timeout():
     async def test() -> None:
         body = body_of(piece(b"x"), limits=HttpLimits(body_s=0.02))
         with pytest.raises(Error) as caught:
@@ -162,7 +162,7 @@ def test_a_body_that_does_not_come_in_time_is_a_timeout():
     simulate(test())
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_is_an_error():
+def test_client_that_leaves_within_its_body_is_an_error():
     async def test() -> None:
         body = body_of(piece(b"x"), {"type": "http.disconnect"}, limits=HttpLimits())
         with pytest.raises(Error, match="unexpected EOF"):
@@ -182,7 +182,7 @@ async def _count(body: AsgiBody, digest_s: float = 0.0) -> int:
 FAST = HttpLimits(upload_window_s=0.2, upload_bytes_per_s=500)  # 100 bytes a window
 
 
-def test_an_upload_without_progress_is_a_timeout():
+def test_upload_without_progress_is_a_timeout():
     async def test() -> None:
         with pytest.raises(Error) as caught:
             await _count(body_of(piece(b"x" * 10), limits=FAST))
@@ -191,7 +191,7 @@ def test_an_upload_without_progress_is_a_timeout():
     simulate(test())
 
 
-def test_the_least_speed_counts_over_a_window_and_not_by_piece():
+def test_least_speed_is_an_average_over_the_window():
     async def test() -> None:
         slow = [piece(b"x" * 400, more=i < 4) for i in range(5)]
         assert await _count(body_of(*slow, limits=FAST, each_s=0.11)) == 2000
@@ -199,7 +199,7 @@ def test_the_least_speed_counts_over_a_window_and_not_by_piece():
     simulate(test())
 
 
-def test_the_time_we_take_ourselves_is_not_the_clients_fault():
+def test_time_between_two_reads_does_not_count_as_the_clients():
     async def test() -> None:
         few = [piece(b"x", more=i < 1) for i in range(2)]
         assert await _count(body_of(*few, limits=FAST), digest_s=0.25) == 2
@@ -207,7 +207,7 @@ def test_the_time_we_take_ourselves_is_not_the_clients_fault():
     simulate(test())
 
 
-def test_bodies_on_their_way_have_one_budget_and_give_it_back():
+def test_unfinished_bodies_share_a_budget_and_release_it():
     async def test() -> None:
         budget, limits = Budget(100, "too many"), HttpLimits(body_s=5.0)
         first = asyncio.ensure_future(

@@ -1,13 +1,13 @@
-"""Connections are counted by address."""
+"""Connections and failed handshakes are counted, in all and by address."""
 
 from __future__ import annotations
 
 import pytest
 
-from bellcow.api.http.limits import Clients, FailedHandshakes, rooms
+from bellcow.api.http.limits import Clients, FailedHandshakes, connection_limits
 
 
-def test_clients_are_counted_by_address_and_forgotten_when_they_leave():
+def test_connections_are_counted_by_address_until_they_leave():
     clients = Clients(2)
     hows = [clients.enter("a") for _ in range(6)]
     assert hows == ["admitted", "admitted", "refused", "refused", "cut", "cut"]
@@ -23,7 +23,7 @@ def test_clients_are_counted_by_address_and_forgotten_when_they_leave():
     assert (clients._admitted, clients._refused) == ({}, {})
 
 
-def test_another_limit_counts_at_once_and_those_who_are_there_count():
+def test_changed_limit_holds_at_once_and_counts_open_connections():
     clients = Clients(2)
     for _ in range(2):
         clients.enter("a")
@@ -37,12 +37,12 @@ def test_another_limit_counts_at_once_and_those_who_are_there_count():
     assert clients.enter("a") == "admitted"
 
 
-def test_no_limit_admits_everyone():
+def test_limit_of_zero_admits_every_connection():
     clients = Clients(0)
     assert {clients.enter("a") for _ in range(1000)} == {"admitted"}
 
 
-def test_limit_in_all_counts_every_address_and_few_are_refused_at_once():
+def test_limit_in_all_counts_all_addresses_and_few_refusals_are_open():
     clients = Clients(10, total=32)
     hows = [clients.enter(f"10.0.0.{number}") for number in range(40)]
     assert hows == ["admitted"] * 32 + ["refused"] * 2 + ["cut"] * 6
@@ -55,19 +55,19 @@ def test_limit_in_all_counts_every_address_and_few_are_refused_at_once():
 
 
 @pytest.mark.parametrize("files", [1, 16, 64, 256, 1_024, 4_096, 65_536, 1 << 20, 1 << 30])
-def test_clients_and_servers_leave_files_for_the_store(files: int):
-    clients, servers = rooms(files)
+def test_limits_of_connections_leave_files_for_the_store(files: int):
+    clients, servers = connection_limits(files)
     assert clients + servers <= max(files, 1)
     assert files < 16 or min(clients, servers) > 1
     assert files - clients - servers >= min(files // 2, 128)
 
 
 def test_clients_get_most_of_many_files():
-    assert rooms(1_024) == (768, 128)
-    assert rooms(1 << 20) == (20_000, 8_192)
+    assert connection_limits(1_024) == (768, 128)
+    assert connection_limits(1 << 20) == (20_000, 8_192)
 
 
-def test_failed_handshakes_count_by_address_and_second():
+def test_failed_handshakes_are_counted_by_address_and_second():
     failed = FailedHandshakes(2)
     for now in (5.1, 5.9):
         assert not failed.too_many("a", now)

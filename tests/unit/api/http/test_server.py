@@ -224,7 +224,7 @@ def test_new_limit_holds_for_the_next_connections():
             contextlib.AsyncExitStack() as stack,
         ):
             assert (await first.get("/json")).status == 200
-            site.listener.take(HttpLimits(connections_per_client=3), None)
+            site.listener.reconfigure(HttpLimits(connections_per_client=3), None)
             for _ in range(2):
                 more = await stack.enter_async_context(site.connect())
                 assert (await more.get("/json")).status == 200
@@ -244,12 +244,12 @@ def test_switching_tls_closes_connections_without_it_and_with_it(authority: Auth
             await waiter.send(get("/wait"))
             await until(lambda: len(site.waiting) == 1)
             assert (await plain.get("/json")).status == 200
-            site.listener.take(HttpLimits(), context)
+            site.listener.reconfigure(HttpLimits(), context)
             assert await plain.rest() == b""
             assert (await waiter.answer()).headers[b"Connection"] == b"close"
             async with connected(site.port, authority.client_context()) as secure:
                 assert (await secure.get("/json")).status == 200
-                site.listener.take(HttpLimits(), None)
+                site.listener.reconfigure(HttpLimits(), None)
                 assert await secure.rest() == b""
             async with connected(site.port) as again:
                 assert (await again.get("/json")).status == 200

@@ -188,7 +188,7 @@ def test_client_of_a_removed_authority_is_refused_at_once(
         async with running(tls=context(authority.file), trust=trust) as site:
             async with site.connect() as client:
                 assert (await client.get("/json")).status == 200
-            site.listener.take(HttpLimits(), context(other.file))
+            site.listener.reconfigure(HttpLimits(), context(other.file))
             with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
                 async with site.connect() as client:
                     await client.get("/json")
