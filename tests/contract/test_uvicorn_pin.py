@@ -145,7 +145,7 @@ def test_half_a_header_is_cut_off():
     run(test())
 
 
-def test_lost_connection_waits_no_longer():
+def test_lost_connection_ends_its_blocking_query():
     async def test() -> None:
         async with running() as site, site.connect() as client:
             await client.send(get("/wait"))

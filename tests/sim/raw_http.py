@@ -270,7 +270,7 @@ def request(method: str, path: str, *lines: str, body: bytes | None = None) -> b
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until the condition is true. Raises TimeoutError if it stays false."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  what is watched has no event
+        while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.001)
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.sim.http_wire import Wire
+from tests.sim.loop import simulate
 from tests.sim.raw_http import get, run, running
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from bellcow.api.http.deadlines import Deadline
+from bellcow.api.http.ending import Ending
+from bellcow.api.http.limits import HttpLimits
 
 
 @pytest.mark.parametrize("path", ["/json", "/slow"])
@@ -42,3 +49,74 @@ def test_unread_answer_is_dropped_in_the_end(last: bool):
             assert len(await client.rest()) < 30_000_000
 
     run(test())
+
+
+class Full(Wire):
+    """A transport with bytes left to send: so many in each span of 10 s."""
+
+    def __init__(self, *left: int) -> None:
+        super().__init__()
+        self.left = list(left)
+        self.aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        span = int(asyncio.get_running_loop().time() // 10)
+        return self.left[min(span, len(self.left) - 1)]
+
+    def abort(self) -> None:
+        super().abort()
+        self.aborted = True
+
+
+class Closing:
+    """One connection that closes. It shares only its limits."""
+
+    def __init__(self, wire: Full) -> None:
+        self.limits = HttpLimits(stall_s=10.0, linger_s=0.5)
+        self.deadline = Deadline(asyncio.get_running_loop(), self)
+        self.ending = Ending(self.deadline, self)
+        self.ending.begin(wire, FlowControl(wire))
+
+
+@pytest.mark.parametrize(
+    ("left", "ends_s"), [((0,), None), ((500,), 10.0), ((500, 300), 20.0), ((500, 300, 1), 30.0)]
+)
+def test_closed_connection_is_aborted_when_no_bytes_leave(left: tuple[int, ...], ends_s: float):
+    async def test() -> None:
+        wire = Full(*left)
+        closing = Closing(wire)
+        closing.ending.close()
+        assert (wire.closing, closing.ending.ended) == (True, True)
+        if ends_s is None:
+            await asyncio.sleep(100.0)
+            assert not wire.aborted
+            return
+        await asyncio.sleep(ends_s - 1.0)
+        assert not wire.aborted
+        await asyncio.sleep(2.0)
+        assert wire.aborted
+
+    simulate(test())
+
+
+def test_lingering_connection_is_read_until_it_is_closed():
+    async def test() -> None:
+        wire = Full(0)
+        closing = Closing(wire)
+        closing.ending._flow.pause_reading()
+        closing.ending.linger()
+        assert (wire.reading, wire.closing, closing.ending.ended) == (True, False, True)
+        await asyncio.sleep(0.6)
+        assert wire.closing
+
+    simulate(test())
+
+
+def test_aborted_connection_has_ended():
+    async def test() -> None:
+        wire = Full(500)
+        closing = Closing(wire)
+        closing.ending.abort()
+        assert (wire.aborted, closing.ending.ended) == (True, True)
+
+    simulate(test())
