@@ -1,7 +1,7 @@
-"""Servers that begin with nothing: they find each other, found a cluster, join, vote, lose files.
+"""Servers that start with empty disks: they form a cluster, join, vote, lose files.
 
-Each is the real thing, wired as `agent/build.py` does, on a network in memory and a member that is
-played. What a server has written is in a folder and outlasts it; it can be killed at any write.
+Each has the real parts, wired as in `agent/build.py`, on a network in memory and a fake etcd. Its
+files are in a real folder and survive it; it can be killed at any write.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ INDEX_STEP = 1_000_000  # of a recovery
 
 
 class Killed(Exception):
-    """The server dies here, without a last word."""
+    """The server dies here."""
 
 
 class Dies(NamedTuple):
-    """When: at which of its next writes to files, before or after it is done.
+    """When a server dies: at which of its next writes to files, before or after it is done.
 
     `what` is the one write that counts, as in "write cluster.json"; "" for any.
     """
@@ -203,7 +203,7 @@ class CampServer:
             self._camp.bury(self)
 
     async def stop(self) -> None:
-        """End it where it stands."""
+        """Kill it."""
         for task in (self._task, *self._answering):
             if task is not None:
                 task.cancel()
@@ -211,7 +211,7 @@ class CampServer:
         await self.store.close()
 
     async def answer(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """What another server's call comes to. Raises Error(UNAVAILABLE) when this one dies."""
+        """Answer another server's call. Raises Error(UNAVAILABLE) when this one dies."""
         task = asyncio.get_running_loop().create_task(work)
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
@@ -231,7 +231,7 @@ class CampServer:
         return await self.committer.commit(command)
 
     def count_write(self, what: str, *, before: bool) -> None:
-        """A file is about to be written, or has been."""
+        """Called before and after each write of a file."""
         if self.full and before and what.startswith("write"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.dies is None or self.dies.before != before or self.dies.what not in {"", what}:
@@ -243,7 +243,7 @@ class CampServer:
 
 
 async def _nothing() -> None:
-    """There is no file of the operator's."""
+    """There is no peers.json."""
 
 
 class Camp:
@@ -261,8 +261,8 @@ class Camp:
         self.fields: dict[str, dict[str, object]] = {}
         self.hosts: dict[str, str] = {}
         self.buried: list[CampServer] = []
-        self.deaf: set[str] = set()  # hosts whose port between servers nothing reaches, nor leaves
-        self.on_answer: Callable[[str], None] = lambda path: None  # before it is on its way
+        self.deaf: set[str] = set()  # hosts whose port between servers is cut off
+        self.on_answer: Callable[[str], None] = lambda path: None  # called before an answer is sent
         self._group = asyncio.TaskGroup()
         self._life: asyncio.Task[None] | None = None
         self._patch = pytest.MonkeyPatch()
@@ -294,7 +294,7 @@ class Camp:
                 group.tick(TICK_S, lambda count: int(self.clock.uniform(0, count - 0.001)))
 
     def _watched(self, verb: str, do: Callable[..., Any]) -> Callable[..., Any]:
-        """The same, and whose server it is may die of it."""
+        """Do it, unless the server dies before or after it."""
 
         def write(path: Path, *values: Any) -> Any:
             server = self.servers.get(path.relative_to(self.folder).parts[0])
@@ -308,10 +308,10 @@ class Camp:
 
         return write
 
-    # What happens to servers
+    # Events
 
     def settle_in(self, name: str, expect: int, *joins: str, **fields: object) -> None:
-        """How a server is configured, from its next start on."""
+        """Configure a server, from its next start on."""
         self.expect[name], self.joins[name], self.fields[name] = expect, joins, fields
 
     def start(self, name: str) -> CampServer:
@@ -339,7 +339,7 @@ class Camp:
             await self.servers.pop(name).stop()
 
     async def hang(self, name: str) -> None:
-        """It stands still; its member goes on beside it until the guard ends that."""
+        """Pause its process; its etcd goes on until the guard ends it."""
         holding = {group: group.running[name] for group in self.groups.values() if group.has(name)}
         await self.stop(name)
         for group, running in holding.items():
@@ -347,7 +347,7 @@ class Camp:
             asyncio.get_running_loop().call_later(GUARD_S, group.end, name, running)
 
     def bury(self, server: CampServer) -> None:
-        """It has died of itself."""
+        """Note that it has died."""
         if self.servers.get(server.name) is server:
             del self.servers[server.name]
             self.buried.append(server)
@@ -358,7 +358,7 @@ class Camp:
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def found_anew(self, name: str) -> None:
-        """What a recovery leaves on the server that founds: its cluster, an epoch later, alone."""
+        """Write what a recovery leaves on its server: the cluster one epoch later."""
         assert name not in self.servers
         folder = self.folder / name
         mine = datadir.read(folder / datadir.LOCAL_STATE, datadir.LocalState)
@@ -396,14 +396,14 @@ class Camp:
     def at(self, address: tuple[str, int]) -> CampServer | None:
         return next((each for each in self.servers.values() if each.itself.serf == address), None)
 
-    # What can be seen
+    # Views
 
     def leader(self) -> CampServer | None:
         leading = [each for each in self.servers.values() if each.leadership.is_leader]
         return max(leading, key=_rank, default=None)
 
     async def led(self, limit_s: float = 120.0) -> CampServer:
-        """The leader, once there is one."""
+        """Wait for a leader."""
         end = self.clock.monotonic() + limit_s
         while (leader := self.leader()) is None:
             await asyncio.sleep(0.05)

@@ -1,7 +1,7 @@
-"""A world that lives by itself: members elect, the dead are missed, servers join and go.
+"""A world with elections and failure detection, in which servers join and leave.
 
-What happens to it is up to the test. After each change of the members it checks that the change was
-written down before, and that none of our own cost the quorum.
+The test causes the events. Before each change of the members the herd checks that the change was
+written down, and that it keeps the quorum.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class Herd(World):
         self.addresses = {name: f"{name}:4647" for name in self.names}
         self.down: dict[str, float] = {}
         self.wiped: set[str] = set()
-        self.going: set[str] = set()  # who would say that it leaves
-        self.dies: tuple[str, str] | None = None  # who is killed after which step
+        self.going: set[str] = set()  # servers that say that they are leaving
+        self.dies: tuple[str, str] | None = None  # the server to kill, and after which step
         self.violations: list[str] = []
-        self.refused: dict[str, str] = {}  # why somebody was not admitted, the last time
+        self.refused: dict[str, str] = {}  # by server: why its last admission failed
         self.votes.is_up = self.is_up
         self.votes.on_change = self._check_change
         self._life: asyncio.Task[None] | None = None
@@ -95,7 +95,7 @@ class Herd(World):
         await first.leadership.wait_for_leader()
         return first
 
-    # What happens to servers
+    # Events
 
     def start(self, name: str, fault: object = None) -> SimServer:
         if name not in self.names:
@@ -107,7 +107,7 @@ class Herd(World):
         return super().start(name) if fault is None else super().start(name, fault)  # type: ignore[arg-type]
 
     def stray(self, address: str) -> None:
-        """A member without a vote that nobody has asked for."""
+        """Add a non-voting member that no change is about."""
         check, self.votes.on_change = self.votes.on_change, lambda change, peer: None
         self.votes.add(address)
         self.votes.on_change = check
@@ -136,7 +136,7 @@ class Herd(World):
         )
 
     async def ask_to_join(self, name: str) -> Standing:
-        """As a server does at its start. Raises Error."""
+        """Ask for admission, as a server does at its start. Raises Error."""
         leader = self.leader()
         if leader is None:
             raise Error(Code.NO_LEADER, "No cluster leader")
@@ -147,21 +147,21 @@ class Herd(World):
         del address
 
     async def settle(self, limit_s: float = 60.0) -> None:
-        """Until somebody leads and nothing is under way."""
+        """Wait until there is a leader and no change is under way."""
         end = self.clock.monotonic() + limit_s
         while self.leader() is None or self.stored().change is not None:
             await asyncio.sleep(0.05)
             assert self.clock.monotonic() < end, f"not settled: {self.stored()}"
 
     async def leading(self) -> SimServer:
-        """The leader, once there is one."""
+        """Wait for a leader."""
         end = self.clock.monotonic() + 10.0
         while (leader := self.leader()) is None:
             await asyncio.sleep(0.05)
             assert self.clock.monotonic() < end, "nobody leads"
         return leader
 
-    # How they see each other
+    # Views
 
     def charter(self) -> Charter | None:
         servers = configuration(self.founders).servers
@@ -221,7 +221,7 @@ class Herd(World):
         return encode(await membership.admit(decode(body, JoinRequest)))
 
     def _obey(self, order: MemberOrder) -> None:
-        """Start the member that the leader has put into the list."""
+        """Start the member that the leader has added."""
         assert order.cluster_id == CLUSTER_ID
         assert order.server_id in dict(order.members)
         self.wiped.discard(order.server_id)
@@ -229,7 +229,7 @@ class Herd(World):
         self._perhaps_die("start")
 
     async def _elections(self) -> None:
-        """Members elect one of them a second after they have lost their leader."""
+        """Elect a member one second after the leader is lost."""
         alone_s = 0.0
         while True:
             await asyncio.sleep(0.1)
@@ -244,13 +244,13 @@ class Herd(World):
     # What must hold
 
     def stored(self) -> RaftConfiguration:
-        """What the store says, whatever any memory does."""
+        """The configuration in the store."""
         disk = self.disk
         row = disk.objects.get(disk.head.gen, {}).get((RAFT.name, ONLY))
         return RAFT.decoder.decode(row) if row else RaftConfiguration()
 
     def _check_change(self, change: Change, peer: Peer) -> None:
-        """Before a change of the members is made."""
+        """Called before a change of the members is made."""
         wanted = self.stored().change
         if wanted is None or wanted.kind not in KINDS[change]:
             self.violations.append(f"{change} {peer} was not written down: {wanted}")
@@ -262,7 +262,7 @@ class Herd(World):
     def _check_quorum(self, peer: Peer) -> None:
         left = [name for name in self.votes.voters() if name != peer.server_id]
         now = self.clock.monotonic()
-        # Who has died within this moment could not be known.
+        # A server that died just now cannot be known as dead.
         fresh = {name for name, since in self.down.items() if now - since < 0.1}
         up = {name for name in left if self.is_up(name) or name in fresh}
         if not keeps_quorum(left, up):

@@ -1,4 +1,4 @@
-"""Whole servers without processes: the real parts, wired as `agent/build.py` does, on fakes.
+"""Whole servers without processes: the real parts, wired as in `agent/build.py`, on fakes.
 
 One `Disk` and one set of `Votes` are shared by all servers of a `World`; a server that is started
 again begins with empty memory and a new client of the same disk.
@@ -61,7 +61,7 @@ class LossyStore(MemoryStore):
 
 
 class SimServer:
-    """One server, from its start to its stop. A stopped one is not started again: make another."""
+    """One server, from start to stop. To start it again, make another."""
 
     def __init__(self, world: World, name: str) -> None:
         self.name = name
@@ -151,7 +151,7 @@ class SimServer:
             group.create_task(self.leadership.run(self._loops))
 
     async def stop(self) -> None:
-        """End it where it stands; what it had in memory is gone."""
+        """Kill it, with what it had in memory."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -204,7 +204,7 @@ class World:
         self.votes.elect(None if name is None else self.votes.member_of(name))
 
     async def begin(self) -> SimServer:
-        """Start all; the first one leads and knows of the others. Returns it."""
+        """Start all servers and return the first, which leads."""
         for name in self.names:
             self.start(name)
         self.elect(self.names[0])
@@ -218,7 +218,7 @@ class World:
         return None
 
     def leader_for(self, name: str) -> str:
-        """Who leads, as far as another server knows."""
+        """The leader as another server sees it."""
         del name
         return ""
 
@@ -226,7 +226,7 @@ class World:
         return self.statuses[name]
 
     def silence(self, name: str) -> Silence:
-        """Of a server that has failed: so long ago that nobody waits for it any more."""
+        """When a failed server answered last: long ago."""
         del name
         return Silence(failed_s=60.0, silent_s=65.0)
 
@@ -240,7 +240,7 @@ class World:
         )
 
     async def join(self, address: tuple[str, int]) -> None:
-        """A greeting: everybody knows everybody."""
+        """Do nothing: all servers know each other."""
 
     def force_leave(self, member_name: str, *, prune: bool = False) -> None:
         name = member_name.removesuffix(".global")
@@ -257,7 +257,7 @@ def target(name: str) -> Target:
 
 
 class SimContacts:
-    """How the servers of a world are, as the leader among them sees it."""
+    """The servers of a world, as their leader sees them."""
 
     def __init__(self, world: World, me: str) -> None:
         self._world = world

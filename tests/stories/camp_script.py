@@ -1,6 +1,6 @@
-"""The commands of stories about the part that servers take: they begin with nothing but a disk.
+"""The commands of stories about the lifecycle: servers start with an empty disk.
 
-Ids of clusters are random, so they are told as `first`, `second` and so on, as they come.
+Cluster ids are random, so stories name them `first`, `second` and so on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class CampScript:
         self._clusters: dict[str, str] = {}
 
     async def run(self, lines: list[str]) -> list[str]:
-        """Run commands one after the other; what happened, in words."""
+        """Run commands one after the other; returns the output lines."""
         out: list[str] = []
         for line in lines:
             verb, *words = line.split()
@@ -75,7 +75,7 @@ class CampScript:
     # Servers
 
     async def do_settle(self, name: str, *words: str) -> None:
-        """How a server is configured from now on: `expect=N`, `non_voting`, whom it joins."""
+        """Configure a server: `expect=N`, `non_voting`, and the servers that it joins."""
         joins = [word for word in words if "=" not in word and word != "non_voting"]
         expect = next((word for word in words if word.startswith("expect=")), "expect=0")
         fields = {"non_voting": True} if "non_voting" in words else {}
@@ -95,36 +95,36 @@ class CampScript:
         await asyncio.sleep(parse_duration(time) / NS_PER_S)
 
     async def do_dies(self, name: str, when: str, *what: str) -> None:
-        """A server that runs is killed `before` or `after` a write: `write cluster.json`."""
+        """Kill a running server `before` or `after` a write: `write cluster.json`."""
         self._camp.servers[name].dies = Dies(1, before=when == "before", what=" ".join(what))
 
     async def do_hang(self, name: str) -> None:
-        """It stands still, and the guard ends its etcd after ten seconds."""
+        """Pause a server; the guard ends its etcd after ten seconds."""
         await self._camp.hang(name)
 
     async def do_wipe(self, *names: str) -> None:
-        """Servers that are down lose all they had on disk."""
+        """Remove all files of servers that are down."""
         for name in names:
             self._camp.wipe(name)
 
     async def do_lose_raft(self, name: str) -> None:
-        """A server that is down loses etcd's directory, and nothing else."""
+        """Remove only etcd's directory of a server that is down."""
         shutil.rmtree(self._camp.folder / name / datadir.RAFT)
 
     async def do_found_anew(self, name: str) -> None:
-        """A server that is down is what a recovery leaves: alone in the next epoch."""
+        """Make a server that is down look recovered: alone in the next epoch."""
         self._camp.found_anew(name)
 
     async def do_move(self, name: str, host: str) -> None:
-        """From its next start on, a server has another address."""
+        """Change a server's address from its next start on."""
         self._camp.hosts[name] = host
 
     async def do_disk(self, name: str, state: str) -> None:
-        """`full`: no file can be written; `free` again."""
+        """Make a disk `full`, so that no file can be written, or `free`."""
         self._camp.servers[name].full = state == "full"
 
     async def do_etcd(self, name: str, state: str, *reason: str) -> None:
-        """`down` for a while, `up` again; or `broken`: it does not start any more."""
+        """Take etcd `down` or `up`, or make it `broken`, so that it cannot start."""
         for group in self._camp.groups.values():
             (group.halted.add if state == "down" else group.halted.discard)(name)
         self._camp.servers[name].member.breaks(" ".join(reason) if state == "broken" else "")
@@ -132,12 +132,12 @@ class CampScript:
     # The network
 
     async def do_cut(self, name: str, *others: str) -> None:
-        """Nothing gets from one to the others, nor back."""
+        """Cut one server off from the others, in both directions."""
         for other in others:
             self._camp.net.cut(name, other)
 
     async def do_deaf(self, name: str) -> None:
-        """Nothing passes through its port between servers; its member hears the others."""
+        """Cut off a server's port between servers, but not its etcd."""
         self._camp.deaf.add(name)
 
     async def do_hear(self, name: str) -> None:
@@ -146,7 +146,7 @@ class CampScript:
     async def do_mend(self) -> None:
         self._camp.net.mend()
 
-    # What is asked of the leader
+    # Requests
 
     async def do_set(self, name: str, algorithm: str) -> list[str]:
         """Write a setting on that server, or on the `leader`."""
@@ -155,7 +155,7 @@ class CampScript:
         return [await self._outcome_of(server.write(put_setting(SCHEDULER, setting)))]
 
     async def do_read(self, *names: str) -> list[str]:
-        """What the memory of servers has, which is what a stale read is told."""
+        """What the memory of servers holds, as a stale read shows it."""
         stored = {name: self._camp.servers[name].tables.one(SCHEDULER) for name in names}
         return [
             f"{name} has {row.scheduler_algorithm if row else 'nothing'}"
@@ -178,10 +178,10 @@ class CampScript:
             return f"{error.code.value}: {error.message}"
         return "done"
 
-    # What can be seen
+    # Views
 
     async def do_who(self) -> list[str]:
-        """What part each server takes, and what the consensus of the newest leader says."""
+        """The role of each server, and the configuration of the newest leader."""
         lines = [self._part_of(server) for _, server in sorted(self._camp.servers.items())]
         leader = self._camp.leader()
         if leader is None:
@@ -202,7 +202,7 @@ class CampScript:
         return f"{server.name} is in {cluster.id}, epoch {cluster.epoch}, {member} a member"
 
     async def do_files(self, *names: str) -> list[str]:
-        """What a server has written about its part."""
+        """The files of a server's local state."""
         wanted = (
             datadir.LOCAL_STATE,
             datadir.PROMISE,

@@ -1,4 +1,4 @@
-"""The flag of the stories: `pytest tests/stories --rewrite-stories` writes what happens down."""
+"""The flag `pytest tests/stories --rewrite-stories` writes the output into the stories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of stories about membership, on a herd that lives by itself."""
+"""The commands of stories about membership, on a herd."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HerdScript(Script):
         self._herd = herd
 
     async def do_join(self, name: str) -> list[str]:
-        """Start a server if need be; it asks the leader to be let in."""
+        """Start a server if it is down; it asks the leader for admission."""
         if name not in self._herd.servers:
             self._herd.start(name)
             await asyncio.sleep(0.01)
@@ -78,23 +78,23 @@ class HerdScript(Script):
         return f"done in {self._herd.clock.monotonic() - began:.1f} s"
 
     async def do_kill_after(self, step: str) -> None:
-        """The leader is killed right after the next `add`, `start` or `promote`."""
+        """Kill the leader right after the next `add`, `start` or `promote`."""
         self._herd.dies = ((await self._herd.leading()).name, step)
 
     async def do_wipe(self, name: str) -> None:
-        """A server that is down loses what it had on disk."""
+        """Remove the files of a server that is down."""
         self._herd.wiped.add(name)
 
     async def do_move(self, name: str, address: str) -> None:
-        """From its next start on, a server has another address."""
+        """Change a server's address from its next start on."""
         self._herd.addresses[name] = address
 
     async def do_stray(self, address: str) -> None:
-        """A member without a vote turns up in the list that nobody has asked for."""
+        """Add a non-voting member that no change is about."""
         self._herd.stray(address)
 
     async def do_vote_faults(self, change: Change, *faults: str) -> None:
-        """The next changes of that kind fail so, in order."""
+        """Make the next changes of that kind fail, in this order."""
         left = [None if each == "-" else Fault[each.upper()] for each in faults]
 
         def ask(asked: Change) -> Fault | None:
@@ -109,7 +109,7 @@ class HerdScript(Script):
         return await super().do_tune((await self._herd.leading()).name, *words)
 
     async def do_who(self) -> list[str]:
-        """The configuration as stored, and the members as they are."""
+        """The stored configuration, and the members of the consensus."""
         stored, votes = self._herd.stored(), self._herd.votes
         entries = [
             f"{each.id}{'' if each.voter else ' (no vote)'}"

@@ -1,4 +1,4 @@
-"""The commands of the stories, and how what happens is put into words.
+"""The commands of the stories, and their output.
 
 Each `do_` method is one command; it returns lines. Events of the servers come before them.
 """
@@ -41,7 +41,7 @@ class Script:
         self._group = asyncio.TaskGroup()
 
     async def run(self, lines: list[str]) -> list[str]:
-        """Run commands one after the other; what happened, in words."""
+        """Run commands one after the other; returns the output lines."""
         out: list[str] = []
         for line in lines:
             verb, *words = line.split()
@@ -69,11 +69,11 @@ class Script:
     # Servers and consensus
 
     async def do_begin(self) -> None:
-        """Start all servers of the story; the first leads and knows of the others."""
+        """Start all servers of the story; the first one leads."""
         await self._world.begin()
 
     async def do_start(self, name: str, *faults: str) -> None:
-        """Start a server; its first commits fail as told."""
+        """Start a server; its first commits fail as the words say."""
         self._world.start(name, script("commit", *(_fault(each) for each in faults)))
         await asyncio.sleep(0.001)
 
@@ -83,11 +83,11 @@ class Script:
         await self._world.stop(name)
 
     async def do_elect(self, name: str) -> None:
-        """Consensus names a leader, or `nobody`; servers find out when they look."""
+        """Make the consensus elect a server, or `nobody`; servers see it at their next look."""
         self._world.elect(None if name == "nobody" else name)
 
     async def do_silence(self, name: str) -> None:
-        """The engine beside a server does not answer it any more."""
+        """Make the engine beside a server stop answering."""
         self._world.servers[name].peers.reachable = lambda: False
 
     async def do_wait(self, time: str) -> None:
@@ -102,15 +102,15 @@ class Script:
     # Store
 
     async def do_fault(self, name: str, call: Any, *faults: str) -> None:
-        """The next calls of that kind fail so, in order; `-` is a call that does not."""
+        """Make the next calls of that kind fail, in this order; `-` is a call that succeeds."""
         self._world.servers[name].store.fault = script(call, *(_fault(each) for each in faults))
 
     async def do_lose(self, name: str, count: str) -> None:
-        """The next commits do not reach the mirror of that server."""
+        """Keep the next commits from the mirror of that server."""
         self._world.servers[name].store.lose = int(count)
 
     async def do_forget(self) -> None:
-        """History is compacted away."""
+        """Compact the history."""
         self._world.disk.forget(len(self._world.disk.log))
 
     # Writes
@@ -126,7 +126,7 @@ class Script:
         await asyncio.sleep(0)
 
     async def do_answer(self, label: str) -> list[str]:
-        """What the write sent as `label` was told, if it was."""
+        """The answer to the write sent as `label`, if there is one."""
         task = self._sent[label]
         return [f"{label}: {task.result() if task.done() else 'waits'}"]
 
@@ -174,10 +174,10 @@ class Script:
     async def _restored(self, name: str, archive: str) -> str:
         return (await self.do_restore(name, archive))[0]
 
-    # What can be seen
+    # Views
 
     async def do_look(self) -> list[str]:
-        """Who leads, what each memory holds, and what the store does."""
+        """The leader, and what each memory and the store hold."""
         head = self._world.disk.head
         out = []
         for server in self._world.servers.values():

@@ -1,4 +1,4 @@
-"""Random faults from a seed on three simulated servers, with the promises checked after each step.
+"""Random faults from a seed on three simulated servers; the guarantees are checked after each step.
 
 A failure names its seed: `run_seed(SEED)` repeats it exactly.
 """
@@ -34,7 +34,7 @@ NOT_DONE = {Code.NO_LEADER, Code.UNAVAILABLE, Code.TOO_MANY, Code.CONFLICT}
 
 
 class Chaos:
-    """One run: what was done to the world, and what it has promised."""
+    """One run: what was done to the world, and what it has acknowledged."""
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
@@ -51,7 +51,7 @@ class Chaos:
         self.memory: dict[SimServer, int] = {}
         self.writes = 0
 
-    # What is done
+    # Acts
 
     async def step(self) -> None:
         actions = {
@@ -174,7 +174,7 @@ class Chaos:
         self._check_writes()
 
     def _check_history(self) -> None:
-        """The index never goes back nor names two states; a term has one leader."""
+        """The index never goes back and never names two states; a term has one leader."""
         disk = self.world.disk
         for change in disk.log[max(0, self.seen - disk.forgotten) :]:
             head = change.head
@@ -187,7 +187,7 @@ class Chaos:
         self.seen = disk.forgotten + len(disk.log)
 
     def _check_memory(self) -> None:
-        """Memory only moves on, and is the store where it stands at the store's head."""
+        """Memory never goes back, and equals the store when both have one head."""
         disk = self.world.disk
         stored = {key[1] for key in disk.objects.get(disk.head.gen, {}) if key[0] == "namespaces"}
         for server in self.world.servers.values():
@@ -198,7 +198,7 @@ class Chaos:
                 assert set(server.tables.all(NAMESPACES)) == stored
 
     def _check_writes(self) -> None:
-        """What was acknowledged is there, what was refused is not."""
+        """Acknowledged writes exist, refused ones do not."""
         disk = self.world.disk
         rows = disk.objects.get(disk.head.gen, {})
         names = {key[1] for key in rows if key[0] == "namespaces"}
@@ -209,13 +209,13 @@ class Chaos:
         assert archived <= names, f"restored and gone: {archived - names}"
 
     async def end(self) -> None:
-        """Everything works again: all agree, the litter is gone, a write is taken."""
+        """End all faults: servers must agree, leftover rows must go, a write must succeed."""
         await self.heal()
         self.world.elect("a")
         await asyncio.sleep(15)
         leader = self.world.servers["a"]
         await leader.write(put_namespace(Namespace(name="last")))
-        await asyncio.sleep(15)  # litter that met a full disk is dropped later
+        await asyncio.sleep(15)  # leftover rows that met a full disk are dropped later
         self.check()
         disk = self.world.disk
         truth = fill(iter(disk.objects[disk.head.gen].items()))

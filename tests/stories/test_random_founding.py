@@ -47,7 +47,7 @@ class Rush:
         camp.on_answer = self.heed
 
     def heed(self, path: str) -> None:
-        """Promises are when it hurts: often the network falls apart just then."""
+        """Often the network splits while promises are made, which is the hardest time."""
         if path == BOOTSTRAP_PATH:
             self.promises += 1
             if self.chance.random() < 0.3:
@@ -79,7 +79,7 @@ class Rush:
         return Dies(self.chance.randint(1, 4), before=self.chance.random() < 0.5)
 
     async def doom(self) -> None:
-        """One will die at one of its next writes."""
+        """Make one server die at one of its next writes."""
         if self.camp.servers:
             server = self.chance.choice(list(self.camp.servers.values()))
             server.dies = self.death()
@@ -92,7 +92,7 @@ class Rush:
         self.split(self.chance.choice((0.3, 1.0)))
 
     def split(self, share: float = 1.0) -> None:
-        """Two sides that do not hear each other, or not all of each other."""
+        """Split the network in two sides, completely or in part."""
         side = self.chance.sample(NAMES, self.chance.randint(1, 2))
         for one in side:
             for other in NAMES:
@@ -103,7 +103,7 @@ class Rush:
         self.camp.net.mend()
 
     async def fill(self) -> None:
-        """The disk of one gets full, or has room again."""
+        """Fill the disk of one server, or free it."""
         if self.camp.servers:
             server = self.chance.choice(list(self.camp.servers.values()))
             server.full = not server.full
@@ -113,9 +113,9 @@ class Rush:
         assert len(founded) <= 1, [(group.token, group.members) for group in founded]
 
     async def end(self) -> None:
-        """All is well again: in the end all are in one cluster."""
+        """End all faults: in the end all servers must be in one cluster."""
         self.camp.on_answer = lambda path: None
-        await asyncio.sleep(0.01)  # the last split may be on its way
+        await asyncio.sleep(0.01)  # the last split may not have happened yet
         self.camp.net.mend()
         self.camp.net.loss = 0.0
         for name in NAMES:

@@ -39,7 +39,7 @@ VOTE_FAULTS = (Fault.UNAVAILABLE, Fault.UNKNOWN_DONE, Fault.UNKNOWN_NOT_DONE)
 
 
 class Unrest:
-    """One run: what was done to the herd, and what was seen of it."""
+    """One run: what was done to the herd, and what was observed."""
 
     def __init__(self, herd: Herd, seed: int) -> None:
         self.herd = herd
@@ -49,9 +49,9 @@ class Unrest:
         self.index = 0
         self.leaders: dict[int, str] = {}
         self.before = RaftConfiguration()
-        self.made: list[str] = []  # kinds of changes that were begun
+        self.made: list[str] = []  # kinds of changes that were started
 
-    # What is done
+    # Acts
 
     async def step(self) -> None:
         actions = {
@@ -86,7 +86,7 @@ class Unrest:
         await asyncio.sleep(self.chance.choice((0.1, 1, 4, 11)))
 
     async def kill(self) -> None:
-        """As many as there are; mostly no more than a minority, so that something goes on."""
+        """Servers to hit, mostly a minority at most, so that the herd goes on."""
         down = len(self.herd.names) - len(self.herd.servers)
         if (server := self.any_server()) and (down < 2 or self.chance.random() < 0.2):
             await self.herd.stop(server.name)
@@ -145,7 +145,7 @@ class Unrest:
             server.peers.reachable = flapping(self.chance.randrange(1 << 30), 0.4)
 
     async def wipe(self) -> None:
-        """One that is down loses its disk, where that does not lose the quorum for good."""
+        """Remove the disk of a server that is down, unless that loses the quorum for good."""
         down = [name for name in self.herd.names if name not in self.herd.servers]
         voters = self.herd.votes.voters()
         if down and not self.herd.wiped:
@@ -177,7 +177,7 @@ class Unrest:
         self.seen = disk.forgotten + len(disk.log)
 
     def _check_configuration(self, stored: RaftConfiguration) -> None:
-        """Never two changes at once, never nobody with a vote, nobody twice."""
+        """There is one change at a time, at least one voter, and no server twice."""
         before, self.before = self.before, stored
         assert any(server.voter for server in stored.servers)
         assert len({server.id for server in stored.servers}) == len(stored.servers)
@@ -189,7 +189,7 @@ class Unrest:
         assert _goes_on(before.change, stored.change), f"{before.change} and {stored.change}"
 
     async def end(self) -> None:
-        """Everything works again: nothing is under way, and what is written is what is so."""
+        """End all faults: no change is under way, and the configuration matches the members."""
         await self.heal()
         for name in self.herd.names:
             if name not in self.herd.servers:

@@ -1,4 +1,4 @@
-"""A server that was taken out and is told to join at once, before it can know that it is out."""
+"""A removed server that is told to join at once, before it has heard of its removal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 
 async def settled(camp: Camp, *names: str) -> CampServer:
-    """The leader, once all of them are in and know each other."""
+    """Wait until all are configured and know each other; returns the leader."""
     for name in names:
         camp.start(name)
     leader = await camp.led()
@@ -110,7 +110,7 @@ def test_leader_removed_right_after_its_election_stays_out(tmp_path: Path):
     async def story() -> None:
         async with Camp(tmp_path, "a", "b", "c") as camp:
             leader = await settled(camp, "a", "b", "c")
-            # It has not looked since it leads.
+            # It has not looked since its election.
             leader.lifecycle._context.watch = msgspec.structs.replace(
                 leader.lifecycle._context.watch, away=True
             )

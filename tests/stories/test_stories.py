@@ -1,4 +1,4 @@
-"""Runs the stories: blocks of commands, a line of dashes, and what is seen then.
+"""Runs the stories: blocks of commands, a line of dashes, and the expected output.
 
 A story begins with prose behind `#` and a line `servers NAME...`, or `herd NAME...` for servers
 that live by themselves, or `camp NAME...` for servers that begin with nothing but a disk.
@@ -28,7 +28,7 @@ KINDS = ("servers ", "herd ", "camp ")
 
 
 class Block(NamedTuple):
-    """Commands and prose as written, and what is expected."""
+    """Commands and prose as written, and the expected output."""
 
     head: list[str]
     commands: list[str]
@@ -61,7 +61,7 @@ def staged(
 
 
 async def tell(text: str, folder: Path) -> str:
-    """The story with what really happened."""
+    """The story with its real output."""
     (kind, *names), opening, blocks = parse(text)
     parts = [opening]
     async with staged(kind, names, folder) as script:

@@ -143,10 +143,10 @@ class Leadership:
         if not self.is_leader:
             raise NotLeader("this server does not lead")
         if self._successor is not None:
-            raise Busy("leadership is being handed over already")
+            raise Busy("leadership is being transferred already")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._successor = (member_id, done)
-        self._committer.depose(Fenced("leadership is handed over"))
+        self._committer.depose(Fenced("leadership is transferred"))
         await done
 
     async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:

@@ -1,4 +1,4 @@
-"""Leadership: when it is claimed, what ends it, and who waits for it."""
+"""Leadership: when it is claimed, what ends it, and the wait for a leader."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_member_without_a_leader_does_not_count_as_working():
 
 
 def test_deposed_leader_that_hears_nothing_is_fenced_by_the_store():
-    """Cut off, it believes that it leads: its next write meets the other's head."""
+    """A leader that is cut off still leads in its own view, until its next write is fenced."""
 
     async def story(world):
         first = await world.begin()

@@ -64,7 +64,7 @@ async def leave(
     except (Error, StoreError, TimeoutError) as error:
         # It stops all the same, and then must count as failed, not as left.
         await _announce(exchange, "alive")
-        reason = str(error) or f"not out of the cluster within {within_s:.1f} s"
+        reason = str(error) or f"not removed from the cluster within {within_s:.1f} s"
         raise Error(Code.UNAVAILABLE, reason) from None
     await _announce(exchange, "left")
 

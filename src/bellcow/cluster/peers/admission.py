@@ -79,7 +79,7 @@ def _check_cluster(request: JoinRequest, cluster_id: str) -> None:
         raise Error(
             Code.CONFLICT,
             f"{request.name} belongs to cluster {request.cluster_id}, this is {cluster_id}; "
-            "remove its data directory if it shall join this one",
+            "remove its data directory if it is to join this one",
         )
 
 

@@ -268,17 +268,17 @@ class Membership:
         if server_id not in view.taking_part and server.voter:
             raise Error(Code.UNAVAILABLE, f"{server.name} does not answer and cannot lead")
         if stored.change is not None and stored.change.server_id == server_id:
-            raise Error(Code.UNAVAILABLE, f"{server.name} is about to change its part; wait")
+            raise Error(Code.UNAVAILABLE, f"a change of {server.name} is under way; wait")
         try:
             peers = await self._state.peers.members()
             member = next((p for p in peers if p.server_id == server_id and p.voter), None)
             if member is None:
                 raise Error(Code.UNAVAILABLE, f"{server.name} has no vote and cannot lead")
-            doubt = f"outcome unknown: leadership is being handed over to {server.name}"
+            doubt = f"outcome unknown: leadership is being transferred to {server.name}"
             async with _deadline(ANSWER_S, doubt, Code.UNKNOWN_OUTCOME):
                 await self._state.lead.hand_over(member.member_id)
         except StoreError as error:
-            raise Error(Code.UNAVAILABLE, f"leadership was not handed over: {error.told}") from None
+            raise Error(Code.UNAVAILABLE, f"leadership was not transferred: {error.told}") from None
 
     async def hand_on(self) -> None:
         """Transfer leadership to any other voter that takes part. Raises Error where none does."""
@@ -298,7 +298,9 @@ class Membership:
         try:
             return await self._state.gather()
         except StoreError as error:
-            raise Error(Code.UNAVAILABLE, f"the servers are not known now: {error.told}") from None
+            raise Error(
+                Code.UNAVAILABLE, f"the members of the consensus cannot be listed: {error.told}"
+            ) from None
 
     async def _greet(self, server_id: str) -> None:
         """Ask a server for a new hello: its last one may be from before a restart."""

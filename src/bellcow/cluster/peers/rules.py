@@ -227,7 +227,7 @@ def _without_vote(inputs: Inputs, change: MembershipChange) -> RaftConfiguration
     return replaced(without(inputs.configuration, change.server_id, why), change=None)
 
 
-# Nothing is under way
+# No change under way
 
 
 def _reconciled(inputs: Inputs) -> Write | None:

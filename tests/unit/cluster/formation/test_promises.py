@@ -1,6 +1,6 @@
-"""What a server has promised: what is on the disk when, and what it goes on binding to.
+"""The promises of a server: when they are on the disk, and what they forbid.
 
-The rules by which one binds are tested with `cluster/formation/rules.py`.
+The rules by which they bind are tested in `test_rules.py`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
 
-ALWAYS = 1e12  # seconds: who has answered then answers now
+ALWAYS = 1e12  # seconds: a server that answered then still counts as answering
 OURS = Cluster("ours", 0)
 THEIRS = Cluster("theirs", 0)
 
 
 class Scene:
-    """The promises of server b, and the servers that it knows."""
+    """The promises of server b, and the servers in its roster."""
 
     def __init__(self, folder: Path, *others: str) -> None:
         self.folder = folder
@@ -45,13 +45,13 @@ class Scene:
         self.book = self.opened()
 
     def opened(self) -> PromiseBook:
-        """The promises that are on the disk: what a crash leaves."""
+        """The promises on the disk, as after a crash."""
         book = PromiseBook(self.folder, self.roster, self.clock)
         book.read()
         return book
 
     def meet(self, name: str, cluster: Cluster | None = None) -> None:
-        """Another server answers, from now on for ever."""
+        """Another server answers from now on."""
         meet(self.roster, name, cluster, answered=ALWAYS)
 
     def led_by(self, name: str) -> None:
@@ -62,7 +62,7 @@ class Scene:
         )
 
     def asked(self, *names: str, cluster_id: str = "new") -> Coroutine[Any, Any, None]:
-        """The first of them asks to found a cluster with all of them."""
+        """A proposal of the first of them, with all of them."""
         request = BootstrapRequest(
             cluster_id=cluster_id, proposer=names[0], members=addresses(*names)
         )
@@ -105,7 +105,7 @@ async def outcome(call: Coroutine[Any, Any, object]) -> str:
     return "done"
 
 
-# Asked by another
+# Proposed by another server
 
 
 def test_promise_is_on_the_disk_when_it_is_given(tmp_path):
@@ -132,7 +132,7 @@ def test_promise_survives_a_restart_and_binds(tmp_path):
 
 
 def slow_writes(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """From now on a write says that it has begun, and waits until it may go on."""
+    """Make each write report its start, and wait until the test lets it continue."""
     begun, go_on, write = threading.Event(), threading.Event(), datadir.write
 
     def slow(path: Path, value: Any) -> None:
@@ -228,7 +228,7 @@ def test_promise_that_cannot_be_written_is_refused_with_the_reason(tmp_path, mon
     assert scene.proposers() == ("a",)
 
 
-# Asked for by ourselves
+# Proposed by this server
 
 
 def test_own_promise_comes_last_and_can_be_withdrawn(tmp_path):
@@ -321,7 +321,7 @@ def test_unchanged_promises_are_not_written_again(tmp_path, monkeypatch):
 
 def test_formation_is_abandoned_once_all_others_are_elsewhere(tmp_path):
     scene = holding(tmp_path, promise("a"), others=("a",))
-    assert not scene.book.is_abandoned(OURS, {})  # nobody has heard of c
+    assert not scene.book.is_abandoned(OURS, {})  # c has not been heard
     assert scene.book.is_abandoned(OURS, {"c": THEIRS})
     scene.meet("a", OURS)
     assert not scene.book.is_abandoned(OURS, {"c": THEIRS})

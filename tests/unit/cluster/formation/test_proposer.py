@@ -1,4 +1,4 @@
-"""How the lowest of the first servers asks the others: when, whom, and what a refusal leads to."""
+"""How the lowest id proposes: when, to which servers, and what a refusal does."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from bellcow.cluster.members.schedule import Target
 
-ALWAYS = 1e12  # seconds: who has answered then answers now
+ALWAYS = 1e12  # seconds: a server that answered then still counts as answering
 
 
 class Scene:
-    """Server b, who founds with the others that it is told of."""
+    """Server b, which forms a cluster with the others of a test."""
 
     def __init__(self, folder: Path, *others: str, count: int = 3, joins: bool = False) -> None:
         self.folder = folder
@@ -79,7 +79,7 @@ class Scene:
 def plays(
     folder: Path, others: str, story: Callable[[Scene], Awaitable[None]], **fields: object
 ) -> Scene:
-    """The scene after the story, which happens in virtual time."""
+    """Run the story in virtual time; returns its scene."""
 
     async def play() -> Scene:
         scene = Scene(folder, *others, **fields)  # type: ignore[arg-type]
@@ -90,7 +90,7 @@ def plays(
 
 
 async def calm(scene: Scene) -> Promise | None:
-    """The first look begins the calm."""
+    """The first call starts the calm."""
     await scene.proposer.propose()
     await asyncio.sleep(CALM_S)
     return await scene.proposer.propose()

@@ -1,4 +1,4 @@
-"""Who founds a cluster: the rules one by one, then all of them under whatever may happen."""
+"""The rules of formation, one by one, then all of them under random events."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def contact(answered: float = 0.0, cluster: Cluster | None = None) -> Contact:
 
 
 def table(me: Itself, *others: Itself, **contacts: Contact) -> Table:
-    """A server and others that have answered it, as `contacts` says or at the beginning of time."""
+    """A server and others that answered it, as `contacts` says or at time 0."""
     return Table(
         me=record(me),
         known={each.server_id: Known(record(each), 0.0) for each in others},
@@ -74,7 +74,7 @@ def listed(names: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, f"{name}:4647") for name in names)
 
 
-# Who founds
+# Founders
 
 
 def test_lowest_ids_in_no_cluster_are_the_founders():
@@ -131,7 +131,7 @@ def test_clusters_are_those_of_live_servers_of_the_region():
     assert clusters_here(msgspec.structs.replace(seen, known=known)) == {OURS}
 
 
-# What is promised
+# Promises
 
 
 def asked(proposer: str = "a", members: str = "abc") -> BootstrapRequest:
@@ -173,7 +173,7 @@ def test_repeated_promise_replaces_the_earlier_one_and_comes_last():
     assert with_promise(with_promise((first,), other), again) == (other, again)
 
 
-# How long it is kept
+# How long a promise binds
 
 
 @pytest.mark.parametrize(
@@ -255,11 +255,11 @@ def test_founder_is_abandoned_when_all_others_answer_and_are_elsewhere(answering
     assert is_abandoned(promise(), "a", answering) is forsaken
 
 
-# All of it
+# All rules together
 
 
 class Round(NamedTuple):
-    """A proposer asks."""
+    """A round of requests of one proposer."""
 
     request: BootstrapRequest
     began: float
@@ -267,13 +267,13 @@ class Round(NamedTuple):
 
 
 class Server:
-    """What one server holds. Only promises and place outlast it."""
+    """The state of one server. Only promises and place survive a crash."""
 
     def __init__(self, me: Itself) -> None:
         self.me = me
         self.promises: tuple[Promise, ...] = ()
         self.place: str = ""
-        self.since = 0.0  # in that place
+        self.since = 0.0  # when it entered that cluster
         self.up = True
         self.round: Round | None = None
         self.contacts: dict[str, Contact] = {}
@@ -288,20 +288,20 @@ sides = st.sampled_from(
 
 
 class Foundings(RuleBasedStateMachine):
-    """Five servers, three of which found a cluster. Any two lists have a server in common."""
+    """Five servers, three of which form a cluster. Any two lists share a server."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.servers = {name: Server(server(name, EXPECT)) for name in NAMES}
         self.cut: frozenset[str] = frozenset()  # one side of the network
-        self.questions: list[tuple[str, BootstrapRequest]] = []  # that were lost
+        self.questions: list[tuple[str, BootstrapRequest]] = []  # requests that were lost
         self.lists: dict[str, frozenset[str]] = {}
         self.founded: set[str] = set()
         self.count = 0
         self._say_hello()
 
-    # What a server knows
+    # Views
 
     @property
     def now_ns(self) -> int:
@@ -336,7 +336,7 @@ class Foundings(RuleBasedStateMachine):
                     cluster = Cluster(theirs.place, 0) if theirs.place else None
                     mine.contacts[other] = contact(self.now, cluster)
 
-    # What happens
+    # Events
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 11.0, 61.0]), led=st.booleans())
     def wait(self, seconds: float, *, led: bool) -> None:
@@ -362,7 +362,7 @@ class Foundings(RuleBasedStateMachine):
 
     @rule(lost=st.frozensets(names, max_size=1), side=sides)
     def ask(self, lost: frozenset[str], side: frozenset[str]) -> None:
-        """Whoever thinks that it is its turn asks. What is `lost` stays on its way.
+        """Each server that sees itself as the lowest id asks. `lost` requests arrive later.
 
         It is then that it hurts most when the network falls apart.
         """
@@ -406,7 +406,7 @@ class Foundings(RuleBasedStateMachine):
 
     @rule()
     def deliver_late(self) -> None:
-        """What was lost arrives after all, the newest first."""
+        """Lost requests arrive, the newest first."""
         while self.questions:
             self._hear_question(*self.questions.pop())
 
@@ -433,7 +433,7 @@ class Foundings(RuleBasedStateMachine):
             self._take_place(request.proposer, request.cluster_id)
 
     def _found(self, *, led: bool) -> None:
-        """Servers that have promised see the cluster."""
+        """Servers that have promised hear of the cluster."""
         for name, mine in self.servers.items():
             here, held = clusters_here(self.table(name)), self.open(name)
             if mine.up and not mine.place and len(here) == 1 and held:
@@ -452,7 +452,7 @@ class Foundings(RuleBasedStateMachine):
 
     @rule()
     def give_up(self) -> None:
-        """Founders whom nobody has followed for a minute look again."""
+        """Founders without a majority for a minute search again."""
         for name, mine in self.servers.items():
             if self.now - mine.since < GIVEN_UP_S:
                 continue
@@ -478,10 +478,10 @@ TestFoundings.settings = settings(max_examples=60, stateful_step_count=40)
 @pytest.mark.parametrize("given_up", [True, False])
 def test_founder_that_gave_up_is_still_bound_because_the_others_may_start(given_up):
     all_of_it = Foundings()
-    all_of_it.ask(lost=frozenset(), side=frozenset("ade"))  # a begins it, b and c are cut off
+    all_of_it.ask(lost=frozenset(), side=frozenset("ade"))  # a starts it, b and c are cut off
     all_of_it.wait(seconds=61.0, led=False)
     all_of_it.split(side=frozenset())
-    all_of_it.wait(seconds=1.0, led=False)  # b and c begin when a has heard that they have not
+    all_of_it.wait(seconds=1.0, led=False)  # b and c start after a has heard that they had not
     all_of_it.give_up()
     a = all_of_it.servers["a"]
     assert (a.place, all_of_it.servers["b"].place) == ("", "1")

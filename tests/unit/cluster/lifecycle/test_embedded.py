@@ -1,4 +1,4 @@
-"""A server that keeps its cluster's state alone."""
+"""The lifecycle of a server on the embedded store."""
 
 from __future__ import annotations
 

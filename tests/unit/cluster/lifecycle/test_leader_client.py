@@ -1,4 +1,4 @@
-"""What a server asks of its leader, and what it takes for no answer."""
+"""A server's requests to its leader, and the failures that count as no answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STANDING = Standing(
 
 
 class Scene:
-    """Server b, whose leader is `leader`, and what is asked of whom."""
+    """Server b with this leader, and the requests that it sends."""
 
     def __init__(self, answer: Standing | Exception | float, leader: str = "a") -> None:
         self.answer = answer

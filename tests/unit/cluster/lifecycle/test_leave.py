@@ -1,4 +1,4 @@
-"""A server that goes for good, among servers on a network in memory."""
+"""A server that leaves, among servers on a network in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WITHIN_S = 2.5
 
 
 class Leader:
-    """The leader's side: what it was asked, what it does, and what it says."""
+    """The leader: the requests it got, and how it answers them."""
 
     def __init__(self, refusal: Exception | None = None, takes_s: float = 0.0) -> None:
         self.refusal, self.takes_s = refusal, takes_s
@@ -42,7 +42,7 @@ class Leader:
 
 
 def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
-    """What becomes of a server that leaves: what stopped it, and its status at the others."""
+    """Let a server leave; returns the error, and its status as the others see it."""
 
     async def story():
         async with Net() as net:
@@ -68,7 +68,7 @@ def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
                 reason = error.message
             assert net.clock.monotonic() - began <= WITHIN_S + 0.01
             await net.stop(who)
-            await asyncio.sleep(0.5)  # the others ask it whether it has left
+            await asyncio.sleep(0.5)  # the others call it to check that it has left
             return reason, [each.statuses()[who] for each in net.hosts.values()]
 
     return simulate(story())
@@ -91,7 +91,7 @@ def test_leader_that_leaves_asks_its_own_membership():
     ("leader", "reason"),
     [
         (Leader(Error(Code.CONFLICT, "it would cost the quorum")), "it would cost the quorum"),
-        (Leader(takes_s=60.0), f"not out of the cluster within {WITHIN_S:.1f} s"),
+        (Leader(takes_s=60.0), f"not removed from the cluster within {WITHIN_S:.1f} s"),
     ],
     ids=["refused", "too slow"],
 )
@@ -102,7 +102,7 @@ def test_server_that_may_not_leave_announces_that_it_is_alive(leader, reason):
 def test_dead_server_does_not_delay_an_announcement():
     leader = Leader(takes_s=60.0)
     reason, _ = goes(leader, deaf="c")
-    assert reason == f"not out of the cluster within {WITHIN_S:.1f} s"
+    assert reason == f"not removed from the cluster within {WITHIN_S:.1f} s"
 
 
 def test_server_without_a_leader_does_not_leave():

@@ -1,6 +1,6 @@
-"""The part of one server, directly: what it promises, obeys and writes, and in which order.
+"""The lifecycle of one server: its promises, the orders it takes, and the order of its writes.
 
-How servers get along with each other is told in `tests/stories`.
+Several servers together are tested in `tests/stories`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
     from bellcow.cluster.members.schedule import Target
 
-ALWAYS = 1e12  # seconds: who has answered then answers now
+ALWAYS = 1e12  # seconds: a server that answered then still counts as answering
 OURS = Cluster("ours", 2)
 HERE = LocalState(cluster_id="ours", epoch=2, role="non-voter", servers=(("a", 4648),))
 VOTES = LocalState(cluster_id="ours", epoch=2, role="voter")
@@ -66,7 +66,7 @@ KINDS = {
 
 
 class Clock(VirtualClock):
-    """One that stands at the beginning while no loop runs."""
+    """A virtual clock that shows 0 while no loop runs."""
 
     def monotonic(self) -> float:
         try:
@@ -76,7 +76,7 @@ class Clock(VirtualClock):
 
 
 class Votes(Single):
-    """The votes beside this server: it is member 7 and hears a leader, unless told otherwise."""
+    """The votes of this server: member 7, with a leader unless a test changes that."""
 
     def __init__(self) -> None:
         super().__init__("b", "b:4647", 1)
@@ -87,7 +87,7 @@ class Votes(Single):
 
 
 class Member:
-    """An etcd that is played. `starts` has what each start was told, and the files it found."""
+    """A fake etcd. `starts` has the arguments of each start, and the files that it found."""
 
     def __init__(self, folder: Path) -> None:
         self.directory = folder / datadir.RAFT
@@ -111,7 +111,7 @@ class Member:
 
 
 class Scene:
-    """A seat of server b, all that is around it, and how long it has been going on."""
+    """The lifecycle of server b, with fakes around it."""
 
     def __init__(self, folder: Path, *others: str, **fields: object) -> None:
         self.folder = folder
@@ -128,10 +128,10 @@ class Scene:
         self.roster = Roster(me, self.clock)
         for name in others:
             self.meet(name)
-        self.lifecycle = self.sit_down()
+        self.lifecycle = self.assemble()
 
-    def sit_down(self) -> ClusterLifecycle:
-        """A seat with what is on the disk: the one of before, after a crash."""
+    def assemble(self) -> ClusterLifecycle:
+        """A lifecycle on the present files, as after a crash."""
         return assemble(
             folder=self.folder,
             engine=self.member,  # type: ignore[arg-type]
@@ -152,7 +152,7 @@ class Scene:
         return self.recovered
 
     def meet(self, name: str, cluster: Cluster | None = None) -> None:
-        """Another server answers, from now on for ever."""
+        """Another server answers from now on."""
         meet(self.roster, name, cluster, answered=ALWAYS)
 
     def led_by(self, name: str, cluster: Cluster = OURS) -> None:
@@ -186,7 +186,7 @@ class Scene:
         return tuple(each.proposer for each in promises.open) if promises else ()
 
     def plays(self, *acts: tuple[float, Callable[[], object]], until: float = 5.0) -> None:
-        """Live so long; at some moments something happens."""
+        """Run until that second, with acts at given seconds."""
 
         async def life() -> None:
             async with asyncio.TaskGroup() as group:
@@ -241,7 +241,7 @@ def promise(proposer: str, cluster_id: str = "ours", epoch_s: float = 0.0) -> Pr
 
 
 def put_member(folder: Path, mark: MemberMark | None = MARK) -> None:
-    """The files of a server with a vote."""
+    """The files of a voter."""
     datadir.write(folder / datadir.LOCAL_STATE, VOTES)
     (folder / datadir.RAFT).mkdir()
     (folder / datadir.RAFT / "data").touch()
@@ -250,7 +250,7 @@ def put_member(folder: Path, mark: MemberMark | None = MARK) -> None:
 
 
 class Full:
-    """A disk without space, for files of that name."""
+    """A disk that is full for files of that name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         self.name, self.full, self.tries = name, True, 0
@@ -293,7 +293,7 @@ def test_refusal_withdraws_the_proposers_own_promise(tmp_path):
 
     scene.answers[BOOTSTRAP_PATH] = refuse
     scene.plays(until=0.52)
-    assert held[0] == ("b",)  # written before anybody is asked
+    assert held[0] == ("b",)  # written before any request
     assert scene.promised() == ()
     assert scene.member.starts == []
 
@@ -305,7 +305,7 @@ def test_own_proposal_ends_with_the_process(tmp_path):
     assert scene.promised() == ("a",)
 
 
-# Founding
+# Formation
 
 
 def test_promise_and_local_state_are_written_before_a_founders_member_starts(tmp_path):
@@ -343,7 +343,7 @@ def test_charter_lists_the_servers_of_the_promise(tmp_path):
     assert [(each.id, each.address, each.name) for each in charter.servers] == [
         ("a", "a:4647", "a.global"),
         ("b", "b:4647", "b.global"),
-        ("c", "c:4647", "c"),  # never heard of since
+        ("c", "c:4647", "c"),  # its name is unknown
     ]
 
 
@@ -388,7 +388,7 @@ def test_order_for_another_member_than_the_running_one_is_refused(tmp_path, mark
 
 
 def followed(folder: Path) -> Scene:
-    """A server without a vote, admitted and configured."""
+    """A non-voter, admitted and configured."""
     datadir.write(folder / datadir.LOCAL_STATE, HERE)
     scene = Scene(folder)
     scene.led_by("a")
@@ -437,7 +437,7 @@ def test_order_on_a_full_disk_removes_no_earlier_directory(tmp_path, monkeypatch
     assert scene.written() == HERE
 
 
-# With a vote
+# Voting
 
 
 def test_member_id_of_a_founder_is_written_once_its_member_hears_a_leader(tmp_path):
@@ -636,13 +636,13 @@ def test_rejoin_asks_for_admission_only_if_the_server_was_removed(tmp_path, conf
 def test_recovery_decides_the_first_step(tmp_path, founded, votes):
     scene = Scene(tmp_path)
     scene.recovered = founded
-    put_member(tmp_path)  # by the recovery, after the seat was made
+    put_member(tmp_path)  # by the recovery, after the lifecycle was created
     scene.plays(until=0.5)
     assert len(scene.member.starts) == votes
     assert scene.lifecycle.cluster == OURS
 
 
-# What is remembered
+# Known addresses
 
 
 def test_known_addresses_are_the_last_written_ones(tmp_path):
@@ -665,7 +665,7 @@ def test_changed_addresses_are_written_even_if_the_first_write_fails(tmp_path, m
     assert "local_state_write_failed" not in scene.events
 
 
-# A founding is given up
+# A formation that is given up
 
 
 @pytest.mark.parametrize(
@@ -675,7 +675,7 @@ def test_changed_addresses_are_written_even_if_the_first_write_fails(tmp_path, m
 def test_promise_binds_after_a_crash_while_formation_is_given_up(
     tmp_path, dies_after, in_cluster, given_up
 ):
-    """Others may still found that cluster, so the promise is marked before the place is gone."""
+    """Others may still form that cluster: the promise is marked before cluster.json goes."""
 
     async def story() -> None:
         async with Camp(tmp_path, "a", "b", "c") as camp:

@@ -1,4 +1,4 @@
-"""What a server writes down of its part, and what a write that failed leaves."""
+"""The local state that a server writes, and what a failed write leaves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARK = MemberMark(cluster_id="ours", epoch=2, member_id=7)
 
 
 class Scene:
-    """The papers of server b, which sees `others`, each as region/name."""
+    """The local files of server b, which sees `others`, each as region/name."""
 
     def __init__(self, folder: Path, *others: str) -> None:
         self.folder, self.directory = folder, folder / datadir.RAFT
@@ -40,7 +40,7 @@ class Scene:
         self.files = self.opened()
 
     def opened(self) -> LocalFiles:
-        """The papers that are on the disk: what a crash leaves."""
+        """The local files as after a crash."""
         files = LocalFiles(self.folder, self.directory, self.roster, self.clock, self.report)
         files.read()
         return files
@@ -64,7 +64,7 @@ class Scene:
 
 
 def without_space(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """The disk is full for files of that name."""
+    """Make the disk full for files of that name."""
     write = datadir.write
 
     def fails(path: Path, value: Any) -> None:
@@ -75,7 +75,7 @@ def without_space(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(datadir, "write", fails)
 
 
-# The place
+# cluster.json
 
 
 def test_local_state_lists_the_live_servers_of_the_region(tmp_path):
@@ -142,7 +142,7 @@ def test_server_in_no_cluster_records_no_addresses(tmp_path):
     assert scene.written() is None
 
 
-# The member
+# member.json
 
 
 def test_member_directory_is_created_with_its_member_id_and_the_role(tmp_path):
@@ -168,7 +168,7 @@ def test_failed_creation_leaves_no_member_directory(tmp_path, monkeypatch, name)
 
 
 def founder(folder: Path) -> Scene:
-    """A server whose member runs, and is not marked yet."""
+    """A server whose member runs, without a member.json yet."""
     datadir.write(folder / datadir.LOCAL_STATE, HERE)
     (folder / datadir.RAFT).mkdir()
     return Scene(folder)

@@ -1,4 +1,4 @@
-"""Who is away, and who was taken out: case by case."""
+"""Whether a server is away, and whether it was removed, case by case."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ AWAY, HERE = RemovalWatch(away=True), RemovalWatch(away=False)
 
 
 def view(**fields: object) -> Inputs:
-    """Server b, which follows a and remembers all that a has."""
+    """Server b, which a leads, with a memory as new as a's."""
     usual: dict[str, object] = {
         "me": "b",
         "now": 100.0,
@@ -80,15 +80,15 @@ OURSELVES = {"leader": "b", "is_other": False, "leader_index": None}
     ids=[
         "memory has caught up with a leader that answers",
         "memory has not caught up yet",
-        "memory has caught up with having been taken out",
+        "memory has caught up with our removal",
         "without a memory of any configuration",
         "the leader does not answer",
         "we lead",
-        "nobody leads, still",
+        "no leader yet",
         "memory falls behind while the leader answers",
-        "taken out while we were there",
-        "the leader answers no more, but speaks",
-        "nobody leads any more",
+        "removed while we answered",
+        "the leader answers no more, but sends hellos",
+        "no leader any more",
     ],
 )
 def test_server_that_hears_no_leader_is_away_until_its_memory_has_caught_up(before, fields, away):
@@ -126,13 +126,13 @@ def removed_by(who: str) -> RaftConfiguration:
     ],
     ids=[
         "away when it was removed",
-        "there when it was removed, by nobody knows whom",
-        "there, and removed because it seemed dead",
-        "there, and removed on purpose",
+        "answering when it was removed, without a record",
+        "answering, and removed because it seemed dead",
+        "answering, and removed on purpose",
         "memory may be from before it was admitted again",
         "admitted again after that removal",
         "removed once more",
-        "nobody leads who could admit it",
+        "no leader that could admit it",
         "not removed at all",
     ],
 )
@@ -177,7 +177,7 @@ def test_cluster_is_led_ahead_by_a_leader_of_a_later_epoch(fields, ahead):
         ({"configuration": None}, False),
         ({}, False),
     ],
-    ids=["not in it", "nobody leads", "we lead", "no memory", "in it"],
+    ids=["not listed", "no leader", "we lead", "no memory", "listed"],
 )
 def test_server_is_removed_only_if_another_server_leads(fields, out):
     assert is_removed(view(**fields)) == out

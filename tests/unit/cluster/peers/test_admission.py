@@ -52,7 +52,7 @@ def test_server_that_has_not_answered_is_not_admitted():
 
 
 def full(alive: str) -> Inputs:
-    """As many servers as there may be; those whose names are not given are dead."""
+    """A full configuration; servers not named in `alive` are dead."""
     given = inputs("abc", "d", alive=alive)
     extra = tuple(entry(f"s{n}", voter=False) for n in range(SERVERS_MAX - 4))
     servers = (*given.configuration.servers, *extra)

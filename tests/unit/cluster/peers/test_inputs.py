@@ -66,7 +66,7 @@ def test_leaving_server_is_alive_until_it_has_left():
             out = []
             for status in ("leaving", "left"):
                 await other.exchange.announce(status)
-                await asyncio.sleep(0.5)  # to be asked whether that is so
+                await asyncio.sleep(0.5)  # the others call it to check that
                 out.append(see(host.roster).alive)
             return out
 

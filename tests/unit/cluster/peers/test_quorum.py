@@ -1,4 +1,4 @@
-"""The consensus configuration: how it is shown, how a server is found, who may be taken out."""
+"""The raft configuration: how clients see it, how a server is found, which removals are allowed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def configuration(voters: str, others: str = "") -> RaftConfiguration:
     return RaftConfiguration(servers=tuple(servers), modify_index=9)
 
 
-# Shown
+# As clients see it
 
 
 def test_configuration_is_shown_in_its_order_with_its_index():
@@ -44,7 +44,7 @@ def test_non_voter_is_shown_as_one():
     assert {each.raft_protocol for each in shown} == {"3"}
 
 
-# Found
+# Finding a server
 
 
 def test_server_is_found_by_id_and_by_address():
@@ -68,7 +68,7 @@ def test_unknown_server_is_refused_in_the_words_clients_match_on(by, value, text
     assert (caught.value.code, caught.value.message) == (Code.REFUSED, text)
 
 
-# Taken out
+# Removals
 
 
 def may_go(voters: str, name: str, alive: str, *, others: str = "", force: bool = False) -> bool:
@@ -85,7 +85,7 @@ def may_go(voters: str, name: str, alive: str, *, others: str = "", force: bool 
     ("voters", "name", "alive", "goes"),
     [
         ("abc", "c", "abc", True),
-        ("abc", "c", "ab", True),  # dead: it gives nothing to the quorum
+        ("abc", "c", "ab", True),  # dead: the quorum does not need it
         ("abc", "b", "ab", False),  # of a and c one is alive, two are needed
         ("abc", "b", "abc", True),
         ("ab", "b", "ab", True),

@@ -1,4 +1,4 @@
-"""Membership on the leader: requests, their answers, and what ends their waiting."""
+"""Requests about membership: their answers, and what ends their waits."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_removal_that_cannot_be_made_is_answered_in_time():
 
 
 def test_removed_leader_learns_of_its_removal_from_the_next_leader():
-    """Its own memory stands still: its member is none any more."""
+    """Its own memory gets no more commits, for its member was removed."""
 
     async def story(herd):
         first = herd.servers["a"]

@@ -52,7 +52,7 @@ def written(given: Inputs, age_s: float = 0.0) -> Write:
     return outcome
 
 
-# Who is gone for good
+# Departed servers
 
 
 def test_dead_server_that_is_not_configured_has_departed():
@@ -62,7 +62,7 @@ def test_dead_server_that_is_not_configured_has_departed():
     names = {name: f"{name}.global" for name in "abcdxz"} | {"y": "b.global"}
     clusters = {**dict.fromkeys("bcdxy", CLUSTER), "z": "another"}
     seen = inputs("abc", alive="abx", names=names, targets=targets, clusters=clusters)
-    # c is configured, x is alive, y is a dead one of b's name, z was never one of ours.
+    # c is configured, x is alive, y is dead and has b's name, z was never in our cluster.
     assert departed(seen, CLUSTER) == ["d"]
 
 
@@ -199,7 +199,7 @@ def test_leader_is_not_removed_without_a_successor():
 
 def test_removal_that_no_longer_keeps_the_quorum_is_given_up():
     given = inputs("abc", under_way=change(REMOVE, "b"), alive="ab")
-    # Who leads only since then may not have heard of c yet.
+    # A new leader may not have heard from c yet.
     assert step(given, DOUBT_S - 0.1) == Wait("it would cost the quorum")
     outcome = written(given, DOUBT_S)
     assert outcome.given_up == "it would cost the quorum"
@@ -212,7 +212,7 @@ def test_dead_voter_is_removed_while_another_one_is_dead():
 
 
 def test_dead_voter_is_kept_while_too_few_others_take_part():
-    """It looks dead: without it there would be no leader."""
+    """It only looks dead: without it there would be no leader."""
     given = inputs("abc", under_way=change(REMOVE, "c"), alive="a")
     assert step(given) == Wait("it would cost the quorum")
     assert written(given, DOUBT_S).given_up == "it would cost the quorum"
@@ -250,7 +250,7 @@ def test_address_of_the_member_is_changed_first_and_then_the_entry():
     assert outcome.configuration.change is None
 
 
-# Nothing is under way
+# No change under way
 
 
 def test_correct_configuration_needs_no_step():
@@ -274,7 +274,7 @@ def test_unlisted_voter_is_added_to_the_configuration():
     found = inputs("abc", extra=(member(7, "d"),))
     outcome = written(found)
     assert shown(outcome.configuration) == "ABCD"
-    assert outcome.configuration.servers[3].name == "d"  # nobody knows its name yet
+    assert outcome.configuration.servers[3].name == "d"  # its name is not known yet
 
 
 def test_voter_without_a_member_is_listed_as_a_non_voter():
@@ -333,7 +333,7 @@ def test_removal_of_a_voter_is_recorded_with_who_removed_it():
     assert removed_for_dead(after, after) == []
 
 
-# Whatever happens
+# Properties
 
 
 NAMES = "abcdefg"
