@@ -1,7 +1,6 @@
-"""Where the agent listens and what it tells others: templates and names become addresses.
+"""The addresses to listen on and to advertise, from templates, names and the machine's interfaces.
 
-It looks at the machine's interfaces and at name resolution through a `Machine`, so that tests can
-bring their own; it opens no socket.
+Interfaces and name resolution come through a `Machine`, which tests replace; no socket is opened.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ _LOOPBACK = "Defaulting advertise to localhost is unsafe, please set advertise m
 class Machine(NamedTuple):
     """A machine's interfaces, with addresses as `10.0.0.5/24`, and how it looks up a host name.
 
-    `default` is the interface of the default route, "" without one. `flags` are the flags of each
-    interface as the system calls them; one that is not in it is up.
+    `default` is the interface of the default route, "" without one. `flags` are the system's flags
+    of each interface; an interface without an entry is up.
     """
 
     interfaces: Mapping[str, tuple[str, ...]]
@@ -45,7 +44,7 @@ class Machine(NamedTuple):
 
     @property
     def network(self) -> Network:
-        """What templates see of it."""
+        """The interfaces as address templates see them."""
         up = frozenset({"up"})
         return Network(
             tuple(
@@ -58,7 +57,7 @@ class Machine(NamedTuple):
 
 
 class Addresses(NamedTuple):
-    """Host and port of each service: where it listens (`bind`), what others are told (`adv`)."""
+    """Host and port of each service: to listen on (`bind`) and to advertise (`adv`)."""
 
     http_bind: Address
     rpc_bind: Address
@@ -78,7 +77,8 @@ class AddressError(ValueError):
 
 
 def this_machine() -> Machine:
-    psutil: Any = importlib.import_module("psutil")  # late, and it carries no types
+    # imported late: only servers need it; it has no types
+    psutil: Any = importlib.import_module("psutil")
     flags = {
         name: frozenset(stats.flags.split(",")) for name, stats in psutil.net_if_stats().items()
     }
@@ -92,11 +92,11 @@ def this_machine() -> Machine:
 
 
 def _position(name: str) -> int:
-    """The number of an interface, in whose order Nomad sees them."""
+    """The number of an interface: Nomad lists them in this order."""
     try:
         return socket.if_nametoindex(name)
     except OSError:
-        return 1 << 31  # it has just gone
+        return 1 << 31  # the interface was removed meanwhile
 
 
 def _with_lengths(found: Iterable[Any]) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _with_lengths(found: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _routes() -> str:
-    """The kernel's table of IPv4 routes, in the order of its preference; "" where there is none."""
+    """The kernel's table of IPv4 routes, preferred routes first; "" if it cannot be read."""
     try:
         return Path("/proc/net/route").read_text(encoding="ascii")
     except OSError:
@@ -137,7 +137,9 @@ def _lookup(host: str) -> tuple[str, ...]:
 
 
 def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = None) -> Addresses:
-    """All six addresses; raises AddressError with Nomad's text for the first that cannot be had."""
+    """All six addresses. Raises AddressError with Nomad's text for the first that cannot be
+    resolved.
+    """
     machine = machine or this_machine()
     try:
         bind = _bare(_single(settings.bind_addr or "0.0.0.0", machine))
@@ -148,7 +150,7 @@ def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = N
     rpc = (_bind("rpc", "RPC", settings.addresses.rpc, bind, machine), ports.rpc)
     serf = (_bind("serf", "Serf", settings.addresses.serf, bind, machine), ports.serf)
     told = settings.advertise
-    # Nomad: only the first of the three messages shows what went in.
+    # Nomad: only the first of the three messages repeats the setting.
     shown = f" ({told.http}, {http[0]}, {http[1]}, {'true' if dev else 'false'})"
     found = Addresses(
         http_bind=http,
@@ -168,7 +170,7 @@ def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = N
 
 
 def _check_known(name: str, title: str, host: str, machine: Machine) -> None:
-    """Raises AddressError for a host to listen on that has no address."""
+    """Raises AddressError for a host to listen on that does not resolve."""
     try:
         _ips(host, machine)
     except ValueError as error:
@@ -221,10 +223,10 @@ def _told(written: str, bind: Address, dev: bool, machine: Machine) -> Address:
 
 
 def _default_address(network: Network, bind: str) -> str:
-    """What others are told when any address is listened on; "" when there is nothing.
+    """The address to advertise when the agent listens on all; "" without any.
 
-    Nomad takes an IPv6 address even where only IPv4 is listened on, which nobody reaches. Here the
-    special addresses that no router forwards come before that, as in a network for documentation.
+    Nomad takes an IPv6 address even when it listens on IPv4 only, which no peer can reach. Here
+    addresses that no router forwards come before that, such as those of a test network.
     """
     private = private_interfaces(network)
     if bind == "0.0.0.0":
@@ -253,7 +255,7 @@ def _ips(host: str, machine: Machine) -> list[ipaddress.IPv4Address | ipaddress.
 
 
 def split_host_port(text: str, default_port: int) -> Address:
-    """`host`, `host:port`, `[v6]:port` or a bare v6 address; raises ValueError."""
+    """Split `host`, `host:port`, `[v6]:port` or a bare v6 address. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or (":" in host and not bracketed):
@@ -264,7 +266,7 @@ def split_host_port(text: str, default_port: int) -> Address:
 
 
 def _single(text: str, machine: Machine) -> str:
-    """The one address that a text or template stands for, without brackets."""
+    """The one address that a text or template evaluates to, without brackets. Raises ValueError."""
     out = text
     if "{{" in text:
         try:
@@ -281,5 +283,5 @@ def _single(text: str, machine: Machine) -> str:
 
 
 def _bare(host: str) -> str:
-    """A host to listen on, without the brackets that an IPv6 address may have."""
+    """A host without the brackets around an IPv6 address."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host

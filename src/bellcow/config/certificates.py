@@ -1,6 +1,6 @@
-"""Whether a server's certificate can do what the other servers ask of it.
+"""Flaws of a server's certificate: what the other servers would refuse.
 
-Certificates and names in, sentences out: it reads no file and no clock, and knows no settings.
+Pure: certificates, names and the time in, sentences out; it reads no file, clock or setting.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 AGING_DAYS = 30
-_LINKS = 8  # certificates between a server's and its authority's; nobody has more
+_LINKS = 8  # longest chain between a server's certificate and its authority's
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What the certificate must be good for. `name` is "" where names are not looked at."""
+    """What the certificate must be valid for. `name` is "" if names are not verified."""
 
     hosts: tuple[str, ...]
     name: str
@@ -29,16 +29,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pem(msgspec.Struct, frozen=True):
-    """The text of one file and what to call it."""
+    """The content of one file, and its name for messages."""
 
     file: str
     text: bytes
 
 
 class Flaw(msgspec.Struct, frozen=True):
-    """One thing that is wrong.
+    """One flaw of a certificate.
 
-    `broken` works with nobody, `unfit` is refused by the other servers, `aging` soon will be.
+    `broken` is refused by every peer and client, `unfit` by the other servers, `aging` soon.
     """
 
     grade: Literal["broken", "unfit", "aging"]
@@ -46,7 +46,7 @@ class Flaw(msgspec.Struct, frozen=True):
 
 
 def find_flaws(cert: Pem, key: Pem, ca: Pem, wanted: Wanted, now: datetime) -> Iterator[Flaw]:
-    """Everything that is wrong, each with the command that mends it."""
+    """All flaws, each with the command that mends it."""
     mend = f"; make another: {command_for(wanted)}"
     chain, authorities = read_certificates(cert.text), read_certificates(ca.text)
     for found, pem in ((chain, cert), (authorities, ca)):
@@ -62,7 +62,7 @@ def find_flaws(cert: Pem, key: Pem, ca: Pem, wanted: Wanted, now: datetime) -> I
     for host in wanted.hosts:
         if not _is_for(names, host):
             yield Flaw("unfit", f"{cert.file} does not name {host}, which others are told{mend}")
-    # The port between servers wants the name itself: no wildcard is a role.
+    # Peers require this very name: a wildcard does not prove the role.
     if wanted.name and wanted.name not in names:
         why = "which verify_server_hostname asks for"
         yield Flaw("unfit", f"{cert.file} does not name {wanted.name}, {why}{mend}")
@@ -71,27 +71,27 @@ def find_flaws(cert: Pem, key: Pem, ca: Pem, wanted: Wanted, now: datetime) -> I
 
 
 def find_date_flaws(cert: Pem, wanted: Wanted, now: datetime) -> Iterator[Flaw]:
-    """What the dates of a certificate alone say against it."""
+    """The flaws of the certificate's dates alone."""
     for leaf in read_certificates(cert.text)[:1]:
         mend = f"; make another: {command_for(wanted)}"
         yield from _date_flaws(leaf, cert.file, mend, now)
 
 
 def command_for(wanted: Wanted) -> str:
-    """The command that makes a certificate as it is wanted."""
+    """The command that makes the wanted certificate."""
     words = ["bellcow tls cert create -server"]
     if wanted.region != "global":
         words.append(f"-region={wanted.region}")
     words += [
         f"-additional-{'ipaddress' if _ip(host) else 'dnsname'}={host}"
         for host in wanted.hosts
-        if host not in {"127.0.0.1", "localhost"}  # always in it
+        if host not in {"127.0.0.1", "localhost"}  # in every certificate that the command makes
     ]
     return " ".join(words)
 
 
 def read_certificates(text: bytes) -> list[Certificate]:
-    """All certificates of a PEM file, none when it cannot be read as one."""
+    """All certificates of a PEM file; none if it is malformed."""
     from cryptography import x509
 
     try:
@@ -130,7 +130,7 @@ def _chain_flaws(
 
 
 def _leads_to(chain: Sequence[Certificate], authorities: Sequence[Certificate]) -> bool:
-    """Whether signatures lead from the first certificate to an authority, or it is one itself."""
+    """Whether the first certificate is an authority's or signatures lead from it to one."""
     at: Certificate | None = chain[0]
     for _ in range(_LINKS):
         if at is None:
@@ -165,7 +165,7 @@ def _date_flaws(leaf: Certificate, cert_file: str, mend: str, now: datetime) -> 
 
 
 def _names_of(leaf: Certificate) -> set[Any]:
-    """The addresses and the names it is for. The subject does not count."""
+    """The addresses and names that the certificate is valid for. The subject does not count."""
     from cryptography import x509
 
     listed: type[Any] = x509.SubjectAlternativeName
@@ -187,7 +187,7 @@ def _is_for(names: set[Any], host: str) -> bool:
 
 
 def _missing_roles(leaf: Certificate) -> Iterator[str]:
-    """A certificate without a list of usages is good for all of them."""
+    """The usages that the certificate lacks. One without a list of usages allows all of them."""
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 

@@ -85,7 +85,7 @@ def _number(node: hcl.Value, path: str) -> int | Fault:
     if isinstance(node, hcl.Scalar) and isinstance(node.value, str):
         text = node.value
         try:
-            # Go's base prefixes and underscores are Python's; its spaces are not allowed.
+            # Go and Python share base prefixes and underscores; Go allows no spaces.
             number = int(text, 0) if len(text) <= 70 and text == text.strip() else None
         except ValueError:
             number = _old_octal(text)

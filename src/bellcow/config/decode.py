@@ -1,7 +1,7 @@
-"""From nodes of a file to typed values of settings, one by one, each with the place it was written.
+"""The settings that one file sets: typed values, each with its place in the file.
 
-The weak types and the texts of the refusals are those of HCL 1's decoder. What is found wrong is
-collected, never raised, so that one run names everything. It reads no files and merges nothing.
+Weak typing and the texts of refusals are those of HCL 1's decoder. Problems are collected, not
+raised, so that one run lists them all. It reads no files and merges nothing.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_WITHOUT_EFFECT = "client"  # the block of a part that bellcow has not: its keys refuse no start
-_FEW = 12  # as many keys as can be read in a message
-_MOST = 20  # unexpected keys of one block that are told one by one
+# bellcow runs no clients: unknown keys of this block do not stop the start
+_WITHOUT_EFFECT = "client"
+_FEW = 12  # keys listed in one message at most
+_MOST = 20  # unexpected keys of one block that get a line each
 _SECRETS = {
     "server.encrypt",
     "acl.replication_token",
     "server.license_env",
-    "license.issuers",  # public, unless somebody puts the private key there
+    "license.issuers",  # public, but a user may have put the private key here
 }
 
 
 class Written(NamedTuple):
-    """A value as an operator gave it, and where."""
+    """The value of a setting, and where it was written."""
 
     value: Any
     place: str  # `file:line`, or the flag
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """What one file says. Maps hold their entries, lists of repeated blocks are joined.
+    """What one file says. Entries of maps and lists of repeated blocks are merged.
 
-    `unknown` are the paths of keys that nobody knows, in blocks without effect, with their places.
+    `unknown` maps undeclared keys, in blocks without effect, to their places.
     """
 
     values: dict[str, Written]
@@ -51,7 +52,7 @@ class Decoded(msgspec.Struct, frozen=True):
 
 
 def decode(body: hcl.Body, file: str, before: str = "") -> Decoded:
-    """Read a whole file's nodes; `before` is what stands before Nomad's text of a refusal."""
+    """Decode the nodes of a whole file; `before` is the prefix of Nomad's refusals."""
     out = Decoded({}, [], {})
     _Reader(file, before, out).block(model.Settings, body, ())
     return out
@@ -166,7 +167,7 @@ class _Reader(NamedTuple):
 
 
 def shown(key: Key, value: Any) -> str:
-    """A value as the operator may read it again; secrets are not repeated."""
+    """A value for a message; secrets are hidden."""
     if key.path in _SECRETS:
         return "(not shown)"
     if isinstance(value, hcl.Scalar):
@@ -189,7 +190,7 @@ def shown(key: Key, value: Any) -> str:
 
 
 def _not_a_setting(path: tuple[str, ...], name: str, keys: Mapping[str, Key]) -> str:
-    """Why an unknown key is refused, with the key that was probably meant or its right place."""
+    """The refusal of an unknown key, with the key that was probably meant or the right block."""
     import difflib
 
     full = ".".join((*path, name))

@@ -1,4 +1,4 @@
-"""What follows from the settings and is asked for in more than one place."""
+"""Values derived from the settings in more than one place."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 
 
 def server_directory(settings: Settings) -> Path | None:
-    """Where a server keeps its state; None when it keeps it in memory only."""
+    """The directory of a server's state; None if the state is in memory only."""
     if settings.server.data_dir:
         return Path(settings.server.data_dir)
     return Path(settings.data_dir) / "server" if settings.data_dir else None
 
 
 def server_join(settings: Settings) -> ServerJoin:
-    """Which servers to join, whichever of the two spellings was used."""
+    """Which servers to join, from the old or the new spelling of the settings."""
     server = settings.server
     new = server.server_join
     if new.start_join or new.retry_join or not (server.start_join or server.retry_join):
@@ -47,7 +47,7 @@ def server_join(settings: Settings) -> ServerJoin:
 
 
 def join_addresses(settings: Settings) -> tuple[tuple[str, int], ...]:
-    """Host and port of the servers to join, as written; the port is Nomad's when left out."""
+    """Host and port of the servers to join, as written; without a port, Nomad's."""
     join = server_join(settings)
     written = dict.fromkeys((*join.start_join, *join.retry_join))
     return tuple(split_join_address(text) for text in written)
@@ -88,7 +88,7 @@ def first_autopilot_configuration(settings: Settings) -> AutopilotConfiguration:
 
 
 def encrypt_key(settings: Settings) -> bytes:
-    """The key between servers; raises ValueError with Go's text when it is not base64."""
+    """The key between servers. Raises ValueError with Go's text if it is not base64."""
     text = settings.server.encrypt.replace("\r", "").replace("\n", "")
     if not _BASE64.fullmatch(text):
         raise ValueError(f"illegal base64 data at input byte {_first_bad(text)}")
@@ -96,7 +96,7 @@ def encrypt_key(settings: Settings) -> bytes:
 
 
 def _first_bad(text: str) -> int:
-    """Where Go's decoder stops: at a foreign character, or where padding is wrong."""
+    """The offset at which Go's decoder stops: a foreign character, or wrong padding."""
     found = _DIGITS.match(text)
     end = found.end() if found else 0
     left_over = end % 4

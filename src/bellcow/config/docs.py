@@ -22,12 +22,12 @@ _EFFECT = {"A": "yes", "B": "not fully", "L": "not yet", "C": "no"}
 
 
 def tables() -> str:
-    """One heading and one table for each block."""
+    """A heading and a table for each block."""
     return "\n".join(_tables(model.Settings, "", ""))
 
 
 def _tables(block: type[Block], path: str, inherited: str) -> list[str]:
-    """`inherited` is the priority of a block around this one that has no effect."""
+    """`inherited` is the priority of an enclosing block without effect."""
     keys = list(keys_of(block, f"{path}." if path else "").values())
     rows = [_row(key, inherited) for key in keys if key.kind not in {"block", "any"}]
     ignored = ", ".join(f"`{key.name}`" for key in keys if key.kind == "any")
@@ -52,7 +52,7 @@ def _default(key: Key) -> str:
 
 
 def rewritten(text: str) -> str:
-    """A page with the part between the two marks as it should be."""
+    """The page, with new tables between its two marks."""
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"

@@ -1,6 +1,6 @@
-"""The agent's flags as data: which setting each one sets.
+"""The flags of `agent` as data: which setting each one sets.
 
-The command line builds its options from this table, so it knows no library of options.
+The command line builds its options from this table; click is unknown here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import msgspec
 class Flag(msgspec.Struct, frozen=True, kw_only=True):
     """One flag of `agent`.
 
-    `path` is the setting it sets, empty when the flag is accepted and has no effect, or is read by
-    the agent itself (`-config`, `-dev`, `-routes`).
+    `path` is its setting; "" if the flag has no effect, or is read by the agent itself (`-config`,
+    `-dev`, `-routes`).
 
-    `kind` is `string`, `number`, `bool`, `duration`, `list`
-    (given again for each element), `commas` (with commas) or `map` (`key=value` with commas).
+    `kind` is `string`, `number`, `bool`, `duration`, `list` (given again for each element),
+    `commas` (with commas) or `map` (`key=value` with commas).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whether a text can name a server to join, and the host and port it names. Pure."""
+"""Addresses of servers to join: their syntax, and the host and port they name. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def split_join_address(text: str) -> tuple[str, int]:
 
 
 def join_fault(text: str) -> str:
-    """Why nobody can be joined under this text, without the text itself; "" when it is well-formed.
+    """Why this text cannot name a server, without repeating it; "" if it is well-formed.
 
-    Cloud auto-join may carry secrets, so what was written is not repeated.
+    Cloud auto-join may carry secrets.
     """
     if not text.strip():
         return "it is empty"
@@ -41,7 +41,7 @@ def join_fault(text: str) -> str:
 
 
 def host_fault(host: str) -> str:
-    """Why this is neither an address nor a host name; "" when it is one."""
+    """Why this is neither an address nor a host name; "" if it is one."""
     if _is_ip(host):
         return ""
     if not _NAME.fullmatch(host):

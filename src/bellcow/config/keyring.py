@@ -1,6 +1,6 @@
-"""The keys that servers share: the `encrypt` setting, and the file that wins over it.
+"""The keys that servers share: the `encrypt` setting, and the keyring file, which wins over it.
 
-It reads the file and never writes it; what the keys are for is not known here.
+The file is read here and never written.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 
     from bellcow.config.model import Settings
 
-NAME = (
-    "serf.keyring"  # Nomad: its name, so that a data directory can be told what it was told there
-)
+NAME = "serf.keyring"  # Nomad: the same name, so that its data directories can be used
 SIZES = frozenset({16, 24, 32})
 
 
 def path_of(settings: Settings) -> Path | None:
-    """Where the keys are kept; None for a server that keeps nothing."""
+    """The keyring file; None for a server without a data directory."""
     directory = server_directory(settings)
     return directory / NAME if directory else None
 
 
 def is_there(settings: Settings) -> bool:
-    """Whether the servers share a key. Who may not read the file still sees that it is there."""
+    """Whether the servers share a key; a keyring file counts even if it cannot be read."""
     path = path_of(settings)
     return bool(settings.server.encrypt) or (path is not None and path.exists())
 
 
 def read_keys(settings: Settings) -> tuple[bytes, ...]:
-    """All keys, the one that issues certificates first. ValueError for a file that holds none."""
+    """All keys, the one that issues certificates first.
+
+    Raises OSError for an unreadable file, and ValueError for a malformed one.
+    """
     path = path_of(settings)
     kept = _read(path) if path else ()
     if kept:
@@ -45,7 +46,7 @@ def read_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def _read(path: Path) -> tuple[bytes, ...]:
-    """The keys of the file, () when there is none: a JSON list of keys in base64."""
+    """The keys of the file, a JSON list of keys in base64; () without a file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -65,5 +66,5 @@ def _read(path: Path) -> tuple[bytes, ...]:
 
 
 def to_text(key: bytes) -> bytes:
-    """What a file with this one key holds."""
+    """The content of a keyring file with this one key."""
     return msgspec.json.encode([base64.b64encode(key).decode()])

@@ -61,7 +61,7 @@ def keys_of(block: type[Block], prefix: str = "") -> types.MappingProxyType[str,
 
 @functools.cache
 def all_keys(block: type[Block] = Settings, prefix: str = "") -> tuple[Key, ...]:
-    """Every key below a block, in the order of the documentation, blocks before what is in them."""
+    """Every key below a block, in the order of the documentation, a block before its keys."""
     out: list[Key] = []
     for key in keys_of(block, prefix).values():
         out.append(key)

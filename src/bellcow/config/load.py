@@ -1,7 +1,7 @@
-"""Files, directories and flags become one tree of settings, with what is wrong in any of them.
+"""Files, directories and flags merged into one tree of settings, with the problems in them.
 
-A value that stands in a later place wins whatever it is, also `false`, `0` and an empty text. It
-does not judge the values; `validate.py` does.
+The later value wins, even if it is `false`, `0` or an empty text. Values are checked by
+`validate.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bellcow.gocompat import hcl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Nomad: these lists grow from file to file, the others are replaced.
+# Nomad: these lists are joined from file to file, the others are replaced.
 _GROWING = {
     "server.enabled_schedulers",
     "server.start_join",
@@ -48,17 +48,16 @@ _OLD_JOIN = ("start_join", "retry_join", "retry_max", "retry_interval")
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What the files and flags say together.
+    """The merged settings of files and flags.
 
-    `origins` gives for each setting that was written its `file:line`, or the flag, and `unknown`
-    the same for keys that nobody knows in blocks without effect. `notes` and `changes` are lines
-    for the log, at info and at debug level.
+    `origins` maps each written setting to `file:line` or its flag; `unknown` does so for undeclared
+    keys in blocks without effect. `notes` and `changes` are log lines, at info and debug level.
     """
 
     settings: Settings
     dev: bool = False
     files: tuple[str, ...] = ()
-    empty: tuple[str, ...] = ()  # paths in which nothing was found
+    empty: tuple[str, ...] = ()  # paths without any configuration file
     problems: tuple[Problem, ...] = ()
     origins: dict[str, str] = {}
     unknown: dict[str, str] = {}
@@ -75,8 +74,8 @@ def load(
 ) -> Loaded:
     """Read everything, later places over earlier ones: environment, files in order, flags.
 
-    `flags` holds the flags that were given, by name without a dash, with strings or lists of them
-    (booleans and numbers are taken too). Nothing is raised: what is wrong is in `problems`.
+    `flags` maps the names of given flags, without a dash, to a string, a list of strings, a boolean
+    or a number. Nothing is raised: see `problems`.
     """
     merged: dict[str, Written] = _environment(environment or {})
     problems: list[Problem] = []
@@ -126,7 +125,7 @@ def _environment(environment: Mapping[str, str]) -> dict[str, Written]:
 
 
 def _read(path: str, problems: list[Problem]) -> Iterable[tuple[str, Decoded]]:
-    """The files behind a path with what they say; what cannot be read goes to `problems`."""
+    """The files of a path, decoded; unreadable ones become `problems`."""
     before = f"Error loading configuration from {path}: "
     verb = "stat"
     try:
@@ -161,29 +160,31 @@ def _unreadable(before: str, verb: str, path: str, error: OSError) -> Problem:
 
 
 def _is_directory(path: str) -> bool:
-    if not path:  # which would mean the working directory
+    if not path:  # an empty path would mean the working directory
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return stat.S_ISDIR(Path(path).stat().st_mode)
 
 
 def _files_in(path: str) -> list[str]:
-    """What ends in `.hcl` or `.json` directly in it, in byte order of the path; no directories.
+    """The files `*.hcl` and `*.json` of a directory, in byte order of the path.
 
-    A link counts whatever it leads to: one that leads nowhere must not hide the settings behind it.
+    A link counts whatever it leads to: a broken one must be reported, not skipped.
     """
     with os.scandir(path) as entries:
         found = [
             os.path.normpath(entry.path)
             for entry in entries
             if entry.name.endswith((".hcl", ".json"))
-            and not entry.name.startswith(".#")  # what an editor leaves behind
+            and not entry.name.startswith(".#")  # backup and lock files of editors
             and not entry.is_dir(follow_symlinks=False)
         ]
     return sorted(found, key=os.fsencode)
 
 
 def _check_is_file(name: str) -> None:
-    """Raises OSError where reading would find no file, or wait for a writer for ever."""
+    """Raises OSError unless this is a regular file: reading a pipe would wait for a writer for
+    ever.
+    """
     mode = Path(name).stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -192,7 +193,7 @@ def _check_is_file(name: str) -> None:
 
 
 def _text_of(name: str) -> str:
-    """The text of a file, or a little more than is allowed, so that the reader refuses it."""
+    """The text of a file; of a file that is too large, just enough for the reader to refuse it."""
     with Path(name).open("rb") as file:
         data = file.read(hcl.MAX_BYTES + 1)
     return data.decode(errors="strict" if len(data) <= hcl.MAX_BYTES else "replace")

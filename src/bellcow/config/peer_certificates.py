@@ -1,8 +1,8 @@
-"""Certificates between servers that follow from the shared key alone.
+"""Certificates between servers that are derived from the shared key alone.
 
-Each key stands for one certificate authority, the same on every server that holds the key. Keys and
-names in, PEM out: it reads no file, no clock and no setting. It imports what signs only when asked,
-because a server without a key needs none of it.
+Each key yields one certificate authority, the same on every server that has the key. Keys and names
+in, PEM out: no file, clock or setting is read. Libraries are imported late: a server without a key
+needs none of them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.x509 import Certificate, CertificateBuilder, GeneralName, KeyUsage, Name
 
-ENDING = "bellcow"  # of the name that makes a certificate a server's
+ENDING = "bellcow"  # suffix of the name that proves a certificate to be a server's
 _CONTEXT = b"bellcow certificate authority between servers, 1"
 # The order of the group of P-256 (FIPS 186-4, D.1.2.3): private keys are below it.
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _SEED_BYTES = (
     48  # 16 more than a private key, so that the remainder favors none (FIPS 186-5, A.2.1)
 )
-# No clock decides who is a server: these are the widest dates that every reader takes.
+# A wrong clock must not separate servers: these are the widest dates that every library accepts.
 _FROM = datetime(2000, 1, 1)  # noqa: DTZ001  the builder takes UTC without saying so
 _UNTIL = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001  RFC 5280: no end is known
 _LABELS = re.compile(
@@ -38,7 +38,7 @@ _NAME_CHARS = 253  # of a name in DNS, RFC 1035
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """A certificate, its private key, and every authority that is believed, in PEM."""
+    """A certificate, its private key, and all trusted authorities, in PEM."""
 
     cert: bytes
     key: bytes
@@ -46,9 +46,9 @@ class Issued(msgspec.Struct, frozen=True):
 
 
 def server_name(region: str) -> str:
-    """The name that every server of a region has in its certificate.
+    """The DNS name in the certificate of every server of a region.
 
-    A region that cannot stand in a name of DNS as it is goes by its digest.
+    A region that is no valid DNS label is replaced by its digest.
     """
     if not _LABELS.fullmatch(region):
         region = f"sha256-{hashlib.sha256(region.encode()).hexdigest()[:40]}"
@@ -56,10 +56,10 @@ def server_name(region: str) -> str:
 
 
 def issue(keys: Sequence[bytes], region: str, hosts: Iterable[str]) -> Issued:
-    """A new certificate of the first key's authority, for a server of `region` at `hosts`.
+    """A new certificate for a server of `region` at `hosts`, signed by the first key's authority.
 
-    `hosts` are addresses and names. It is good for both sides of a connection. The authorities of
-    all keys are believed.
+    `hosts` are addresses and names. The certificate is valid for both sides of a connection. The
+    authorities of all keys are trusted.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -85,7 +85,7 @@ def issue(keys: Sequence[bytes], region: str, hosts: Iterable[str]) -> Issued:
 
 
 def _private_key(key: bytes) -> EllipticCurvePrivateKey:
-    """The authority's own key, the same wherever the shared key is the same."""
+    """The authority's private key, derived from the shared key."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -95,7 +95,9 @@ def _private_key(key: bytes) -> EllipticCurvePrivateKey:
 
 
 def _authority(own: EllipticCurvePrivateKey) -> bytes:
-    """Its certificate: another signature on each server, and the same subject, key and serial."""
+    """The authority's certificate. The signature differs on each server; subject, key and
+    serial do not.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
@@ -111,7 +113,7 @@ def _authority(own: EllipticCurvePrivateKey) -> bytes:
 
 
 def _name_of(authority: EllipticCurvePrivateKey) -> Name:
-    """A name for each key, so that a certificate of another key shows itself as a stranger's."""
+    """A subject for each key, so that a certificate of another key is recognized as such."""
     from cryptography import x509
 
     digest = x509.SubjectKeyIdentifier.from_public_key(authority.public_key()).digest
@@ -142,7 +144,7 @@ def _builder(
 
 
 def _names(name: str, hosts: Iterable[str]) -> Iterator[GeneralName]:
-    """What the certificate is for. A host that no certificate can name is left out."""
+    """The names of the certificate. A host that no certificate can name is left out."""
     from cryptography import x509
 
     yield x509.DNSName(name)

@@ -1,7 +1,7 @@
-"""The ports between servers: what protects them, and where they listen.
+"""The protection of the ports between servers, and the addresses they listen on.
 
-Nothing proves who calls without certificates or a key. Then these ports stay on the loopback
-interface, and a server that needs others elsewhere does not start. It opens no socket.
+Without certificates or a key a caller proves nothing. Then these ports listen on loopback only, and
+a server that expects or joins servers on other machines does not start. No socket is opened.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
 def protection(settings: Settings) -> Protection:
-    """What a caller of these ports must show. The operator's certificates win over the key."""
+    """How callers of these ports are authenticated. The operator's certificates win over the
+    key.
+    """
     if settings.tls.rpc:
         return "certificates"
     return "key" if keyring.is_there(settings) else "none"
 
 
 def are_open(settings: Settings, addresses: Addresses) -> bool:
-    """Whether anybody who reaches these ports may pass for a server, from another machine too."""
+    """Whether these ports accept unauthenticated callers from other machines."""
     hosts = (addresses.rpc_bind[0], addresses.serf_bind[0])
     return protection(settings) == "none" and not all(map(is_loopback, hosts))
 
 
 def listening(settings: Settings, addresses: Addresses) -> Addresses:
-    """The addresses with those of these ports moved to loopback where nothing protects them."""
+    """The addresses; unprotected ports between servers are moved to loopback."""
     if protection(settings) != "none" or settings.server.open_peers:
         return addresses
     return addresses._replace(
@@ -46,19 +48,19 @@ def listening(settings: Settings, addresses: Addresses) -> Addresses:
 
 
 def are_closed(settings: Settings, addresses: Addresses) -> bool:
-    """Whether nobody on another machine reaches these ports, and nobody there is to be called."""
+    """Whether these ports are unprotected and on loopback only."""
     hosts = (addresses.rpc_bind[0], addresses.serf_bind[0])
     return protection(settings) == "none" and all(map(is_loopback, hosts))
 
 
 def waits_in_vain(settings: Settings, addresses: Addresses) -> tuple[str, str]:
-    """The setting that needs servers on other machines, and how; empty where all is well.
+    """The setting that needs servers on other machines, and why; ("", "") if there is none.
 
-    `addresses` are those that the settings ask for, before `listening` has closed any.
+    `addresses` are those of the settings, before `listening` has moved any.
     """
     if protection(settings) != "none" or settings.server.open_peers:
         return "", ""
-    # What can be no name is refused elsewhere, without its text: cloud auto-join carries secrets.
+    # Malformed names are refused elsewhere, without their text: cloud auto-join carries secrets.
     joins = (host for host, _ in join_addresses(settings) if not host_fault(host))
     if abroad := next((host for host in joins if not is_loopback(host)), ""):
         return "server.server_join", f"is to join {abroad}"
@@ -69,7 +71,7 @@ def waits_in_vain(settings: Settings, addresses: Addresses) -> tuple[str, str]:
 
 
 def refusal(why: str, key: str) -> tuple[str, ...]:
-    """Why a server that `why` does not start, and what to paste. `key` is a fresh one."""
+    """Why such a server does not start, and the lines to paste. `key` is a new random key."""
     return (
         (
             f"this server {why}, and nothing protects the ports between servers: whoever reached "
@@ -95,7 +97,7 @@ def _closed(address: Address) -> Address:
 
 
 def is_loopback(host: str) -> bool:
-    """By what is written. A name but `localhost` is not: it may mean something else elsewhere."""
+    """Judged by the text: every name but `localhost` may resolve to another address elsewhere."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -103,9 +105,9 @@ def is_loopback(host: str) -> bool:
 
 
 def hosts_of(addresses: Addresses, machine: Machine, name: str) -> Iterator[str]:
-    """Every address and name under which other servers may call this one or hear from it.
+    """Every address and name by which other servers may connect to this one, or see it connect.
 
-    `name` is that of the machine. Addresses that mean something on one link only are left out.
+    `name` is that of the machine. Link-local addresses are left out.
     """
     yield from LOOPBACK.values()
     yield name

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and at which moment of the start the operator reads of it."""
+"""Problems of a configuration, and the step of the start at which each is printed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bellcow.gocompat.quote import go_quote
 
 
 class Phase(enum.IntEnum):
-    """The steps of a start, in order. A problem belongs to the step at which Nomad tells of it."""
+    """The steps of a start, in order. A problem belongs to the step at which Nomad prints it."""
 
     LOAD = 0  # reading the files
     CHECK = 1  # before anything is announced
-    TELEMETRY = 2  # behind the list of files
-    AGENT = 3  # behind `Starting Nomad agent...`, as are all that follow
+    TELEMETRY = 2  # after the list of files
+    AGENT = 3  # after `Starting Nomad agent...`, as are all that follow
     HTTP = 4
     JOIN = 5
 
@@ -31,10 +31,10 @@ PREFIXES = {
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong, or, as a warning, suspicious.
+    """One error of the configuration, or a warning.
 
-    `keys` are the paths of the settings it is about, `allowed` says what would be right, and
-    `places` are lines that say where, for problems whose place is not that of a setting.
+    `keys` are the paths of its settings; `allowed` says what would be right; `places` are lines
+    that replace the places of these settings.
     """
 
     phase: Phase
@@ -51,5 +51,5 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quoted(text: str) -> str:
-    """A string as Go prints it, cut where it is very long."""
+    """A string as Go quotes it, cut after 200 characters."""
     return go_quote(text, 200)

@@ -1,6 +1,6 @@
-"""What the agent prints about its configuration, up to `==> Starting Nomad agent...`.
+"""The agent's output about its configuration, up to `==> Starting Nomad agent...`.
 
-Pure: it takes what was loaded and found, and returns lines. `config validate` prints the same.
+Loaded settings in, lines out. `config validate` prints the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INDENT = "    "
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Lines for the two outputs; `ok` when the agent may go on."""
+    """Lines for both outputs; `ok` if the agent may start."""
 
     stdout: tuple[str, ...]
     stderr: tuple[str, ...]
@@ -33,13 +33,13 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def report(loaded: Loaded, machine: Machine | None = None) -> Report:
-    """Check what was loaded and say everything about it, as the agent prints it."""
+    """Check the loaded settings; all that the agent prints about them."""
     problems = find_problems(loaded, machine)
     errors = [problem for problem in problems if not problem.warning]
     stderr = [f"No configuration loaded from {path}" for path in loaded.empty]
     told_error = False
     for problem in problems:
-        # Nomad: it stops at the first error, so warnings behind one are not seen.
+        # Nomad: it stops at the first error, so later warnings are not shown.
         if problem.warning and told_error:
             continue
         told_error = told_error or not problem.warning
@@ -49,7 +49,7 @@ def report(loaded: Loaded, machine: Machine | None = None) -> Report:
 
 
 def find_problems(loaded: Loaded, machine: Machine | None = None) -> list[Problem]:
-    """Everything that is wrong with what was loaded, in the order of the start."""
+    """All problems of the loaded settings, in the order of the start."""
     broken = {key for problem in loaded.problems for key in problem.keys}
     checked = validate(
         loaded.settings,
@@ -59,7 +59,8 @@ def find_problems(loaded: Loaded, machine: Machine | None = None) -> list[Proble
         machine=machine,
     )
     if any(problem.phase is Phase.LOAD for problem in loaded.problems):
-        # What could not be read would make others look missing: tell only of what was written.
+        # Settings of an unreadable file would look missing: report problems of written settings
+        # only.
         checked = [
             problem
             for problem in checked
@@ -74,7 +75,7 @@ def _about_written(problem: Problem, loaded: Loaded, broken: set[str]) -> bool:
 
 
 def _lines(problem: Problem, loaded: Loaded) -> Sequence[str]:
-    """The known line first, then where it is and what is allowed."""
+    """Nomad's line first, then the places and what is allowed."""
     out = [_ARROW + problem.text]
     if problem.warning:
         return out
@@ -85,13 +86,13 @@ def _lines(problem: Problem, loaded: Loaded) -> Sequence[str]:
 
 
 def _of_keys(problem: Problem, loaded: Loaded) -> Sequence[str]:
-    """Where each key of the problem was set, and what is allowed there."""
+    """Where each key of the problem was written, and what is allowed."""
     keys = {key.path: key for key in all_keys()}
     out = []
     for path in problem.keys:
         origin = loaded.origins.get(path, "")
         if not origin or (origin.startswith("-") and not problem.allowed):
-            continue  # the message has the value of a flag
+            continue  # the message shows the value of a flag already
         value = shown(keys[path], get_value(loaded.settings, path))
         where = f"{origin}={value}" if origin.startswith("-") else f"{origin}: {path} = {value}"
         out.append(f"{where}: {problem.allowed}" if problem.allowed else where)

@@ -1,6 +1,6 @@
-"""TLS contexts from PEM files, for both sides of a connection, and new files for one in use.
+"""TLS contexts from PEM files, for both sides of a connection, and their reload.
 
-Every refusal is an `Error` that names the file or the setting. It knows nothing of sockets.
+Every refusal is an `Error` that names the file or the setting.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bellcow.config.model import Tls
 
-# Nomad: the older names are accepted. Nothing below 1.2 is ever spoken here.
+# Nomad: the older names are accepted. Here they mean 1.2, the lowest version offered.
 _VERSIONS: Final = {
     "": ssl.TLSVersion.TLSv1_2,
     "tls10": ssl.TLSVersion.TLSv1_2,
@@ -26,7 +26,7 @@ _VERSIONS: Final = {
     "tls13": ssl.TLSVersion.TLSv1_3,
 }
 
-# Nomad: the settings use Go's names. Those of TLS 1.3 cannot be chosen there either.
+# Nomad: the settings use Go's names. The suites of TLS 1.3 cannot be chosen.
 _EXCHANGES: Final = {
     "TLS_ECDHE_RSA_WITH_": "ECDHE-RSA-",
     "TLS_ECDHE_ECDSA_WITH_": "ECDHE-ECDSA-",
@@ -52,11 +52,11 @@ def make_context(
     min_version: str = "tls12",
     ciphers: str = "",
 ) -> ssl.SSLContext:
-    """A server's context. `ciphers` is a comma list of Go's names; empty is the built-in choice."""
+    """A server's context. `ciphers` are Go's names with commas; "" is the default choice."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _version(min_version)
     context.set_alpn_protocols(["http/1.1"])
-    # A resumed session would outlive the certificates and authorities that a reload takes away.
+    # A resumed session would survive the removal of its certificate or authority by a reload.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     trust_as_go_does(context)
@@ -75,7 +75,7 @@ def make_context(
 def make_client_context(
     cert: str, key: str, ca: str, *, min_version: str = "tls12"
 ) -> ssl.SSLContext:
-    """A client's context, which shows a certificate and checks the server's and its name.
+    """A client's context, with a certificate, that verifies the server's certificate and its name.
 
     Raises Error(INVALID) that names the file or the setting.
     """
@@ -88,7 +88,10 @@ def make_client_context(
 
 
 def http_context(tls: Tls) -> ssl.SSLContext | None:
-    """Of the HTTP API; None without TLS. Error(INVALID) names the file or the setting."""
+    """The context of the HTTP API; None without TLS.
+
+    Raises Error(INVALID) that names the file or the setting.
+    """
     if not tls.http:
         return None
     return make_context(
@@ -102,7 +105,7 @@ def http_context(tls: Tls) -> ssl.SSLContext | None:
 
 
 def peer_contexts(tls: Tls) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """To answer and to call other servers with the operator's certificates.
+    """Contexts to accept and to make connections between servers, with the operator's certificates.
 
     Raises Error(INVALID) that names the file or the setting.
     """
@@ -121,16 +124,16 @@ def peer_contexts(tls: Tls) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 def try_handshake(answering: ssl.SSLContext, calling: ssl.SSLContext) -> str:
-    """Why the two do not come to terms, "" when they do. Names are not compared.
+    """Why a handshake of the two fails; "" if it succeeds. Names are not compared.
 
-    The contexts are changed: use fresh ones.
+    The contexts are modified: pass new ones.
     """
     calling.check_hostname = False
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = calling.wrap_bio(to_client, to_server)
     there = answering.wrap_bio(to_server, to_client, server_side=True)
     try:
-        for side in (here, there, here, there):  # as many messages as TLS 1.2 has
+        for side in (here, there, here, there):  # rounds of messages; TLS 1.2 needs no more
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
         there.write(b"x")
@@ -141,20 +144,20 @@ def try_handshake(answering: ssl.SSLContext, calling: ssl.SSLContext) -> str:
 
 
 def trust_as_go_does(context: ssl.SSLContext) -> None:
-    """Let every certificate of the authorities' file end a chain, be it a root or not.
+    """Accept every certificate of the authorities' file as the end of a chain, root or not.
 
-    Nomad: Go takes an issuing authority without its root, and a certificate that is its own
-    authority. Python sets other flags in each release, some of which refuse what Go accepts.
+    Nomad: Go accepts an issuing authority without its root, and a certificate that is its own
+    authority. Python's default flags vary with the release, and some refuse these.
     """
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
 def reload(context: ssl.SSLContext, cert: str, key: str, ca: str = "") -> int:
-    """Read the files anew for the handshakes to come; open connections stay as they are.
+    """Read the files again, for new handshakes; open connections continue.
 
-    Nothing changes when a file is bad. The result is how many authorities have left the file and
-    are believed all the same until a restart, because a context in use cannot forget one.
+    A bad file changes nothing and raises Error. Returns how many authorities were removed from the
+    file: they stay trusted until a restart, because a context in use cannot drop one.
     """
     fresh = make_context(cert, key, ca)
     gone = set(context.get_ca_certs(binary_form=True)) - set(fresh.get_ca_certs(binary_form=True))
@@ -214,5 +217,5 @@ def _check_readable(paths: Iterable[str]) -> None:
 
 
 def _no_password() -> str:
-    """Asked for when a key is locked. Without it a prompt would hold the start of the server."""
+    """The password for a locked key: none. By default OpenSSL would prompt, and block the start."""
     return ""

@@ -67,7 +67,7 @@ def validate(
 
 
 def _without_effect(given: Given, refused: set[str]) -> Iterator[Problem]:
-    """One warning for all settings without effect, by their blocks."""
+    """One warning that lists all written settings without effect."""
     keys = {key.path: key for key in all_keys()}
     written = [
         path

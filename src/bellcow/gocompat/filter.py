@@ -1,8 +1,8 @@
-"""The expressions of `-filter`: a useful part of the language that Nomad's filters are written in.
+"""The expressions of `-filter`: a part of the language of Nomad's filters (hashicorp/go-bexpr).
 
-`==`, `!=`, `in`, `contains`, `matches`, `is empty`, each with `not` where it reads so; `and`, `or`,
-`not`, parentheses, and selectors with dots. Pure: an expression becomes nested functions of one
-decoded object, and knows nothing of where that comes from.
+`==`, `!=`, `in`, `contains`, `matches`, `is empty`, the words also with `not`; `and`, `or`, `not`,
+parentheses, and selectors with dots. Pure: an expression becomes nested functions of one decoded
+object.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _Path: TypeAlias = tuple[str, ...]
 
 
 class FilterError(Exception):
-    """The expression cannot be read; the text says where."""
+    """The expression is malformed; the text says where."""
 
 
 class _AbsentError(Exception):
-    """The object does not have what the expression asks for, or nothing that can be compared."""
+    """The object lacks the selected field, or its value cannot be compared."""
 
 
 class _Token(NamedTuple):
@@ -42,9 +42,9 @@ class _Token(NamedTuple):
 
 
 def compiled(source: str) -> Callable[[Any], bool]:
-    """Whether an object fits the expression; FilterError when that cannot be read.
+    """The expression as a test of objects. Raises FilterError if it is malformed.
 
-    Nomad: an object without the selected field never fits, whatever is asked of it.
+    Nomad: an object without the selected field never matches, whatever the operator.
     """
     test = _Reader(source).whole()
 
@@ -94,7 +94,7 @@ class _Reader:
         raise FilterError(f"at character {self.token.at}: expected {what}, found {found}")
 
     def took(self, *words: str) -> bool:
-        """Step over these words if they stand here."""
+        """Consume these words if they are next; True if they were."""
         ahead = self.tokens[self.next : self.next + len(words)]
         if [each.text for each in ahead] != list(words):
             return False
@@ -132,7 +132,7 @@ class _Reader:
         return self.match()
 
     def match(self) -> _Test:
-        """One comparison: a selector and what is asked of it, or a value and where it should be."""
+        """One comparison: selector, operator and value, or value, `in` and selector."""
         first = self.token
         if first.kind not in {"word", "string"}:
             self.expected("a field")
@@ -192,7 +192,7 @@ def _unquoted(token: _Token) -> str:
 
 
 def _path(token: _Token) -> _Path:
-    """`Meta.team`, or the same as `"/Meta/team"` where a name has a dot in it."""
+    """The names of `Meta.team`, or of `"/Meta/team"`, which allows dots in names."""
     if not _SELECTOR.fullmatch(token.text):
         raise FilterError(
             f"at character {token.at}: {token.text} is not the name of a field: names stand before"
@@ -219,7 +219,7 @@ def _equals(path: _Path, wanted: str) -> _Test:
 
 
 def _same(found: Any, wanted: str) -> bool:
-    """Whether a text says this value; the text is read as what the value is."""
+    """Whether a text means this value; it is converted to the value's type."""
     if isinstance(found, bool):
         return wanted == ("true" if found else "false")
     if isinstance(found, int | float):

@@ -1,8 +1,7 @@
 """The HCL 1 reader: text in, a tree of nodes with positions out.
 
-It serves the agent's files and ACL policies, so its texts come from strangers: the time is linear,
-the size and the depth are limited. It knows the syntax only, not what any key means; JSON of the
-same shape comes through the same door.
+It reads the agent's files and ACL policies, so its input is untrusted: the time is linear, size and
+depth are limited. It reads JSON of the same shape too, and gives no meaning to any key.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class ListNode(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """What stands between two braces, or the whole text."""
+    """The items between two braces, or of the whole text."""
 
     items: tuple[Item, ...]
     line: int
@@ -49,7 +48,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """`key = value`, `key { ... }` or `key "label" { ... }`; the place is that of the key."""
+    """`key = value`, `key { ... }` or `key "label" { ... }`; the position is the key's."""
 
     key: str
     labels: tuple[str, ...]
@@ -62,7 +61,7 @@ Value = Scalar | ListNode | Body
 
 
 class Block(NamedTuple):
-    """One block of a kind, wherever and however it was written."""
+    """One block, from any of the ways to write it."""
 
     labels: tuple[str, ...]
     body: Body
@@ -81,10 +80,10 @@ def parse(text: str) -> Body:
 
 
 def blocks(item: Item, labels: int = 0) -> Iterator[Block]:
-    """The blocks an item stands for, each with as many labels as asked for.
+    """The blocks of an item, each with the wanted number of labels.
 
-    Labels may be words before the brace or, as JSON has it, keys of nested objects; a list of
-    objects stands for that many blocks. Raises HCLError where the item is not a block.
+    Labels are words before the brace or, in JSON, keys of nested objects; a list of objects is that
+    many blocks. Raises HCLError if the item is not a block.
     """
     yield from _unfold(item.labels, item.value, labels, item)
 
@@ -153,7 +152,7 @@ def _item(tokens: Tokens, depth: int) -> Item:
 
 
 def _cut(text: str) -> str:
-    """A text from a stranger, short enough for a message."""
+    """Untrusted text, cut for a message."""
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
@@ -178,7 +177,8 @@ def _body(tokens: Tokens, opening: Token, depth: int) -> Body:
     items = _items(tokens, _deeper(depth, opening))
     closing = tokens.next()
     if closing.kind == "EOF":
-        closing = tokens.next()  # Nomad: the end is read twice, and the message counts both
+        # Nomad: the end is read twice, and the position in the message counts both
+        closing = tokens.next()
     if closing.kind != "RBRACE":
         raise _at(closing, f"object expected closing RBRACE got: {kind_name(closing)}")
     return Body(items, opening.line, opening.column)

@@ -1,7 +1,7 @@
 """The scanner under the HCL 1 reader: characters in, tokens with positions out.
 
-It knows HCL 1's words and their escapes, and JSON's strings, but no grammar. Every character
-is looked at a fixed number of times, because the text may come from a stranger.
+It reads HCL 1's words and escapes, and JSON's strings, but no grammar. The input is untrusted:
+every character is read a fixed number of times.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 _INT64 = 1 << 63
-# One piece of what is skipped.
+# One space or comment.
 _SKIP = re.compile(r"[ \t\r\n]+|#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<IDENT>[^\W\d][\w.\-]*)"
@@ -31,7 +31,7 @@ _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 
 class HCLError(ValueError):
-    """The text is not HCL 1; `str` is the message with its place, as operators know it."""
+    """The text is not HCL 1; `str` is the message with the position, as HCL 1 words it."""
 
     def __init__(self, line: int, column: int, problem: str) -> None:
         super().__init__(f"At {line}:{column}: {problem}")
@@ -49,7 +49,7 @@ class Token(NamedTuple):
 
 
 class Tokens:
-    """The scanner: one token at a time, with one token of looking ahead."""
+    """The scanner: one token at a time, with a lookahead of one."""
 
     def __init__(self, text: str, *, json: bool = False) -> None:
         self.text = text
@@ -73,7 +73,7 @@ class Tokens:
         return self.ahead
 
     def place(self, offset: int) -> tuple[int, int]:
-        """Line and column of an offset that is not before the last one asked for."""
+        """Line and column of an offset. Offsets must not decrease from call to call."""
         newlines = self.text.count("\n", self.counted, offset)
         if newlines:
             self.line += newlines
@@ -114,10 +114,10 @@ class Tokens:
         return Token(kind, text, value, line, column)
 
     def _end(self, skipped: str) -> Token:
-        """The end of the text, which can be read again and again.
+        """The token at the end of the text; it can be read repeatedly.
 
-        Nomad: each look past the end moves the column that messages give for it by one; a word or a
-        line comment that touches the end was such a look.
+        Nomad: each read past the end moves the column in messages by one; a word or a line comment
+        that touches the end counts as such a read.
         """
         last_line = skipped.rpartition("\n")[2]
         self.past_end += "#" in last_line or "//" in last_line
@@ -141,7 +141,7 @@ class Tokens:
             base = 8
         else:
             base = 10
-        # The length is checked before int(): the digits come from strangers.
+        # The length is checked before int(): the digits are untrusted.
         value = int(text, base) if len(text) <= 70 else _INT64
         if not -_INT64 <= value < _INT64:
             raise self.error(start, f'strconv.ParseInt: parsing "{text[:80]}": value out of range')
@@ -207,7 +207,7 @@ class Tokens:
         return chr(code)
 
     def _interpolation(self, pos: int) -> int:
-        """The offset behind the brace that closes the `${` at `pos`; nothing in it is decoded."""
+        """The offset after the brace that closes the `${` at `pos`; its content is not decoded."""
         depth = 0
         while True:
             pos = _end_of(_IN_BRACES, self.text, pos)
@@ -252,7 +252,7 @@ def _end_of(pattern: re.Pattern[str], text: str, pos: int) -> int:
 
 
 def _unindented(content: str, indent: str) -> str:
-    """Nomad: the indentation of the last line counts, and only when every line has it."""
+    """Nomad: the indentation of the last line is removed, if every line has it."""
     lines = content.split("\n")[:-1]
     if all(line.startswith(indent) for line in lines):
         return "".join(line.removeprefix(indent) + "\n" for line in lines)
@@ -271,5 +271,5 @@ def _illegal(text: str, pos: int) -> str:
 
 
 def kind_name(token: Token) -> str:
-    """A token's kind as messages call it."""
+    """The name of a token's kind in messages."""
     return "ILLEGAL" if token.kind == "COLON" else token.kind

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 UINT64_MAX = (1 << 64) - 1
-DURATION_CHARS = 1_000  # reading a longer one takes time by the square of its length
-SHOWN_CHARS = 200  # of a message that repeats what the client sent
+DURATION_CHARS = 1_000  # reading takes time quadratic in the length
+SHOWN_CHARS = 200  # of a message that repeats client input
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """A struct, the keys that no field took, and whether the body was `null`."""
+    """A struct, the unknown keys, the number of known keys, and whether the body was `null`."""
 
     value: Any
     unknown: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class _AskAgain(Exception):
 
 
 def decode(kind: type, body: bytes | None) -> Decoded:
-    """A struct of `kind` from a body, None for no body at all; raises DecodeError."""
+    """A struct of `kind` from a body; None is no body. Raises DecodeError."""
     if body is None:
         raise DecodeError("Request body is empty")
     try:
@@ -50,10 +50,10 @@ def decode(kind: type, body: bytes | None) -> Decoded:
 
 def _decode_clean(kind: type, body: bytes) -> Decoded:
     if b"-0" in body:
-        raise _AskAgain  # minus zero is no unsigned number, and would be read as zero
+        raise _AskAgain  # msgspec would read minus zero as zero; Go refuses it for unsigned fields
     decoded = _bind_top(kind, msgspec.json.decode(body), exact=False)
     if body.count(b":") != decoded.known + len(decoded.unknown):
-        raise _AskAgain  # a key may be there twice, of which only the last was kept
+        raise _AskAgain  # a key may be repeated, and msgspec keeps only the last
     return decoded
 
 
@@ -102,7 +102,7 @@ def _go_type(base: Any) -> str:
 def _bind_top(kind: type, value: Any, *, exact: bool) -> Decoded:
     wrapper: str = getattr(kind, "WRAPPER", "")
     if wrapper and _is_object(value):
-        # What GET answers is this object inside another: taken as what it means.
+        # The answer to GET wraps this object in another: accept that form too.
         inner = [v for k, v in _items(value) if k.lower() == wrapper.lower()]
         if inner and _is_object(inner[-1]):
             value = inner[-1]
@@ -114,14 +114,14 @@ def _bind_top(kind: type, value: Any, *, exact: bool) -> Decoded:
     binder = _Binder(exact=exact)
     bound = binder.struct(kind, _items(value), "")
     if binder.problem and not exact:
-        raise _AskAgain  # the words of the refusal need the text
+        raise _AskAgain  # the refusal quotes the body as written
     if binder.problem:
         raise DecodeError(binder.problem)
     return Decoded(bound, tuple(binder.unknown), binder.known)
 
 
 class _Binder:
-    """Binds one body. A type error does not stop it; the first one is what the client is told."""
+    """Binds one body. It goes on after a type error, and reports the first one."""
 
     def __init__(self, *, exact: bool) -> None:
         self._exact = exact
@@ -144,7 +144,7 @@ class _Binder:
             seen.add(field.wire)
             self.known += 1
             if value is None or (value == "" and field.base is str):
-                continue  # as if it were not there: Go cannot tell the two apart
+                continue  # Go cannot distinguish this from a missing key
             bound = self._value(kind, field, value, path)
             if field.base is Duration and isinstance(bound, str):
                 durations[field.attribute] = bound
@@ -228,7 +228,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value of any kind as a clean body would have given it; what is inside it stays."""
+    """A value as msgspec would have decoded it; nested values are left alone."""
     if isinstance(value, Number):
         return float(value.text)
     return dict(value) if isinstance(value, Pairs) else value
@@ -241,7 +241,7 @@ def _is_text_map(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """What Go calls the kind of a JSON value."""
+    """Go's name for the kind of a JSON value."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, str):

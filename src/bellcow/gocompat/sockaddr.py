@@ -1,8 +1,8 @@
-"""Address templates such as `{{ GetPrivateIP }}`: text and interfaces in, text out. Pure.
+"""Address templates such as `{{ GetPrivateIP }}`: template and interfaces in, text out. Pure.
 
-The functions, their order of addresses and their odd corners are those of go-sockaddr, which Nomad
-uses, in the part of Go's template language that its files use: pipes, both kinds of quotes,
-parentheses, `with`, `printf`. Source: github.com/hashicorp/go-sockaddr, ifaddrs.go and rfc.go.
+The functions and their results are those of go-sockaddr, which Nomad uses. Of Go's template
+language this is the part that configuration files use: pipes, both kinds of quotes, parentheses,
+`with`, `printf`. Source: github.com/hashicorp/go-sockaddr, template/template.go.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(template: str, network: Network) -> str:
-    """The text that a template stands for. Raises TemplateError."""
+    """The text that a template evaluates to. Raises TemplateError."""
     try:
         out, rest = _render(_pieces(template), network, network.interfaces)
     except RecursionError:
@@ -39,7 +39,7 @@ _ESCAPES = {"n": "\n", "t": "\t"}
 
 
 class _Action(NamedTuple):
-    """What stands between two pairs of braces, as tokens: kind and text."""
+    """One action, as tokens: kind and text."""
 
     tokens: tuple[tuple[str, str], ...]
 
@@ -112,7 +112,7 @@ def _with(
 
 
 def _whole(tokens: Sequence[tuple[str, str]], network: Network, dot: Any) -> Any:
-    """The value of all that stands in an action."""
+    """The value of a whole action."""
     left = list(tokens)
     value = _pipeline(left, network, dot)
     if left:
@@ -121,7 +121,7 @@ def _whole(tokens: Sequence[tuple[str, str]], network: Network, dot: Any) -> Any
 
 
 def _pipeline(tokens: list[tuple[str, str]], network: Network, dot: Any) -> Any:
-    """The value of commands joined by pipes; each takes the one before as its last argument."""
+    """The value of commands joined by pipes; each gets the previous value as its last argument."""
     value = _command(tokens, network, dot, ())
     while tokens and tokens[0] == ("sign", "|"):
         tokens.pop(0)

@@ -58,7 +58,7 @@ def _join(_: Network, name: str, between: str, interfaces: tuple[Interface, ...]
 
 
 def _unique(_: Network, name: str, interfaces: tuple[Interface, ...]) -> list[Interface]:
-    """Nomad: only neighbors are compared."""
+    """Nomad: an interface is compared with its predecessor only."""
     return [
         found
         for at, found in enumerate(interfaces)
@@ -77,7 +77,7 @@ def _addresses(interfaces: Sequence[Interface]) -> str:
 
 
 def _of_interface(network: Network, name: str) -> list[Interface]:
-    """Nomad: the name is a regular expression that may match anywhere."""
+    """Nomad: the name is a regular expression, and matches anywhere in it."""
     named = [found for found in network.interfaces if re.search(name, found.name)]
     return sort_interfaces("type,size", named, network)
 

@@ -20,7 +20,7 @@ Ip = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
 class Interface(NamedTuple):
-    """One address of an interface, with its flags as the system calls them (`up`, `loopback`)."""
+    """One address of an interface, with the system's flags of the interface (`up`, `loopback`)."""
 
     name: str
     ip: Ip
@@ -35,7 +35,7 @@ class Network(NamedTuple):
 
 
 class TemplateError(ValueError):
-    """Why a template has no value, in words that follow those of the setting."""
+    """Why a template cannot be evaluated; the text follows the name of the setting."""
 
 
 def _networks(*texts: str) -> tuple[Any, ...]:
@@ -91,7 +91,7 @@ RFC_BLOCKS = {
         "fe80::/10",
     ),
 }
-# Flags that an interface has, and those that an address has.
+# Flags of an interface, as the system names them, and flags of an address.
 _OF_INTERFACE = {
     "broadcast": "broadcast",
     "loopback": "loopback",
@@ -129,7 +129,7 @@ _ATTRIBUTES: dict[str, Callable[[Interface], str]] = {
 
 
 def private_interfaces(network: Network) -> tuple[Interface, ...]:
-    """Private addresses that routers forward, of the default route's interface first."""
+    """Private addresses that routers forward, those of the default interface first."""
     return tuple(found for found in _reachable(network) if is_in(found, RFC_BLOCKS["6890"]))
 
 
@@ -139,12 +139,12 @@ def _reachable(network: Network) -> list[Interface]:
 
 
 def is_in(found: Interface, blocks: Sequence[Any]) -> bool:
-    """Nomad: the whole network of the address counts, not the address alone."""
+    """Nomad: the network of the address must be within a block, not the address alone."""
     version, network = found.ip.version, found.ip.network
     return any(block.version == version and network.subnet_of(block) for block in blocks)
 
 
-SHOWN_CHARS = 200  # of what is quoted in a refusal
+SHOWN_CHARS = 200  # of quoted input in a refusal
 
 
 def select(selector: str, parameter: str, interfaces: Any, keep: bool) -> Any:
@@ -154,7 +154,7 @@ def select(selector: str, parameter: str, interfaces: Any, keep: bool) -> Any:
     if selector not in _SELECTORS:
         raise TemplateError(f"invalid {'include' if keep else 'exclude'} selector {selector!r}")
     tests = _SELECTORS[selector](parameter)
-    # Nomad: an address is kept once for each alternative that wants it.
+    # Nomad: an address is returned once for each alternative that it matches.
     return [found for test in tests for found in interfaces if test(found) is keep]
 
 
@@ -201,7 +201,7 @@ _SELECTORS: dict[str, Callable[[str], list[Callable[[Interface], bool]]]] = {
 
 
 def by_flags(parameter: str, interfaces: Sequence[Interface], keep: bool) -> list[Interface]:
-    """Nomad: all flags of the interface, or any one of the address."""
+    """Nomad: the interface needs all of its named flags, or the address any of its own."""
     names = parameter.lower().split("|")
     unknown = [name for name in names if name not in {*_OF_INTERFACE, *_OF_ADDRESS}]
     if unknown:
@@ -219,7 +219,7 @@ def sort_interfaces(
     clauses: str, interfaces: Sequence[Interface], network: Network
 ) -> list[Interface]:
     out = list(interfaces)
-    for clause in reversed(clauses.lower().split(",")):  # the last clause decides least
+    for clause in reversed(clauses.lower().split(",")):  # sorts are stable: the last clause first
         name = clause.strip().lstrip("+-")
         if name not in _ORDERS:
             raise TemplateError(f"unknown sort type: {quoted(clause)}")

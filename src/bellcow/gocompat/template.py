@@ -1,8 +1,8 @@
 """The part of Go's text/template that `-t` needs, over decoded JSON.
 
-Text, fields, variables, pipelines, `range`, `if`, `with`, `else`, trim marks, comments, and a
-handful of functions. A template becomes nested functions once and is then run; it can call
-nothing but what stands in `FUNCTIONS`, and its output is bounded.
+Text, fields, variables, pipelines, `range`, `if`, `with`, `else`, trim marks, comments, and a few
+functions. A template is compiled to nested functions; it can call `FUNCTIONS` only, and its output
+is bounded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _Part = Callable[[Scope], str]
 
 
 def render(source: str, data: Any, go_type: str = "") -> str:
-    """The text that the template makes of `data`; `go_type` is the type of `data`."""
+    """The output of the template for `data`. Raises TemplateError.
+
+    `go_type` is Go's name of the type of `data`, for the error of an unknown field.
+    """
     try:
         text = _Parser(source, go_type, data).whole()(Scope(data, {"$": data}))
     except RecursionError as error:
@@ -35,7 +38,7 @@ def render(source: str, data: Any, go_type: str = "") -> str:
 
 
 class _Parser:
-    """Reads the pieces once, from front to back; what it returns are functions of a scope."""
+    """Compiles the pieces, in one pass, to functions of a scope."""
 
     def __init__(self, source: str, go_type: str, data: Any) -> None:
         self.source = source
@@ -55,7 +58,7 @@ class _Parser:
         return Action(self.source, tokens, self.go_type, self.data)
 
     def block(self) -> tuple[_Part, str]:
-        """The parts up to `end`, `else` or the end of the template, and which of them it was."""
+        """The parts up to `end`, `else` or the end of the template, and that word."""
         parts: list[_Part] = []
         while self.next < len(self.pieces):
             piece = self.pieces[self.next]
@@ -119,7 +122,7 @@ class _Parser:
         return run
 
     def arms(self, word: str) -> tuple[_Part, _Part]:
-        """The two arms of a block; `else if` opens a block inside the second."""
+        """Both arms of a block; `else if` is a block inside the second."""
         first, ending = self.block()
         second = _constant("")
         if ending == "else":
@@ -141,7 +144,8 @@ def _constant(text: str) -> _Part:
 
 def _joined(parts: list[_Part]) -> _Part:
     def run(scope: Scope) -> str:
-        # A block's variables end with it; those it changes outside are not needed here.
+        # Variables are local to their block. Go also keeps assignments to outer ones: not
+        # supported.
         inner = replace(scope, variables=dict(scope.variables))
         return "".join(part(inner) for part in parts)
 

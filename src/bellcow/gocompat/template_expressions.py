@@ -19,7 +19,7 @@ _PLAIN_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "'": "'
 
 @dataclass(frozen=True)
 class Scope:
-    """What an expression can refer to: the dot and the variables by name, `$` among them."""
+    """The names of an expression: the dot, and the variables, among them `$`."""
 
     dot: Any
     variables: dict[str, Any] = field(default_factory=dict)
@@ -29,10 +29,10 @@ Value = Callable[[Scope], Any]
 
 
 class Action:
-    """The tokens of one action, read once from front to back; `position` is the next one.
+    """The tokens of one action, compiled in one pass; `position` is that of the next token.
 
-    `go_type` is the name of the type of `data`, for the text of an unknown field. What cannot be
-    read raises TemplateError.
+    `go_type` is Go's name of the type of `data`, for the error of an unknown field. A malformed
+    expression raises TemplateError.
     """
 
     def __init__(self, source: str, tokens: tuple[Token, ...], go_type: str, data: Any) -> None:
@@ -43,7 +43,7 @@ class Action:
         self.position = 0
 
     def whole_pipeline(self) -> Value:
-        """A pipeline that ends with the action."""
+        """A pipeline up to the end of the action."""
         value = self.pipeline()
         if self.position < len(self.tokens):
             self.fail(f"unexpected {go_quote(self.tokens[self.position].text)} in command")
@@ -145,7 +145,7 @@ class Action:
         return lambda _scope: value
 
     def chain(self, value: Value, head: Token) -> Value:
-        """The fields that follow `value` without a space: `.A.B`."""
+        """`value` with the fields that follow it without a space: `.A.B`."""
         fields: list[Token] = []
         last = self.tokens[self.position - 1]
         end = head.at if head.kind == "field" else last.at + len(last.text)

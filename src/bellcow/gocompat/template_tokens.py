@@ -40,7 +40,7 @@ class Piece:
 
 
 def split_template(source: str) -> list[Piece]:
-    """The pieces in their order. Raises TemplateError for an action that does not end."""
+    """The pieces in order. Raises TemplateError for an action that is not closed."""
     pieces: list[Piece] = []
     at = 0
     trim = False

@@ -1,4 +1,4 @@
-"""Values in a Go template: how they print, what is true, what `range` visits, the functions."""
+"""Values in a Go template: printing, truth, the elements of `range`, and the functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_VALUE = "<no value>"
 
 
 class TemplateError(Exception):
-    """The template cannot be read, or does not fit the data; the text is Go's."""
+    """The template is malformed, or does not fit the data; the text is Go's."""
 
 
 def truth(value: Any) -> bool:
@@ -24,7 +24,7 @@ def truth(value: Any) -> bool:
 
 
 def range_entries(value: Any) -> list[tuple[Any, Any]]:
-    """What `range` goes over: positions and elements of a list, keys and values of an object."""
+    """What `range` visits: indexes and elements of a list, keys and values of an object."""
     if isinstance(value, dict):
         return sorted(value.items())
     if isinstance(value, list | tuple):

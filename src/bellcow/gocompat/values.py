@@ -1,6 +1,6 @@
 """Values as Go's flag library reads and writes them: booleans, unsigned numbers, durations.
 
-Knows nothing of commands; every refusal is a ValueError with Go's text.
+Every refusal is a ValueError with Go's text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse_uint(text: str) -> int:
         base = 8 if len(text) > 1 and text[0] == "0" else 10
     if not digits or not set(digits.lower()) <= set(_DIGITS[:base]):
         raise ValueError(f"strconv.ParseUint: parsing {go_quote(text)}: invalid syntax")
-    # The length is looked at before int(): a number of a million digits takes minutes to read.
+    # The length is checked before int(): a million digits would take minutes.
     if len(digits.lstrip("0")) > 64 or int(digits, base) > _UINT_MAX:
         raise ValueError(f"strconv.ParseUint: parsing {go_quote(text)}: value out of range")
     return int(digits, base)

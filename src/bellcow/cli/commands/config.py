@@ -1,4 +1,4 @@
-"""`config validate`: what the agent would say of these files, without starting one."""
+"""`config validate`: the agent's output for these files, without starting it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def get(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
 
 
 class _Found(NamedTuple):
-    """How a license stands: the word for its status, and what follows from it."""
+    """The status of a license, and its consequences."""
 
     word: str
     passed: bool = False  # the expiration
@@ -121,12 +121,12 @@ def put(session: Session, *, words: tuple[str, ...]) -> None:
 
 
 def _read_one(words: tuple[str, ...]) -> str:
-    """The license that the one argument names."""
+    """The license in the file that the argument names."""
     prefix = "Error parsing arguments: "
     if not words:
         raise CommandError(f"{prefix}Missing LICENSE argument")
     if len(words) > 1:
-        # Nomad: a slip of the pen, which scripts match on.
+        # Nomad: a misspelling that scripts match on.
         raise CommandError(f"{prefix}Too many arguments, exptected 1, got {len(words)}")
     return read_input(words[0], f"{prefix}Failed to read file: ").strip()
 
@@ -158,7 +158,7 @@ def inspect(
 
 
 def _claims(blob: str) -> dict[str, Any]:
-    """The claims as they stand in the text, unchecked."""
+    """The claims of a license, not verified."""
     try:
         payload = blob.split(".")[1]
         padded = payload + "=" * (-len(payload) % 4)

@@ -58,7 +58,9 @@ def members(
 
 
 def _note_unknown_region(session: Session, found: list[dict[str, Any]]) -> None:
-    """Nomad: all regions are listed whichever is named, so that a wrong one goes unnoticed."""
+    """Print a remark if the named region is unknown. Nomad: all regions are listed whichever is
+    named.
+    """
     known = {member["Tags"].get("region", "") for member in found}
     region = session.settings.region
     if region and region not in known and session.program != "nomad":
@@ -69,7 +71,7 @@ def _note_unknown_region(session: Session, found: list[dict[str, Any]]) -> None:
 
 
 def warn_of_open_peers(members: Iterable[dict[str, Any]]) -> None:
-    """Say so of servers whose ports any caller may use, each time somebody looks."""
+    """Warn of servers whose ports accept unauthenticated callers."""
     names = [member["Name"] for member in members if "open_peers" in (member["Tags"] or {})]
     if names:
         note(
@@ -85,7 +87,7 @@ def _address(member: dict[str, Any]) -> str:
 
 
 def _leaders(session: Session, found: list[dict[str, Any]]) -> tuple[set[str], dict[str, str]]:
-    """The leaders as region and address, and of each region that names none, why."""
+    """The leaders, as region and address, and for each region without one, why."""
     leaders: set[str] = set()
     problems: dict[str, str] = {}
     for region in sorted({member["Tags"].get("region", "") for member in found}):
@@ -164,7 +166,7 @@ def force_leave(session: Session, *, prune: bool, force: bool, words: tuple[str,
         with in_flags():
             session.client.put("/v1/agent/force-leave", **query)
     say(f'Server "{name}" is now leaving')
-    # Nomad: it says so of a live server as well, which stays.
+    # Nomad: the text is the same for a live server, which is not removed.
     if not force and name in (alive(session.client) or ()):
         complain(
             f"{name} is alive: nothing was done; -force takes it out of the consensus configuration"
@@ -172,7 +174,7 @@ def force_leave(session: Session, *, prune: bool, force: bool, words: tuple[str,
 
 
 def alive(client: Client) -> set[str] | None:
-    """The names of the servers that are alive; None where the token may not list them."""
+    """The names of the live servers; None if the token may not list them."""
     try:
         members = client.get(MEMBERS)["Members"] or ()
     except RequestError:
@@ -181,13 +183,13 @@ def alive(client: Client) -> set[str] | None:
 
 
 def _member_name(session: Session, given: str, prefix: str) -> str:
-    """The full name of the member that is meant."""
+    """The full name of the member."""
     try:
         found: list[dict[str, Any]] = session.client.get(MEMBERS)["Members"] or []
     except RequestError as error:
         if error.status != _FORBIDDEN:
             raise
-        return given  # a token may be allowed to do this and not to list: the server decides
+        return given  # the token may be allowed to do this but not to list: the server decides
     known = sorted(str(member["Name"]) for member in found)
     if given in known:
         return given

@@ -10,7 +10,7 @@ from bellcow.cli.shell.output import listing, say
 from bellcow.cli.shell.session import Session, command
 
 _NOT_FOUND = 404
-# What the server calls a kind, what we call it, and where one of it is.
+# The server's name of a kind, ours, and the path of one object.
 _KINDS = {
     "jobs": ("Jobs", "/v1/job/"),
     "evals": ("Evaluations", "/v1/evaluation/"),
@@ -76,7 +76,7 @@ def _named(kind: str) -> str:
 
 
 def _or_nothing(session: Session, method: str, path: str, body: Any = None) -> Any:
-    """The answer, or None from a server that does not have this endpoint."""
+    """The answer; None from a server without this endpoint."""
     import msgspec
 
     data = None if body is None else msgspec.json.encode(body)

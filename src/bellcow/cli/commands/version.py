@@ -1,4 +1,4 @@
-"""`version`, and what the program calls itself."""
+"""`version`, and the name of the program in texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bellcow.cli.shell.output import say
 
 
 def program_name(path: str) -> str:
-    """How the texts call this program: as it was called, when it was called `nomad`."""
+    """The name of this program in texts: `nomad` if it was called so."""
     return "nomad" if Path(path).name == "nomad" else "bellcow"
 
 

@@ -51,7 +51,7 @@ def check_names(given: Given) -> Iterator[Problem]:
     ):
         if "\0" in value:
             yield wrong(f"{title} contains invalid characters", key)
-        elif not value and key != "name":  # an empty name is the host's
+        elif not value and key != "name":  # an empty name means the host's
             yield wrong(f"{key} must not be empty", key)
 
 
@@ -97,7 +97,7 @@ def check_ports(given: Given) -> Iterator[Problem]:
 
 
 def _same_host(given: Given, first: str, second: str) -> bool:
-    """Whether two services listen on one address; a wildcard shares its port with every other."""
+    """Whether two services listen on one address; a wildcard takes its port on every address."""
     bind = given.settings.bind_addr
     hosts = {getattr(given.settings.addresses, name) or bind for name in (first, second)}
     return len(hosts) == 1 or not hosts.isdisjoint({"", "0.0.0.0", "::"})

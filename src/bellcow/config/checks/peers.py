@@ -48,7 +48,7 @@ def _is_key(settings: Settings, key: bytes) -> bool:
     try:
         return encrypt_key(settings) == key
     except ValueError:
-        return True  # the key that is given is refused already
+        return True  # check_encrypt refuses the key
 
 
 def check_keyring(given: Given) -> Iterator[Problem]:
@@ -57,24 +57,24 @@ def check_keyring(given: Given) -> Iterator[Problem]:
         if path is None or not path.exists():
             return
         first, *_ = keyring.read_keys(given.settings)
-        # Nomad: it warns as well where both are the same, which is so at every start but the first.
+        # Nomad: it warns even if both are the same, as they are at every start but the first.
         if given.settings.server.encrypt and not _is_key(given.settings, first):
             yield warning("keyring exists but -encrypt given, using keyring", "server.encrypt")
     except PermissionError:
-        return  # `config validate` by another user than the agent's
+        return  # `config validate` may run as another user than the agent
     except (OSError, ValueError) as error:
         yield make_problem(Phase.AGENT, f"failed to configure keyring: {error}")
 
 
 def check_peer_ports(given: Given) -> Iterator[Problem]:
-    """Servers that need others, and would hear from everybody."""
+    """A server that expects or joins others needs a key or TLS, and ports that they can reach."""
     settings = given.settings
     if not settings.server.enabled:
         return
     try:
         addresses = resolve_addresses(settings, given.dev, given.machine)
     except AddressError:
-        return  # said by the check of the addresses
+        return  # check_addresses reports it
     key, why = waits_in_vain(settings, addresses)
     if key:
         fresh = base64.b64encode(SystemClock().random_bytes(32)).decode()
@@ -98,7 +98,7 @@ def check_bootstrap(given: Given) -> Iterator[Problem]:
 
 
 def check_discovery(given: Given) -> Iterator[Problem]:
-    """Nomad: servers find each other through Consul. Here each would found its own cluster."""
+    """Nomad: servers find each other through Consul. Here each would form its own cluster."""
     server, join = given.settings.server, server_join(given.settings)
     if not server.enabled or given.dev or join.start_join or join.retry_join:
         return
@@ -153,7 +153,7 @@ def check_join_addresses(given: Given) -> Iterator[Problem]:
         fault = next(filter(None, faults), "")
         if fault:
             problem = wrong(f"{key} cannot be joined: {fault}", key)
-            # Without the value: cloud auto-join may carry secrets.
+            # The value is not repeated: cloud auto-join may carry secrets.
             origin = given.origins.get(key, key)
             place = f"{origin}: element {faults.index(fault) + 1} of {key}"
             yield msgspec.structs.replace(problem, places=(place,))

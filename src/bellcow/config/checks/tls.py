@@ -64,7 +64,7 @@ def check_tls_files(given: Given) -> Iterator[Problem]:
 
 
 def _unreadable(name: str) -> str:
-    """Why a file cannot be read, in the words of the system; empty when it can."""
+    """The system's reason why a file cannot be read; "" if it can."""
     if not name:
         return "no such file or directory"
     try:
@@ -91,7 +91,7 @@ def _missing_files(tls: model.Tls) -> Iterator[Problem]:
 
 
 def check_certificates(given: Given) -> Iterator[Problem]:
-    """Whether the agent can use its certificate, and the other servers and clients with it."""
+    """Problems of the certificate for this agent, for its peers and for clients."""
     tls = given.settings.tls
     between = tls.rpc and given.settings.server.enabled
     needed = [tls.cert_file, tls.key_file]
@@ -105,13 +105,13 @@ def check_certificates(given: Given) -> Iterator[Problem]:
 
 
 def _peer_flaws(given: Given) -> Iterator[Problem]:
-    """Whether the other servers will take this one's certificate."""
+    """What the other servers would refuse about this server's certificate."""
     settings, tls = given.settings, given.settings.tls
     cert, key, ca = (
         Pem(name, Path(name).read_bytes()) for name in (tls.cert_file, tls.key_file, tls.ca_file)
     )
     for flaw in find_flaws(cert, key, ca, _wanted(given), _now()):
-        # A server that is alone works with a certificate that only others would refuse.
+        # A single server can run with a certificate that only its peers would refuse.
         if flaw.grade == "broken" or (flaw.grade == "unfit" and _has_company(settings)):
             yield make_problem(Phase.AGENT, flaw.text)
         else:
@@ -126,9 +126,9 @@ def _date_warnings(given: Given) -> Iterator[Problem]:
 
 
 def _refused_files(tls: model.Tls, *, between: bool) -> Iterator[Problem]:
-    """What the agent itself says of the files, and of a handshake of two servers with them."""
+    """Load the files as the agent does, and try a handshake of two servers with them."""
     if tls.tls_min_version not in TLS_VERSIONS or _unknown_ciphers(tls):
-        return  # said by the check of the words
+        return  # check_tls_words reports it
     from bellcow.config.tls import http_context, peer_contexts, try_handshake
 
     try:
@@ -158,7 +158,7 @@ def _now() -> datetime:
 
 
 def _told_hosts(given: Given) -> tuple[str, ...]:
-    """The hosts under which other servers call this one."""
+    """The advertised hosts at which other servers connect to this one."""
     try:
         addresses = resolve_addresses(given.settings, given.dev, given.machine)
     except AddressError:
@@ -176,7 +176,7 @@ def _open_key(name: str) -> Iterator[Problem]:
     try:
         mode = stat.S_IMODE(Path(name).stat().st_mode)
     except OSError:
-        return  # said by the check of the files themselves
+        return  # check_tls_files reports it
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         message = f"tls.key_file is open to everybody: {name} has mode {mode:04o}"
         yield make_problem(Phase.AGENT, message, "tls.key_file", allowed=f"chmod 0600 {name}")

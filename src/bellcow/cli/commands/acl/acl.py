@@ -1,4 +1,4 @@
-"""`acl bootstrap`, and how a token is shown wherever one is."""
+"""`acl bootstrap`, and the display of a token in every command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATER_KEYS = frozenset({"Capabilities", "ExpirationTTL", "ExpirationTime", "Meta
 def as_clients_show(value: dict[str, Any]) -> dict[str, Any]:
     """Nomad: its client's structures have no Hash, so `-json` and `-t` do not show it.
 
-    Nor have those of 1.0 the keys of later releases, which are shown where they hold something.
+    Those of 1.0 lack the keys of later releases too; these are shown unless empty.
     """
     return {
         key: one for key, one in value.items() if key != "Hash" and (one or key not in LATER_KEYS)
@@ -24,7 +24,7 @@ def as_clients_show(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def show_token(token: dict[str, Any], *, as_json: bool = False, template: str = "") -> None:
-    """The block that every command about one token prints."""
+    """Print one token."""
     show(
         as_clients_show(token),
         lambda: _block(token),

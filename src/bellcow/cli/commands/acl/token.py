@@ -1,4 +1,4 @@
-"""`acl token`: who carries which policies."""
+"""`acl token`: tokens and their policies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _path(accessor: str) -> str:
 
 
 def _described(body: Callable[..., None]) -> Callable[..., None]:
-    """The flags that say what a token is."""
+    """The flags of a token's fields."""
     text = "Policy that the token carries; may be given again."
     body = flag("policy", "name", text, many=True, offers=policies)(body)
     body = flag("type", "client|management", "Kind of token.", into="kind")(body)
@@ -65,7 +65,7 @@ def create(
         if accessor:
             accessor = accessor.lower()
             _refuse_known(session.client, accessor, prefix)
-            # The server takes an accessor without a secret for a change to a token that exists.
+            # The server takes an accessor without a secret for an update of an existing token.
             body |= {"AccessorID": accessor, "SecretID": new_uuid(SystemClock())}
         token = session.client.put(_TOKEN, body)
     show_token(token, as_json=as_json, template=template)
@@ -155,13 +155,13 @@ def update(
 
 
 def _name_the_missing(client: Client, given: tuple[str, ...]) -> None:
-    """Policies that do not exist are no error: they may come later, or be a slip."""
+    """Print a remark about policies that do not exist: they are allowed, but may be a slip."""
     if not given:
         return
     try:
         known = {one_["Name"] for one_ in client.get("/v1/acl/policies")}
     except RequestError:
-        return  # only a remark depends on it
+        return  # without the list there is only no remark
     for name in dict.fromkeys(given):
         if name not in known:
             note(f"There is no policy {name}: until there is one, the token gets nothing from it")

@@ -1,4 +1,4 @@
-"""`agent-info`: what one server says of itself."""
+"""`agent-info`: the state of one server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def agent_info(session: Session, *, as_json: bool, template: str) -> None:
     if as_json and not template:
         say(to_json(answer))
         return
-    # Nomad: a template sees the client's structure, whose names differ from the keys in JSON.
+    # Nomad: a template gets the client's structure, whose names differ from the JSON keys.
     fields = {key.capitalize(): value for key, value in answer.items()}
     try:
         show(

@@ -1,4 +1,4 @@
-"""`monitor`: a server's log as it is written."""
+"""`monitor`: follow the log of a server."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def monitor(
     if as_json:
         query["log_json"] = "true"
     with failing("Error starting monitor: "):
-        # A quiet server says nothing for hours.
+        # No time limit: an idle server may log nothing for hours.
         answer = session.client.request("GET", "/v1/agent/monitor", query=query, read_s=None)
     try:
         with failing("Error monitoring logs: "):
             for chunk in answer.chunks():
                 write_bytes(chunk)
     except KeyboardInterrupt:
-        return  # how it is meant to end
+        return  # the usual end

@@ -1,4 +1,4 @@
-"""`agent`: runs a server. Its flags are the table of the configuration; nothing is read here."""
+"""`agent`: runs a server. Its flags are declared in `config/flags.py`."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def api(
 
 
 def _destination(session: Session, words: tuple[str, ...]) -> tuple[Client, str]:
-    """Whom to ask for which path: the usual server, or the one that a whole URL names."""
+    """The server and path of a request: the configured server, or that of a whole URL."""
     from urllib.parse import urlsplit
 
     from bellcow.cli.shell.client import Client
@@ -102,7 +102,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _is_terminal() -> bool:
-    """Whether there is no body to read: a terminal, or /dev/null under cron."""
+    """Whether standard input has no body: a terminal, or /dev/null under cron."""
     try:
         return stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode)
     except (OSError, ValueError):
@@ -116,7 +116,7 @@ def _curl(
     settings: Settings,
     environment: Mapping[str, str],
 ) -> str:
-    """The equal command. Secrets stay out of shell histories and tickets: variables hold them."""
+    """The same request as a curl command; secrets are named by variables, not printed."""
     parts = ["curl"]
     if method != "GET":
         parts.append(f"-X {method}")
@@ -143,6 +143,6 @@ def _curl(
 
 
 def _holding(name: str, environment: Mapping[str, str]) -> str:
-    """The variable that holds the value, or the one that should where a flag gave it."""
+    """The variable that has the value; for a value from a flag, the variable to set."""
     ours, theirs = f"BELLCOW_{name}", f"NOMAD_{name}"
     return theirs if environment.get(theirs) and not environment.get(ours) else ours

@@ -132,7 +132,7 @@ def health(
         template=template,
         go_type="*api.OperatorHealthReply",
     )
-    with contextlib.suppress(RequestError):  # a token may read health, and no members
+    with contextlib.suppress(RequestError):  # the token may read health but not the members
         warn_of_open_peers(session.client.get(MEMBERS)["Members"] or ())
     if answer["FailureTolerance"] < tolerates:
         raise CommandError(too_few(answer, tolerates))
@@ -161,7 +161,7 @@ def _last_known(client: Client) -> str:
 
 
 def too_few(answer: dict[str, Any], tolerates: int) -> str:
-    """Why not as many servers may fail as is asked for."""
+    """Why fewer servers may fail than was asked for, in words."""
     servers: list[dict[str, Any]] = answer["Servers"] or []
     voters = [one for one in servers if one["Voter"]]
     why = [f"{len(voters)} {'voter' if len(voters) == 1 else 'voters'}" if servers else NEW]
@@ -215,9 +215,9 @@ def _reasons(client: Client, servers: list[dict[str, Any]]) -> list[str]:
 
 
 def _settings(client: Client) -> dict[str, Any]:
-    """The settings that health was judged by; empty where they cannot be had."""
+    """The settings by which health was judged; empty if they cannot be read."""
     try:
         settings: dict[str, Any] = client.get(CONFIGURATION, stale="")
     except RequestError:
-        return {}  # only the wording of the reasons depends on it
+        return {}  # only the text of the reasons depends on them
     return settings

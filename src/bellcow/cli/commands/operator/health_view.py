@@ -1,7 +1,7 @@
 """The health of the servers for a person at a terminal: the sentence first, then a narrow table.
 
-Pure: an answer of `operator/autopilot/health`, the settings and the time in, text out. What tools
-read is in `operator_autopilot`, in Nomad's form.
+Pure: an answer of `operator/autopilot/health`, the settings and the time in, text out. The output
+in Nomad's form, for tools, is in `autopilot`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEW = "the leader is new and has not looked at the servers yet"
 
 
 def view(answer: dict[str, Any], settings: dict[str, Any], now_ns: int, *, verbose: bool) -> str:
-    """The whole text; `verbose` adds what identifies a server and its log."""
+    """The whole text; `verbose` adds IDs, addresses and log positions."""
     servers: list[dict[str, Any]] = answer["Servers"] or []
     parts = [summary(answer), *_missing(answer), *reasons(servers, settings)]
     return "\n".join([*parts, "", rows(servers, now_ns, verbose=verbose)] if servers else parts)
@@ -31,7 +31,7 @@ def rows(servers: list[dict[str, Any]], now_ns: int, *, verbose: bool = False) -
 
 
 def summary(answer: dict[str, Any]) -> str:
-    """Whether the cluster is healthy, and how many voters it can lose."""
+    """One sentence: whether the cluster is healthy, and how many voters it can lose."""
     servers: list[dict[str, Any]] = answer["Servers"] or []
     if not servers:
         return f"Health is not known: {NEW}; ask again in 2 s."
@@ -52,7 +52,7 @@ def summary(answer: dict[str, Any]) -> str:
 
 
 def leaderless(answer: dict[str, Any]) -> str:
-    """How many voters answer of how many, and whom to start."""
+    """Without a leader: how many of the voters answer, and which to start."""
     voters = [one for one in answer["Servers"] or () if one["Voter"]]
     silent = [one for one in voters if not _answers(one)]
     there, needed = len(voters) - len(silent), len(voters) // 2 + 1
@@ -85,7 +85,7 @@ def _missed(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def removals(answer: dict[str, Any]) -> list[str]:
-    """What became of each voter that was removed as dead and is not replaced."""
+    """One line for each voter that was removed as dead and not replaced."""
     return [
         f"{name(one)} {_silence(one)}was removed at {_clock(one['Removed'])}"
         for one in _missed(answer)
@@ -102,7 +102,7 @@ def _silence(removed: dict[str, Any]) -> str:
 
 
 def _clock(time: str) -> str:
-    """RFC 3339 without what a person skips."""
+    """An RFC 3339 time as `2026-11-23 13:59:47 UTC`."""
     return f"{one_line(time)[:19].replace('T', ' ')} UTC"
 
 
@@ -168,7 +168,7 @@ def _yes(value: bool) -> str:
 
 
 def _contact(server: dict[str, Any]) -> str:
-    """Time since the leader's last contact, in milliseconds; none of the leader with itself."""
+    """Time since the leader's last contact, in milliseconds; none for the leader."""
     silence = parse_duration(server["LastContact"])
     if server["Leader"]:
         return "-"
@@ -176,7 +176,7 @@ def _contact(server: dict[str, Any]) -> str:
 
 
 def _behind(server: dict[str, Any], servers: list[dict[str, Any]]) -> str:
-    """Entries that the server lacks; unknown while it does not answer."""
+    """Log entries that the server lacks; unknown while it does not answer."""
     if parse_duration(server["LastContact"]) < 0:
         return "?"
     newest = max(one["LastIndex"] for one in servers)
@@ -184,8 +184,8 @@ def _behind(server: dict[str, Any], servers: list[dict[str, Any]]) -> str:
 
 
 def _since(stable_since: str, now_ns: int) -> str:
-    """How long the server has been as healthy, or as unhealthy, as it is."""
+    """How long the server has been in its present health."""
     began = datetime.fromisoformat(stable_since)
-    if began.year < _FIRST_YEAR:  # Nomad: the zero time, where nothing is known
+    if began.year < _FIRST_YEAR:  # Nomad: the zero time means unknown
         return "?"
     return age(max(0, now_ns - int(began.timestamp()) * NS_PER_S)).removesuffix(" ago")

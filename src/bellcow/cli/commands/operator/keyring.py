@@ -51,7 +51,7 @@ def _act(session: Session, action: str, key: str = "") -> None:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Nomad's text only counts the servers that refused; say what it means here."""
+    """The refusal with an explanation: Nomad's text only counts the servers that refused."""
     try:
         yield
     except CommandError as error:

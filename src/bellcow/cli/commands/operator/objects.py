@@ -1,6 +1,6 @@
-"""Objects of the state for people to read: by table, decoded, without the secrets among them.
+"""Objects of the state for people to read: by table, decoded, without secrets.
 
-Shared by every command that prints a state offline. Where the objects come from is not known here.
+Used by every command that prints a state offline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HIDDEN = "<redacted>"
 _DELETIONS = "deletions"
-# The one secret field that the objects of a table have.
+# Table to the field of its objects that is secret.
 _SECRETS = {"acl_tokens": "SecretID", "license": "Blob"}
 
 
@@ -31,7 +31,7 @@ def by_table(
     secrets: bool,
     wanted: Callable[[Any], bool] = _everything,
 ) -> dict[str, Any]:
-    """The wanted ones of these (table, id, value); a table without any is left out."""
+    """The wanted objects of (table, id, value), by table; tables without any are left out."""
     tables: dict[str, Any] = {}
     for table, name, packed in records:
         try:
@@ -41,7 +41,7 @@ def by_table(
                 f"Object {name!r} of {table!r} cannot be read: {undecodable(error)}"
             ) from error
         if table == _DELETIONS and isinstance(value, dict):
-            value = {"Table": name, **value}  # the one kind of object that does not hold its name
+            value = {"Table": name, **value}  # the one kind of object without its name inside
         if wanted(value):
             shown = value if secrets else _without_secret(table, value)
             tables.setdefault(table, []).append(shown)

@@ -1,4 +1,4 @@
-"""`operator scheduler`: how work is placed."""
+"""`operator scheduler`: the scheduler configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bellcow.gocompat.quote import go_quote
 from bellcow.gocompat.values import parse_uint
 
 CONFIGURATION = "/v1/operator/scheduler/configuration"
-# What help and output call a setting, and its key; a key with a dot lies in an object.
+# The name of a setting in help and output, and its key; a dot leads into an object.
 _SHOWN = (
     ("Scheduler Algorithm", "SchedulerAlgorithm"),
     ("Memory Oversubscription", "MemoryOversubscriptionEnabled"),

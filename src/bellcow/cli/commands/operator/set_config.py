@@ -1,6 +1,6 @@
-"""Read a configuration, lay what was asked over it, and write it back if nobody else has.
+"""Read a configuration, change it, and write it back with compare-and-set.
 
-The one way in which `set-config` commands work; knows nothing of what is configured.
+Used by every `set-config` command.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from bellcow.cli.shell.output import go_bool
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-TRIES = 2  # a write between reading and writing is not the operator's fault
+TRIES = 2  # another write in between is not the user's mistake
 
 
 def overlay(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`current` with `changes` on top; objects inside are laid over in the same way."""
+    """`current` with `changes` merged into it, nested objects too."""
     merged = dict(current)
     for key, value in changes.items():
         inner = merged.get(key)
@@ -47,9 +47,9 @@ def set_with_cas(
     changes: Mapping[str, Any],
     check: Callable[[int], None] = lambda _index: None,
 ) -> list[str] | None:
-    """Read, change, compare-and-set, and once more if that did not match.
+    """Read, change and compare-and-set; repeat if another write came first.
 
-    The lines that tell what changed, or None when somebody else was faster each time.
+    Returns the lines about what changed, or None if another write came first each time.
     """
     for _ in range(TRIES):
         before = read()

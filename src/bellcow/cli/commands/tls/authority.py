@@ -1,7 +1,6 @@
-"""Makes an authority for certificates, and the certificates of servers, clients and people.
+"""Creates certificate authorities, and the certificates of servers, clients and users.
 
-Texts in PEM form in and out; files and the time are the caller's business. Every refusal is an
-`Error` that a person can act on.
+PEM texts in and out; the time is an argument and no file is read. Every refusal is an `Error`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-_CLOCKS_APART = timedelta(minutes=5)  # a machine whose clock is behind may use it at once
+_CLOCKS_APART = timedelta(minutes=5)  # so that a machine whose clock is behind accepts it at once
 _NO_HASH = (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)
 AS_SERVER, AS_CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -34,7 +33,7 @@ class Pair(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """Whom a certificate is for: the first name is its main one."""
+    """The holder of a certificate; the first name becomes the common name."""
 
     names: Sequence[str]
     addresses: Sequence[str]
@@ -42,7 +41,7 @@ class Subject(NamedTuple):
 
 
 def make_authority(name: str, domains: Sequence[str], days: int, now: datetime) -> Pair:
-    """A new authority. With `domains` it can vouch for names in these alone."""
+    """A new authority. With `domains` it can sign for names below these only."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
     itself = _called(name or f"Nomad Agent CA {serial}")
@@ -59,7 +58,7 @@ def make_authority(name: str, domains: Sequence[str], days: int, now: datetime) 
 
 
 def make_certificate(by: Pair, subject: Subject, days: int, now: datetime) -> Pair:
-    """A certificate that the authority vouches for."""
+    """A certificate signed by the authority."""
     authority, signer = _read(by)
     names = [_name(each) for each in subject.names]
     _check_allowed(authority, names)
@@ -123,7 +122,7 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def _id_of(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Which of several authorities of one name it was."""
+    """The key identifier: it distinguishes authorities of one name."""
     make = x509.AuthorityKeyIdentifier
     try:
         own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
@@ -149,7 +148,7 @@ def _read(by: Pair) -> tuple[x509.Certificate, Any]:
 
 
 def _check_allowed(authority: x509.Certificate, names: Sequence[str]) -> None:
-    """Whether the authority may vouch for the names, so that nobody learns it from a handshake."""
+    """Raises Error for names that the authority may not sign for; else handshakes would fail."""
     try:
         found = authority.extensions.get_extension_for_class(x509.NameConstraints)
     except x509.ExtensionNotFound:

@@ -1,4 +1,4 @@
-"""`tls`: an authority of your own, and the certificates that it signs."""
+"""`tls`: a certificate authority of your own, and certificates signed by it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bellcow.cli.commands.tls.authority import Pair, Subject
 
 _DAYS_MAX = 36_500
-_DOMAIN = "#DOMAIN#"  # Nomad: stands for -domain in the names of the authority's files
+_DOMAIN = "#DOMAIN#"  # Nomad: replaces -domain in the names of the authority's files
 _IN_A_FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SHOWN = {"server": "Server", "client": "Client", "cli": "CLI"}
 _POWERFUL = (
@@ -135,13 +135,13 @@ def create_certificate(
         note(_POWERFUL)
     say(f"==> Using CA file {ca} and CA key {key}")
     _write(made, cert_file, key_file)
-    # Nomad: it writes one of the two names in another way.
+    # Nomad: it formats one of the two names differently.
     say(f"==> {_SHOWN[role].replace('CLI', 'Cli')} Certificate saved to {cert_file}")
     say(f"==> {_SHOWN[role]} Certificate key saved to {key_file}")
 
 
 def _check_word(name: str, text: str) -> None:
-    """It becomes a part of a DNS name and of a file's name."""
+    """Refuse a word that cannot be part of a DNS name and of a file name."""
     if not _IN_A_FILE_NAME.fullmatch(text):
         raise CommandError(f"-{name} must be letters, digits, dots and hyphens: {text!r}")
 
@@ -155,10 +155,10 @@ def _given(name: str, file: str, domain: str) -> str:
 def _subject(
     role: str, region: str, domain: str, names: tuple[str, ...], addresses: tuple[str, ...]
 ) -> Subject:
-    """Names, addresses and usages of a role.
+    """Names, addresses and usages for a role.
 
-    Nomad: outside the region global it also gives the name of that region's servers. Ours does
-    not, because a server of one region would then pass for one of the other.
+    Nomad: a certificate of another region also names the servers of the region global. Ours
+    does not: a server of one region could impersonate one of another.
     """
     from bellcow.cli.commands.tls.authority import AS_CLIENT, AS_SERVER, Subject
 

@@ -1,6 +1,6 @@
-"""`operator raft defrag`: on a running server, space that its store does not use given back.
+"""`operator raft defrag`: on a running server, return unused space of its store to the disk.
 
-It speaks to the etcd in the data directory, beside the server, and needs the server's own user.
+It connects to the etcd of the data directory, and needs the user that the server runs as.
 """
 
 from __future__ import annotations

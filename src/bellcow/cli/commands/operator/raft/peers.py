@@ -1,4 +1,4 @@
-"""`operator raft`: the servers of the consensus configuration, seen and changed."""
+"""`operator raft`: list and remove peers, and transfer leadership."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def list_peers(session: Session, *, stale: bool, as_json: bool, template: str) -
 
 
 def _note_silent_voters(client: Client, answer: dict[str, Any]) -> None:
-    """Name the voters that the others do not hear; the table has no column for it.
+    """Print the voters that do not answer; the table has no column for it.
 
     Nomad: a voter that does not lead is shown as a follower, alive or not.
     """
@@ -74,7 +74,7 @@ def _last_known(client: Client) -> str:
 
 
 def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: str) -> None:
-    """Say what a removal would do, and whether the quorum bears it by what is known now."""
+    """Print what a removal would do, and whether the quorum would survive it."""
     if peer is None:
         raise CommandError(f"{prefix}no peer has {wanted}")
     servers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
@@ -94,7 +94,7 @@ def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: 
         return
     living, needed = sum(each in names for each in left), len(left) // 2 + 1
     numbers = f"of {len(left)} voters left {living} are alive and {needed} are needed"
-    # The server refuses to take out a live voter only: one that is dead is of no use to the quorum.
+    # The server refuses to remove a live voter only: a dead one does not count for the quorum.
     if living < needed and peer["Node"] in names:
         raise CommandError(f"{prefix}would be refused without -force: {numbers}")
     spare = living - needed
@@ -107,9 +107,9 @@ def _voters_without(servers: list[dict[str, Any]], peer: dict[str, Any]) -> list
 
 
 def _confirm(client: Client, peer: dict[str, Any]) -> None:
-    """Ask before a live voter goes whose removal leaves none that may fail, if somebody is there.
+    """On a terminal, ask before removing a live voter if no further server could fail then.
 
-    A dead one is of no use to the quorum: without it as many may fail as before.
+    Removing a dead voter does not lower the number of servers that may fail.
     """
     if not peer["Voter"] or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
@@ -218,7 +218,7 @@ def transfer_leadership(session: Session, **named: str | None) -> None:
 def _successor(
     client: Client, named: dict[str, str | None], prefix: str
 ) -> tuple[dict[str, Any] | None, dict[str, str]]:
-    """The peer that shall lead next, where it had to be looked up, and how the server knows it."""
+    """The next leader, if it had to be looked up, and the parameter that names it to the server."""
     if not any(named.values()):
         peer = _chosen(client, prefix)
         say(f"Chose {peer['Node']}, the healthiest of the other voters")
@@ -233,7 +233,7 @@ def _successor(
 
 
 def _chosen(client: Client, prefix: str) -> dict[str, Any]:
-    """The peer that shall lead next."""
+    """The peer that is to lead next."""
     peers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
     others = [peer for peer in peers if peer["Voter"] and not peer["Leader"]]
     if not others:
@@ -253,7 +253,7 @@ def _chosen(client: Client, prefix: str) -> dict[str, Any]:
 
 
 def healthiest(peers: list[dict[str, Any]], health: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Of these peers the healthy one that lags least, was heard of last and has the first name."""
+    """The healthy peer with the highest index, then the latest contact, then the first name."""
     from bellcow.wire import parse_duration
 
     known = {one["ID"]: one for one in health if one["Healthy"]}
@@ -266,7 +266,7 @@ def healthiest(peers: list[dict[str, Any]], health: list[dict[str, Any]]) -> dic
 
 
 def _target(named: dict[str, str | None], prefix: str, missing: str) -> tuple[str, str]:
-    """The one way in which the peer was named: `address`, `id` or `name`, and the value."""
+    """The parameter that names the peer, `address`, `id` or `name`, and its value."""
     given = [(key.removeprefix("peer_"), value) for key, value in named.items() if value]
     if not given:
         raise CommandError(prefix + missing)
@@ -280,7 +280,7 @@ def _target(named: dict[str, str | None], prefix: str, missing: str) -> tuple[st
 
 
 def _find(client: Client, key: str, value: str) -> dict[str, Any] | None:
-    """The peer that is meant; a name may leave its region out."""
+    """The named peer; a name may omit the region."""
     peers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
     if key != "name":
         field = {"address": "Address", "id": "ID"}[key]

@@ -1,6 +1,6 @@
-"""`operator raft recover`: on a stopped server, what it has, and the file to recover a cluster by.
+"""`operator raft recover`: on a stopped server, show its state and write peers.json.
 
-The server itself goes by the file when it starts; nothing is recovered here.
+The recovery is done by the server when it starts and finds the file.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ def server_dir_of(given: str) -> Path:
 
 @contextlib.contextmanager
 def locked(server_dir: Path) -> Iterator[None]:
-    """Keep the server from starting meanwhile; refuse when it runs."""
+    """Hold the server's lock, so that it cannot start. Raises CommandError if it runs."""
     from bellcow.agent.data_dir import LOCK
 
     path = server_dir / LOCK
     try:
         lock = path.open("r+", encoding="ascii")
     except FileNotFoundError:
-        yield  # no server has ever run here with a lock
+        yield  # no server has run here yet
         return
     except OSError as error:
         raise CommandError(f"Error opening the data directory: {opening(error, path)}") from error
@@ -127,7 +127,7 @@ def _read(server_dir: Path, etcd: str) -> OfflineState | None:
 
 
 async def read_copy(server_dir: Path, etcd: str = "") -> OfflineState | None:
-    """What a stopped server has, newest first. Raises StoreError."""
+    """The copies of the state that a stopped server has, newest first. Raises StoreError."""
     from bellcow.clock import SystemClock
     from bellcow.cluster.recovery.offline_state import read_stopped
 
@@ -135,7 +135,7 @@ async def read_copy(server_dir: Path, etcd: str = "") -> OfflineState | None:
 
 
 def _quiet(event: str, /, **fields: object) -> None:
-    """What etcd says while it is read; its last words are in the error if there is one."""
+    """Drops etcd's log; its last lines are in the error if there is one."""
 
 
 def _show(
@@ -167,7 +167,7 @@ def _show(
 
 
 def _chosen(servers: str, known: Sequence[RaftServer], own_id: str) -> list[Listed]:
-    """The servers that are meant, each once, this one among them."""
+    """The chosen servers, each once, this one among them."""
     from bellcow.cluster.recovery.peers_json import Listed, normal, parse, written
     from bellcow.errors import Error
 
@@ -184,7 +184,7 @@ def _chosen(servers: str, known: Sequence[RaftServer], own_id: str) -> list[List
     except Error as error:
         raise CommandError(f"{prefix}{error.message.rpartition('-servers: ')[2]}") from error
     ids = {each.id for each in listed}
-    # Of a server whose disk was replaced nobody knows the ID: its address alone has to do.
+    # The ID of a server with a replaced disk is unknown: its address must do.
     knows_itself = own_id in {each.id for each in known}
     if own_id not in ids and (knows_itself or "" not in ids):
         raise CommandError(
@@ -199,7 +199,7 @@ def _names(server: RaftServer) -> set[str]:
 
 
 def _new(word: str) -> Listed:
-    """A server at an address that is not known here, with its ID before it or without."""
+    """A server that is not in the copy, from `address` or `id@address`."""
     from bellcow.cluster.recovery.peers_json import Listed, normal
 
     server_id, _, address = word.rpartition("@")
@@ -224,7 +224,7 @@ def _ask(path: Path, listed: Sequence[Listed], known: Sequence[RaftServer], *, y
 
 
 def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
-    """Write the file, as the server's own user; one that was there stays under another name."""
+    """Write the file, owned by the server's user; an existing one is renamed."""
     from bellcow.clock import SystemClock
     from bellcow.cluster.datadir import stamp_of
     from bellcow.cluster.recovery.peers_json import written
@@ -232,7 +232,7 @@ def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
     owner = path.parent.parent.stat()
     kept = None
     try:
-        if path.parent.is_symlink():  # whoever made it would choose where root writes
+        if path.parent.is_symlink():  # its owner could redirect what root writes
             raise CommandError(f"{path.parent} is a symbolic link: put the directory there itself")
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700)
@@ -249,6 +249,6 @@ def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
 
 
 def _give(path: Path | int, owner: os.stat_result) -> None:
-    """An administrator runs this, and the server, that must read it, is often somebody else."""
+    """Set the owner if root runs this: the server, often another user, must read the file."""
     if os.geteuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -1,8 +1,8 @@
 """`operator raft info|logs|state`: what a server keeps on its disk, read without the server.
 
-Nomad keeps a log there and these commands show it. Ours keeps the state itself: the commands have
-their names, flags and labels, and show what there is. A file is read beside a running server, the
-directory of etcd only when the server has stopped.
+Nomad's commands of these names show its log. Bellcow stores the state instead of a log: names,
+flags and labels are Nomad's, the content is the store's. SQLite can be read beside a running
+server, etcd's directory only after a stop.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
 
 
 def _found(given: str) -> Path:
-    """The file to read, or the directory of a server that keeps its state in etcd."""
+    """The SQLite file to read, or the data directory of a server with etcd."""
     from bellcow.cluster.recovery.offline_state import has_etcd
 
     path = Path(given)
@@ -95,7 +95,7 @@ def _found(given: str) -> Path:
                     return each
     except OSError as error:
         raise CommandError(f"Error opening the store: {opening(error, error.filename)}") from error
-    # Nomad: scripts know this sentence, with the name of its file and not of ours.
+    # Nomad: scripts match on this sentence, which names Nomad's file.
     raise CommandError(f"File raft.db not found in path {given}")
 
 
@@ -116,7 +116,7 @@ def _store(given: str) -> Iterator[tuple[Path, Head, Iterator[tuple[Key, bytes]]
 
 
 def _etcd(server_dir: Path) -> tuple[Path, Head, Iterator[tuple[Key, bytes]]]:
-    """What a stopped server with a vote has."""
+    """The copies of the state in the etcd of a stopped voter."""
     from bellcow.cli.commands.operator.raft.recover import locked, read_copy
     from bellcow.store.protocol import NO_HEAD
 

@@ -1,6 +1,6 @@
-"""`operator snapshot agent`: save at an interval, keep the newest files, until it is stopped.
+"""`operator snapshot agent`: save at an interval and keep the newest files, until stopped.
 
-Meant to run beside each server: every one asks its own server and only the leader's saves.
+Run one beside each server: each asks its own server, and only the leader's saves.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _round(client: Client, directory: Path, retain: int, *, any_server: bool) -> None:
-    """One save; a failure is told and the next round tries again."""
+    """One save; a failure is printed, and the next round tries again."""
     try:
         _save_if_due(client, directory, retain, any_server=any_server)
     except CommandError as error:
@@ -78,7 +78,7 @@ def _round(client: Client, directory: Path, retain: int, *, any_server: bool) ->
 
 def _save_if_due(client: Client, directory: Path, retain: int, *, any_server: bool) -> None:
     stats = client.get("/v1/agent/self")["stats"]
-    license_ = stats.get("license", {})  # the built-in license is not told of
+    license_ = stats.get("license", {})  # the built-in license is not worth a line
     if license_.get("phase") == "terminated":
         raise CommandError(f"Nothing saved: {license_.get('status')}")
     if any_server or stats["nomad"]["leader"] == "true":
@@ -99,7 +99,7 @@ def _save(client: Client, directory: Path, retain: int) -> None:
 
 
 def superseded(names: list[str], retain: int) -> list[str]:
-    """Which of these files are ours and older than the newest `retain`."""
+    """Those of these names that are the agent's, without the newest `retain`."""
     ours = sorted((name for name in names if _NAME.fullmatch(name)), key=_made)
     return ours[:-retain] if retain else []
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bellcow.snapshot.archive import Info
 
 _CHUNK = 256 * 1024
-_BEGINNING = b"\x1f\x8b\x08"  # of every gzip file: RFC 1952
+_BEGINNING = b"\x1f\x8b\x08"  # the first bytes of every gzip file: RFC 1952
 _NEEDS_FILE = one("filename")
 _NOT_SENT = "\nNothing was sent to the server."
 _FOREIGN = (
@@ -95,7 +95,7 @@ def _save_redacted(client: Client, path: Path, *, stale: bool) -> tuple[Info, st
 
 
 def _redact(source: BinaryIO, out: BinaryIO) -> str:
-    """Write one archive from the other; what was left out, in words."""
+    """Write a redacted archive. Returns what was left out, in words."""
     from bellcow.cli.commands.operator.snapshot import redaction
 
     return f"Left out: {redaction.told(redaction.redact(source, out))}"
@@ -107,7 +107,7 @@ def _redact(source: BinaryIO, out: BinaryIO) -> str:
 )
 def redact(*, words: tuple[str, ...]) -> None:
     try:
-        path = Path(words[0]).resolve(strict=True)  # what a link names, not the link
+        path = Path(words[0]).resolve(strict=True)  # for a link, its target
         source = path.open("rb")  # closed by the block that follows
     except OSError as error:
         raise CommandError(f"Error opening snapshot file: {opening(error, words[0])}") from error
@@ -172,9 +172,9 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _checked(file: BinaryIO, *, rows: bool = False, more: str = "") -> Info:
-    """What the archive holds; CommandError where it is none, or, with `rows`, not to be restored.
+    """The content of the archive. Raises CommandError for a bad archive or, with `rows`, bad rows.
 
-    A server may be newer than this program, so it alone judges the rows of what is sent to it.
+    A server may be newer than this program: without `rows`, the rows are left to the server.
     """
     from bellcow.errors import Error
     from bellcow.snapshot import archive, verify
@@ -187,7 +187,7 @@ def _checked(file: BinaryIO, *, rows: bool = False, more: str = "") -> Info:
 
 
 def _why_none(file: BinaryIO) -> str:
-    """The hint for whoever took another file for a snapshot; "" where it begins as one."""
+    """The hint for a file that is no snapshot; "" if it begins like one."""
     file.seek(0)
     start = file.read(len(_BEGINNING))
     if start == _BEGINNING:
@@ -197,7 +197,7 @@ def _why_none(file: BinaryIO) -> str:
 
 
 def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
-    """Ask, when somebody is there to answer; `-force` is never taken without an answer."""
+    """On a terminal, ask. Without one, go on, but refuse `-force` without `-yes`."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -222,7 +222,7 @@ def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
 
 
 def _there(client: Client) -> tuple[str, bool]:
-    """Which cluster the server belongs to, "" when it does not say, and whether it has ACLs."""
+    """The id of the server's cluster, "" if it cannot be read, and whether ACLs are on."""
     try:
         told = client.get("/v1/agent/self")
     except RequestError as error:

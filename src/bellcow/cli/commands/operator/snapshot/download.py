@@ -1,6 +1,7 @@
-"""Fetching a snapshot: checked against its digest, whole on disk before it has its name, private.
+"""Download of a snapshot: checked against its digest, complete on disk before it is renamed,
+private.
 
-Shared by `operator snapshot save` and `operator snapshot agent`.
+Used by `operator snapshot save` and `operator snapshot agent`.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ def default_name(wall_ns: int) -> str:
 
 
 def fetch(client: Client, *, stale: bool) -> Answer:
-    """Ask for a snapshot; the body is still to come."""
+    """Request a snapshot; the body is not read yet."""
     with failing("Failed to get snapshot file: "):
         return client.request("GET", _SNAPSHOT, query={"stale": ""} if stale else {})
 
 
 def checked(answer: Answer) -> Iterator[bytes]:
-    """The bytes of the archive; at their end an error if they are not what the server digested."""
+    """The bytes of the archive. Raises CommandError at their end if the digest is wrong."""
     wanted = answer.headers.get("Digest", "")
     digest = hashlib.sha256()
     with failing("Failed to download snapshot file: "):
@@ -55,7 +56,7 @@ def checked(answer: Answer) -> Iterator[bytes]:
 
 
 def save(client: Client, path: Path, *, stale: bool) -> Info:
-    """Write a snapshot to `path`, or leave nothing behind; what it holds."""
+    """Write a snapshot to `path`, or nothing on an error. Returns its content."""
     from bellcow.snapshot import archive
 
     with replacing(path) as file:

@@ -1,7 +1,7 @@
-"""Archives without their secrets: what is left out, and how one is written from another.
+"""Archives without secrets, written from complete ones.
 
-What is left out is gone as a whole: a token without its secret would be none. Pure but for the
-files that it is given.
+Objects with secrets are left out as a whole: a token without its secret would be useless. No files
+are opened but those passed in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _TOKENS = "acl_tokens"
-# Tables that are left out, and what is said of those that hold one object.
+# Tables that are left out, and the words for those with one object.
 _DROPPED = {
     _TOKENS: "",
     "acl_bootstrap": "the mark of the ACL bootstrap",
@@ -28,7 +28,7 @@ _DROPPED = {
 
 
 def redact(source: BinaryIO, out: BinaryIO) -> Counter[str]:
-    """Write the archive in `source` to `out` without secrets; how many objects are left out."""
+    """Write `source` to `out` without secrets. Returns how many objects were left out, by table."""
     left_out: Counter[str] = Counter()
 
     def kept(records: Iterator[archive.Record]) -> Iterator[archive.Record]:
@@ -48,7 +48,7 @@ def redact(source: BinaryIO, out: BinaryIO) -> Counter[str]:
 
 
 def unpacked(source: BinaryIO, spool: BinaryIO) -> archive.Archive:
-    """The archive in a file, with as much room for its state as the temporary directory has."""
+    """The archive of a file; its state may fill the free space of the temporary directory."""
     size = source.seek(0, 2)
     source.seek(0)
     free = os.statvfs(tempfile.gettempdir())
@@ -56,7 +56,7 @@ def unpacked(source: BinaryIO, spool: BinaryIO) -> archive.Archive:
 
 
 def reason(error: Error) -> str:
-    """Why an archive was refused, without the words that are about a restore."""
+    """Why an archive was refused, without the words about a restore."""
     return error.message.removeprefix(archive.PREFIX)
 
 
