@@ -92,7 +92,7 @@ guarded = pytest.mark.parametrize("route", [r for r in ROUTES if r.need != Need.
 documented = pytest.mark.parametrize("route", [r for r in ROUTES if r.documented], ids=_id)
 
 
-# Rights
+# Rights. tests/contract/test_http_rights.py holds them once more, by hand.
 
 
 @guarded
@@ -100,13 +100,6 @@ def test_a_token_without_the_right_is_refused(server: Running, route: Route) -> 
     for secret in ("", server.tokens[Need.ANONYMOUS]):
         answer = server.ask(route.method, _path(route), _body(route), token=secret)
         assert (answer.status_code, answer.text) == (403, "Permission denied")
-
-
-@guarded
-def test_a_token_with_just_the_right_is_let_in(server: Running, route: Route) -> None:
-    secret = server.tokens[route.need]
-    answer = server.ask(route.method, _path(route), _body(route), token=secret)
-    assert answer.status_code != 403, answer.text
 
 
 @guarded

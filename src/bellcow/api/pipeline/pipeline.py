@@ -12,10 +12,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from bellcow.acl.policy import MANAGEMENT, NOTHING
 from bellcow.api.call import Call, Reply
 from bellcow.api.message import Blocking, Confirming, Response, Wait
 from bellcow.api.pipeline import answers
+from bellcow.api.pipeline.authorize import authorize, may_send
+from bellcow.api.pipeline.blocking import asked_wait, begun, watched
 from bellcow.api.pipeline.body import Decoders, unread
 from bellcow.api.pipeline.cache import EncodedAnswers, SharedAnswers
 from bellcow.api.pipeline.consistency import (
@@ -29,30 +30,26 @@ from bellcow.api.pipeline.consistency import (
     decide,
     gather,
 )
-from bellcow.api.pipeline.guards import Guards, secret_of
 from bellcow.api.pipeline.refusal import masked, refusal, wrong_method
 from bellcow.api.pipeline.relay import Sent, away, response_of, send
-from bellcow.api.query import parse_uint, read_query
+from bellcow.api.query import read_query
 from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.deadline import timeout
-from bellcow.errors import Code, Error, denied, invalid, no_leader
+from bellcow.errors import Code, Error, no_leader
 from bellcow.events import Level
 from bellcow.model.forwarded import LAST_HOP
 from bellcow.state.confirmed_reads import PATIENCE_S
-from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
-from bellcow.wire import NS_PER_S, format_duration, parse_duration
+from bellcow.wire import NS_PER_S, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
     from bellcow.api.message import Body, Headers, Request
+    from bellcow.api.pipeline.guards import Guards
     from bellcow.server import Server
 
-MAX_WAIT_S = 300.0
-JITTER = 16  # a wait is prolonged by up to a sixteenth, so that not all end at once
 PACK_NOW_LIMIT = 64 << 10  # bytes; bigger bodies are compressed in a thread
 PACKERS = 4
-RIGHTS_TABLES = (ACL_BOOTSTRAP, ACL_TOKENS, ACL_POLICIES)
 HOLD_S = 5.0  # how long a request waits for a server that can serve it
 PAUSE_S = 0.05  # between two tries meanwhile
 NS_PER_MS = NS_PER_S // 1_000
@@ -207,7 +204,7 @@ class Pipeline:
         request, now = call.request, self._server.clock.monotonic
         sent = Sent()
         if route.awaits:
-            _blocking(route, request)  # refuses what is malformed
+            asked_wait(route, request)  # refuses what is malformed
             sent = unread(route, call)
         until, spare = now() + HOLD_S, request.method != "GET"
         while True:
@@ -256,7 +253,7 @@ class Pipeline:
         return await self._sent_to(to, route, call, sent)
 
     async def _sent_to(self, to: Forward, route: Route, call: Call, sent: Sent) -> Response:
-        if self._may_send(route, call):
+        if may_send(route, call):
             await sent.take()
             await self._arguments(route, call, sent)  # what is wrong need not travel
         return response_of(await send(self._server.forwarder, to, call.request, sent))
@@ -271,11 +268,11 @@ class Pipeline:
             if isinstance(request.progress, Blocking) and not last:
                 woken = request.progress
             else:
-                wait_s, index = _blocking(route, request)
+                wait_s, index = asked_wait(route, request)
         decision = self._decide(route, call)
         if decision is not SERVE:
             return self._held(decision, request)
-        self._authorize(route, call)
+        authorize(route, call)
         if woken is not None:
             return self._read_woken(route, call, woken)
         if route.cache and not request.raw_query:
@@ -310,11 +307,10 @@ class Pipeline:
         reply = answers.as_reply(route.handler(call))
         if (reply.index or 0) > index:
             return self._respond(request, reply)
-        now, progress = clock.monotonic(), request.progress
+        progress = request.progress
         if not isinstance(progress, Blocking):
-            until = now + wait_s + clock.uniform(0.0, wait_s / JITTER)
-            progress = request.progress = Blocking(until, index)
-        return Wait(_watched(route), max(0.0, progress.until - now))
+            progress = request.progress = begun(clock, index, wait_s)
+        return Wait(watched(route), max(0.0, progress.until - clock.monotonic()))
 
     def _read_woken(self, route: Route, call: Call, woken: Blocking) -> Response | Wait:
         """The same for a blocking query whose table changed, as maybe thousands wait for one."""
@@ -358,7 +354,7 @@ class Pipeline:
             outcome = self._held(self._decide(route, call), call.request)
             assert not isinstance(outcome, Wait)  # noqa: S101  a confirm is asked for once
         if outcome is SERVE:
-            self._authorize(route, call)
+            authorize(route, call)
         return outcome
 
     async def _arguments(self, route: Route, call: Call, sent: Sent) -> tuple[Any, ...]:
@@ -367,37 +363,6 @@ class Pipeline:
         if route.query:
             call.query = read_query(route.query, call.request)
         return arguments
-
-    def _authorize(self, route: Route, call: Call) -> None:
-        """Resolve the token. Raises Error where it lacks the declared right, or nobody has it."""
-        if not route.token:
-            call.rights = NOTHING
-            return
-        if not self._server.resolver.enabled:
-            call.rights = MANAGEMENT
-        else:
-            call.secret = secret_of(call.request)
-            try:
-                call.rights = call.resolve(call.secret)
-            except Error as error:
-                code = route.unknown_token if error.code is Code.DENIED else error.code
-                raise Error(code, error.message) from None
-        _judge(route, call)
-
-    def _may_send(self, route: Route, call: Call) -> bool:
-        """Whether this server's own copy of the tokens lets the client do this.
-
-        The copy may be behind, so it refuses nobody: the leader decides. Where it says no, the body
-        takes no memory here: it is forwarded piece by piece and cannot be sent a second time.
-        """
-        if not route.token:
-            return True
-        try:
-            call.rights = self._server.resolver.resolve(secret_of(call.request))
-            _judge(route, call)
-        except Error:
-            return False
-        return True
 
     async def _changed(self, wait: Wait) -> bool:
         """Wait for a table or a confirm; False when the time is over."""
@@ -415,37 +380,6 @@ class Pipeline:
         headers.extend(self._extra)
         packed = reply.stream is not None
         return Response(reply.status, headers, body, stream=reply.stream, packed=packed)
-
-
-def _blocking(route: Route, request: Request) -> tuple[float, int]:
-    """Seconds to wait and the index to wait for. Nomad: `wait` is looked at first."""
-    wait_s, index = MAX_WAIT_S, 0
-    if not request.raw_query or request.method != "GET" or not route.reads_wait:
-        return wait_s, index
-    if text := request.param("wait"):
-        try:
-            wait_s = min(parse_duration(text) / NS_PER_S, MAX_WAIT_S) or MAX_WAIT_S
-        except ValueError:
-            raise invalid("Invalid wait time") from None
-    if text := request.param("index"):
-        try:
-            index = parse_uint(text, "")
-        except Error:
-            raise invalid("Invalid index") from None
-    return max(wait_s, 0.0), index
-
-
-def _watched(route: Route) -> tuple[str, ...]:
-    """The tables that wake a query; those of its rights too, so that a lost one ends it at once."""
-    return tuple({table.name for table in (*route.watch, *RIGHTS_TABLES)})
-
-
-def _judge(route: Route, call: Call) -> None:
-    """Raise Error(DENIED) when the token's rights do not reach."""
-    if not call.rights.allows(route.need):
-        raise denied()
-    if route.admit is not None:
-        route.admit(call)
 
 
 def _is_final(route: Route, request: Request, sent: Sent) -> bool:

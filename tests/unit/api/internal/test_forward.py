@@ -486,6 +486,19 @@ def test_blocking_query_that_waits_at_the_leader_ends_when_its_own_server_stops(
     run(test)
 
 
+def test_reload_of_headers_does_not_lose_the_queries_that_wait_at_the_leader():
+    async def test(servers: Pair) -> None:
+        await servers.client.send(get("/v1/namespaces?index=1000000"))
+        await until(lambda: len(servers.leader.server.waiting) > 0)
+        servers.front.pipeline.add_headers({"X-New": "1"})
+        servers.front.pipeline.stop()
+        async with asyncio.timeout(1):
+            answer = await servers.client.answer()
+        assert (answer.status, answer.headers[b"X-New"]) == (500, b"1")
+
+    run(test)
+
+
 @pytest.mark.slow
 def test_request_without_a_leader_ends_after_five_seconds():
     async def test(servers: Pair) -> None:

@@ -1,0 +1,58 @@
+"""The token that a request carries, checked against the right that its route declares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bellcow.acl.policy import MANAGEMENT, NOTHING
+from bellcow.api.pipeline.guards import secret_of
+from bellcow.errors import Code, Error, denied
+
+if TYPE_CHECKING:
+    from bellcow.api.call import Call
+    from bellcow.api.route import Route
+
+
+def authorize(route: Route, call: Call) -> None:
+    """Resolve the token. Raises Error(DENIED) without the declared right.
+
+    An unknown token is refused with the code that the route declares, and with Error(TOO_MANY)
+    after too many of them.
+    """
+    if not route.token:
+        call.rights = NOTHING
+        return
+    if not call.server.resolver.enabled:
+        call.rights = MANAGEMENT
+    else:
+        call.secret = secret_of(call.request)
+        try:
+            call.rights = call.resolve(call.secret)
+        except Error as error:
+            code = route.unknown_token if error.code is Code.DENIED else error.code
+            raise Error(code, error.message) from None
+    _check(route, call)
+
+
+def may_send(route: Route, call: Call) -> bool:
+    """Whether this server's own copy of the tokens lets the client do this.
+
+    The copy may be behind, so it refuses nobody: the server that acts decides. Where it says no,
+    the body takes no memory here: it is forwarded piece by piece and cannot be sent a second time.
+    """
+    if not route.token:
+        return True
+    try:
+        call.rights = call.server.resolver.resolve(secret_of(call.request))
+        _check(route, call)
+    except Error:
+        return False
+    return True
+
+
+def _check(route: Route, call: Call) -> None:
+    """Raise Error(DENIED) when the rights do not reach."""
+    if not call.rights.allows(route.need):
+        raise denied()
+    if route.admit is not None:
+        route.admit(call)
