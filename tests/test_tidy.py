@@ -60,7 +60,6 @@ TESTED_BY = {
     "cluster/lifecycle/assembly.py": "tests/unit/agent/test_build.py",
     "cluster/lifecycle/context.py": "tests/unit/cluster/lifecycle/test_lifecycle.py",
     "cluster/lifecycle/protocol.py": "tests/unit/cluster/lifecycle/test_embedded.py",
-    "cluster/lifecycle/voting.py": "tests/unit/cluster/lifecycle/test_lifecycle.py",
     "cluster/peers/leader_state.py": "tests/unit/cluster/peers/test_requests.py",
     "cluster/recovery/temporary_member.py": "tests/cluster/test_found.py",
     "cluster/recovery/convert.py": "tests/cluster/test_found.py",
