@@ -1,4 +1,4 @@
-"""Every part of a running server on one screen. `agent/main.py` makes one; handlers read it."""
+"""Every part of a server on one screen. `agent/build.py` makes one; handlers read it."""
 
 from __future__ import annotations
 

@@ -6,11 +6,10 @@ a socket besides.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import io
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import msgspec
@@ -21,7 +20,8 @@ from bellcow.agent.identity import itself_of
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
 from bellcow.agent.peer_tls import peer_security
-from bellcow.agent.storage import Storage
+from bellcow.agent.running import running
+from bellcow.agent.storage import open_storage
 from bellcow.api.http.asgi import asgi
 from bellcow.api.http.server import bind, serve
 from bellcow.api.message import Request
@@ -29,15 +29,14 @@ from bellcow.api.pipeline.guards import Guards
 from bellcow.api.pipeline.pipeline import Pipeline
 from bellcow.api.routes.catalog import routes
 from bellcow.clock import SystemClock, new_uuid
-from bellcow.cluster.engine.protocol import Single
 from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import load
 from bellcow.events import Level
-from bellcow.store.sqlite import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bellcow.config.load import Loaded
     from bellcow.server import Server
 
 
@@ -70,48 +69,56 @@ class Here(NamedTuple):
 
 
 @contextlib.asynccontextmanager
+async def built(loaded: Loaded, *, prometheus: bool = True) -> AsyncIterator[Server]:
+    """The product's server in memory, none of its tasks running."""
+    settings, clock = loaded.settings, SystemClock()
+    log = Log(clock, Level.ERROR, out=io.StringIO())
+    metrics = Metrics(clock, host="", prometheus=prometheus)
+    addresses = resolve_addresses(settings, True)
+    itself = itself_of(settings, addresses, new_uuid(clock))
+    security = peer_security(settings, [], None)
+    storage = await open_storage(settings, addresses, itself, security, None, clock, log.report)
+    assert storage.store is not None
+    server = build(
+        loaded,
+        addresses=addresses,
+        itself=itself,
+        storage=storage,
+        security=security,
+        folder=None,
+        clock=clock,
+        log=log,
+        metrics=metrics,
+    )
+    try:
+        async with server.line:
+            yield server
+    finally:
+        await storage.store.close()
+
+
+@contextlib.asynccontextmanager
+async def leading(loaded: Loaded, *, prometheus: bool = True) -> AsyncIterator[Server]:
+    """The same server with all its tasks, from its first leadership on."""
+    async with built(loaded, prometheus=prometheus) as server, running(server):
+        yield server
+
+
+@contextlib.asynccontextmanager
 async def here(*, acl: bool = False, prometheus: bool = True) -> AsyncIterator[Here]:
-    """The server running, from its first leadership on."""
+    """The server running, and listening."""
     loaded = load([], dev=True)
     settings = loaded.settings
     settings = msgspec.structs.replace(
         settings, acl=msgspec.structs.replace(settings.acl, enabled=acl)
     )
     loaded = msgspec.structs.replace(loaded, settings=settings)
-    clock = SystemClock()
-    log = Log(clock, Level.ERROR, out=io.StringIO())
-    metrics = Metrics(clock, host="", prometheus=prometheus)
-    addresses = resolve_addresses(settings, True)
-    itself = itself_of(settings, addresses, new_uuid(clock))
-    store = await open_store(None, clock)
-    peers = Single(itself.server_id, itself.rpc_address, await store.starts())
-    server = build(
-        loaded,
-        addresses=addresses,
-        itself=itself,
-        storage=Storage(store=store, peers=peers),
-        security=peer_security(settings, [], None),
-        folder=None,
-        clock=clock,
-        log=log,
-        metrics=metrics,
-    )
-    guards = Guards(loopback_only=True, names=[])
-    pipeline = Pipeline(server, guards, routes())
-    measure(metrics, server, pipeline)
-    listener = bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks: list[asyncio.Task[Any]] = [group.create_task(server.mirror.run())]
-            await server.mirror.loaded.wait()
-            tasks.append(group.create_task(server.leadership.run([server.autopilot.run])))
-            await server.leadership.wait_for_leader()
-            async with serve(
-                pipeline, [listener], waiting=server.waiting, log=log.report, graceful_s=1.0
-            ):
-                yield Here(server, pipeline, port)
-            for task in tasks:
-                task.cancel()
-    finally:
-        await store.close()
+    async with leading(loaded, prometheus=prometheus) as server:
+        pipeline = Pipeline(server, Guards(loopback_only=True, names=[]), routes())
+        measure(server.facts.metrics, server, pipeline)
+        listener = bind("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        async with serve(
+            pipeline, [listener], waiting=server.waiting, log=server.report, graceful_s=1.0
+        ):
+            yield Here(server, pipeline, port)

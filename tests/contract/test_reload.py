@@ -49,7 +49,7 @@ def test_headers_limits_and_filters_change_and_the_rest_is_named(start_agent):
             "datacenter": "dc2",
         },
     )
-    assert said.count("needs a restart") == said.count("setting=datacenter") == 1
+    assert said.count("event=restart_needed") == said.count("setting=datacenter") == 1
     assert agent.get(LEADER).header("X-House") == "yes"
     names = [row["Name"] for row in agent.get("/v1/metrics").json()["Gauges"]]
     assert names

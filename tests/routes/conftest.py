@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
+from tests.contract.http_here import leading
 
 from bellcow.acl.policy import Need
-from bellcow.agent.build import build
-from bellcow.agent.identity import itself_of
-from bellcow.agent.log import Log
-from bellcow.agent.metrics import Metrics
-from bellcow.agent.peer_tls import peer_security
-from bellcow.agent.storage import Storage
 from bellcow.api.http.asgi import asgi
 from bellcow.api.message import Request
 from bellcow.api.pipeline.guards import Guards
 from bellcow.api.pipeline.pipeline import Pipeline
 from bellcow.api.routes import catalog
-from bellcow.clock import SystemClock, new_uuid
-from bellcow.cluster.engine.protocol import Single
-from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import load
-from bellcow.events import Level
-from bellcow.store.sqlite import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from bellcow.api.message import Response, Wait
+    from bellcow.server import Server
 
 # The least that a policy must say for each right.
 RULES = {
@@ -66,39 +56,30 @@ class Running:
 
     def __init__(self, path: str) -> None:
         self._runner = asyncio.Runner()
-        self._tasks: list[asyncio.Task[None]] = []
-        self.server, self.pipeline = self._runner.run(self._start(path))
+        self._ended = asyncio.Event()
+        self.server = self._runner.run(self._start(path))
+        guards = Guards(loopback_only=True, names={self.server.roster.itself.name})
+        self.pipeline = Pipeline(self.server, guards, catalog.routes())
         transport = httpx.ASGITransport(asgi(self.pipeline))
         self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
         self.tokens = self._make_tokens()
 
-    async def _start(self, path: str) -> Any:
-        loaded = load([path], {}, dev=True, environment={})
-        clock = SystemClock()
-        addresses = resolve_addresses(loaded.settings, dev=True)
-        itself = itself_of(loaded.settings, addresses, new_uuid(clock))
-        self.store = await open_store(None, clock)
-        server = build(
-            loaded,
-            addresses=addresses,
-            itself=itself,
-            storage=Storage(
-                store=self.store,
-                peers=Single(itself.server_id, itself.rpc_address, await self.store.starts()),
-            ),
-            security=peer_security(loaded.settings, [], None),
-            folder=None,
-            clock=clock,
-            log=Log(clock, Level.ERROR, out=io.StringIO()),
-            metrics=Metrics(clock, host="", prometheus=True),
-        )
-        loops = [server.autopilot.run, server.snapshots.housekeeping]
-        self._tasks.append(asyncio.create_task(server.mirror.run()))
-        await server.mirror.loaded.wait()
-        self._tasks.append(asyncio.create_task(server.leadership.run(loops)))
-        await server.leadership.wait_for_leader()
-        guards = Guards(loopback_only=True, names={itself.name})
-        return server, Pipeline(server, guards, catalog.routes())
+    async def _start(self, path: str) -> Server:
+        """The running server. One task enters and leaves its context: task groups need that."""
+        started: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+
+        async def live() -> None:
+            try:
+                async with leading(load([path], {}, dev=True, environment={})) as server:
+                    started.set_result(server)
+                    await self._ended.wait()
+            except BaseException as error:
+                if not started.done():
+                    started.set_exception(error)
+                raise
+
+        self._life = asyncio.create_task(live())
+        return await started
 
     def _make_tokens(self) -> dict[Need, str]:
         tokens = {Need.MANAGEMENT: self.ask("PUT", "/v1/acl/bootstrap").json()["SecretID"]}
@@ -145,10 +126,8 @@ class Running:
 
     def stop(self) -> None:
         async def end() -> None:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self.store.close()
+            self._ended.set()
+            await self._life
             await self._client.aclose()
 
         self._runner.run(end())

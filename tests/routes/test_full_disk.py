@@ -28,7 +28,7 @@ def test_health_says_why_writes_are_refused_while_reads_go_on(
 
     assert server.ask("GET", "/v1/agent/health").json() == WELL
     with monkeypatch.context() as disk:
-        disk.setattr(server.store, "commit", full)
+        disk.setattr(server.server.committer._store, "commit", full)
         refused = write("spread")
         # The path of the file and the words of libraries are for the log.
         assert (refused.status_code, refused.text) == (500, "not done: the disk or a quota is full")

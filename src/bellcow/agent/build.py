@@ -198,25 +198,23 @@ def build_cluster(
     exchange: Later[Exchange] = Later()
     autopilot: Later[Autopilot] = Later()
     joins = join_addresses(settings)
-    known: tuple[tuple[str, int], ...] = ()
     if storage.member is None or folder is None:
-        alone = EmbeddedLifecycle(tables)
-        lifecycle.set(alone)
+        lifecycle.set(EmbeddedLifecycle(tables))
     else:
-        several = build_lifecycle(
-            storage.member,
-            state=state,
-            roster=roster,
-            line=line,
-            exchange=exchange,
-            recover=storage.recover,
-            joins=bool(joins),
-            folder=folder,
-            clock=clock,
-            report=report,
+        lifecycle.set(
+            build_lifecycle(
+                storage.member,
+                state=state,
+                roster=roster,
+                line=line,
+                exchange=exchange,
+                recover=storage.recover,
+                joins=bool(joins),
+                folder=folder,
+                clock=clock,
+                report=report,
+            )
         )
-        lifecycle.set(several)
-        known = several.known_addresses
 
     def leader_changed() -> None:
         exchange().nudge()
@@ -242,7 +240,7 @@ def build_cluster(
             lambda: here_of(lifecycle(), leadership, tables, clock),
             clock,
             report,
-            tuple(dict.fromkeys(joins + known)),
+            tuple(dict.fromkeys(joins + lifecycle().known_addresses)),
             Lookups().addresses,
         )
     )

@@ -1,4 +1,4 @@
-"""The limits of the listeners, from the settings and from the limit of open files."""
+"""The listeners' limits, from the settings and the limit of open files; the server port."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.api.http.limits import HttpLimits, connection_limits
-from bellcow.api.internal import gate
+from bellcow.api.http.server import serve
+from bellcow.api.internal import forward, gate, lifecycle, peers, replication
+from bellcow.state.waiting import Waiting
 
 if TYPE_CHECKING:
+    import socket
+
+    from bellcow.agent.peer_tls import PeerSecurity
+    from bellcow.api.http.server import Listener
+    from bellcow.api.pipeline.pipeline import Pipeline
     from bellcow.config import model
+    from bellcow.server import Server
 
 
 # Nomad: one connection between servers carries many requests at once. Ours carry one at a time.
@@ -56,4 +64,26 @@ def peer_limits(limits: model.Limits) -> HttpLimits:
         connections=servers,
         handshake_s=limits.rpc_handshake_timeout.s,
         connections_per_client=limits.rpc_max_conns_per_client * REQUESTS_PER_CONNECTION,
+    )
+
+
+def serve_peers(
+    server: Server, pipeline: Pipeline, security: PeerSecurity, listener: socket.socket
+) -> contextlib.AbstractAsyncContextManager[Listener]:
+    """Answer other servers at this port while the context lasts."""
+    routes = {
+        **gate.routes(server.exchange, security.gate),
+        **lifecycle.routes(server.lifecycle),
+        **peers.routes(server.membership),
+        **replication.routes(server.tables, server.mirror.ring, server.lifecycle.serves),
+        **forward.routes(pipeline, security.gate),
+    }
+    return serve(
+        gate.Internal(routes, security.gate, server.clock, server.report),
+        [listener],
+        ssl_context=security.serve_with,
+        limits=peer_limits(server.settings.limits),
+        waiting=Waiting(),
+        log=server.report,
+        graceful_s=0.0,
     )

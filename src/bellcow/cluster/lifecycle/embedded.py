@@ -32,7 +32,9 @@ class EmbeddedLifecycle:
             return None
         return Cluster(row.cluster_id, self._tables.head.epoch, row.founding)
 
+    is_alone = True
     has_member = True
+    known_addresses: tuple[tuple[str, int], ...] = ()
 
     def serves(self) -> Cluster | None:
         return self.cluster

@@ -91,6 +91,8 @@ class ClusterLifecycle:
     def has_member(self) -> bool:
         return self._context.has_member
 
+    is_alone = False
+
     @property
     def known_addresses(self) -> tuple[tuple[str, int], ...]:
         """Last known addresses of the cluster's servers, of the port between servers."""

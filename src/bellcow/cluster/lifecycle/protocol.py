@@ -19,6 +19,14 @@ class Lifecycle(Protocol):
     def cluster(self) -> Cluster | None: ...
 
     @property
+    def is_alone(self) -> bool:
+        """Whether no other server can vote: the state is on this disk and this server leads."""
+
+    @property
+    def known_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Last known addresses of the cluster's servers, of the port between servers."""
+
+    @property
     def has_member(self) -> bool:
         """Whether a member of this server takes part in the consensus."""
 
