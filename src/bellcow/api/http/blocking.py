@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from bellcow.api.message import Response, Wait
 
 if TYPE_CHECKING:
+    import asyncio
+
     from bellcow.api.http.shared import Shared
     from bellcow.api.message import Request
 
@@ -17,10 +19,8 @@ if TYPE_CHECKING:
 class Asker(Protocol):
     """The connection, as its blocking query needs it."""
 
+    transport: asyncio.Transport
     parting: bool  # no request follows this one, so its client should not wait for long
-
-    def is_closing(self) -> bool:
-        """Whether an answer would not be sent any more."""
 
     def on_wait(self, seconds: float) -> None:
         """The query waits and must be stopped after so many seconds."""
@@ -66,7 +66,7 @@ class BlockingQuery:
 
     def _ask_again(self, *, last: bool) -> None:
         request, self._request = self._request, None
-        if request is None or self._asker.is_closing():
+        if request is None or self._asker.transport.is_closing():
             return
         answer = self._shared.ask(request, last=last)
         if isinstance(answer, Wait) and not last:

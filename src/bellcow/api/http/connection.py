@@ -74,7 +74,7 @@ class Connection(HttpToolsProtocol):
         self.written = self._written = 0  # pieces of streams: now, and at the last look
         # how it ends
         self._last_words: Response | None = None
-        self.ending = Ending(self._deadline, shared)
+        self.ending = Ending(self.admission, self._deadline, shared)
         self.parting = False  # no request follows: the client sends no more, or we stop
 
     # --- life
@@ -88,7 +88,7 @@ class Connection(HttpToolsProtocol):
         self.reader.client = self.admission.peer
         refusal = self.admission.refusal()
         if refusal is not None:
-            self._write_last(refusal)
+            self.ending.answer_last(refusal)
             return
         limits = self.shared.limits
         first_s = limits.handshake_s if self.secure else 0.0
@@ -251,9 +251,6 @@ class Connection(HttpToolsProtocol):
             self._write_now(answer)
         return True
 
-    def is_closing(self) -> bool:
-        return self.transport.is_closing()
-
     def on_wait(self, seconds: float) -> None:
         self._deadline.expect(deadlines.CHANGE, seconds)
 
@@ -299,7 +296,7 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._last_words is not None:
-            self._write_last(self._last_words)
+            self.ending.answer_last(self._last_words)
         elif self.parting:
             self.ending.close()
         else:
@@ -338,12 +335,12 @@ class Connection(HttpToolsProtocol):
         if cycle.response_started:
             self.ending.abort()  # half an answer must not look like a whole one
         else:
-            self._write_last(self._last_words or plain(500, text))
+            self.ending.answer_last(self._last_words or plain(500, text))
 
     def stalled(self) -> None:
         """The client does not read; the task ends by itself."""
         self._task = None
-        self.cut_off("reading our answer")
+        self.ending.cut_off("reading our answer")
 
     # --- the end
 
@@ -360,7 +357,7 @@ class Connection(HttpToolsProtocol):
         if self.reader.in_body:
             self._drop_broken_request()
         if self.cycle is None or self.cycle.response_complete:
-            self._write_last(words)
+            self.ending.answer_last(words)
 
     def _drop_broken_request(self) -> None:
         """Drop the request whose body is broken: the last one parsed, queued or being answered."""
@@ -372,13 +369,3 @@ class Connection(HttpToolsProtocol):
             self.cancel_task()
             if not self.cycle.response_started:
                 self.cycle = self._quick
-
-    def cut_off(self, waited_for: str) -> None:
-        self.shared.log_mistake(
-            "http_client_too_slow", client=self.admission.peer, waited_for=waited_for
-        )
-        self.ending.abort()
-
-    def _write_last(self, response: Response) -> None:
-        self.transport.write(self.shared.render(response, close=True))
-        self.ending.linger()

@@ -29,6 +29,7 @@ LAST_BYTES: Final = "our last bytes to leave"
 class Ending(Protocol):
     """How a connection ends (`ending.Ending`)."""
 
+    def cut_off(self, waited_for: str) -> None: ...
     def close(self) -> None: ...
     def close_lingering(self) -> None: ...
     def watch_close(self) -> None: ...
@@ -40,9 +41,6 @@ class Late(Protocol):
     @property
     def ending(self) -> Ending: ...
 
-    def cut_off(self, waited_for: str) -> None:
-        """Log that the client is too slow and abort."""
-
     def check_stream(self) -> None:
         """Cancel a stream that wrote nothing since the last look."""
 
@@ -51,9 +49,9 @@ class Late(Protocol):
 
 
 WHEN_LATE: Final[Mapping[str, Callable[[Late], None]]] = {
-    FIRST_BYTE: lambda late: late.cut_off(FIRST_BYTE),
-    HEADERS: lambda late: late.cut_off(HEADERS),
-    UNREAD_BODY: lambda late: late.cut_off(UNREAD_BODY),
+    FIRST_BYTE: lambda late: late.ending.cut_off(FIRST_BYTE),
+    HEADERS: lambda late: late.ending.cut_off(HEADERS),
+    UNREAD_BODY: lambda late: late.ending.cut_off(UNREAD_BODY),
     NEXT_REQUEST: lambda late: late.ending.close(),
     CHANGE: lambda late: late.stop_waiting(),
     STREAM_READER: lambda late: late.check_stream(),

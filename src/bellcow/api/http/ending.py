@@ -11,19 +11,22 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.flow_control import FlowControl
 
+    from bellcow.api.http.admission import Admission
     from bellcow.api.http.deadlines import Deadline
     from bellcow.api.http.shared import Shared
+    from bellcow.api.message import Response
 
 
 class Ending:
     """Closes one connection. `ended`: nothing is read or answered any more."""
 
-    __slots__ = ("_deadline", "_flow", "_shared", "_transport", "_unsent", "ended")
+    __slots__ = ("_admission", "_deadline", "_flow", "_shared", "_transport", "_unsent", "ended")
 
     _flow: FlowControl
     _transport: asyncio.Transport
 
-    def __init__(self, deadline: Deadline, shared: Shared) -> None:
+    def __init__(self, admission: Admission, deadline: Deadline, shared: Shared) -> None:
+        self._admission = admission
         self._deadline = deadline
         self._shared = shared
         self._unsent = 0  # bytes, at the last look
@@ -38,6 +41,18 @@ class Ending:
         """End at once. Bytes that are not sent yet are lost."""
         self.ended = True
         self._transport.abort()
+
+    def cut_off(self, waited_for: str) -> None:
+        """End at once, because the client is too slow."""
+        self._shared.log_mistake(
+            "http_client_too_slow", client=self._admission.peer, waited_for=waited_for
+        )
+        self.abort()
+
+    def answer_last(self, response: Response) -> None:
+        """Write an answer, and end so that the client can read it."""
+        self._transport.write(self._shared.render(response, close=True))
+        self.linger()
 
     def close(self) -> None:
         """End once all bytes are sent, if the client reads them."""

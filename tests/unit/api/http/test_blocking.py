@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests.sim.http_wire import Wire
 from tests.sim.raw_http import get, run, running, until
 
 from bellcow.api.http.blocking import BlockingQuery
@@ -103,13 +104,11 @@ class Asker:
         self.lasts: list[bool] = []
         self.waits: list[float] = []
         self.got: list[Response | None] = []
-        self.parting = self.closing = False
+        self.parting = False
+        self.transport = Wire()
         self.waiting = Waiting()
         self.query = BlockingQuery(self, self, REQUEST, Wait(("jobs",), 5.0, brief=brief))
         self.query.begin()
-
-    def is_closing(self) -> bool:
-        return self.closing
 
     def ask(self, request: Request, *, last: bool) -> Response | Wait | None:
         assert request is REQUEST
@@ -161,7 +160,7 @@ def test_query_of_a_parting_client_waits_only_once():
 
 def test_query_of_a_closing_connection_is_not_answered():
     asker = Asker(ANSWER)
-    asker.closing = True
+    asker.transport.close()
     asker.query.wake()
     assert asker.lasts == []
 

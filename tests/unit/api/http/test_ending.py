@@ -69,13 +69,19 @@ class Full(Wire):
 
 
 class Closing:
-    """One connection that closes. It shares only its limits."""
+    """One connection that closes. It is its own deadline, admission and log."""
+
+    peer = "192.0.2.7"
 
     def __init__(self, wire: Full) -> None:
         self.limits = HttpLimits(stall_s=10.0, linger_s=0.5)
         self.deadline = Deadline(asyncio.get_running_loop(), self)
-        self.ending = Ending(self.deadline, self)
+        self.ending = Ending(self, self.deadline, self)
         self.ending.begin(wire, FlowControl(wire))
+        self.events: list[tuple[str, str, str]] = []
+
+    def log_mistake(self, event: str, /, *, client: str, waited_for: str) -> None:
+        self.events.append((event, client, waited_for))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +114,17 @@ def test_lingering_connection_is_read_until_it_is_closed():
         assert (wire.reading, wire.closing, closing.ending.ended) == (True, False, True)
         await asyncio.sleep(0.6)
         assert wire.closing
+
+    simulate(test())
+
+
+def test_slow_client_is_logged_and_cut_off():
+    async def test() -> None:
+        wire = Full(500)
+        closing = Closing(wire)
+        closing.ending.cut_off("headers")
+        assert (wire.aborted, closing.ending.ended) == (True, True)
+        assert closing.events == [("http_client_too_slow", "192.0.2.7", "headers")]
 
     simulate(test())
 
