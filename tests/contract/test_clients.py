@@ -111,7 +111,7 @@ def test_nomadpy_reads_the_raft_configuration(served, py):
     assert stale == found
 
 
-def test_nomadpy_is_told_that_the_last_voter_stays(py):
+def test_nomadpy_gets_the_refusal_to_remove_the_last_voter(py):
     (server,) = py.operator.raft_get_configuration().servers
     for remove in (
         lambda: py.operator.raft_remove_peer_by_id(server.id),
@@ -191,7 +191,7 @@ def test_nomadpy_reads_the_health(py):
     assert shown.stable_since.endswith("Z")
 
 
-def test_nomadpy_reads_the_license_and_is_told_why_none_is_taken(py):
+def test_nomadpy_reads_the_license_and_the_refusal_of_a_bad_one(py):
     reply, _ = py.operator.license_get()
     assert (reply.license.license_id, reply.license.product) == ("community", "nomad")
     assert "Redundancy Zones" in reply.license.features

@@ -27,7 +27,7 @@ def test_the_top_help_names_each_visible_command_once() -> None:
     assert listed[: len(COMMON)] == list(COMMON)
 
 
-def test_a_place_that_holds_no_command_is_a_fault_of_ours() -> None:
+def test_a_leaf_that_is_no_command_raises_type_error() -> None:
     group = LazyGroup(None, Branch("", "", {"x": Leaf("operator.objects:to_text", "")}))
     with pytest.raises(TypeError, match=r"operator\.objects:to_text is not a command"):
         group.get_command(click.Context(group), "x")
@@ -61,7 +61,7 @@ def test_each_group_shows_its_help_and_ends_with_one(
     assert bare.err == ""
 
 
-def test_command_that_stands_elsewhere_is_named(cli: Callable[..., Any]) -> None:
+def test_a_command_of_another_group_is_suggested(cli: Callable[..., Any]) -> None:
     assert (
         "did you mean 'bellcow operator autopilot health'?" in cli("health", program="bellcow").err
     )

@@ -130,7 +130,7 @@ def test_words_with_a_hyphen_stay_whole_in_help(cli: Callable[..., Any]) -> None
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_hint_follows_the_refusal_unless_the_program_stands_in_for_nomad(
+def test_a_hint_follows_the_refusal_unless_the_program_is_called_nomad(
     cli: Callable[..., Any], server: Any
 ) -> None:
     server.on("GET /v1/operator/autopilot/configuration", b"Permission denied", 403)

@@ -44,7 +44,7 @@ def resolve(dev=False, machine=MACHINE, **values):
     return resolve_addresses(settings, dev, machine)
 
 
-def test_any_address_is_listened_on_and_the_first_private_one_told():
+def test_by_default_all_addresses_are_bound_and_the_first_private_one_advertised():
     found = resolve()
     assert found.http_bind == ("0.0.0.0", 4646)
     assert found.rpc_bind == ("0.0.0.0", 4647)
@@ -66,18 +66,18 @@ def test_any_address_is_listened_on_and_the_first_private_one_told():
         ("fd00::1", "fd00::1"),
     ],
 )
-def test_a_bind_address_is_listened_on_and_told(bind, host):
+def test_a_bind_address_is_advertised(bind, host):
     found = resolve(bind_addr=bind)
     assert found.http_bind == found.http_adv == (host, 4646)
 
 
-def test_a_host_name_is_listened_on_and_its_address_told():
+def test_a_host_name_to_bind_is_advertised_as_its_address():
     found = resolve(bind_addr="web.internal")
     assert found.http_bind == ("web.internal", 4646)
     assert found.http_adv == ("10.9.9.9", 4646)
 
 
-def test_each_service_may_listen_elsewhere_and_tell_something_else():
+def test_each_service_may_bind_and_advertise_its_own_address():
     found = resolve(
         bind_addr="10.0.0.5",
         addresses__http="10.0.0.6",
@@ -99,7 +99,7 @@ def test_brackets_around_an_address_to_listen_on_are_no_part_of_it(bind):
     assert found.rpc_bind == found.rpc_adv == ("fd00::1", 4647)
 
 
-def test_a_name_to_listen_on_that_has_no_address_is_refused_whatever_others_are_told():
+def test_an_unresolvable_name_to_bind_is_refused_whatever_is_advertised():
     told = {f"advertise__{name}": "10.0.0.5" for name in ("http", "rpc", "serf")}
     with pytest.raises(AddressError, match=r"^Failed to parse HTTP address: .* no such host$"):
         resolve(bind_addr="nowhere.internal", **told)
@@ -113,7 +113,7 @@ HOME = {"ens160": ("192.168.50.39/24",), "vpn": ("10.10.10.5/24",), "ens224": ("
 
 
 @pytest.mark.parametrize("bind", ["", "0.0.0.0", "{{ GetPrivateIP }}"])
-def test_others_are_told_the_address_of_the_default_route_as_in_nomad(bind):
+def test_the_address_of_the_default_route_is_advertised_as_by_nomad(bind):
     found = resolve(machine=machine("ens224", **HOME), bind_addr=bind)
     assert found.serf_adv == ("172.16.9.5", 4648)
 
@@ -130,11 +130,11 @@ def test_others_are_told_the_address_of_the_default_route_as_in_nomad(bind):
         ({"eth0": ("192.0.2.2/24", "fd00::2/64")}, "192.0.2.2"),
     ],
 )
-def test_without_a_bind_address_a_private_one_is_told(interfaces, told):
+def test_without_a_bind_address_a_private_one_is_advertised(interfaces, told):
     assert resolve(machine=machine("eth0", **interfaces)).rpc_adv == (told, 4647)
 
 
-def test_where_all_addresses_are_listened_on_an_ipv6_one_may_be_told():
+def test_with_all_addresses_bound_an_ipv6_one_may_be_advertised():
     found = resolve(machine=machine("eth0", eth0=("8.8.4.4/24", "fd00::2/64")), bind_addr="::")
     assert found.rpc_adv == ("fd00::2", 4647)
 
@@ -166,7 +166,7 @@ def test_advertised_templates_are_filled_in():
     assert found.rpc_adv == ("10.0.0.5", 4647)
 
 
-def test_loopback_is_told_in_dev_mode_only():
+def test_loopback_is_advertised_in_dev_mode_only():
     assert resolve(dev=True, bind_addr="127.0.0.1").serf_adv == ("127.0.0.1", 4648)
     with pytest.raises(AddressError, match="unsafe"):
         resolve(bind_addr="127.0.0.1")

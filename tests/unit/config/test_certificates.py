@@ -74,7 +74,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("changes", "expected"), CASES.values(), ids=CASES)
-def test_what_is_found_is_what_a_handshake_fails_of(tmp_path, changes, expected):
+def test_flaws_are_found_exactly_if_a_handshake_fails(tmp_path, changes, expected):
     authority = Authority(tmp_path)
     pair = good(authority, **changes)
     found = flaws(pair, authority.file)
@@ -140,13 +140,13 @@ def test_any_certificate_of_the_file_ends_a_chain_as_in_go(tmp_path, how):
         (91, "broken: server.pem expired on 20"),
     ],
 )
-def test_dates_are_told_beforehand(tmp_path, days, expected):
+def test_a_coming_expiry_is_reported(tmp_path, days, expected):
     authority = Authority(tmp_path, days=500)
     found = flaws(good(authority), authority.file, now=NOW + timedelta(days=days))
     assert [one[: len(expected)] for one in found] == ([expected] if expected else [])
 
 
-def test_an_authority_that_has_expired_is_told(tmp_path):
+def test_an_expired_authority_is_reported(tmp_path):
     authority = Authority(tmp_path, days=10)
     assert flaws(good(authority), authority.file, now=NOW + timedelta(days=11)) == [
         "broken: the authority in ca.pem that signed server.pem has expired"
@@ -177,7 +177,7 @@ def test_a_wildcard_is_good_for_a_host_and_not_for_a_role(tmp_path):
     assert f"does not name {NAME}" in flaw.text
 
 
-def test_the_command_names_what_is_needed_and_nothing_else():
+def test_the_command_has_only_the_needed_flags():
     wanted = Wanted(hosts=("127.0.0.1", "fd00::1", "one.example"), name="", region="global")
     assert command_for(wanted) == (
         "bellcow tls cert create -server -additional-ipaddress=fd00::1 "

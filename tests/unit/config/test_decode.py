@@ -59,7 +59,7 @@ def one_problem(text):
         ),
     ],
 )
-def test_a_value_is_taken_in_every_form_it_may_have(text, path, value):
+def test_a_value_is_accepted_in_every_form(text, path, value):
     values, problems = read(text)
     assert problems == []
     assert values == {path: value}
@@ -74,7 +74,7 @@ def test_blocks_without_effect_may_hold_anything():
     assert set(values) == {"plugin", "client.reserved"}
 
 
-def test_unknown_keys_of_a_part_that_is_missing_are_kept_apart():
+def test_unknown_keys_of_the_client_block_are_collected_apart():
     found = decode(hcl.parse("client {\n a = 1\n server_join {\n  b = [true]\n }\n}"), "f.hcl")
     assert found.problems == []
     assert found.unknown == {"client.a": "f.hcl:2", "client.server_join.b": "f.hcl:4"}
@@ -171,7 +171,7 @@ def test_each_value_knows_its_line():
         ),
     ],
 )
-def test_a_wrong_type_is_told_with_place_value_and_what_is_allowed(text, message, place):
+def test_a_wrong_type_is_refused_with_place_value_and_allowed_values(text, message, place):
     values, problem = one_problem(text)
     assert values in ({}, {"http_api_response_headers": {}})
     assert (problem.phase, problem.message, problem.places) == (Phase.LOAD, message, (place,))
@@ -211,7 +211,7 @@ def test_a_wrong_type_is_told_with_place_value_and_what_is_allowed(text, message
         ),
     ],
 )
-def test_a_bad_duration_is_told_at_the_moment_nomad_tells_it(text, phase, message):
+def test_a_bad_duration_is_refused_at_the_same_step_as_by_nomad(text, phase, message):
     _, problem = one_problem(text)
     assert (problem.phase, problem.message) == (phase, message)
     assert "such as 200ms" in problem.places[0]
@@ -278,7 +278,7 @@ def test_a_bad_duration_is_told_at_the_moment_nomad_tells_it(text, phase, messag
         ),
     ],
 )
-def test_an_unexpected_key_is_told_with_what_was_probably_meant(text, message, place):
+def test_an_unexpected_key_is_refused_with_a_suggestion(text, message, place):
     _, problem = one_problem(text)
     assert (problem.message, problem.places) == (message, (place,))
 
@@ -289,7 +289,7 @@ def test_several_unexpected_keys_of_a_block_are_one_problem():
     assert [place.split(": ")[0] for place in problem.places] == ["f.hcl:2:3", "f.hcl:3:3"]
 
 
-def test_very_many_unexpected_keys_are_counted_and_not_all_told():
+def test_very_many_unexpected_keys_are_counted_and_not_all_listed():
     _, problem = one_problem("\n".join(f"k{number} = 1" for number in range(1000)))
     assert problem.message.endswith("k18, k19 and 980 more")
     assert len(problem.places) == 20

@@ -17,13 +17,13 @@ def test_the_page_is_up_to_date():
     assert docs.rewritten(text) == text, hint
 
 
-def test_every_key_stands_on_the_page():
+def test_every_key_is_on_the_page():
     text = docs.tables()
     missing = [key.path for key in all_keys() if f"`{key.name}`" not in text]
     assert [path for path in missing if f"### `{path}`" not in text] == []
 
 
-def test_what_is_called_acted_on_is_asked_for_somewhere():
+def test_every_key_declared_as_effective_is_read_somewhere():
     """The settings' own reading, checking and showing do not count as an effect."""
     src = Path(__file__).parents[3] / "src" / "bellcow"
     own = {"decode.py", "docs.py", "flags.py", "load.py", "model.py", "self_view.py", "validate.py"}
@@ -45,7 +45,7 @@ def test_what_is_called_acted_on_is_asked_for_somewhere():
     assert unheard == []
 
 
-def test_what_is_below_an_ignored_block_is_shown_without_effect():
+def test_keys_of_an_ignored_block_are_shown_without_effect():
     section = docs.tables().partition("### `client.server_join`")[2]
     assert "| no |" in section
     assert "| yes |" not in section

@@ -49,5 +49,5 @@ def test_a_server_is_named_with_or_without_its_port(text, address):
         (".".join(["b" * 63] * 4), "the host name has 255 characters"),
     ],
 )
-def test_what_nobody_can_be_joined_under_is_said_in_words(text, fault):
+def test_a_text_that_names_no_server_is_explained(text, fault):
     assert fault in join_fault(text)

@@ -86,12 +86,12 @@ def value(loaded, path):
         ("ports { http = 1 }", "ports { rpc = 2 }", "ports", model.Ports(http=1, rpc=2)),
     ],
 )
-def test_what_a_later_file_says_counts(write, first, second, path, result):
+def test_the_value_of_a_later_file_wins(write, first, second, path, result):
     loaded = load([write("a.hcl", first), write("b.hcl", second)])
     assert value(loaded, path) == result
 
 
-def test_a_later_change_is_told_with_both_places(write):
+def test_an_overridden_value_is_logged_with_both_places(write):
     first, second = write("a.hcl", "\nports { http = 1 }"), write("b.hcl", "ports { http = 2 }")
     loaded = load([first, second], {"region": "x"})
     assert loaded.changes == (f"ports.http: 1 ({first}:2) became 2 ({second}:1)",)
@@ -165,7 +165,7 @@ def test_a_flag_with_a_bad_value_is_a_problem(flag, given_value, message):
     assert problem.message == message
 
 
-def test_a_directory_gives_its_regular_files_by_name(write, tmp_path):
+def test_a_directory_is_read_file_by_file_in_order_of_names(write, tmp_path):
     for name in ("b.hcl", "a.json", "c.HCL", "d.txt", ".#e.hcl", "f.hcl~", "sub.hcl/x.hcl"):
         text = '{"region": "json"}' if name.endswith("json") else f'region = "{name}"'
         write(f"dir/{name}", text)
@@ -190,7 +190,7 @@ def test_a_link_in_a_directory_counts_as_the_file_it_leads_to(write, tmp_path):
         ("a link to itself", "too many levels of symbolic links"),
     ],
 )
-def test_what_cannot_be_read_in_a_directory_stops_the_start(write, tmp_path, kind, reason):
+def test_an_unreadable_file_in_a_directory_stops_the_start(write, tmp_path, kind, reason):
     folder, name = tmp_path / "d", tmp_path / "d" / "z.hcl"
     write("d/a.hcl", "server { enabled = true }")
     if kind == "a pipe":
@@ -227,7 +227,7 @@ def test_an_empty_file_and_an_empty_directory_are_remembered(write, tmp_path):
     assert loaded.problems == ()
 
 
-def test_problems_of_all_files_are_told_together(write, tmp_path):
+def test_problems_of_all_files_are_listed_together(write, tmp_path):
     bad = [
         write("a.hcl", "server {"),
         write("b.hcl", "bogus = 1\nports { http = [] }"),
@@ -321,7 +321,7 @@ def test_the_host_name_is_the_name_unless_one_is_given(write):
     assert value(load([write("a.hcl", 'name = "n"')]), "name") == "n"
 
 
-def test_the_environment_gives_a_license_and_nothing_else(write):
+def test_only_the_license_is_read_from_the_environment(write):
     environment = {
         "NOMAD_LICENSE": "text",
         "BELLCOW_LICENSE_PATH": "/ours",
@@ -341,7 +341,7 @@ def test_the_environment_gives_a_license_and_nothing_else(write):
     assert value(load([path], environment=environment), "server.license_path") == "/file"
 
 
-def test_a_partial_scheduler_block_keeps_the_defaults_and_says_so(write):
+def test_a_partial_scheduler_block_keeps_the_defaults_with_a_note(write):
     block = 'server { default_scheduler_config { scheduler_algorithm = "spread" } }'
     loaded = load([write("a.hcl", block)])
     config = value(loaded, "server.default_scheduler_config")
@@ -395,7 +395,7 @@ def as_json(entries):
 
 @settings(max_examples=40)
 @given(written_settings)
-def test_every_setting_that_is_written_is_what_comes_out(tmp_path_factory, entries):
+def test_every_written_setting_is_loaded_with_its_value(tmp_path_factory, entries):
     path = tmp_path_factory.mktemp("written") / "a.json"
     path.write_text(as_json(entries), encoding="utf-8")
     loaded = load([str(path)])

@@ -37,7 +37,7 @@ def believed(issued: Issued, by: Issued, at: str, tmp_path: Path, *words: str) -
 NOW = "1800000000"
 
 
-def test_servers_with_one_key_believe_each_other_and_nobody_else(tmp_path: Path):
+def test_servers_with_one_key_trust_each_other_alone(tmp_path: Path):
     one, other, stranger = (issue([key], "global", HOSTS) for key in (OLD, OLD, NEW))
     assert read(one).serial_number != read(other).serial_number
     assert load_pem_private_key(one.key, None).public_key() == read(one).public_key()
@@ -48,7 +48,7 @@ def test_servers_with_one_key_believe_each_other_and_nobody_else(tmp_path: Path)
 
 
 @pytest.mark.parametrize("year", [2000, 2001, 2024, 2038, 2107, 9999])
-def test_no_clock_decides_who_is_believed(tmp_path: Path, year: int):
+def test_trust_does_not_depend_on_the_clock(tmp_path: Path, year: int):
     issued = issue([OLD], "global", HOSTS)
     at = int(datetime(year, 6, 1, tzinfo=UTC).timestamp())
     assert believed(issued, issued, str(at), tmp_path)
@@ -96,7 +96,7 @@ def test_a_region_goes_by_its_name_where_it_can(region: str, name: str):
     assert server_name(region) == name
 
 
-def test_regions_that_no_name_can_hold_are_told_apart():
+def test_regions_that_are_no_dns_label_get_distinct_names():
     odd = ["EU", "eu", "é", "a b", "*", "x" * 300, "eu.", ".eu", "-eu", "a\n", "sha256-"]
     names = [server_name(region) for region in odd]
     assert len(set(names)) == len(odd)
@@ -107,7 +107,7 @@ def test_regions_that_no_name_can_hold_are_told_apart():
         assert len(str(named.value)) <= 64
 
 
-def test_python_trusts_what_is_issued(tmp_path: Path):
+def test_python_trusts_an_issued_certificate(tmp_path: Path):
     issued = issue([NEW], "a b", ["127.0.0.1"])
     for name in ("cert", "key"):
         (tmp_path / name).write_bytes(getattr(issued, name))

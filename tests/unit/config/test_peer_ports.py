@@ -51,7 +51,7 @@ def hosts(found: Addresses) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("changes", [{"server__encrypt": KEY}, {"tls__rpc": True}])
-def test_what_is_protected_listens_where_it_is_told(changes: dict[str, Any]):
+def test_protected_ports_listen_on_the_configured_addresses(changes: dict[str, Any]):
     made = settings(**changes)
     found = listening(made, told(made))
     assert hosts(found) == ("0.0.0.0",) * 3
@@ -70,7 +70,7 @@ def test_what_is_protected_listens_where_it_is_told(changes: dict[str, Any]):
         ("localhost", "localhost"),
     ],
 )
-def test_without_protection_the_servers_ports_stay_on_loopback_whatever_is_told(bind, closed):
+def test_unprotected_server_ports_stay_on_loopback_whatever_is_advertised(bind, closed):
     advertised = {"http": "10.0.0.1", "rpc": "10.0.0.1", "serf": "10.0.0.1"}
     made = settings(bind_addr=bind, advertise=model.Advertise(**advertised))
     found = listening(made, told(made))
@@ -86,7 +86,7 @@ def test_an_address_of_one_port_opens_nothing_either(name: str):
     assert hosts(listening(made, told(made))) == ("127.0.0.1",) * 3
 
 
-def test_a_server_may_be_opened_and_is_judged_by_what_is_bound():
+def test_an_open_server_is_judged_by_its_bound_addresses():
     advertise = model.Advertise(http="127.0.0.1", rpc="127.0.0.1", serf="127.0.0.1")
     made = settings(server__open_peers=True, advertise=advertise)
     found = listening(made, told(made))
@@ -102,7 +102,7 @@ def test_the_operator_s_certificates_win_over_the_key():
     assert protection(settings(server__encrypt=KEY, tls__rpc=True)) == "certificates"
 
 
-def test_a_key_that_is_kept_protects_without_one_in_the_file(tmp_path: Path):
+def test_a_keyring_file_protects_without_a_key_in_the_settings(tmp_path: Path):
     made = settings(data_dir=str(tmp_path))
     assert protection(made) == "none"
     (tmp_path / "server").mkdir()
@@ -110,7 +110,7 @@ def test_a_key_that_is_kept_protects_without_one_in_the_file(tmp_path: Path):
     assert protection(made) == "key"
 
 
-def test_a_certificate_is_for_every_address_of_the_machine_and_what_others_are_told():
+def test_a_certificate_names_every_address_of_the_machine_and_the_advertised_ones():
     made = settings(advertise=model.Advertise(rpc="192.0.2.1", serf="one.example:4648"))
     found = set(hosts_of(told(made), MACHINE, "one"))
     wanted = {"127.0.0.1", "::1", "10.0.0.1", "2001:db8::7", "192.0.2.1", "one.example", "one"}
@@ -123,7 +123,7 @@ def test_loopback_is_known(host: str):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example", "", "one"])
-def test_what_is_not_loopback_is_known(host: str):
+def test_addresses_beyond_loopback_are_recognized(host: str):
     assert not is_loopback(host)
 
 
@@ -141,7 +141,7 @@ HERE = {"server__server_join": ServerJoin(start_join=("127.0.0.3", "localhost:56
         (HERE | {"server__bootstrap_expect": 3}, "server.bootstrap_expect", "expects 3 servers"),
     ],
 )
-def test_a_server_that_needs_others_elsewhere_is_told_of_the_key(changes, key: str, why: str):
+def test_a_server_that_joins_other_machines_needs_a_key(changes, key: str, why: str):
     advertise = {"advertise": model.Advertise(http="10.0.0.1", rpc="10.0.0.1", serf="10.0.0.1")}
     made = settings(**(changes | advertise))
     found = waits_in_vain(made, told(made))
@@ -161,7 +161,7 @@ def test_a_server_that_needs_others_elsewhere_is_told_of_the_key(changes, key: s
         HERE | {"server__bootstrap_expect": 3, "bind_addr": "127.0.0.1"},
     ],
 )
-def test_a_server_that_needs_nobody_elsewhere_needs_no_key(changes: dict[str, Any]):
+def test_a_server_that_joins_no_other_machine_needs_no_key(changes: dict[str, Any]):
     advertise = {"advertise": model.Advertise(http="127.0.0.1", rpc="127.0.0.1", serf="127.0.0.1")}
     made = settings(**(changes | advertise))
     assert waits_in_vain(made, told(made)) == ("", "")

@@ -30,7 +30,7 @@ def test_no_files_are_announced_as_that():
     assert out.stdout == ("==> No configuration files loaded", STARTING)
 
 
-def test_an_empty_file_is_told_without_an_arrow(tmp_path):
+def test_an_empty_file_is_reported_without_an_arrow(tmp_path):
     ok, stdout, stderr = say(tmp_path, "")
     assert not ok
     assert stdout == []
@@ -44,7 +44,7 @@ def test_an_empty_file_is_told_without_an_arrow(tmp_path):
     ]
 
 
-def test_all_problems_are_told_with_their_places(tmp_path):
+def test_all_problems_are_reported_with_their_places(tmp_path):
     text = SERVER + 'log_level = "LOUD"\nautopilot {\n  min_quorum = -1\n}\n'
     ok, _, stderr = say(tmp_path, text)
     assert not ok

@@ -100,7 +100,7 @@ def test_the_key_of_another_certificate_is_refused_with_both_names(
     assert other.key in caught.value.message
 
 
-def test_a_locked_key_is_refused_and_nobody_is_asked(pair: Pair, tmp_path: Path):
+def test_a_locked_key_is_refused_without_a_prompt(pair: Pair, tmp_path: Path):
     key = serialization.load_pem_private_key(Path(pair.key).read_bytes(), None)
     locked = tmp_path / "locked.pem"
     locked.write_bytes(

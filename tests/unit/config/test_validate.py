@@ -257,7 +257,7 @@ def test_a_setting_is_refused_at_the_step_at_which_nomad_does(changes, phase, me
         *({"log_level": level} for level in LOG_LEVELS),
     ],
 )
-def test_a_setting_at_the_edge_is_taken(changes):
+def test_a_setting_at_the_limit_is_accepted(changes):
     assert check(changes) == []
 
 
@@ -289,7 +289,7 @@ def test_every_problem_names_settings_that_exist():
             assert set(problem.keys) <= paths
 
 
-def test_unknown_keys_of_the_client_are_named_with_what_has_no_effect():
+def test_unknown_keys_of_the_client_are_listed_among_those_without_effect():
     found = validate(put_value(Settings(), "client.enabled", True), unknown=("client.zzz",))
     assert "WARNING: these settings have no effect: client.zzz" in [p.message for p in found]
 
@@ -303,7 +303,7 @@ def test_unknown_keys_of_the_client_are_named_with_what_has_no_effect():
         "server.heartbeat_grace",
     ],
 )
-def test_what_has_no_effect_yet_is_named_as_well(path):
+def test_keys_without_effect_yet_are_listed_too(path):
     (warning,) = warnings(origins={path: "a.hcl:1"})
     assert warning == f"WARNING: these settings have no effect: {path}"
 

@@ -55,7 +55,7 @@ POLICY = {
         "Name == ops or Name == web and Global == false",
     ],
 )
-def test_an_object_that_fits_is_kept(expression: str) -> None:
+def test_a_matching_object_is_kept(expression: str) -> None:
     assert compiled(expression)(POLICY)
 
 
@@ -116,7 +116,7 @@ def test_an_object_that_cannot_be_asked_this_is_left_out(expression: str) -> Non
         ("not " * 5000 + "a == b", "nested more than 100 deep"),
     ],
 )
-def test_what_cannot_be_read_says_where(expression: str, where: str) -> None:
+def test_a_malformed_expression_is_refused_with_the_position(expression: str, where: str) -> None:
     with pytest.raises(FilterError) as caught:
         compiled(expression)
     assert where in str(caught.value)

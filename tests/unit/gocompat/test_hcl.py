@@ -143,7 +143,7 @@ def test_repeated_keys_are_all_kept_in_order():
         ('{"a": [1', "At 1:10: expected: COMMA | RBRACK got: EOF"),
     ],
 )
-def test_an_error_says_what_and_where(text, message):
+def test_an_error_has_a_text_and_a_position(text, message):
     with pytest.raises(HCLError) as caught:
         parse(text)
     assert str(caught.value) == message
@@ -177,7 +177,7 @@ def test_json_null_counts_as_not_written():
     assert plain(parse('{"a": null, "b": [null, 1]}')) == {"": [("b", (), [1])]}
 
 
-def test_one_json_object_may_stand_for_several_labeled_blocks():
+def test_one_json_object_may_be_several_labeled_blocks():
     (item,) = parse('{"node": {"a": {"x": 1}, "b": [{"x": 2}, {"x": 3}]}}').items
     found = [(block.labels, plain(block.body)[""][0][2]) for block in blocks(item, labels=1)]
     assert found == [(("a",), 1), (("b",), 2), (("b",), 3)]
@@ -330,7 +330,7 @@ def expected(entries: list[Any]) -> Any:
 
 @fewer
 @given(trees)
-def test_what_is_written_is_read_back(entries):
+def test_written_text_is_read_back(entries):
     assert plain(parse("".join(map(entry_text, entries)))) == expected(entries)
 
 
@@ -401,7 +401,7 @@ def test_json_texts_are_read_as_json(document):
 
 @fewer
 @given(st.text(alphabet=st.sampled_from(list('ab="{}[],<\n\\$#/*:-.019xeE \t\0é'))))
-def test_any_text_gives_a_tree_or_an_error_with_a_place_inside(text):
+def test_any_text_is_a_tree_or_an_error_with_a_position_inside(text):
     try:
         parse(text)
     except HCLError as error:

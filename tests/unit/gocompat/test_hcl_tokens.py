@@ -15,7 +15,7 @@ def kinds(text, *, json=False):
     return out
 
 
-def test_words_and_signs_are_told_apart():
+def test_words_and_signs_are_distinguished():
     assert kinds('a-b.c = [1, 2.5] { true } + - . "x"') == [
         ("IDENT", "a-b.c"),
         ("ASSIGN", "="),

@@ -300,7 +300,7 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> None:
         (b"}", "invalid character '}' looking for beginning of value"),
     ],
 )
-def test_what_is_wrong_is_said_in_the_words_of_go(body: bytes | None, text: str) -> None:
+def test_refusals_are_in_the_words_of_go(body: bytes | None, text: str) -> None:
     assert refusal(AutopilotConfiguration, body) == text
 
 
@@ -320,12 +320,12 @@ def test_unknown_keys_are_named_with_the_place_where_they_stand() -> None:
     assert not decoded.value.preemption_config.system_scheduler_enabled
 
 
-def test_a_body_wrapped_as_get_shows_it_is_taken_as_what_it_means() -> None:
+def test_a_body_wrapped_as_in_the_answer_to_get_is_accepted() -> None:
     body = b'{"Index":5,"schedulerconfig":{"SchedulerAlgorithm":"spread"},"KnownLeader":true}'
     assert decode(SchedulerConfiguration, body).value.scheduler_algorithm == "spread"
 
 
-def test_null_is_told_from_an_empty_object() -> None:
+def test_null_differs_from_an_empty_object() -> None:
     assert decode(SchedulerConfiguration, b" null ").null
     assert not decode(SchedulerConfiguration, b"{}").null
 
@@ -347,7 +347,7 @@ def test_a_nested_type_error_names_the_path_as_go_does() -> None:
     )
 
 
-def test_what_a_client_sent_is_repeated_in_part_only() -> None:
+def test_client_input_is_cut_in_a_refusal() -> None:
     number = b'{"MinQuorum":%b}' % (b"9" * 100_000)
     duration = b'{"LastContactThreshold":"%b"}' % (b"9" * 900)
     long = b'{"LastContactThreshold":"%b"}' % (b"1ns" * 300_000)
@@ -355,7 +355,7 @@ def test_what_a_client_sent_is_repeated_in_part_only() -> None:
         assert len(refusal(AutopilotConfiguration, body)) < 300
 
 
-def test_lists_of_texts_and_texts_are_told_apart() -> None:
+def test_lists_of_texts_differ_from_texts() -> None:
     assert decode(ACLToken, b'{"Policies":["a","b"]}').value.policies == ("a", "b")
     assert decode(ACLToken, b'{"Policies":null}').value.policies is None
     for body in (b'{"Policies":"a"}', b'{"Policies":["a",1]}', b'{"Policies":{}}'):

@@ -77,7 +77,7 @@ NETWORK = Network(
         ("  {{- GetPrivateIP -}}  ", "172.16.9.5"),
     ],
 )
-def test_a_template_stands_for_what_nomad_makes_of_it(template, text):
+def test_a_template_evaluates_as_in_nomad(template, text):
     assert evaluate(template, NETWORK) == text
 
 
@@ -108,7 +108,7 @@ def test_a_template_stands_for_what_nomad_makes_of_it(template, text):
         ("{{ $x }}", 'unexpected "$x"'),
     ],
 )
-def test_what_has_no_value_is_said_in_words(template, words):
+def test_a_template_without_a_value_is_refused_in_words(template, words):
     with pytest.raises(TemplateError) as caught:
         evaluate(template, NETWORK)
     assert words in str(caught.value)
@@ -124,7 +124,7 @@ limit printf - $ \""""
 
 
 @given(st.lists(st.sampled_from(WORDS.split())).map(" ".join))
-def test_whatever_is_written_there_is_a_text_or_a_refusal(template):
+def test_any_template_is_a_text_or_a_refusal(template):
     found = ""
     with contextlib.suppress(TemplateError):
         found = evaluate(template, NETWORK)

@@ -54,7 +54,7 @@ DATA: dict[str, Any] = {
         ("{{eq .A.N 1 5}}", "true"),
     ],
 )
-def test_a_template_gives_its_text(source: str, text: str) -> None:
+def test_a_template_renders_its_text(source: str, text: str) -> None:
     assert render(source, DATA) == text
 
 
@@ -89,7 +89,7 @@ def test_a_template_gives_its_text(source: str, text: str) -> None:
         ('{{printf "%99999d" 1}}', "template: format:1:2: executing"),
     ],
 )
-def test_a_bad_template_says_where_and_what(source: str, error: str) -> None:
+def test_a_bad_template_is_refused_with_position_and_reason(source: str, error: str) -> None:
     with pytest.raises(TemplateError) as caught:
         render(source, DATA, "*api.Thing")
     assert str(caught.value).startswith(error)
@@ -106,7 +106,7 @@ def test_the_output_of_a_template_is_bounded() -> None:
         render(source, {})
 
 
-def test_the_type_of_the_whole_is_named_and_those_inside_are_not() -> None:
+def test_the_type_is_named_for_the_top_object_only() -> None:
     with pytest.raises(TemplateError, match=r"field Nope in type \*api\.Thing$"):
         render("{{.Nope}}", DATA, "*api.Thing")
     with pytest.raises(TemplateError, match=r"field Nope$"):

@@ -40,7 +40,7 @@ def test_unsigned_numbers_in_each_base(text: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.5", "0x", "08", "1_000", "ten", "\u0661"])
-def test_what_is_no_unsigned_number_is_refused(text: str) -> None:
+def test_a_text_that_is_no_unsigned_number_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"strconv\.ParseUint: .*: invalid syntax"):
         parse_uint(text)
 

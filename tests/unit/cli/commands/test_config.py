@@ -16,7 +16,7 @@ def test_good_files_are_valid(cli: Callable[..., Any], tmp_path: Path) -> None:
     assert (result.status, result.out.splitlines()[-1]) == (0, "Configuration is valid!")
 
 
-def test_everything_wrong_is_told_with_its_place(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_every_problem_is_printed_with_its_place(cli: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "a.hcl"
     path.write_text('data_dir = "relative"\nlog_level = "LOUD"\nserver { enabled = true }\n')
     result = cli("config", "validate", str(path))

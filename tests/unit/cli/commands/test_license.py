@@ -73,7 +73,9 @@ def test_a_license_that_expires_soon_says_when(cli: Callable[..., Any], server: 
     assert result.out.endswith(" and expires in 2 days; put a new license.\n")
 
 
-def test_a_license_that_has_ended_names_what_stopped(cli: Callable[..., Any], server: Any) -> None:
+def test_an_expired_license_names_the_stopped_features(
+    cli: Callable[..., Any], server: Any
+) -> None:
     features = ["Automated Upgrades", "Namespaces"]
     ended = {
         **CLAIMS,
@@ -113,7 +115,7 @@ def test_a_start_that_is_no_time_is_blamed_by_its_name(
     assert "StartTime of the license is not a time like" in refused.err
 
 
-def test_a_server_without_licenses_says_so(cli: Callable[..., Any], server: Any) -> None:
+def test_a_server_without_licenses_is_recognized(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {PATH}", b"", 204)
     assert cli("license", "get").err == ("Error getting license: Nomad Enterprise only endpoint\n")
 
@@ -135,7 +137,7 @@ def test_a_license_is_put(cli: Callable[..., Any], server: Any, tmp_path: Path) 
     ],
 )
 @pytest.mark.parametrize("command", ["put", "inspect"])
-def test_what_is_wrong_with_the_arguments(
+def test_bad_arguments_are_refused(
     cli: Callable[..., Any], command: str, words: tuple[str, ...], text: str
 ) -> None:
     result = cli("license", command, *words)
@@ -174,7 +176,7 @@ def test_a_key_is_never_overwritten(cli: Callable[..., Any], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("text", [b"", b"abc", b"a.!!!.c", b"a.e30.c", b"a.W10.c"])
-def test_what_is_no_license_is_refused(cli: Callable[..., Any], text: bytes) -> None:
+def test_a_malformed_license_is_refused(cli: Callable[..., Any], text: bytes) -> None:
     result = cli("license", "inspect", "-", stdin=text)
     assert (result.status, result.out) == (1, "")
     assert result.err.startswith("Error reading license: ")

@@ -48,7 +48,7 @@ def test_an_unknown_namespace_is_an_error(cli: Callable[..., Any], server: Any) 
     )
 
 
-def test_apply_keeps_what_is_not_given(cli: Callable[..., Any], server: Any) -> None:
+def test_apply_keeps_fields_without_a_flag(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/namespace/web", namespace("web", Quota="q"))
     server.on("PUT /v1/namespace/web")
     result = cli("namespace", "apply", "-description=new", "web")

@@ -143,7 +143,9 @@ def test_force_leave_completes_the_region(cli: Callable[..., Any], server: Any) 
     assert (result.out, result.err) == ('Server "node-2.global" is now leaving\n', "")
 
 
-def test_force_leave_says_that_a_live_server_stays(cli: Callable[..., Any], server: Any) -> None:
+def test_force_leave_of_a_live_server_prints_that_it_stays(
+    cli: Callable[..., Any], server: Any
+) -> None:
     server.on("GET /v1/agent/members", MEMBERS)
     server.on("PUT /v1/agent/force-leave")
     result = cli("server", "force-leave", "node-1")
@@ -155,7 +157,7 @@ def test_force_leave_says_that_a_live_server_stays(cli: Callable[..., Any], serv
     assert cli("server", "force-leave", "-force", "node-1").err == ""
 
 
-def test_force_leave_says_nothing_of_who_may_not_be_seen(
+def test_force_leave_without_the_right_to_list_prints_no_remark(
     cli: Callable[..., Any], server: Any
 ) -> None:
     server.on("GET /v1/agent/members", b"Permission denied", 403)

@@ -20,6 +20,6 @@ def test_the_program_calls_itself_as_it_was_called(path: str, name: str) -> None
     assert program_name(path) == name
 
 
-def test_both_versions_are_told() -> None:
+def test_both_versions_are_printed() -> None:
     assert version_text("nomad") == "Nomad v1.0.18"
     assert version_text("bellcow") == f"bellcow v{__version__} (Nomad API v1.0.18)"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def test_what_every_request_carries(server: Any) -> None:
+def test_every_request_has_the_common_parameters_and_headers(server: Any) -> None:
     settings = Settings(
         address=server.address + "/", region="r", namespace="n", token="s", http_auth="u:p"
     )
@@ -63,7 +63,7 @@ def test_a_password_in_the_address_is_used_and_never_shown(server: Any) -> None:
     assert client.url("/v1/x") == f"{server.address}/v1/x"
 
 
-def test_what_follows_host_and_port_is_left_out(server: Any) -> None:
+def test_the_path_of_an_address_is_ignored(server: Any) -> None:
     server.on("GET /v1/x", b"null")
     Client(Settings(address=f"{server.address}/some/where/")).get("/v1/x")
     assert server.requests[0].target == "/v1/x"
@@ -81,7 +81,7 @@ def test_without_an_address_the_hint_says_how_to_name_one(
     assert "BELLCOW_ADDR" in caught.value.hint
 
 
-def test_a_silent_server_is_told_of(
+def test_a_server_that_does_not_answer_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client_module, "_AGAIN", False)

@@ -64,7 +64,7 @@ def test_namespaces_are_offered_where_one_is_named(
     assert complete(f"nomad {words} d") == ["default"]
 
 
-def test_the_flags_of_the_line_say_whom_to_ask_and_as_whom(
+def test_the_flags_on_the_line_set_the_server_and_the_token(
     complete: Callable[[str], list[str]], server: Any, environment: pytest.MonkeyPatch
 ) -> None:
     server.on(POLICIES, LISTED)
@@ -89,7 +89,7 @@ def test_flags_are_offered_without_asking_anybody(
     assert server.requests == []
 
 
-def test_what_a_shell_would_not_take_as_a_word_is_not_offered(
+def test_names_that_a_shell_would_split_are_not_offered(
     complete: Callable[[str], list[str]], server: Any
 ) -> None:
     server.on(POLICIES, [{"Name": "$(reboot)"}, {"Name": "a b"}, {"Name": "ok"}, {"Name": ""}])

@@ -43,13 +43,13 @@ def test_flags_are_offered_after_a_dash_only(complete: Callable[[str], list[str]
     assert not [word for word in offered if word.startswith("--") or "not-" in word]
 
 
-def test_flags_with_values_do_not_disturb_what_follows(
+def test_flags_with_values_do_not_disturb_later_words(
     complete: Callable[[str], list[str]],
 ) -> None:
     assert complete("nomad operator raft list-peers -address http://x -bogus -st") == ["-stale"]
 
 
-def test_only_what_stands_before_the_cursor_counts(environment: pytest.MonkeyPatch) -> None:
+def test_only_the_text_before_the_cursor_counts(environment: pytest.MonkeyPatch) -> None:
     assert completion.typed({"COMP_LINE": "nomad op raft", "COMP_POINT": "8"}) == "nomad op"
     assert completion.typed({"COMP_LINE": "nomad op", "COMP_POINT": "x"}) == "nomad op"
 
@@ -66,7 +66,7 @@ def test_the_protocol_of_click_is_answered(
     assert "-stale" in result.out
 
 
-def test_completion_is_installed_once_and_taken_out_again(
+def test_completion_is_installed_once_and_can_be_removed(
     cli: Callable[..., Any], environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.setenv("HOME", str(tmp_path))
@@ -92,7 +92,7 @@ def test_completion_is_installed_once_and_taken_out_again(
     assert cli("-autocomplete-uninstall").status == 1
 
 
-def test_completion_without_any_shell_says_so(
+def test_completion_without_any_start_file_is_an_error(
     cli: Callable[..., Any], environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.setenv("HOME", str(tmp_path))

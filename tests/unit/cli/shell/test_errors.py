@@ -7,7 +7,7 @@ from bellcow.errors import invalid
 
 
 @pytest.mark.parametrize("error", [RequestError("no"), invalid("no")])
-def test_what_was_being_done_stands_before_what_went_wrong(error: Exception) -> None:
+def test_a_refusal_begins_with_the_attempt(error: Exception) -> None:
     with pytest.raises(CommandError) as caught, failing("Error doing: "):
         raise error
     assert (caught.value.message, caught.value.status) == ("Error doing: no", 1)

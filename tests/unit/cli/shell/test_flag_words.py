@@ -75,7 +75,7 @@ def test_a_near_miss_is_named() -> None:
         normalize(["-adress=x"], FLAGS)
 
 
-def test_completion_skips_what_is_wrong_and_goes_on() -> None:
+def test_completion_skips_wrong_flags() -> None:
     assert normalize(["-bogus", "x", "-json", "-address"], FLAGS, lenient=True) == (
         ["--json"],
         ["x"],

@@ -34,7 +34,7 @@ def test_a_bar_in_a_cell_stays_in_its_cell() -> None:
     assert output.table([["a|b", "c"]]) == "a|b  c"
 
 
-def test_an_empty_cell_of_a_list_says_none() -> None:
+def test_an_empty_cell_of_a_list_shows_none() -> None:
     assert output.listing([["Name", "Description"], ["x", ""]]) == (
         "Name  Description\nx     <none>"
     )
@@ -114,7 +114,7 @@ def test_errors_are_colored_on_a_terminal_unless_refused(
     assert output.wants_color(environment, words, terminal=terminal) is colored
 
 
-def test_a_terminal_is_not_driven_by_what_a_server_says(
+def test_text_of_a_server_cannot_control_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
@@ -127,7 +127,7 @@ SHOWN = "a\\x1b[2J\\x9b\\x0d\\u202eb\\u2066\\u2028c\td\n"
 
 
 @pytest.mark.parametrize("print_", [output.write, lambda text: output.write_bytes(text.encode())])
-def test_what_could_drive_a_terminal_is_made_visible_on_one(
+def test_control_characters_are_escaped_on_a_terminal(
     print_: Callable[[str], None],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -137,7 +137,7 @@ def test_what_could_drive_a_terminal_is_made_visible_on_one(
     assert capsys.readouterr().out == SHOWN
 
 
-def test_a_character_cut_between_two_pieces_is_whole_on_a_terminal(
+def test_a_character_split_between_two_chunks_is_whole_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
@@ -167,7 +167,7 @@ def test_a_name_with_a_line_break_is_no_row_of_its_own() -> None:
     )
 
 
-def test_names_are_listed_with_what_they_are_for() -> None:
+def test_names_are_listed_with_their_descriptions() -> None:
     found = [{"Name": "a", "Description": "x"}, {"Name": "long", "Description": ""}]
     assert output.described(found) == "Name  Description\na     x\nlong  <none>"
     assert output.described([], "none at all") == "none at all"

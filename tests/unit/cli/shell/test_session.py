@@ -15,7 +15,7 @@ def test_the_client_is_made_when_it_is_first_wanted() -> None:
         _ = session.client
 
 
-def test_misuse_says_where_to_read_more() -> None:
+def test_misuse_names_the_help() -> None:
     session = Session(Settings(), "nomad acl bootstrap")
     assert session.misuse("No").message == "No\nFor additional help try 'nomad acl bootstrap -help'"
 

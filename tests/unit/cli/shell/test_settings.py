@@ -59,7 +59,7 @@ def test_certificates_go_unchecked_only_when_that_is_clearly_asked_for() -> None
     assert not read_settings({}, {"NOMAD_SKIP_VERIFY": "maybe"}).tls_skip_verify
 
 
-def test_what_is_no_common_flag_stays_with_the_command() -> None:
+def test_other_flags_are_left_to_the_command() -> None:
     given = {"address": "x", "no_color": True, "stale": True}
     read_settings(given, {})
     assert given == {"stale": True}

@@ -32,7 +32,7 @@ def test_expecting_servers_by_flag_needs_a_server():
     assert "Bootstrap requires" not in str(found)
 
 
-def test_servers_that_nomad_would_find_in_consul_are_warned():
+def test_a_consul_block_without_joins_gives_a_warning():
     origins = {"consul": "a.hcl:1"}
     alone = {"server.bootstrap_expect": 0}
     (warning,) = [text for text in warnings(alone, origins=origins) if "no effect" not in text]
@@ -73,7 +73,7 @@ def test_an_old_and_a_new_spelling_of_join_do_not_go_together():
     ]
 
 
-def test_a_kept_keyring_wins_over_the_key_with_a_warning(tmp_path):
+def test_a_keyring_file_wins_over_the_key_with_a_warning(tmp_path):
     changes = {"server.encrypt": "jSF4ErO9rzUPknSRCFUirjUfnu5WCus8kh3cLafNR90="}
     changes["data_dir"] = str(tmp_path)
     assert check(changes) == []
@@ -85,7 +85,7 @@ def test_a_kept_keyring_wins_over_the_key_with_a_warning(tmp_path):
     assert check(changes) == []
 
 
-def test_a_kept_keyring_with_the_key_that_is_given_is_no_news(tmp_path):
+def test_a_keyring_file_with_the_same_key_gives_no_warning(tmp_path):
     key = "jSF4ErO9rzUPknSRCFUirjUfnu5WCus8kh3cLafNR90="
     (tmp_path / "server").mkdir()
     (tmp_path / "server" / "serf.keyring").write_text(f'["{key}"]')

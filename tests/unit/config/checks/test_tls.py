@@ -33,7 +33,7 @@ def tls(tmp_path, *names, **more):
         (("cert", "key", "ca"), {}),
     ],
 )
-def test_tls_with_its_files_is_taken(tmp_path, names, switches):
+def test_tls_with_its_files_is_accepted(tmp_path, names, switches):
     assert check(tls(tmp_path, *names, **switches)) == []
 
 
@@ -106,7 +106,7 @@ NAME = "server.global.nomad"
 MEND = "; make another: bellcow tls cert create -server -additional-ipaddress=10.0.0.5"
 
 
-def test_a_certificate_that_the_others_take_is_taken(tmp_path):
+def test_a_certificate_that_peers_accept_is_accepted(tmp_path):
     changes = with_certificate(tmp_path, name=NAME, ip="10.0.0.5", days=99)
     assert check(changes | {"tls.verify_server_hostname": True}) == []
 
@@ -123,7 +123,7 @@ def test_a_certificate_that_others_refuse_stops_the_start_of_several(tmp_path):
         assert len(errors(changes | {"server.bootstrap_expect": 0} | several)) == 2
 
 
-def test_a_server_that_is_alone_is_only_warned(tmp_path):
+def test_a_single_server_gets_only_a_warning(tmp_path):
     changes = with_certificate(tmp_path, days=99) | {"server.bootstrap_expect": 0}
     assert errors(changes) == []
     assert warnings(changes) == [
@@ -139,7 +139,7 @@ def test_a_certificate_of_another_authority_stops_every_start(tmp_path):
     assert f"is signed by none of the authorities in {other}; make another: " in message
 
 
-def test_a_certificate_at_its_end_is_warned_of(tmp_path):
+def test_a_certificate_that_expires_soon_gives_a_warning(tmp_path):
     changes = with_certificate(tmp_path, ip="10.0.0.5", days=12.5)
     assert errors(changes) == []
     (warning,) = warnings(changes)

@@ -53,7 +53,7 @@ def test_a_block_that_means_nothing_is_named(cli: Callable[..., Any], server: An
     ]
 
 
-def test_what_was_understood_of_a_policy_is_shown_as_json(
+def test_the_parsed_rules_of_a_policy_are_shown_as_json(
     cli: Callable[..., Any], server: Any
 ) -> None:
     policy = {

@@ -53,7 +53,7 @@ def test_a_policy_that_does_not_exist_is_named(cli: Callable[..., Any], server: 
     assert cli("acl", "token", "create", "-policy=opread").err == ""
 
 
-def test_an_update_changes_only_what_is_given(cli: Callable[..., Any], server: Any) -> None:
+def test_an_update_changes_only_the_given_fields(cli: Callable[..., Any], server: Any) -> None:
     path = f"/v1/acl/token/{ACCESSOR}"
     server.on(f"GET {path}", TOKEN)
     server.on(f"PUT {path}", {**TOKEN, "Name": "renamed"})

@@ -39,7 +39,7 @@ def test_a_template_sees_the_names_of_the_client(cli: Callable[..., Any], server
     )
 
 
-def test_a_refusal_says_what_was_asked(cli: Callable[..., Any], server: Any) -> None:
+def test_a_refusal_names_the_request(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/agent/self", b"Permission denied", 403)
     assert cli("agent-info").err == (
         "Error querying agent info: failed querying self endpoint: "

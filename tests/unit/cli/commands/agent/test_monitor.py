@@ -19,7 +19,7 @@ def test_log_lines_are_printed_as_they_come(cli: Callable[..., Any], server: Any
     )
 
 
-def test_a_level_that_nobody_knows_is_told(cli: Callable[..., Any], server: Any) -> None:
+def test_an_unknown_log_level_is_refused(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/agent/monitor", b"Unknown log level: bogus", 400)
     assert cli("monitor", "-log-level=bogus").err == (
         "Error starting monitor: Unexpected response code: 400 (Unknown log level: bogus)\n"

@@ -32,7 +32,7 @@ def test_the_exit_status_is_the_agents(cli: Callable[..., Any], started: Any) ->
     assert started == [([], {}, True)]
 
 
-def test_only_what_is_given_is_passed_on(cli: Callable[..., Any], started: Any) -> None:
+def test_only_given_flags_are_passed_on(cli: Callable[..., Any], started: Any) -> None:
     cli(
         "agent",
         "-config",

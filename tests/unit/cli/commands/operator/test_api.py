@@ -84,7 +84,7 @@ def test_a_dry_run_names_the_variable_the_token_is_in(
     assert "${BELLCOW_TOKEN}" in cli("operator", "api", "-dryrun", "/v1/x").out
 
 
-def test_a_dry_run_trusts_whom_the_request_would_trust_and_sends_what_it_would(
+def test_a_dry_run_prints_the_same_authorities_and_body_as_the_request(
     cli: Callable[..., Any], tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ca.pem").write_text("")
@@ -105,7 +105,7 @@ def test_a_dry_run_trusts_whom_the_request_would_trust_and_sends_what_it_would(
     ]
 
 
-def test_what_cannot_be_sent_is_refused(cli: Callable[..., Any]) -> None:
+def test_a_malformed_request_is_refused(cli: Callable[..., Any]) -> None:
     assert cli("operator", "api").err.startswith("A path or URL is required\n")
     assert cli("operator", "api", "a", "b").err.startswith(
         "operator api accepts exactly 1 argument, but 2 arguments were found\n"
@@ -116,7 +116,7 @@ def test_what_cannot_be_sent_is_refused(cli: Callable[..., Any]) -> None:
     )
 
 
-def test_an_error_without_a_text_is_told(cli: Callable[..., Any], server: Any) -> None:
+def test_an_error_without_a_text_is_printed(cli: Callable[..., Any], server: Any) -> None:
     result = cli("operator", "api", "-X=GET", "/v1/nope", stdin=b"")
     assert (result.status, result.out) == (0, "")
     assert result.err == "The answer is 404, without a text\n"

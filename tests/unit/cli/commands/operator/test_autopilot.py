@@ -27,7 +27,7 @@ def test_the_settings_are_shown_in_their_order(cli: Callable[..., Any], server: 
     assert cli("operator", "autopilot", "get-config", "-t", "{{.MinQuorum}}").out == "0\n"
 
 
-def test_only_what_is_given_changes(cli: Callable[..., Any], server: Any) -> None:
+def test_only_given_settings_change(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {PATH}", CONFIG)
     server.on(f"PUT {PATH}", b"true")
     result = cli(
@@ -70,7 +70,7 @@ def test_nothing_to_change_is_an_error(cli: Callable[..., Any], server: Any) -> 
     assert server.requests == []
 
 
-def test_somebody_else_being_faster_twice_is_told(cli: Callable[..., Any], server: Any) -> None:
+def test_two_concurrent_writes_are_an_error(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {PATH}", CONFIG)
     server.on(f"PUT {PATH}", b"false")
     result = cli("operator", "autopilot", "set-config", "-min-quorum=3")
@@ -212,7 +212,7 @@ def test_a_cluster_that_may_lose_as_many_as_asked_for_ends_with_zero(
         ),
     ],
 )
-def test_a_cluster_that_may_lose_fewer_says_why(
+def test_too_low_a_failure_tolerance_is_explained(
     cli: Callable[..., Any],
     server: Any,
     servers: list[dict[str, Any]],

@@ -81,7 +81,7 @@ def test_voter_that_was_removed_as_dead_is_missing_until_it_is_replaced() -> Non
     ],
     ids=["too few", "enough"],
 )
-def test_without_a_leader_it_is_said_how_many_answer_and_whom_to_start(
+def test_without_a_leader_the_voters_that_answer_and_those_to_start_are_named(
     servers: tuple[dict[str, Any], ...], text: str
 ) -> None:
     assert leaderless(answer(*servers)) == summary(answer(*servers)) == f"No server leads. {text}"
@@ -107,7 +107,7 @@ def test_id_is_shown_when_more_is_asked_for() -> None:
         ),
     ],
 )
-def test_first_sentence_says_how_many_may_fail(
+def test_the_first_sentence_is_the_failure_tolerance(
     servers: tuple[dict[str, Any], ...], tolerance: int, text: str
 ) -> None:
     assert summary(answer(*servers, tolerance=tolerance)) == text

@@ -46,7 +46,7 @@ def test_a_key_is_changed_in_either_spelling(
     assert [request.json for request in server.requests] == [{"Key": KEY}] * 2
 
 
-def test_a_failure_follows_what_was_tried(cli: Callable[..., Any], server: Any) -> None:
+def test_a_failure_names_the_attempt_first(cli: Callable[..., Any], server: Any) -> None:
     server.on("PUT /v1/agent/keyring/install", b"illegal base64 data at input byte 0", 500)
     result = cli("operator", "keyring", "-install=abc")
     assert result.out == "Installing new gossip encryption key...\n"
@@ -56,7 +56,7 @@ def test_a_failure_follows_what_was_tried(cli: Callable[..., Any], server: Any) 
     assert result.status == 1
 
 
-def test_what_it_means_that_all_nodes_failed_is_told(cli: Callable[..., Any], server: Any) -> None:
+def test_a_failure_on_all_nodes_is_explained(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/agent/keyring/list", b"1/1 nodes reported failure", 500)
     result = cli("operator", "keyring", "-list")
     assert result.status == 1

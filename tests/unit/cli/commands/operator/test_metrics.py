@@ -25,7 +25,7 @@ def test_metrics_as_data(cli: Callable[..., Any], server: Any) -> None:
     assert cli("operator", "metrics", "-t", "{{.Timestamp}}").out == "t\n"
 
 
-def test_a_format_that_is_off_is_told(cli: Callable[..., Any], server: Any) -> None:
+def test_a_disabled_format_is_explained(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/metrics", b"Prometheus is not enabled", 415)
     assert cli("operator", "metrics", "-format=prometheus").err == (
         "Error getting metrics: Unexpected response code: 415 (Prometheus is not enabled)\n"

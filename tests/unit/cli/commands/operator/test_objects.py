@@ -21,16 +21,16 @@ def test_secrets_are_left_out() -> None:
     }
 
 
-def test_secrets_stand_where_they_are_asked_for() -> None:
+def test_secrets_are_shown_on_request() -> None:
     assert by_table(RECORDS, secrets=True)["acl_tokens"] == [{"Name": "t", "SecretID": "s1"}]
 
 
-def test_only_wanted_objects_stand_and_they_are_judged_with_their_secrets() -> None:
+def test_only_matching_objects_are_shown_and_the_filter_sees_their_secrets() -> None:
     found = by_table(RECORDS, secrets=False, wanted=lambda value: value.get("SecretID") == "s1")
     assert found == {"acl_tokens": [{"Name": "t", "SecretID": HIDDEN}]}
 
 
-def test_a_deletion_says_of_which_table_it_is() -> None:
+def test_a_deletion_names_its_table() -> None:
     record = ("deletions", "namespaces", msgspec.msgpack.encode({"ModifyIndex": 9}))
     assert by_table([record], secrets=False) == {
         "deletions": [{"Table": "namespaces", "ModifyIndex": 9}]

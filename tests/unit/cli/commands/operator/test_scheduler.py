@@ -51,7 +51,7 @@ def test_an_old_server_that_knows_fewer_settings_is_shown_too(
     assert "Preemption System Scheduler       = false\n" in result.out
 
 
-def test_only_what_is_given_changes(cli: Callable[..., Any], server: Any) -> None:
+def test_only_given_settings_change(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {PATH}", ANSWER)
     server.on(f"PUT {PATH}", {"Index": 11, "Updated": True})
     result = cli(
@@ -92,7 +92,7 @@ def test_a_check_index_that_is_no_number_is_refused(cli: Callable[..., Any], ser
     assert server.requests == []
 
 
-def test_an_algorithm_that_nobody_knows_is_refused(cli: Callable[..., Any], server: Any) -> None:
+def test_an_unknown_algorithm_is_refused(cli: Callable[..., Any], server: Any) -> None:
     result = cli("operator", "scheduler", "set-config", "-scheduler-algorithm=random")
     assert (result.status, result.out) == (1, "")
     assert result.err.splitlines()[0] == (
@@ -101,7 +101,7 @@ def test_an_algorithm_that_nobody_knows_is_refused(cli: Callable[..., Any], serv
     assert server.requests == []
 
 
-def test_a_lost_race_is_told(cli: Callable[..., Any], server: Any) -> None:
+def test_a_concurrent_write_is_an_error(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {PATH}", ANSWER)
     server.on(f"PUT {PATH}", {"Index": 11, "Updated": False})
     result = cli("operator", "scheduler", "set-config", "-pause-eval-broker=true")

@@ -18,9 +18,7 @@ def test_objects_inside_are_laid_over_too() -> None:
 
 
 @given(VALUES, VALUES)
-def test_what_is_laid_over_wins_and_nothing_else_changes(
-    before: dict[str, Any], changes: dict[str, Any]
-) -> None:
+def test_changes_win_and_the_rest_stays(before: dict[str, Any], changes: dict[str, Any]) -> None:
     after = overlay(before, changes)
     assert {key: after[key] for key in changes} == changes
     assert all(after[key] == before[key] for key in before.keys() - changes.keys())
@@ -37,7 +35,7 @@ def test_differences_are_named() -> None:
     ]
 
 
-def test_a_lost_race_is_run_once_more_on_what_is_there_now() -> None:
+def test_after_a_concurrent_write_the_change_is_repeated_on_the_new_value() -> None:
     states = [{"ModifyIndex": 5, "A": 1, "B": 1}, {"ModifyIndex": 6, "A": 1, "B": 2}]
     writes: list[tuple[dict[str, Any], int]] = []
 
@@ -52,7 +50,7 @@ def test_a_lost_race_is_run_once_more_on_what_is_there_now() -> None:
     ]
 
 
-def test_two_lost_races_give_up() -> None:
+def test_after_two_concurrent_writes_it_gives_up() -> None:
     tries: list[int] = []
     result = set_with_cas(
         lambda: {"ModifyIndex": 5}, lambda _, index: tries.append(index) is not None, {"A": 1}

@@ -43,7 +43,7 @@ def flaws(
     return [flaw.text for flaw in find_flaws(cert, key, ca, wanted, now)]
 
 
-def test_what_is_made_is_what_a_start_asks_for(cli: Callable[..., Any]) -> None:
+def test_the_made_certificate_passes_the_checks_of_a_start(cli: Callable[..., Any]) -> None:
     result = done(cli("tls", "ca", "create"))
     assert result.out == (
         "==> CA certificate saved to: nomad-agent-ca.pem\n"
@@ -60,7 +60,7 @@ def test_what_is_made_is_what_a_start_asks_for(cli: Callable[..., Any]) -> None:
     assert "expires in 29 days" in flaws(SERVER, "10.0.0.5", days=335)[0]
 
 
-def test_the_command_that_a_start_names_mends_what_it_names(cli: Callable[..., Any]) -> None:
+def test_the_command_in_the_refusal_of_a_start_mends_the_flaw(cli: Callable[..., Any]) -> None:
     done(cli("tls", "ca", "create"))
     done(cli("tls", "cert", "create", "-server", "-region=eu"))
     files = ("eu-server-nomad.pem", "eu-server-nomad-key.pem")
@@ -176,7 +176,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("words", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_is_wrong_is_said_and_nothing_is_made(
+def test_bad_flags_are_refused_and_no_file_is_written(
     cli: Callable[..., Any], tmp_path: Path, words: tuple[str, ...], reason: str
 ) -> None:
     (tmp_path / "else").mkdir()

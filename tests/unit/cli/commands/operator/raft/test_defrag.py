@@ -62,7 +62,7 @@ async def takes_writes(directory: Path) -> bool:
 
 @needs_etcd
 @pytest.mark.slow
-def test_space_is_given_back_and_a_full_store_takes_writes_again(
+def test_defrag_frees_space_and_a_full_store_accepts_writes_again(
     cli: Callable[..., Any], tmp_path: Path, member: Path
 ) -> None:
     data_dir = data_dir_of(tmp_path)

@@ -112,7 +112,7 @@ def test_each_way_of_naming_a_peer_removes_it_by_id(
     assert server.requests[1].target == f"/v1/operator/raft/peer?id={IDS[1]}"
 
 
-def test_a_peer_that_still_runs_is_told_of(cli: Callable[..., Any], server: Any) -> None:
+def test_removing_a_live_peer_prints_a_remark(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {CONFIGURATION}", PEERS)
     server.on("DELETE /v1/operator/raft/peer")
     server.on("GET /v1/agent/members", {"Members": [{"Name": "c2.global", "Status": "alive"}]})
@@ -145,7 +145,7 @@ def test_a_name_that_fits_two_regions_removes_nothing(cli: Callable[..., Any], s
     assert result.err == "Several peers are called c2; use -peer-id\n"
 
 
-def test_a_dry_run_only_tells(cli: Callable[..., Any], server: Any) -> None:
+def test_a_dry_run_changes_nothing(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {CONFIGURATION}", PEERS)
     result = cli("operator", "raft", "remove-peer", "-dry-run", "-peer-name=c1")
     assert result.out == (
@@ -155,9 +155,7 @@ def test_a_dry_run_only_tells(cli: Callable[..., Any], server: Any) -> None:
     assert {request.method for request in server.requests} == {"GET"}
 
 
-def test_a_dry_run_says_when_the_removal_would_be_refused(
-    cli: Callable[..., Any], server: Any
-) -> None:
+def test_a_dry_run_predicts_a_refusal(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {CONFIGURATION}", {"Servers": PEERS["Servers"][:1]})
     last = cli("operator", "raft", "remove-peer", "-dry-run", "-peer-name=c1")
     assert (last.status, last.out) == (1, "")
@@ -175,7 +173,7 @@ def members(*alive: str) -> dict[str, Any]:
     }
 
 
-def test_a_dry_run_looks_who_is_alive(cli: Callable[..., Any], server: Any) -> None:
+def test_a_dry_run_counts_live_voters(cli: Callable[..., Any], server: Any) -> None:
     words = "operator", "raft", "remove-peer", "-dry-run", "-peer-name=c1"
     server.on(f"GET {CONFIGURATION}", PEERS)
     server.on("GET /v1/agent/members", members("c1.global", "c2.global"))
@@ -268,7 +266,7 @@ def test_leadership_is_handed_over(cli: Callable[..., Any], server: Any) -> None
     assert unknown.err.startswith("Error transferring leadership to peer: no peer is called c9")
 
 
-def test_a_transfer_to_the_leader_itself_is_told_as_that(
+def test_a_transfer_to_the_leader_itself_is_recognized(
     cli: Callable[..., Any], server: Any
 ) -> None:
     server.on(f"PUT {TRANSFER}", {"Noop": True})
@@ -312,9 +310,7 @@ def test_a_voter_that_is_not_healthy_is_never_chosen(cli: Callable[..., Any], se
     assert [request.method for request in server.requests] == ["GET", "GET"]
 
 
-def test_one_server_alone_has_nobody_to_lead_in_its_place(
-    cli: Callable[..., Any], server: Any
-) -> None:
+def test_a_single_server_cannot_transfer_leadership(cli: Callable[..., Any], server: Any) -> None:
     server.on(f"GET {CONFIGURATION}", {"Servers": PEERS["Servers"][:1]})
     result = cli("operator", "raft", "transfer-leadership")
     assert (result.status, result.out) == (1, "")

@@ -60,7 +60,7 @@ def file_of(data_dir: Path) -> Path:
 
 
 @pytest.mark.parametrize("inside", [".", "server"])
-def test_what_the_server_has_is_shown_and_nothing_is_written(
+def test_without_servers_the_state_is_shown_and_nothing_is_written(
     cli: Callable[..., Any], data_dir: Path, inside: str
 ) -> None:
     before = sorted(data_dir.rglob("*"))
@@ -127,7 +127,7 @@ def test_server_that_moved_is_named_by_its_id_and_its_new_address(
     )
 
 
-def test_file_that_was_there_is_kept(cli: Callable[..., Any], data_dir: Path) -> None:
+def test_an_existing_file_is_renamed(cli: Callable[..., Any], data_dir: Path) -> None:
     file_of(data_dir).parent.mkdir()
     file_of(data_dir).write_text("by hand")
     result = cli("operator", "raft", "recover", "-yes", "-servers=s2", str(data_dir))
@@ -170,7 +170,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize(("answer", "written"), [("y\n", True), ("\n", False), ("", False)])
-def test_who_is_there_is_asked(
+def test_on_a_terminal_the_user_is_asked(
     cli: Callable[..., Any],
     data_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -186,7 +186,7 @@ def test_who_is_there_is_asked(
     assert result.status == (0 if written else 1)
 
 
-def test_where_nobody_can_be_asked_it_takes_a_yes(cli: Callable[..., Any], data_dir: Path) -> None:
+def test_without_a_terminal_yes_is_required(cli: Callable[..., Any], data_dir: Path) -> None:
     result = cli("operator", "raft", "recover", "-servers=s2", str(data_dir), stdin=b"y\n")
     assert result.status == 1
     assert result.err == "Nothing was written: -yes is needed where nobody can be asked\n"
@@ -203,7 +203,7 @@ def test_server_that_runs_is_left_alone(cli: Callable[..., Any], data_dir: Path)
     assert result.err == f"The server in {data_dir}/server runs, as process 4711: stop it first\n"
 
 
-def test_server_that_never_had_anything_says_so(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_server_without_any_state_is_refused(cli: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "node-id").write_text("x\n")
     result = cli("operator", "raft", "recover", str(tmp_path))
     assert result.status == 0

@@ -54,7 +54,7 @@ def test_a_single_save_that_fails_ends_with_one(
     assert agent(cli, tmp_path, "-interval=0").status == 1
 
 
-def test_a_single_save_that_may_not_ask_who_leads_ends_with_one(
+def test_a_single_save_without_the_right_to_read_the_leader_ends_with_one(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
     server.on("GET /v1/agent/self", b"Permission denied", 403)
@@ -113,7 +113,7 @@ def test_only_the_leader_saves(
     assert rounds == [5400.0, 5400.0]
 
 
-def test_any_server_saves_whoever_leads(
+def test_any_server_saves_without_leading(
     cli: Callable[..., Any], server: Any, tmp_path: Path, rounds: list[float]
 ) -> None:
     server.on("GET /v1/agent/self", leader("false"))
@@ -123,7 +123,7 @@ def test_any_server_saves_whoever_leads(
     assert rounds == [3600.0, 3600.0]
 
 
-def test_a_failed_round_is_told_and_the_next_one_tries_again(
+def test_a_failed_round_is_printed_and_the_next_one_tries_again(
     cli: Callable[..., Any], server: Any, tmp_path: Path, rounds: list[float]
 ) -> None:
     server.on("GET /v1/agent/self", b"No cluster leader", 500)
@@ -139,7 +139,7 @@ def test_a_failed_round_is_told_and_the_next_one_tries_again(
     assert len(rounds) == 2
 
 
-def test_the_newest_files_are_kept_and_others_never_touched() -> None:
+def test_the_newest_files_stay_and_foreign_files_are_not_touched() -> None:
     names = [
         "nomad-state-20261123-1795442432.snap",
         "nomad-state-20261124-1795528832.snap",
@@ -162,7 +162,7 @@ def test_old_files_go_after_a_save(cli: Callable[..., Any], server: Any, tmp_pat
     assert (tmp_path / "mine").exists()
 
 
-def test_what_cannot_work_is_refused_at_once(
+def test_impossible_flags_are_refused_at_once(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
     missing = cli("operator", "snapshot", "agent", f"-local-path={tmp_path}/none")

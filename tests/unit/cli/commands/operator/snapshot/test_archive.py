@@ -135,7 +135,7 @@ def test_a_saved_snapshot_is_private_whatever_others_have_put_beside_it(
     assert [each.read_bytes() for each in planted] == [b"", b""]
 
 
-def test_what_a_snapshot_holds(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_inspect_shows_the_content_of_a_snapshot(cli: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "b.snap").write_bytes(ARCHIVE)
     lines = cli("operator", "snapshot", "inspect", "b.snap").out.splitlines()
     assert lines[0] == "ID      = 2-21-1795442432498"
@@ -266,7 +266,7 @@ def test_a_snapshot_is_restored_as_it_is(
     assert server.requests[1].target == f"{PATH}?force=true"
 
 
-def test_where_the_state_before_a_restore_is_kept_is_told(
+def test_restore_prints_where_the_former_state_is_saved(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "b.snap").write_bytes(ARCHIVE)
@@ -279,7 +279,7 @@ def test_where_the_state_before_a_restore_is_kept_is_told(
     )
 
 
-def test_after_a_snapshot_without_tokens_the_operator_is_told_to_bootstrap(
+def test_after_restoring_a_snapshot_without_tokens_the_output_names_bootstrap(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "b.snap").write_bytes(make_archive(tokens=False))
@@ -300,7 +300,7 @@ def test_a_refused_restore_shows_the_reason(
     )
 
 
-def test_force_is_not_taken_where_nobody_can_be_asked(
+def test_force_without_a_terminal_needs_yes(
     cli: Callable[..., Any], server: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "b.snap").write_bytes(ARCHIVE)
@@ -335,7 +335,7 @@ def test_on_a_terminal_the_operator_is_asked(
 
 
 @pytest.mark.parametrize(("here", "told"), [(CLUSTER, False), ("other", True)])
-def test_a_snapshot_of_another_cluster_is_told_before_it_is_restored(
+def test_restore_warns_of_a_snapshot_of_another_cluster(
     cli: Callable[..., Any],
     server: Any,
     tmp_path: Path,
@@ -442,7 +442,7 @@ def test_a_redacted_snapshot_can_go_to_standard_output(
 
 
 @pytest.mark.parametrize(("has_acls", "status"), [(True, 200), (False, 200), (False, 403)])
-def test_loss_of_all_tokens_is_told_of_before_a_restore_where_there_are_acls(
+def test_with_acls_restore_warns_of_the_loss_of_all_tokens(
     cli: Callable[..., Any],
     server: Any,
     tmp_path: Path,

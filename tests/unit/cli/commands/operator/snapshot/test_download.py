@@ -20,7 +20,7 @@ def test_the_default_name_sorts_by_date() -> None:
     assert download.default_name(1796428800 * 10**9) == "nomad-state-20261205-1796428800.snap"
 
 
-def test_what_is_saved_is_what_the_server_sent(server: Any, tmp_path: Path) -> None:
+def test_the_saved_file_equals_the_answer(server: Any, tmp_path: Path) -> None:
     server.on(f"GET {PATH}", ARCHIVE, headers=digest(ARCHIVE))
     path = tmp_path / "x.snap"
     info = download.save(Client(Settings(address=server.address)), path, stale=False)

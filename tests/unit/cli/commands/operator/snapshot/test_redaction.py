@@ -42,12 +42,12 @@ def test_tokens_bootstrap_and_license_are_left_out_and_the_rest_stays() -> None:
     assert archive.origin_of(read) == ORIGIN
 
 
-def test_what_is_no_archive_is_refused_without_the_words_of_a_restore() -> None:
+def test_a_bad_archive_is_refused_without_the_words_about_a_restore() -> None:
     with pytest.raises(CommandError, match=r"^Error reading snapshot: failed to decompress"):
         redact(io.BytesIO(b"junk"), io.BytesIO())
 
 
-def test_what_was_left_out_is_told_in_words() -> None:
+def test_left_out_objects_are_listed_in_words() -> None:
     assert told({"acl_tokens": 3, "acl_bootstrap": 1, "license": 1}) == (
         "3 ACL tokens, the mark of the ACL bootstrap, the license"
     )

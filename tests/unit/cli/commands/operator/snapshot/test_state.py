@@ -25,7 +25,7 @@ def test_every_object_is_printed_under_its_table(cli: Callable[..., Any], tmp_pa
     assert result.out.startswith("{\n  ")
 
 
-def test_what_is_no_snapshot_is_refused(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_file_that_is_no_snapshot_is_refused(cli: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(b"junk")
     bad = cli("operator", "snapshot", "state", str(tmp_path / "s"))
     assert (bad.status, bad.out) == (1, "")
@@ -66,7 +66,7 @@ def test_secrets_are_shown_on_demand_only(cli: Callable[..., Any], tmp_path: Pat
     assert '"SecretID": "hush"' in cli("operator", "snapshot", "state", "-secrets", name).out
 
 
-def test_a_filter_keeps_what_fits(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_filter_keeps_matching_objects(cli: Callable[..., Any], tmp_path: Path) -> None:
     name = saved(tmp_path / "s")
     out = cli("operator", "snapshot", "state", "-filter", "Policies contains read", name).out
     assert set(msgspec.json.decode(out)) == {"SnapshotMeta", "acl_tokens"}
@@ -74,7 +74,9 @@ def test_a_filter_keeps_what_fits(cli: Callable[..., Any], tmp_path: Path) -> No
     assert (none.status, set(msgspec.json.decode(none.out))) == (0, {"SnapshotMeta"})
 
 
-def test_a_filter_that_cannot_be_read_says_where(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_malformed_filter_is_refused_with_the_position(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
     result = cli("operator", "snapshot", "state", "-filter=Name = x", saved(tmp_path / "s"))
     assert (result.status, result.out) == (1, "")
     assert result.err == "Error reading filter at character 6: this cannot stand here\n"
