@@ -1,6 +1,6 @@
-"""What a forwarded request and its answer say before their bodies: the first frame of each.
+"""The first frame of a forwarded request, and that of its answer.
 
-The HTTP request of a client is carried as it came, and the answer as it goes back to the client.
+The client's HTTP request is forwarded unchanged, and the answer returns unchanged to the client.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-FIRST_HOP = 1  # from another region: may be sent on once more, to the leader
-LAST_HOP = 2  # to be served where it arrives, or not at all
+FIRST_HOP = 1  # to another region, which may forward it once more, to its leader
+LAST_HOP = 2  # to be served or refused by the receiver
 INLINE_BYTES = 64 << 10  # a larger body follows in frames
 
 Lines: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -18,26 +18,26 @@ _Hops = Annotated[int, msgspec.Meta(ge=FIRST_HOP, le=LAST_HOP)]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's request. `body` is None when there is none, or when it `streams`."""
+    """A client's request. `body` is None if there is none, or if it follows in frames."""
 
     method: str
-    target: bytes  # path and query, as they stood on the wire
+    target: bytes  # path and query, undecoded
     headers: Lines
-    client: str  # the client's address, as the server that forwards says
+    client: str  # the client's address, according to the forwarding server
     hops: _Hops
     body: bytes | None = None
     streams: bool = False
 
 
 class Undone(msgspec.Struct, frozen=True):
-    """Certainly nothing was done: no leader here any more, or it could not commit."""
+    """The request was certainly not executed: no leader any more, or it could not commit."""
 
     code: Literal["no_leader", "unavailable"]
     message: str
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer. `body` is None when it follows in frames."""
+    """The answer. `body` is None if it follows in frames."""
 
     status: int
     headers: Lines

@@ -1,7 +1,7 @@
-"""What one server says to another: itself, whom it knows, where its consensus stands.
+"""The hello that servers exchange: the sender, the members it knows, its view of the consensus.
 
-It travels as MessagePack. Unknown fields are ignored, so that a newer server may say more; a
-missing one is refused.
+Encoded as MessagePack. Unknown fields are ignored, so that newer servers can add some; a missing
+field is refused.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Role: TypeAlias = Literal["leader", "follower", "none"]
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=255)]
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-# Far beyond what is ever counted, and well below what MessagePack can hold.
+# Far above any real count, and below the 64 bits of MessagePack even after an increment.
 COUNT_MAX = 2**62
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
-# Any index is heard: one too high must not silence the server that has it. See `INDEX_MAX`.
+# No upper bound: a server with an impossible index must still be heard. See `INDEX_MAX`.
 _Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-# An IP address or a host name, which end up in a URL.
+# An IP address or a host name; it becomes part of a URL.
 _Host: TypeAlias = Annotated[
     str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[0-9A-Za-z_.:%-]+\Z")
 ]
@@ -32,7 +32,7 @@ _Address: TypeAlias = tuple[_Host, _Port]
 
 
 class Itself(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server is, by its settings. Addresses are those it advertises."""
+    """A server's identity and settings. Addresses are the advertised ones."""
 
     server_id: _Name
     name: _Name
@@ -47,8 +47,8 @@ class Itself(msgspec.Struct, frozen=True, kw_only=True):
     non_voting: bool
     zone: _Text
     upgrade_version: _Text
-    acl: bool | None = None  # whether its own settings turn ACLs on; None where it does not say
-    open_peers: bool = False  # whoever reaches its ports between servers may pass for one
+    acl: bool | None = None  # whether its settings enable ACLs; None from older servers
+    open_peers: bool = False  # its ports for servers accept unauthenticated peers
 
     @property
     def member_name(self) -> str:
@@ -60,7 +60,7 @@ class Itself(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One server at one moment. Of two records the later start counts, then the higher sequence."""
+    """One version of a server. The later start is newer, then the higher status sequence."""
 
     itself: Itself
     start_ns: _Count
@@ -77,17 +77,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def next_version(self) -> tuple[int, int]:
-        """The least that is later than this one, as long as there is one."""
+        """The lowest later version; this one if there is none."""
         if self.status_seq < COUNT_MAX:
             return self.start_ns, self.status_seq + 1
         return (self.start_ns + 1, 0) if self.start_ns < COUNT_MAX else self.version
 
 
 class Cluster(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which cluster a server belongs to. The epoch counts its recoveries.
+    """The cluster of a server. `epoch` counts its recoveries.
 
-    `founding` is of the recovery that began the epoch: two may come to the same number when the
-    servers of one were out of the other's sight. It is "" where nobody has told it, and then fits.
+    `founding` is the id of the recovery that began the epoch: two separate recoveries can reach
+    the same number. "" means unknown, and equals any other.
     """
 
     id: _Name
@@ -103,16 +103,15 @@ class Cluster(msgspec.Struct, frozen=True, omit_defaults=True):
         return hash((self.id, self.epoch))
 
     def is_fork_of(self, other: Cluster) -> bool:
-        """Whether both are the same epoch of one cluster, begun twice."""
+        """Whether both are the same epoch of one cluster, from two recoveries."""
         same = (self.id, self.epoch) == (other.id, other.epoch)
         return same and bool(self.founding and other.founding) and self.founding != other.founding
 
 
 class RaftView(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a server stands: its part in consensus, and the head that its memory holds.
+    """A server's role in the consensus, and the head of the state in its memory.
 
-    `works` is false while who should take part for it, the member beside it, does not answer or
-    knows of no leader.
+    `works` is false while its etcd member does not answer or has no leader.
     """
 
     role: Role
@@ -123,7 +122,7 @@ class RaftView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server that waits to recover its cluster has, and a digest of the file it goes by."""
+    """The copy of a server that waits to recover its cluster; `file` digests its peers.json."""
 
     file: _Name
     role: Literal["voter", "non-voter", "none"]
@@ -132,12 +131,12 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
-    """The one message between servers; the answer to it is another one.
+    """The message of the exchange; its answer is another hello.
 
-    `leader` is who leads the sender's region, "" when it knows of none. To another region neither
-    cluster nor consensus is told. `since_leader_ms` counts from the leader's last word. `at_ms` is
-    when this was written, by the sender's own clock; `echo_ms` the `at_ms` that it has heard last
-    from whom it speaks to, who so knows how old this is at most.
+    `leader` is the id of the leader of the sender's region, "" if unknown. Across regions
+    `cluster` and `raft` are None. `since_leader_ms` counts from the leader's last hello. `at_ms`
+    is the sender's monotonic clock. `echo_ms` is the receiver's last `at_ms`, which bounds this
+    message's age (ms, receiver's clock); 0 if there is none.
     """
 
     region: _Name
@@ -160,7 +159,7 @@ def encode_hello(hello: Hello) -> bytes:
 
 
 def decode_hello(data: bytes) -> Hello:
-    """Raises Error(INVALID) with what is wrong."""
+    """Decode a hello. Raises Error(INVALID) that says what is wrong."""
     try:
         hello = _decoder.decode(data)
     except UNDECODABLE as error:

@@ -1,6 +1,6 @@
-"""What servers ask of each other besides hello: to be admitted, to vote, to be told how they stand.
+"""The calls between servers besides hello: bootstrap, join, leave, start a member, standing.
 
-All of it travels as MessagePack on the port between servers. Unknown fields are ignored.
+Encoded as MessagePack, on the port for servers. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STATE_PATH = "/v1/internal/state"
 COMMITS_PATH = "/v1/internal/commits"
 FORWARD_PATH = "/v1/internal/forward"
 
-SERVERS_MAX = 500
+SERVERS_MAX = 500  # as `MEMBERS_MAX`
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Text = Annotated[str, msgspec.Meta(max_length=255)]
@@ -30,7 +30,7 @@ _Pairs = Annotated[tuple[tuple[_Name, _Name], ...], msgspec.Meta(max_length=SERV
 
 
 class BootstrapRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The lowest of the first servers asks the others to found this cluster with it."""
+    """The first server with the lowest id asks the others to form this cluster with it."""
 
     cluster_id: _Name
     proposer: _Name
@@ -38,7 +38,7 @@ class BootstrapRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A server asks the leader to be one of the cluster, or to be known by a new address."""
+    """A server asks the leader to admit it, or to record its new address."""
 
     server_id: _Name
     address: _Name  # of its peer port, ip:port
@@ -51,44 +51,44 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaveRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A server asks the leader to be taken out for good."""
+    """A server asks the leader to remove it from the configuration."""
 
     server_id: _Name
 
 
 class StandingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A server asks the leader how it stands: is this member id still one?"""
+    """A server asks the leader whether it, and this member id, are still in the configuration."""
 
     server_id: _Name
     member_id: _Count
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How the leader sees a server; the answer to join, leave and standing."""
+    """A server's standing according to the leader; the answer to join, leave and standing."""
 
     cluster_id: _Name
     epoch: _Count
-    founding: _Text = ""  # "" where the cluster was never recovered
+    founding: _Text = ""  # "" if the cluster was never recovered
     configured: bool  # in the consensus configuration
     voter: bool
-    is_member: bool = False  # whether the member id asked about is in the list of members
-    servers: _Pairs = ()  # id and address of the port between servers, of all that are known
+    is_member: bool = False  # whether the given member id is in the consensus
+    servers: _Pairs = ()  # id and address of the port for servers, of all known servers
 
 
 class MemberOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """The leader tells a server to start its member, which is in the list as a learner."""
+    """The leader orders a server to start its member, which it has added without a vote."""
 
     cluster_id: _Name
     epoch: _Count
     founding: _Text = ""
-    server_id: _Name  # whom it is for
+    server_id: _Name  # of the receiver
     member_id: _Count
     members: _Pairs  # server id and peer address of each, the new one included
     token: _Name
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Yes."""
+    """The call succeeded."""
 
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """Raises Error(INVALID) with what is wrong."""
+    """Decode a message. Raises Error(INVALID) that says what is wrong."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except UNDECODABLE as error:

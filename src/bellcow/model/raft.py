@@ -1,15 +1,15 @@
-"""The consensus configuration: which servers there are and which of them vote."""
+"""The raft configuration: the servers of the cluster, and which of them vote."""
 
 from __future__ import annotations
 
 from bellcow.wire import Wire
 
-# Why a server was removed. Only autopilot removes one because it seemed dead.
+# The cause of a removal. Only autopilot removes a server because it seems dead.
 AUTOPILOT = "autopilot"
 OPERATOR = "operator"
 ITSELF = "itself"
 
-REMOVED_MAX = 16  # as many removed servers are remembered
+REMOVED_MAX = 16  # removed servers that are remembered
 
 
 class RaftServer(Wire, frozen=True, kw_only=True):
@@ -22,9 +22,9 @@ class RaftServer(Wire, frozen=True, kw_only=True):
 
 
 class MembershipChange(Wire, frozen=True, kw_only=True):
-    """The change under way, written before it is made so that the next leader can finish it.
+    """The change under way, committed before it is made so that the next leader can finish it.
 
-    Of a removal, `by` says who wants it, and `silent_since_ns` when the server answered last.
+    For a removal, `by` is its cause and `silent_since_ns` the time of the server's last answer.
     """
 
     address: str = ""
@@ -36,11 +36,10 @@ class MembershipChange(Wire, frozen=True, kw_only=True):
 
 
 class RemovedServer(Wire, frozen=True, kw_only=True):
-    """A server that was removed from the configuration and is not back.
+    """A server that was removed from the configuration and has not returned.
 
-    Times are nanoseconds since 1970 by the clock of the server that led; `silent_since_ns` is when
-    a dead one answered last, 0 where nobody looked. `voters_before` counts the voters there were
-    with it.
+    Times are nanoseconds since 1970 by the leader's clock. `silent_since_ns` is the last answer of
+    a dead server, 0 if unknown. `voters_before` counts the voters including it.
     """
 
     address: str
@@ -56,7 +55,7 @@ class RemovedServer(Wire, frozen=True, kw_only=True):
 class RaftConfiguration(Wire, frozen=True, kw_only=True):
     """The servers in their stored order, and the membership change under way, if any.
 
-    `removed` holds the servers that were removed last, the latest at the end.
+    `removed` lists the servers removed last, the latest at the end.
     """
 
     change: MembershipChange | None = None

@@ -48,7 +48,7 @@ def test_what_is_written_is_what_is_read(cut: dict):
     assert decode_hello(encode_hello(hello)) == hello
 
 
-def test_founding_is_told_and_may_be_missing():
+def test_founding_is_sent_and_may_be_missing():
     founded = msgspec.structs.replace(HELLO, cluster=Cluster("x", 2, "one"))
     read = decode_hello(encode_hello(founded)).cluster
     assert (read, read.founding) == (Cluster("x", 2, "one"), "one")
@@ -57,7 +57,7 @@ def test_founding_is_told_and_may_be_missing():
     assert decode_hello(msgspec.msgpack.encode(message)).cluster.founding == ""
 
 
-def test_clusters_are_the_same_unless_both_tell_of_another_founding():
+def test_clusters_are_equal_unless_both_foundings_are_known_and_differ():
     one, two, silent = (Cluster("x", 2, founding) for founding in ("one", "two", ""))
     assert one != two
     assert one == silent == two
@@ -66,7 +66,7 @@ def test_clusters_are_the_same_unless_both_tell_of_another_founding():
     assert not one.is_fork_of(Cluster("x", 3, "two"))
 
 
-def test_count_that_could_not_be_raised_and_sent_is_refused():
+def test_count_without_a_sendable_successor_is_refused():
     message = plain()
     message["sender"]["status_seq"] = COUNT_MAX
     assert decode_hello(msgspec.msgpack.encode(message)).sender.status_seq == COUNT_MAX
@@ -75,7 +75,7 @@ def test_count_that_could_not_be_raised_and_sent_is_refused():
 
 
 @pytest.mark.parametrize("index", [INDEX_MAX + 1, COUNT_MAX + 1, 2**64 - 1])
-def test_server_whose_index_is_far_too_high_is_heard_all_the_same(index: int):
+def test_hello_with_an_impossible_index_is_decoded(index: int):
     message = plain()
     message["raft"]["index"] = index
     assert decode_hello(msgspec.msgpack.encode(message)).raft.index == index
@@ -94,20 +94,20 @@ def test_server_whose_index_is_far_too_high_is_heard_all_the_same(index: int):
     ],
 )
 @pytest.mark.parametrize("field", ["rpc", "serf"])
-def test_address_that_is_no_host_and_port_is_refused(field: str, address: tuple[str, int]):
+def test_malformed_address_is_refused(field: str, address: tuple[str, int]):
     message = plain()
     message["others"][0]["itself"][field] = address
     assert f"itself.{field}" in refusal(message)
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fe80::1%eth0", "s1.example-2.org", "under_score"])
-def test_address_of_a_host_is_taken(host: str):
+def test_address_with_a_host_name_is_accepted(host: str):
     message = plain()
     message["sender"]["itself"]["serf"] = (host, 65_535)
     assert decode_hello(msgspec.msgpack.encode(message)).sender.itself.serf == (host, 65_535)
 
 
-def test_nobody_says_of_itself_that_it_has_failed():
+def test_sender_that_calls_itself_failed_is_refused():
     message = plain()
     message["sender"]["status"] = "failed"
     assert refusal(message) == "this hello says that its own sender has failed"
@@ -127,7 +127,7 @@ def test_unknown_fields_are_ignored():
     assert decode_hello(msgspec.msgpack.encode(message)) == HELLO
 
 
-def test_what_a_server_brings_to_a_recovery_is_told_and_need_not_be():
+def test_recovery_is_sent_and_may_be_missing():
     recovery = Recovery(file="f", role="non-voter", epoch=1, index=2)
     hello = msgspec.structs.replace(HELLO, recovery=recovery)
     assert decode_hello(encode_hello(hello)) == hello
@@ -170,7 +170,7 @@ def test_missing_field_of_the_sender_is_named(field: str):
     ],
     ids=lambda each: str(each)[:30],
 )
-def test_value_that_cannot_be_is_refused_with_its_place(path: tuple[str, ...], value: object):
+def test_invalid_value_is_refused_with_its_path(path: tuple[str, ...], value: object):
     message = plain()
     inner = message
     for name in path[:-1]:
@@ -184,7 +184,7 @@ def test_two_regions_for_one_sender_are_refused():
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"{}", b"\xa1\xff", b"\x91" * 5_000, b"\xdf"])
-def test_what_is_not_a_message_at_all_is_refused(data: bytes):
+def test_bytes_that_are_no_hello_are_refused(data: bytes):
     with pytest.raises(Error) as caught:
         decode_hello(data)
     assert caught.value.code is Code.INVALID

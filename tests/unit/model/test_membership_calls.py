@@ -36,12 +36,12 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
-def test_message_is_read_as_it_was_written(message):
+def test_message_is_decoded_as_it_was_encoded(message):
     assert decode(encode(message), type(message)) == message
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
-def test_newer_server_may_say_more(message):
+def test_unknown_fields_of_a_newer_server_are_ignored(message):
     more = {**msgspec.msgpack.decode(encode(message)), "news": [1]}
     assert decode(msgspec.msgpack.encode(more), type(message)) == message
 
@@ -81,12 +81,12 @@ def test_message_is_refused(message, change, word):
     [b"", b"\xc1", b"GET / HTTP/1.1", b"\x91" * 10_000, encode(JOIN)[:-3]],
     ids=["nothing", "no message", "words", "depth without end", "half of one"],
 )
-def test_what_is_no_message_is_refused_with_a_sentence(data):
+def test_bytes_that_are_no_message_are_refused_with_a_reason(data):
     with pytest.raises(Error, match="not a message between servers") as caught:
         decode(data, JoinRequest)
     assert caught.value.code is Code.INVALID
 
 
-def test_field_that_is_missing_is_named():
+def test_missing_field_of_a_message_is_named():
     with pytest.raises(Error, match="server_id"):
         decode(msgspec.msgpack.encode({}), LeaveRequest)

@@ -1,6 +1,6 @@
-"""The etcd member beside a server as one thing that runs: process, client, store and votes.
+"""Runs the etcd member beside a server: process, client, store and peers as one context.
 
-When to run it, and in which cluster, is decided above. Import this module late: it brings gRPC.
+The lifecycle decides when, and in which cluster. Import this module late: it imports gRPC.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bellcow.events import Report
 
 
-LOOK_S = 0.2
+LOOK_S = 0.2  # between two attempts to correct the own peer URL
 OTHER_SCHEME = {
     "https": "the servers of this cluster were founded without TLS and know each other by plain "
     "addresses: stop them all, and follow 'From plain ports to the key' in upgrade.md",
@@ -41,7 +41,9 @@ OTHER_SCHEME = {
 
 
 class Running:
-    """What a member is good for while it runs. `ended` has a result when it is no member."""
+    """A running member. `ended` has a result once it was removed from the cluster, and raises
+    StoreError when it fails.
+    """
 
     def __init__(self, store: EtcdStore, peers: EtcdPeers, ended: asyncio.Future[None]) -> None:
         self.store = store
@@ -50,7 +52,7 @@ class Running:
 
 
 class EtcdMember:
-    """The member of this server, in whichever cluster."""
+    """The etcd member of this server. See `protocol.Engine`."""
 
     def __init__(self, plan: Plan, clock: Clock, report: Report) -> None:
         self._plan = plan
@@ -69,7 +71,10 @@ class EtcdMember:
 
     @asynccontextmanager
     async def running(self, start: Start | None) -> AsyncIterator[Running]:
-        """The member, started; it is ended on leaving. `start` is what its first start is told."""
+        """The member, which ends on leaving the context. `start` is for its first start.
+
+        Raises StoreError; an exception of the context's body passes through unwrapped.
+        """
         plan = msgspec.structs.replace(self._plan, founding=_founding(start))
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         member = Member(plan, self._clock, self._report, end_when_hung=True)
@@ -80,7 +85,7 @@ class EtcdMember:
             store = EtcdStore(client)
             try:
                 yield Running(store, EtcdPeers(client, tls=plan.tls is not None), ended)
-            except Exception as error:  # noqa: BLE001  raised below, where no group wraps it
+            except Exception as error:  # noqa: BLE001  raised below, outside the task group
                 failure = error
             finally:
                 await store.close()
@@ -109,14 +114,14 @@ async def _until(ended: asyncio.Future[None], member: Member) -> None:
 
 
 def check_schemes(plan: Plan) -> None:
-    """Raise Corrupt where the others are called without TLS and this one has some, or vice versa.
+    """Raise Corrupt if this server uses TLS and the others' peer URLs do not, or vice versa.
 
-    It would call them in vain for ever.
+    Its calls would fail for ever.
     """
     try:
         members = read_members(plan.directory / FILE) if has_data(plan) else ()
     except UnreadableError:
-        return  # etcd itself has the last word on its files
+        return  # etcd itself reports what is wrong with its files
     own = f"{scheme(plan)}://"
     others = [one for one in members if one.name != plan.server_id]
     if any(not url.startswith(own) for one in others for url in one.peer_urls):
@@ -124,7 +129,10 @@ def check_schemes(plan: Plan) -> None:
 
 
 async def _correct_scheme(client: Client, plan: Plan) -> None:
-    """Tell those that will be members how this one is called now, while there are none."""
+    """Write this member's current peer URL into etcd, for members that join later.
+
+    Only while it is the only member: then its scheme may have changed since the first start.
+    """
     urls = [f"{scheme(plan)}://{plan.advertise}"]
     while True:
         try:
@@ -133,7 +141,7 @@ async def _correct_scheme(client: Client, plan: Plan) -> None:
                 request = pb.MemberUpdateRequest(id=listed[0].id, peer_urls=urls)
                 await client.member_update(request)
         except CallFailed:
-            await asyncio.sleep(LOOK_S)  # it has not started, or does not lead itself yet
+            await asyncio.sleep(LOOK_S)  # it has not started, or does not lead yet
         else:
             return
 

@@ -1,7 +1,7 @@
-"""Who takes part in consensus, as the etcd beside us tells it.
+"""The peers of the consensus, read and changed through the etcd member beside this server.
 
-etcd's members and learners become peers and non-voters here. When to add, promote or remove one is
-decided above; a call that was sent and not answered is Unknown and never repeated here.
+It translates etcd's members and learners to peers and non-voters. A call that was sent and not
+answered raises Unknown and is never repeated here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EtcdPeers:
-    """`Peers` through the member that `client` talks to."""
+    """`Peers` through the etcd member that `client` calls. Its methods raise StoreError."""
 
     def __init__(self, client: Client, *, tls: bool = False) -> None:
         self._client = client
@@ -39,7 +39,7 @@ class EtcdPeers:
 
     async def members(self) -> list[Peer]:
         with translated(write=False):
-            # A member's own list may be old. After a confirm on the leader it is not.
+            # A member's own list may be old. A linearizable read brings it up to date.
             await self._client.range(pb.RangeRequest(key=b"head", keys_only=True))
             found = await self._client.member_list(pb.MemberListRequest())
         return [_peer(member) for member in found.members]
@@ -51,7 +51,7 @@ class EtcdPeers:
                 added = await self._client.member_add(request)
             except CallFailed as error:
                 if error.code == "NOT_FOUND":
-                    # etcd makes ids of address and second: this one was removed a moment ago.
+                    # etcd derives ids from address and second: the id was removed just now.
                     raise Busy(f"a server at {address} was removed a moment ago") from error
                 raise
         return _peer(added.member)

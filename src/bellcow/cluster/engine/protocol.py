@@ -1,6 +1,6 @@
-"""Who takes part in consensus, and the member that does so beside a server: protocols.
+"""Protocols of the consensus engine: its peers, and the member that runs beside a server.
 
-With the answer for a server that is alone. It must know neither etcd nor when a member is to run.
+With the implementation for a single server. It must not depend on etcd or on the lifecycle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ State: TypeAlias = "tuple[Head, list[tuple[Key, bytes]]]"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """This server's own view of the consensus; never needs a quorum."""
+    """This server's own view of the consensus; reading it needs no quorum."""
 
     member_id: int
     leader_id: int | None
@@ -34,7 +34,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
-    """One member of the consensus. `server_id` is "" until it has started."""
+    """One member of the consensus. `server_id` is "" until its first start."""
 
     member_id: int
     server_id: str
@@ -43,10 +43,13 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peers(Protocol):
-    """Votes. The calls that change them are the leader's alone, one at a time."""
+    """The members of the consensus. Only the leader changes them, one call at a time.
+
+    All calls raise StoreError: Unavailable was certainly not done, Unknown may be done.
+    """
 
     async def status(self) -> Status:
-        """Raises Unavailable when the engine beside us does not answer."""
+        """Our member's view. Raises Unavailable if it does not answer."""
 
     async def members(self) -> list[Peer]: ...
 
@@ -62,7 +65,7 @@ class Peers(Protocol):
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What the first start of a member is told."""
+    """The initial cluster of a member's first start; `existing` if it joins one."""
 
     existing: bool
     members: tuple[tuple[str, str], ...]  # server id and peer address
@@ -70,7 +73,9 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Running(Protocol):
-    """A member that runs. `ended` has a result once it is no member, StoreError when it fails."""
+    """A running member. `ended` has a result once it was removed from the cluster, and raises
+    StoreError when it fails.
+    """
 
     @property
     def store(self) -> Store: ...
@@ -83,7 +88,7 @@ class Running(Protocol):
 
 
 class Engine(Protocol):
-    """The member beside a server with a vote; `etcd_member.EtcdMember` is the real one."""
+    """The member beside a voter; `etcd_member.EtcdMember` is the real one."""
 
     @property
     def directory(self) -> Path: ...
@@ -91,7 +96,7 @@ class Engine(Protocol):
     def has_data(self) -> bool: ...
 
     async def last_state(self) -> State:
-        """What its files hold, whether it runs or not: committed, and maybe not the latest.
+        """The state in its files, whether it runs or not: committed, but perhaps not the latest.
 
         Raises StoreError.
         """
@@ -100,7 +105,7 @@ class Engine(Protocol):
 
 
 class Single:
-    """A server alone on the embedded store: it leads, its term counts its starts."""
+    """The only peer, with the embedded store: it leads, and its term counts its starts."""
 
     MEMBER = 1
 
@@ -137,9 +142,9 @@ class Single:
 
 
 class ReplaceablePeers:
-    """A `Peers` that is whichever was put in last. An empty one belongs to a server without a vote.
+    """A `Peers` that delegates to the last one put in; None for a non-voter.
 
-    Leadership and whoever changes votes keep hold of the slot, not of what is in it.
+    Leadership and the peers' coordinator hold this object, while the member behind it changes.
     """
 
     def __init__(self, peers: Peers | None = None) -> None:

@@ -1,7 +1,7 @@
-"""How much of its quota the store of the member beside us has filled, told before it is full.
+"""Watches how much of its quota etcd's file uses, and warns before it is full.
 
-At the quota etcd takes no more writes. The figure is this server's own: each member's file has its
-own size. What to do about it is the operator's, see `operator raft defrag`.
+At the quota etcd refuses writes. Each member's file has its own size, so each server watches its
+own. The operator's remedy is `operator raft defrag`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from bellcow.cluster.engine.protocol import Peers
     from bellcow.events import Report
 
-LOOK_S = 30.0
-TELL_FROM = 80  # percent of the quota
-TELL_EACH = 5  # percent more
+LOOK_S = 30.0  # between two looks at the size
+WARN_FROM = 80  # percent of the quota
+WARN_EACH = 5  # percent more
 
 
 def level(used_bytes: int, quota_bytes: int) -> int:
-    """The step that a store has reached, in percent of its quota; 0 while there is room enough."""
+    """The warning step that a file has reached, in percent of its quota; 0 below the first."""
     percent = used_bytes * 100 // quota_bytes
-    return percent - percent % TELL_EACH if percent >= TELL_FROM else 0
+    return percent - percent % WARN_EACH if percent >= WARN_FROM else 0
 
 
 class Quota:
-    """`run` looks as long as the server lives; `used_bytes` is 0 for a server without a member."""
+    """Updates `used_bytes` while `run` runs; it stays 0 for a non-voter."""
 
     def __init__(self, peers: Peers, quota_bytes: int, report: Report) -> None:
         self.used_bytes = 0
@@ -36,20 +36,20 @@ class Quota:
         self._report = report
 
     async def run(self) -> None:
-        told = 0
+        warned = 0
         while True:
             try:
                 self.used_bytes = (await self._peers.status()).db_bytes
             except StoreError:
-                pass  # it does not answer at the moment: the last figure stays
+                pass  # no answer at the moment: the last size stays
             else:
-                told = self._tell(told)
+                warned = self._warn(warned)
             await asyncio.sleep(LOOK_S)
 
-    def _tell(self, told: int) -> int:
-        """Tell of each further step once, and of the way back; returns the step that is known."""
+    def _warn(self, warned: int) -> int:
+        """Report each further step once, and the return below the first; returns the last step."""
         found = level(self.used_bytes, self.quota_bytes)
-        if found > told:
+        if found > warned:
             self._report(
                 "store_usage_high",
                 percent=self.used_bytes * 100 // self.quota_bytes,
@@ -57,8 +57,8 @@ class Quota:
                 quota=self.quota_bytes,
                 advice="run `bellcow operator raft defrag` on each server, one at a time",
             )
-        elif told and not found:
+        elif warned and not found:
             self._report("store_usage_normal", bytes=self.used_bytes, quota=self.quota_bytes)
         else:
-            return min(told, found)
+            return min(warned, found)
         return found

@@ -1,9 +1,8 @@
 """Calls to other servers over HTTP: one session, POST only.
 
-A PUT or DELETE would be sent a second time when a kept connection breaks, a POST is not. A call is
-a message and its answer, or a stream of frames either way. Where there is TLS, nothing is sent and
-nothing believed, not even a refusal, before the other side has shown that it is a server; what is
-said is not its business.
+aiohttp repeats a PUT or DELETE when a kept connection breaks, and never a POST. A call is a
+message and its answer, or a stream of frames each way. With TLS nothing is sent and no answer,
+not even a refusal, is accepted before the other side has proved that it is a server.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.schedule import Target
     from bellcow.cluster.transport.server_names import ServerNames
 
-ANSWER_BYTES = 16 << 20
-WORDS = 300  # characters of a refusal that are worth telling
-CONNECT_S = 1.0  # a server of ours that does not take a call by then is not there
-# What OpenSSL says of a certificate that another key or authority has signed,
+ANSWER_BYTES = 16 << 20  # as one frame
+REFUSAL_BYTES = 300  # of a refusal's text are logged
+CONNECT_S = 1.0  # as long as a hello waits for its answer
+# OpenSSL's texts for a certificate that another key or authority has signed,
 _OF_STRANGERS = frozenset(
     {
         "self-signed certificate in certificate chain",
@@ -37,10 +36,10 @@ _OF_STRANGERS = frozenset(
         "unable to verify the first certificate",
     }
 )
-# and of who answers a handshake with something else.
+# and its reasons when the other side answers a handshake with something else.
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
-WITHOUT_TLS = "Client sent an HTTP request to an HTTPS server."  # Go's words
-IDLE_S = 30.0  # a connection is kept this long; more than the longest pause between two hellos
+WITHOUT_TLS = "Client sent an HTTP request to an HTTPS server."  # Go's text
+IDLE_S = 30.0  # after that a connection closes; more than the longest pause between hellos
 
 
 class PeerClient:
@@ -81,13 +80,13 @@ class PeerClient:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, local_addr=local),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # Who calls sets the limit.
+                # Callers set the limit of the whole call.
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S),
             )
         return self._session
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
-        """See `hello.Transport`."""
+        """See `exchange.Transport`. Raises Error as it says."""
         import aiohttp
 
         headers = {"Content-Type": "application/msgpack"}
@@ -96,21 +95,21 @@ class PeerClient:
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as fault:
             raise Error(Code.DENIED, f"TLS: {_no_handshake(fault)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as fault:
-            # ValueError: an address that no name service could be asked about.
-            raise Error(Code.UNAVAILABLE, _said_by(fault)) from None
+            # ValueError: the address cannot be encoded for a name service.
+            raise Error(Code.UNAVAILABLE, _text_of(fault)) from None
         if status != 200:
-            raise _refusal(status, answer[:WORDS].decode("utf-8", "replace"))
+            raise _refusal(status, answer[:REFUSAL_BYTES].decode("utf-8", "replace"))
         return answer
 
     async def stream(
         self, target: Target, path: str, frames: Iterable[bytes] | AsyncIterator[bytes]
     ) -> PeerStream:
-        """Send frames, and return those of the answer as soon as it begins. There is no time limit.
+        """Send frames; return those of the answer as soon as it begins. There is no time limit.
 
-        The request leaves with its first frame. Raises Error: UNAVAILABLE when nothing was sent,
-        UNKNOWN_OUTCOME when the connection broke or the server failed, DENIED when we must not
-        believe it, REFUSED with the server's own words, or whatever `frames` raised. The same holds
-        while the answer is read. Close what is returned.
+        The request leaves with its first frame. Raises Error: UNAVAILABLE if nothing was sent,
+        UNKNOWN_OUTCOME if the connection broke or the server failed, DENIED if the other side is
+        not authenticated, REFUSED with the server's own text, or what `frames` raised. Reading the
+        answer raises the same. The caller closes the stream.
         """
         headers = {"Content-Type": "application/octet-stream"}
         sent = _Outgoing(frames)
@@ -119,10 +118,10 @@ class PeerClient:
         answer = PeerStream(response, sent)
         if response.status != 200:
             try:
-                text = await answer.words()
+                text = await answer.refusal_text()
             finally:
                 await answer.aclose()
-            # A server that fails or is stopped says 500, wherever it stood.
+            # A server that fails or stops says 500 at any point of the work.
             if response.status >= 500:
                 raise Error(Code.UNKNOWN_OUTCOME, f"{response.status}: {text}")
             raise _refusal(response.status, text)
@@ -158,7 +157,7 @@ class PeerClient:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, as long as it is not larger than any of ours could be."""
+    """The body. Raises Error(TOO_LARGE) above `ANSWER_BYTES`."""
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
@@ -171,10 +170,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _refusal(status: int, text: str) -> Error:
-    """What a refusal means to who called, in the server's own words but for one."""
+    """The caller's error for a refusal; the missing TLS gets a text of our own."""
     if text.strip() == WITHOUT_TLS:
-        words = "it speaks TLS: give this server the same `encrypt`, or certificates, as the others"
-        return Error(Code.DENIED, words)
+        text = "it speaks TLS: give this server the same `encrypt`, or certificates, as the others"
+        return Error(Code.DENIED, text)
     return Error(Code.REFUSED, f"{status}: {text}")
 
 
@@ -184,7 +183,7 @@ class PeerStream:
     def __init__(self, response: aiohttp.ClientResponse, sent: _Outgoing) -> None:
         self._response = response
         self._sent = sent
-        sent.on_failure = response.close  # else the reader would wait for ever
+        sent.on_failure = response.close  # otherwise the reader would wait for ever
         self._frames = opened(response.content.iter_any())
 
     def __aiter__(self) -> Self:
@@ -194,20 +193,21 @@ class PeerStream:
         with _explained(self._sent):
             return await anext(self._frames)
 
-    async def words(self) -> str:
-        """What a refusal says."""
+    async def refusal_text(self) -> str:
+        """The beginning of a refusal. Raises Error as `stream` does."""
         with _explained(self._sent):
-            raw = await self._response.content.read(WORDS)
+            raw = await self._response.content.read(REFUSAL_BYTES)
         return raw.decode("utf-8", "replace")
 
     async def aclose(self) -> None:
+        """Release the connection, or close it if the answer was not read to its end."""
         if not self._response.content.at_eof():
             self._response.close()
         await self._response.wait_for_close()
 
 
 class _Outgoing:
-    """What is sent, and how it failed: the HTTP client tells of a failure in words of its own."""
+    """The sent frames, and the error they raised: aiohttp would replace it with its own."""
 
     def __init__(self, frames: Iterable[bytes] | AsyncIterator[bytes]) -> None:
         self.failure: Exception | None = None
@@ -236,7 +236,7 @@ class _Outgoing:
 
 @contextlib.contextmanager
 def _explained(sent: _Outgoing) -> Iterator[None]:
-    """Raise what a failure of the HTTP client means to who called."""
+    """Translate the errors of aiohttp; an error of the sent frames comes first."""
     import aiohttp
 
     try:
@@ -244,7 +244,7 @@ def _explained(sent: _Outgoing) -> Iterator[None]:
     except (aiohttp.ClientError, OSError, ValueError) as fault:
         if sent.failure is not None:
             raise sent.failure from None
-        raise _meaning(fault) from None
+        raise _translated(fault) from None
     except Error as error:
         if error.code is Code.UNKNOWN_OUTCOME and sent.failure is not None:
             raise sent.failure from None
@@ -252,8 +252,8 @@ def _explained(sent: _Outgoing) -> Iterator[None]:
 
 
 def _no_handshake(fault: Exception) -> str:
-    """Why two servers did not come to terms, and what to look at."""
-    # What the HTTP client wraps has the reason, without the address that every event shows.
+    """Why a handshake failed, and which setting to check."""
+    # The wrapped error has the reason without the address, which every event shows.
     reason = getattr(fault, "certificate_error", None) or getattr(fault, "os_error", fault)
     said = getattr(reason, "verify_message", "") or getattr(reason, "reason", "") or str(reason)
     if said in _OF_STRANGERS:
@@ -263,15 +263,15 @@ def _no_handshake(fault: Exception) -> str:
     return str(said)
 
 
-def _said_by(fault: Exception) -> str:
-    """Its words, without the address and the context that the HTTP client puts around them."""
+def _text_of(fault: Exception) -> str:
+    """The error's text without the address and the context that aiohttp adds."""
     return str(getattr(fault, "os_error", fault)) or type(fault).__name__
 
 
-def _meaning(fault: Exception) -> Error:
+def _translated(fault: Exception) -> Error:
     import aiohttp
 
-    text = _said_by(fault)
+    text = _text_of(fault)
     if isinstance(fault, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return Error(Code.DENIED, f"TLS: {_no_handshake(fault)}")
     unsent = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError

@@ -1,8 +1,8 @@
-"""Sends a client's request on to who must answer it: the leader, another region, a named server.
+"""Forwards a client's request to the server that must answer it: the leader, a server of another
+region, or a named server.
 
-One call is one try. What its failure means for the client is decided here: whether nothing was
-done, so that it may be tried again, or nobody knows. How long to go on trying is the caller's
-business, and so is what the request says.
+One call is one attempt. This module decides what a failure means: the request was certainly not
+executed and may be repeated, or its outcome is unknown. The caller repeats it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.schedule import Target
     from bellcow.model.hello import Record
 
-    Chunks = AsyncIterator[bytes]  # of a body that is sent on while it comes
+    Chunks = AsyncIterator[bytes]  # of a body that is forwarded as it arrives
 
-LOOK_S = 0.5  # how often a call looks whether the other server is still there
-DEPOSED_LOOKS = 2  # in a row: the answer of who led before may still be on its way
-LEADER = "leader"  # how a client names the server that leads
+LOOK_S = 0.5  # between two checks that the other server is still alive
+DEPOSED_LOOKS = 2  # in a row; the former leader's answer may still be under way
+LEADER = "leader"  # a client's name for the leading server
 OUTCOME_UNKNOWN = "outcome unknown: the write may or may not be done"
 
 
@@ -47,7 +47,7 @@ class Frames(Protocol):
 
 
 class StreamTransport(Protocol):
-    """Calls to other servers in frames. See `PeerClient.stream`."""
+    """Sends frames to other servers. `PeerClient` is the real one."""
 
     async def stream(
         self, target: Target, path: str, frames: Iterable[bytes] | AsyncIterator[bytes]
@@ -55,44 +55,44 @@ class StreamTransport(Protocol):
 
 
 class _UnsentError(Exception):
-    """The other server was not reached."""
+    """The request did not reach the other server, or may be repeated safely."""
 
 
 class _Call:
-    """A call of another server: it lasts as long as that one is there, however long it takes.
+    """A call without a time limit, which ends when the other server is no longer alive.
 
-    A machine that is switched off says nothing, so the list of members must.
+    A machine that is switched off closes no connection, so the table of members decides.
     """
 
-    def __init__(self, frames: Frames, is_there: Callable[[], bool]) -> None:
+    def __init__(self, frames: Frames, is_alive: Callable[[], bool]) -> None:
         self._frames = frames
-        self.is_there = is_there
+        self.is_alive = is_alive
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        async with while_there(self.is_there):
+        async with while_alive(self.is_alive):
             return await anext(self._frames)
 
     async def aclose(self) -> None:
         await self._frames.aclose()
 
 
-def _always() -> bool:
-    """Any server may answer for itself."""
+def _any_server() -> bool:
+    """For calls that any server may answer."""
     return True
 
 
 @contextlib.asynccontextmanager
-async def while_there(is_there: Callable[[], bool]) -> AsyncIterator[None]:
-    """Do what is inside, or raise Error(UNKNOWN_OUTCOME) once the other server is gone."""
+async def while_alive(is_alive: Callable[[], bool]) -> AsyncIterator[None]:
+    """Raise Error(UNKNOWN_OUTCOME) inside the context once `is_alive` is false."""
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
 
     def look() -> None:
         nonlocal timer
-        if is_there():
+        if is_alive():
             timer = loop.call_later(LOOK_S, look)
         else:
             limit.reschedule(loop.time())
@@ -108,9 +108,9 @@ async def while_there(is_there: Callable[[], bool]) -> AsyncIterator[None]:
 
 
 class Relayed:
-    """An answer on its way to the client: its beginning, and the rest of its body as an iterator.
+    """A forwarded answer: its beginning, and the rest of its body as an iterator.
 
-    Close it.
+    The caller closes it.
     """
 
     def __init__(self, answer: Answer, frames: Frames) -> None:
@@ -128,27 +128,29 @@ class Relayed:
 
 
 class Forwarder:
-    """Knows from roster and leadership where a request goes, and carries it there.
+    """Chooses the server for a request by roster and leadership, and forwards it.
 
-    A request carries its client's token. In our region it goes only to servers of the raft
-    configuration, at the address that stands there: anybody may be a member, of any name.
+    A request contains its client's token. In our region it goes only to servers of the raft
+    configuration, at their address in it: members can have any name and address.
     """
 
     def __init__(
         self,
-        line: StreamTransport,
+        transport: StreamTransport,
         roster: Roster,
         leader_id: Callable[[], str],
         configured: Callable[[], Mapping[str, str]],
     ) -> None:
         """`configured` maps ids to addresses, as in the raft configuration."""
-        self._line = line
+        self._transport = transport
         self._roster = roster
         self._leader_id = leader_id
         self._configured = configured
 
     async def to_leader(self, ask: Ask, content: Chunks | None = None) -> Relayed:
-        """Raises Error(NO_LEADER) when none is known, or it was not reached or leads no more."""
+        """The leader's answer. Raises Error(NO_LEADER) if none is known or it was not reached,
+        UNKNOWN_OUTCOME if a write was sent and not answered, and the leader's own refusal.
+        """
         record = self._server(self._leader_id())
         if record is None:
             raise no_leader()
@@ -158,10 +160,11 @@ class Forwarder:
             raise no_leader() from None
 
     async def to_region(self, region: str, ask: Ask, content: Chunks | None = None) -> Relayed:
-        """To a live server of a region, which knows its leader.
+        """The answer of a live server of another region, which may forward to its leader.
 
-        The one known for longest is asked first, so that nobody gets requests by joining a region
-        whose servers are there. Raises Error(REFUSED) when none is reached.
+        The server known for longest comes first, so that a new member cannot attract requests
+        while the older ones are alive. Raises Error(REFUSED) if none is reached, otherwise as
+        `to_leader`.
         """
         for record in self._of_region(region):
             with contextlib.suppress(_UnsentError):
@@ -169,7 +172,9 @@ class Forwarder:
         raise refused("No path to region")
 
     async def to_server(self, name: str, ask: Ask, content: Chunks | None = None) -> Relayed:
-        """To the server that `finds` has found."""
+        """The answer of the server that `finds` confirmed. Raises Error(UNAVAILABLE) if it is not
+        reached, otherwise as `to_leader`.
+        """
         record = self._named(name)
         if record is None:
             raise no_leader()
@@ -180,7 +185,7 @@ class Forwarder:
             raise Error(Code.UNAVAILABLE, text) from None
 
     def finds(self, name: str) -> bool:
-        """Whether another live server of this region goes by that name."""
+        """Whether another live server of this region has that name or id."""
         return self._named(name) is not None
 
     def _named(self, name: str) -> Record | None:
@@ -195,7 +200,7 @@ class Forwarder:
         return None
 
     def _server(self, server_id: str) -> Record | None:
-        """Another server of the raft configuration; None where it speaks from another address."""
+        """Another server of the raft configuration; None if its address differs from that one."""
         record, address = self._known(server_id), self._configured().get(server_id)
         return record if record is not None and record.itself.rpc_address == address else None
 
@@ -204,21 +209,21 @@ class Forwarder:
         return known.record if known is not None else None
 
     def _of_region(self, region: str) -> list[Record]:
-        """Live servers of another region that have answered, the one known for longest first."""
+        """Live servers of a region that have answered, the one known for longest first."""
         table = self._roster.table
-        there = [
+        live = [
             known
             for server_id, known in table.known.items()
             if known.record.status == ALIVE
             and known.record.itself.region == region
             and table.contacts[server_id].raft is not None
         ]
-        return [known.record for known in sorted(there, key=lambda known: known.since)]
+        return [known.record for known in sorted(live, key=lambda known: known.since)]
 
     def _leads(self, server_id: str) -> Callable[[], bool]:
-        """Whether no other server has been leader for some looks in a row.
+        """A check that no other server was leader at `DEPOSED_LOOKS` checks in a row.
 
-        One that dies silently is known to have failed long after another leads.
+        A leader that dies silently is marked as failed long after another one leads.
         """
         deposed = 0
 
@@ -235,35 +240,35 @@ class Forwarder:
         ask: Ask,
         hops: int,
         content: Chunks | None,
-        may_answer: Callable[[], bool] = _always,
+        may_answer: Callable[[], bool] = _any_server,
     ) -> Relayed:
-        """`may_answer` counts until the answer has begun, which is then taken to its end."""
+        """Send to one server. `may_answer` is checked until the answer begins."""
         frames = _framed(msgspec.structs.replace(ask, hops=hops), content)
 
-        def is_there() -> bool:
+        def is_alive() -> bool:
             known = self._known(record.server_id)
             return known is not None and known.status == ALIVE
 
-        def is_right() -> bool:
-            return is_there() and may_answer()
+        def may_go_on() -> bool:
+            return is_alive() and may_answer()
 
         try:
-            async with while_there(is_right):
-                stream = await self._line.stream(target_of(record), FORWARD_PATH, frames)
+            async with while_alive(may_go_on):
+                stream = await self._transport.stream(target_of(record), FORWARD_PATH, frames)
         except Error as error:
-            raise _meaning(error, ask) from None
-        answer = _Call(stream, is_right)
+            raise _translated(error, ask) from None
+        answer = _Call(stream, may_go_on)
         try:
             begun = await _begun(answer, ask)
         except BaseException:
             await answer.aclose()
             raise
-        answer.is_there = is_there
+        answer.is_alive = is_alive
         return begun
 
 
 async def _begun(frames: Frames, ask: Ask) -> Relayed:
-    """The answer once its first frame is here; all of it when it is a short one."""
+    """The answer with its first frame; a short answer is read completely."""
     try:
         answer = decode(await anext(frames), Answer)
     except StopAsyncIteration:
@@ -273,7 +278,9 @@ async def _begun(frames: Frames, ask: Ask) -> Relayed:
             raise _lost(error.message, ask) from None
         raise
     if answer.body is not None:
-        with contextlib.suppress(Error):  # it is all here, whatever becomes of the connection
+        with contextlib.suppress(
+            Error
+        ):  # the answer is complete, even if the connection breaks now
             async for _ in frames:
                 pass
         await frames.aclose()
@@ -283,7 +290,7 @@ async def _begun(frames: Frames, ask: Ask) -> Relayed:
 
 
 def _framed(ask: Ask, content: Chunks | None) -> list[bytes] | Chunks:
-    """The frames of a request. A long body follows in pieces, for the first frame is bounded."""
+    """The frames of a request. A long body follows in pieces: the first frame is bounded."""
     if content is not None:
         return _chained(encode(ask), content)
     if ask.body is None or len(ask.body) <= INLINE_BYTES:
@@ -297,19 +304,19 @@ async def _chained(first: bytes, content: Chunks) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _meaning(error: Error, ask: Ask) -> Exception:
-    """What a call that brought no answer means. An error of the client's own body stays."""
+def _translated(error: Error, ask: Ask) -> Exception:
+    """The client's error for a call without an answer; one of the client's body is unchanged."""
     if error.code is Code.UNAVAILABLE:
         return _UnsentError(error.message)
-    if error.code in {Code.REFUSED, Code.DENIED}:  # at the gate, where nothing is done yet
-        return refused(f"another server did not take the request: {error.message}")
+    if error.code in {Code.REFUSED, Code.DENIED}:  # by the gate, before any execution
+        return refused(f"another server refused the request: {error.message}")
     if error.code is Code.UNKNOWN_OUTCOME:
         return _lost(error.message, ask)
     return error
 
 
 def _lost(why: str, ask: Ask) -> Exception:
-    """The connection broke after the request had left: a read may be sent again, a write not."""
+    """The connection broke after the request was sent: only a read may be repeated."""
     if ask.method == "GET":
         return _UnsentError(why)
     return Error(Code.UNKNOWN_OUTCOME, f"{OUTCOME_UNKNOWN} ({why})")

@@ -1,8 +1,7 @@
-"""Frames: how messages travel one after the other in one HTTP body, and how a cut one shows.
+"""Frames: a sequence of messages in one HTTP body, in which a truncation shows.
 
-A frame is its length and its payload. A stream is whole only when its end frame, an empty one, has
-come. `Decoder` holds the rules and does no I/O; what is in a frame is not known here, and that
-nobody changes one on its way is for TLS to see to.
+A frame is a length of four bytes, big endian, and a payload. An empty frame ends the stream;
+without it the stream is incomplete. `Decoder` does no I/O. Integrity is up to TLS.
 """
 
 from __future__ import annotations
@@ -15,23 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
 FRAME_BYTES = 16 << 20  # the largest payload of an answer
-QUESTION_BYTES = 1 << 20  # the largest payload from a caller, who may not be known yet
-PIECE_BYTES = 64 << 10  # what a longer run of bytes is cut into
+QUESTION_BYTES = 1 << 20  # the largest payload of a caller, which may not be authenticated yet
+PIECE_BYTES = 64 << 10  # longer bodies are split into payloads of this size
 _LENGTH = 4
 END = bytes(_LENGTH)
 
 
 def frame(payload: bytes) -> bytes:
-    """The frame of a payload, which may not be empty: that is how the end looks."""
+    """The frame of a payload. Raises ValueError for an empty one, which would be the end."""
     if not 0 < len(payload) <= FRAME_BYTES:
         raise ValueError(f"a frame holds 1 to {FRAME_BYTES} bytes, not {len(payload)}")
     return len(payload).to_bytes(_LENGTH, "big") + payload
 
 
 class Decoder:
-    """The other side: bytes go in as they come, payloads come out whole and in order.
+    """Splits the bytes of a stream into payloads.
 
-    Error(DENIED) is raised for what is no stream of frames, and for a payload of more than
+    `feed` raises Error(DENIED) for bytes after the end frame, and for a payload of more than
     `frame_bytes`.
     """
 
@@ -41,7 +40,7 @@ class Decoder:
         self.ended = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The payloads that are whole now."""
+        """The payloads that are complete with `data`. Raises Error(DENIED)."""
         self._held += data
         while True:
             payload = self._next()
@@ -50,7 +49,7 @@ class Decoder:
             yield payload
 
     def finish(self) -> None:
-        """Nothing more comes. Raises unless the stream is whole."""
+        """Raise Error(UNKNOWN_OUTCOME) unless the end frame has arrived."""
         if not self.ended:
             raise cut()
 
@@ -77,9 +76,9 @@ class Decoder:
 
 
 class Framed:
-    """The bytes of a stream of payloads: `first`, then `rest`, then the end.
+    """The frames of `first`, then of `rest`, then the end frame.
 
-    Closing it closes `rest`, whether or not a byte of it was asked for.
+    Closing it closes `rest`, even before its first payload was read.
     """
 
     def __init__(
@@ -124,10 +123,10 @@ class Framed:
 async def opened(
     chunks: AsyncIterator[bytes], frame_bytes: int = FRAME_BYTES
 ) -> AsyncIterator[bytes]:
-    """The payloads of a stream. Raises Error: DENIED when wrong or too large, UNKNOWN_OUTCOME
-    when cut.
+    """The payloads of a stream. Raises Error: DENIED if it is malformed or a payload too large,
+    UNKNOWN_OUTCOME if it is truncated.
 
-    What carries it is read to its own end, so that the connection can be used again.
+    `chunks` are read to their end, so that the connection can be reused.
     """
     decoder = Decoder(frame_bytes)
     async for chunk in chunks:
@@ -137,15 +136,16 @@ async def opened(
 
 
 def whole(payloads: Iterable[bytes]) -> bytes:
-    """A short stream as one string of bytes."""
+    """A complete stream of these payloads."""
     return b"".join([*map(frame, payloads), END])
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """A long run of bytes as payloads of moderate size."""
+    """Split bytes into payloads of at most `PIECE_BYTES`."""
     for start in range(0, len(data), PIECE_BYTES):
         yield data[start : start + PIECE_BYTES]
 
 
 def cut() -> Error:
+    """The error for a truncated stream."""
     return Error(Code.UNKNOWN_OUTCOME, "the stream ended before its end frame")

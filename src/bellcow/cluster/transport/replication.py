@@ -1,7 +1,7 @@
-"""Where a server without a vote gets its commits: from one voter, or the next when that fails.
+"""The source of a non-voter's commits: one voter, or the next one when that fails.
 
-It stays with a voter that serves it, unless that has nothing while the leader has more: it may be
-cut off from the other voters. What becomes of the commits is the store's business.
+A non-voter stays with a voter that serves it, unless the leader has more commits than that voter
+sends: the voter may be cut off from the others.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ if TYPE_CHECKING:
     from bellcow.store.follow_messages import Told
     from bellcow.store.protocol import Change, Head, Key
 
-CALL_S = 4.0  # for an answer; a voter waits up to two seconds for something to tell
+CALL_S = 4.0  # for an answer; a voter waits up to two seconds for a commit
 PIECE_S = 10.0  # for the next piece of a state
-LAG_S = 1.0  # a voter has what the leader has by then
-LARGE_BYTES = 64 << 10  # an answer that is read where it holds nobody up
+LAG_S = 1.0  # by then a voter has the leader's commits
+LARGE_BYTES = 64 << 10  # larger answers are decoded in a thread
 
 
 class VoterTransport(Transport, StreamTransport, Protocol):
-    """Calls to other servers, in messages and in frames. See `PeerClient`."""
+    """Sends messages and frames to other servers. `PeerClient` is the real one."""
 
 
 class Voters:
-    """A `store.follow.Source`. `voters` are those to ask, the best one first.
+    """A `store.follow.Source`. `voters` returns the voters, the preferred one first.
 
-    `leader_index` is the index that the leader has told of.
+    `leader_index` returns the index of the leader's last hello.
     """
 
     def __init__(
         self,
-        line: VoterTransport,
+        transport: VoterTransport,
         voters: Callable[[], Sequence[Target]],
         leader_index: Callable[[], int],
     ) -> None:
-        self._line = line
+        self._transport = transport
         self._voters = voters
         self._leader_index = leader_index
-        self._serving = ""  # key of the voter that is asked first
+        self._serving = ""  # key of the voter to ask first
 
     async def commits(self, cluster: Cluster, after: Head) -> Sequence[Change] | Reload | None:
         failure = Unavailable("no voter is known")
@@ -85,14 +85,14 @@ class Voters:
         raise failure
 
     def _serving_first(self) -> list[Target]:
-        """All voters: the one that serves us, then the best one."""
+        """All voters: the one that serves us, then in order of preference."""
         return sorted(self._voters(), key=lambda target: target.key != self._serving)
 
     async def _ask(self, target: Target, cluster: Cluster, after: Head) -> Told:
         asked = CommitsRequest(cluster, after.commit, after.index)
         try:
             async with timeout(CALL_S):
-                answer = await self._line.post(target, COMMITS_PATH, encode(asked))
+                answer = await self._transport.post(target, COMMITS_PATH, encode(asked))
             told = await _told(answer)
         except (Error, TimeoutError) as error:
             raise _unavailable(target, error) from None
@@ -116,12 +116,14 @@ class Voters:
     async def _state_of(self, target: Target, cluster: Cluster) -> Frames:
         try:
             async with timeout(CALL_S):
-                return await self._line.stream(target, STATE_PATH, [encode(StateRequest(cluster))])
+                return await self._transport.stream(
+                    target, STATE_PATH, [encode(StateRequest(cluster))]
+                )
         except (Error, TimeoutError) as error:
             raise _unavailable(target, error) from None
 
     def _in_turn(self) -> list[Target]:
-        """All voters, from the one that serves us on."""
+        """All voters in their order, starting at the one that serves us."""
         targets = list(self._voters())
         keys = [target.key for target in targets]
         first = keys.index(self._serving) if self._serving in keys else 0
@@ -159,7 +161,7 @@ async def _chunks(target: Target, frames: Frames) -> AsyncGenerator[list[tuple[K
 
 
 async def _next(target: Target, frames: Frames) -> bytes | None:
-    """The next piece, None after the last one. A stream that is cut off raises."""
+    """The next piece; None after the last one. Raises Unavailable for a broken stream."""
     try:
         async with timeout(PIECE_S):
             return await anext(frames, None)
@@ -170,7 +172,7 @@ async def _next(target: Target, frames: Frames) -> bytes | None:
 def _check_cluster(target: Target, ours: Cluster, theirs: Cluster) -> None:
     if theirs != ours:
         raise Unavailable(
-            f"{join_host_port(target.address)}: tells of cluster {theirs.id}, epoch {theirs.epoch},"
+            f"{join_host_port(target.address)}: serves cluster {theirs.id}, epoch {theirs.epoch},"
             f" and not of {ours.id}, epoch {ours.epoch}"
         )
 

@@ -1,6 +1,7 @@
-"""What a certificate must say for its holder to be a server, and of which region it is one.
+"""The names that a server's certificate must contain: they show the role and the region.
 
-The operator's own certificates say it in Nomad's words, those made of the shared key in ours.
+The operator's own certificates use Nomad's names (`.nomad`), those derived from the shared key
+use `.bellcow`.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ if TYPE_CHECKING:
 
 
 class ServerNames(msgspec.Struct, frozen=True):
-    """How the servers of a region are called in their certificates."""
+    """The server names of one kind of certificate."""
 
     ending: Literal["nomad", "bellcow"]
 
     def of(self, region: str) -> str:
+        """The name of the servers of a region."""
         if self.ending == peer_certificates.ENDING:
             return peer_certificates.server_name(region)
         return f"server.{region}.{self.ending}"
 
     def check(self, names: Collection[str], region: str) -> None:
-        """Raise Error(DENIED) unless a certificate with these names is of a server there."""
+        """Raise Error(DENIED) unless the names include that of a server of this region."""
         wanted = self.of(region)
         if wanted not in names:
             shown = ", ".join(sorted(names)[:4]) or "none"
             raise denied(f"certificate is not one of {wanted}; its names: {shown}")
 
     def check_any(self, names: Collection[str]) -> None:
-        """The same for a server of whichever region."""
+        """Raise Error(DENIED) unless the names include that of a server of any region."""
         ending = f".{self.ending}"
         if not any(name.startswith("server.") and name.endswith(ending) for name in names):
             raise denied(f"certificate is not one of a server: server.<region>{ending}")

@@ -49,16 +49,16 @@ def ended(script: str) -> Any:
         return run(story(directory))
 
 
-def test_exit_code_zero_means_no_member_any_more():
+def test_exit_code_zero_means_removed_from_the_cluster():
     assert ended("exit 0") is None
 
 
-def test_member_that_ends_again_and_again_is_told_of_and_takes_nothing_along(monkeypatch):
+def test_member_that_keeps_ending_is_reported_and_cancels_nothing(monkeypatch):
     monkeypatch.setattr(process, "EXITS_MAX", 1)
     assert isinstance(ended("echo no such port >&2; exit 1"), Corrupt)
 
 
-def test_failure_of_who_uses_it_comes_out_as_it_is():
+def test_error_of_the_context_body_passes_through():
     async def story(directory: Path) -> None:
         async with member(directory, "sleep 60").running(START):
             raise Fenced("another head is the truth")
@@ -67,7 +67,7 @@ def test_failure_of_who_uses_it_comes_out_as_it_is():
         run(story(directory))
 
 
-def test_path_that_no_socket_can_have_is_refused(tmp_path):
+def test_path_too_long_for_a_socket_is_refused(tmp_path):
     async def story() -> None:
         async with member(tmp_path / ("x" * 120), "exit 0").running(START):
             raise AssertionError("it must not start")
@@ -76,6 +76,6 @@ def test_path_that_no_socket_can_have_is_refused(tmp_path):
         run(story())
 
 
-def test_first_start_is_told_its_cluster_and_later_ones_are_not():
+def test_only_the_first_start_gets_the_initial_cluster():
     with short_directory() as directory:
         assert not member(directory, "exit 0").has_data()

@@ -150,7 +150,7 @@ def test_server_is_added_as_learner_promoted_and_removed(run):
     run(story)
 
 
-def test_learner_answers_no_reads_that_must_be_fresh(run):
+def test_learner_answers_no_linearizable_reads(run):
     async def story(cluster):
         leader = await cluster.leader()
         peers = EtcdPeers(leader.client)
@@ -209,7 +209,7 @@ def test_leadership_is_transferred_by_the_leading_member_only(run):
     run(story)
 
 
-def test_server_with_a_new_address_takes_part_again(run):
+def test_server_with_a_new_address_votes_again(run):
     async def story(cluster):
         store = EtcdStore((await cluster.leader()).client)
         head = await put(store, NO_HEAD, "a")
@@ -230,7 +230,7 @@ def test_server_with_a_new_address_takes_part_again(run):
     run(story)
 
 
-def test_killed_leader_is_followed_by_another_and_its_store_is_fenced(run):
+def test_killed_leader_is_replaced_and_its_store_is_fenced(run):
     async def story(cluster):
         old = await cluster.leader()
         store = EtcdStore(old.client)
@@ -252,7 +252,7 @@ def test_killed_leader_is_followed_by_another_and_its_store_is_fenced(run):
     run(story)
 
 
-def test_without_a_quorum_nothing_is_written_and_old_reads_go_on(run):
+def test_without_a_quorum_writes_fail_and_stale_reads_work(run):
     async def story(cluster):
         leader = await cluster.leader()
         store = EtcdStore(leader.client)
@@ -287,7 +287,7 @@ def test_without_a_quorum_nothing_is_written_and_old_reads_go_on(run):
     run(story)
 
 
-def test_write_of_a_leader_that_is_cut_off_is_unknown(run):
+def test_write_of_an_isolated_leader_is_unknown(run):
     async def story(cluster):
         leader = await cluster.leader()
         store = EtcdStore(leader.client)
@@ -307,7 +307,7 @@ def test_write_of_a_leader_that_is_cut_off_is_unknown(run):
     run(story)
 
 
-def test_status_says_when_the_member_is_gone(run):
+def test_status_is_unavailable_when_the_member_has_ended(run):
     async def story(cluster):
         server = cluster.servers["s1"]
         server.signal(signal.SIGKILL)

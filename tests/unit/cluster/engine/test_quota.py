@@ -49,7 +49,7 @@ def test_levels_begin_at_four_fifths(used, step):
     assert level(used, 1_000) == step
 
 
-def test_each_step_is_told_once_and_that_there_is_room_again():
+def test_each_step_is_reported_once_and_the_return_below_it():
     sizes = (500, 800, 820, 851, 849, 852, 999, 100, 100, 805)
     assert told_of(*sizes) == [
         "store_usage_high 80",

@@ -69,7 +69,7 @@ async def refused(client: PeerClient, address: tuple[str, int]) -> Error:
     return caught.value
 
 
-def test_calls_one_after_the_other_share_one_connection():
+def test_consecutive_calls_share_one_connection():
     async def test() -> None:
         async with (
             crooked(lambda _: reply("200 OK", b"yes")) as server,
@@ -84,7 +84,7 @@ def test_calls_one_after_the_other_share_one_connection():
     run(test())
 
 
-def test_call_whose_connection_breaks_is_not_sent_again():
+def test_call_is_not_repeated_when_its_connection_breaks():
     async def test() -> None:
         async with PeerClient() as client:
             heard = []
@@ -106,7 +106,7 @@ def test_call_whose_connection_breaks_is_not_sent_again():
     run(test())
 
 
-def test_nobody_at_the_address_is_unavailable():
+def test_address_without_a_listener_is_unavailable():
     async def test() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -117,7 +117,7 @@ def test_nobody_at_the_address_is_unavailable():
 
 
 @pytest.mark.parametrize("host", ["x" * 255, "a b", "a/../b", "[", "::1%x", "\x00", "é" * 90, "-"])
-def test_address_that_is_none_is_unavailable(host: str):
+def test_malformed_address_is_unavailable(host: str):
     async def test() -> None:
         async with PeerClient() as client:
             assert (await refused(client, (host, 1))).code is Code.UNAVAILABLE
@@ -126,7 +126,7 @@ def test_address_that_is_none_is_unavailable(host: str):
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"\x00" * 64, b"HTTP/1.1 200\r\nX"])
-def test_what_is_not_http_is_unavailable(answer: bytes):
+def test_answer_that_is_not_http_is_unavailable(answer: bytes):
     async def test() -> None:
         async with crooked(lambda _: answer) as server, PeerClient() as client:
             error: Exception
@@ -141,7 +141,7 @@ def test_what_is_not_http_is_unavailable(answer: bytes):
     run(test())
 
 
-def test_refusal_is_told_in_the_server_s_own_words():
+def test_refusal_has_the_server_s_own_text():
     async def test() -> None:
         async with (
             crooked(lambda _: reply("409 Conflict", b"another cluster " * 100)) as server,
@@ -168,7 +168,7 @@ def test_redirect_is_not_followed():
 
 
 @pytest.mark.parametrize("status", ["200 OK", "409 Conflict"])
-def test_answer_and_refusal_of_who_does_not_have_the_key_are_not_believed(status: str):
+def test_answer_and_refusal_without_the_key_are_not_accepted(status: str):
     async def test() -> None:
         words = b"is its data directory a copy?"
         trusting = keyed(KEY)
@@ -182,7 +182,7 @@ def test_answer_and_refusal_of_who_does_not_have_the_key_are_not_believed(status
     run(test())
 
 
-def test_answer_without_end_is_cut():
+def test_endless_answer_is_refused():
     async def test() -> None:
         chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
         endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + 20 * chunk
@@ -192,7 +192,7 @@ def test_answer_without_end_is_cut():
     run(test())
 
 
-def test_call_that_is_given_up_closes_its_connection():
+def test_canceled_call_closes_its_connection():
     async def test() -> None:
         async with crooked(lambda _: b"") as server, PeerClient() as client:
             call = asyncio.ensure_future(client.post(to(server.address), PATH, b"body"))
@@ -204,7 +204,7 @@ def test_call_that_is_given_up_closes_its_connection():
     run(test())
 
 
-def test_closed_client_calls_nobody():
+def test_closed_client_makes_no_call():
     async def test() -> None:
         async with PeerClient() as client:
             pass

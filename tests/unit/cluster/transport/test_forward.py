@@ -113,7 +113,7 @@ def test_request_goes_to_the_leader_as_its_last_hop():
 
 
 @pytest.mark.parametrize("leader", ["", "id-a", "id-x"])
-def test_without_another_server_that_leads_there_is_no_leader(leader: str):
+def test_forward_without_another_leading_server_has_no_leader(leader: str):
     line = Transport()
     fails(forwarder(line, leader).to_leader(ask()), Code.NO_LEADER)
     assert line.sent == []
@@ -124,13 +124,13 @@ async def content() -> AsyncIterator[bytes]:
     yield b"two"
 
 
-def test_body_that_is_still_to_come_follows_the_request():
+def test_streamed_body_follows_the_request():
     line = Transport(b=Frames(encode(YES)))
     asyncio.run(forwarder(line).to_leader(ask("PUT"), content()))
     assert line.sent[0][3] == [b"one", b"two"]
 
 
-def test_long_body_follows_its_request_in_pieces_that_any_server_takes():
+def test_long_body_follows_its_request_in_bounded_pieces():
     line = Transport(b=Frames(encode(YES)))
     body = bytes(range(256)) * 4_000
     asyncio.run(forwarder(line).to_leader(msgspec.structs.replace(ask("PUT"), body=body)))
@@ -156,7 +156,7 @@ def test_long_answer_stays_open_until_it_is_closed():
     asyncio.run(test())
 
 
-def test_short_answer_counts_though_the_connection_breaks_behind_it():
+def test_short_answer_counts_though_the_connection_breaks_after_it():
     broken = Frames(encode(YES), failure=Error(Code.UNKNOWN_OUTCOME, "cut"))
     assert asyncio.run(forwarder(Transport(b=broken)).to_leader(ask("PUT"))).answer == YES
 
@@ -171,7 +171,7 @@ LOST = [
 
 
 @pytest.mark.parametrize("number", range(len(LOST)))
-def test_write_whose_answer_does_not_come_has_an_unknown_outcome(number: int):
+def test_write_without_an_answer_has_an_unknown_outcome(number: int):
     lost = LOST[number]
     answer = Frames(*lost.frames, failure=lost.failure) if isinstance(lost, Frames) else lost
     text = fails(forwarder(Transport(b=answer)).to_leader(ask("PUT")), Code.UNKNOWN_OUTCOME)
@@ -181,20 +181,20 @@ def test_write_whose_answer_does_not_come_has_an_unknown_outcome(number: int):
 
 
 @pytest.mark.parametrize("number", range(len(LOST)))
-def test_read_whose_answer_does_not_come_may_be_asked_again(number: int):
+def test_read_without_an_answer_may_be_repeated(number: int):
     lost = LOST[number]
     answer = Frames(*lost.frames, failure=lost.failure) if isinstance(lost, Frames) else lost
     fails(forwarder(Transport(b=answer)).to_leader(ask()), Code.NO_LEADER)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_what_was_never_sent_may_be_asked_again(method: str):
+def test_unsent_request_may_be_repeated(method: str):
     refused = Error(Code.UNAVAILABLE, "connection refused")
     fails(forwarder(Transport(b=refused)).to_leader(ask(method)), Code.NO_LEADER)
 
 
 @pytest.mark.parametrize("code", [Code.REFUSED, Code.DENIED])
-def test_gate_that_does_not_open_is_told_with_its_reason(code: Code):
+def test_refusal_at_the_gate_is_returned_with_its_reason(code: Code):
     shut = Error(code, "403: signed with another key")
     text = fails(forwarder(Transport(b=shut)).to_leader(ask("PUT")), Code.REFUSED)
     assert text.endswith("403: signed with another key")
@@ -203,18 +203,18 @@ def test_gate_that_does_not_open_is_told_with_its_reason(code: Code):
 @pytest.mark.parametrize(
     ("undone", "code"), [("no_leader", Code.NO_LEADER), ("unavailable", Code.UNAVAILABLE)]
 )
-def test_answer_that_says_that_nothing_was_done_is_an_error_of_that_kind(undone, code):
+def test_answer_without_execution_is_an_error_of_its_kind(undone, code):
     said = msgspec.structs.replace(YES, status=500, undone=Undone(undone, "not done: no quorum"))
     text = fails(forwarder(Transport(b=Frames(encode(said)))).to_leader(ask("PUT")), code)
     assert text == "not done: no quorum"
 
 
-def test_failure_of_the_client_s_own_body_stays_what_it_is():
+def test_error_of_the_client_s_own_body_is_unchanged():
     slow = Error(Code.TIMEOUT, "request body did not arrive in time")
     fails(forwarder(Transport(b=slow)).to_leader(ask("PUT")), Code.TIMEOUT)
 
 
-def test_request_for_another_region_may_go_one_hop_further():
+def test_request_for_another_region_may_take_one_more_hop():
     line = Transport(d=Frames(encode(YES)), e=Frames(encode(YES)))
     asyncio.run(forwarder(line).to_region("west", ask("PUT")))
     assert line.sent[0][0] in "de"
@@ -234,7 +234,7 @@ def with_member(here: Forwarder, name: str, *, since: float = 1.0, heard: bool =
     return here
 
 
-def test_member_that_is_not_in_the_configuration_gets_no_request_whatever_its_name():
+def test_member_outside_the_configuration_gets_no_request_under_any_name():
     line = Transport(c=Frames(encode(YES)))
     here = with_member(forwarder(line, "id-evil"), "c", server_id="id-evil", serf=("evil", 1))
     fails(here.to_leader(ask()), Code.NO_LEADER)
@@ -243,7 +243,7 @@ def test_member_that_is_not_in_the_configuration_gets_no_request_whatever_its_na
     assert line.called == ["c"]
 
 
-def test_server_of_the_configuration_gets_no_request_at_another_address():
+def test_configured_server_gets_no_request_at_another_address():
     here = with_member(forwarder(Transport()), "x", server_id="id-x")
     table = here._roster.table
     moved = msgspec.structs.replace(table.known["id-b"].record, itself=itself("b", rpc=("evil", 1)))
@@ -254,7 +254,7 @@ def test_server_of_the_configuration_gets_no_request_at_another_address():
 
 
 @pytest.mark.parametrize(("since", "heard"), [(1.0, True), (-1.0, False)])
-def test_region_is_not_reached_through_who_came_later_or_never_answered(since, heard):
+def test_later_or_silent_members_of_a_region_get_no_request(since, heard):
     line = Transport(d=Frames(encode(YES)))
     here = with_member(forwarder(line), "evil", region="west", since=since, heard=heard)
     asyncio.run(here.to_region("west", ask()))
@@ -270,7 +270,7 @@ def test_region_is_reached_by_any_of_its_live_servers():
     assert line.called == ["e"]
 
 
-def test_region_that_nobody_lives_in_has_no_path():
+def test_region_without_live_servers_has_no_path():
     away = Error(Code.UNAVAILABLE, "connection refused")
     for region, line in (
         ("nowhere", Transport()),
@@ -281,7 +281,7 @@ def test_region_that_nobody_lives_in_has_no_path():
         assert text == "No path to region"
 
 
-def test_write_that_was_lost_on_its_way_to_a_region_is_not_tried_elsewhere():
+def test_write_lost_on_its_way_to_a_region_is_not_repeated():
     lost = Error(Code.UNKNOWN_OUTCOME, "broken")
     line = Transport(d=lost, e=lost)
     fails(forwarder(line).to_region("west", ask("PUT")), Code.UNKNOWN_OUTCOME)
@@ -289,7 +289,7 @@ def test_write_that_was_lost_on_its_way_to_a_region_is_not_tried_elsewhere():
 
 
 @pytest.mark.parametrize("name", ["id-c", "c.global"])
-def test_server_is_found_by_id_and_by_its_name_with_the_region(name: str):
+def test_server_is_found_by_id_and_by_name_with_region(name: str):
     line = Transport(c=Frames(encode(YES)))
     here = forwarder(line)
     assert here.finds(name)
@@ -297,21 +297,21 @@ def test_server_is_found_by_id_and_by_its_name_with_the_region(name: str):
     assert line.called == ["c"]
 
 
-def test_leader_is_a_name_that_follows_the_leader():
+def test_name_leader_means_the_current_leader():
     assert forwarder(Transport(), "id-b").finds("leader")
     assert not forwarder(Transport(), "id-a").finds("leader")
 
 
 @pytest.mark.parametrize("name", ["", "a", "id-a", "x", "d", "d.west", "c.global"])
-def test_server_that_is_this_one_or_away_or_of_another_region_is_not_found(name: str):
+def test_own_and_dead_and_foreign_servers_are_not_found(name: str):
     assert not forwarder(Transport(), c="failed").finds(name)
 
 
-def test_server_is_not_found_by_its_name_without_the_region():
+def test_server_is_not_found_by_name_without_region():
     assert not forwarder(Transport()).finds("c")
 
 
-def test_named_server_that_cannot_be_reached_is_named():
+def test_unreachable_named_server_is_named_in_the_error():
     away = Error(Code.UNAVAILABLE, "connection refused")
     text = fails(forwarder(Transport(c=away)).to_server("id-c", ask()), Code.UNAVAILABLE)
     assert text == "server c cannot be reached: connection refused"
@@ -357,7 +357,7 @@ def fail_after(seconds: float, here: Forwarder) -> None:
 @pytest.mark.parametrize(
     ("method", "code"), [("GET", Code.NO_LEADER), ("PUT", Code.UNKNOWN_OUTCOME)]
 )
-def test_call_of_a_server_that_falls_silent_ends_when_it_counts_as_failed(method, code):
+def test_call_ends_when_the_silent_server_has_failed(method, code):
     async def test() -> float:
         here = forwarder(Silent())  # type: ignore[arg-type]
         fail_after(7.0, here)
@@ -369,7 +369,7 @@ def test_call_of_a_server_that_falls_silent_ends_when_it_counts_as_failed(method
     assert 7.0 <= simulate(test()) <= 7.5
 
 
-def test_call_of_a_server_that_is_there_waits_as_long_as_it_takes():
+def test_call_of_a_live_server_has_no_time_limit():
     async def test() -> None:
         here = forwarder(Silent())  # type: ignore[arg-type]
         with pytest.raises(TimeoutError):
@@ -379,7 +379,7 @@ def test_call_of_a_server_that_is_there_waits_as_long_as_it_takes():
     simulate(test())
 
 
-def test_answer_that_stops_in_the_middle_ends_when_the_server_counts_as_failed():
+def test_partial_answer_ends_when_the_silent_server_has_failed():
     async def test() -> None:
         line = Silent(encode(msgspec.structs.replace(YES, body=None)), b"one")
         here = forwarder(line)  # type: ignore[arg-type]
@@ -413,7 +413,7 @@ class Leads:
 @pytest.mark.parametrize(
     ("method", "code"), [("GET", Code.NO_LEADER), ("PUT", Code.UNKNOWN_OUTCOME)]
 )
-def test_call_of_a_leader_that_fell_silent_ends_soon_after_another_leads(method, code, new):
+def test_call_of_a_silent_leader_ends_soon_after_another_leads(method, code, new):
     async def test() -> float:
         leads = Leads(Silent())
         leads.change_after(1.6, new)
@@ -425,7 +425,7 @@ def test_call_of_a_leader_that_fell_silent_ends_soon_after_another_leads(method,
     assert 2.0 <= simulate(test()) <= 2.6
 
 
-def test_call_of_a_leader_goes_on_while_nobody_else_leads():
+def test_call_of_a_leader_continues_while_no_other_server_leads():
     async def test() -> None:
         leads = Leads(Silent())
         leads.change_after(1, "")
@@ -438,7 +438,7 @@ def test_call_of_a_leader_goes_on_while_nobody_else_leads():
     simulate(test())
 
 
-def test_answer_that_has_begun_is_taken_to_its_end_whoever_leads_by_then():
+def test_begun_answer_is_read_to_its_end_after_a_change_of_leader():
     async def test() -> list[bytes]:
         leads = Leads(Slow(encode(msgspec.structs.replace(YES, body=None)), b"one", b"two"))
         relayed = await leads.here.to_leader(ask())

@@ -37,12 +37,12 @@ def read(data: bytes, step: int = 0) -> list[bytes]:
 
 
 @given(payloads, st.integers(1, 50))
-def test_what_goes_in_comes_out_however_it_is_cut_up(sent, step):
+def test_payloads_are_the_same_for_any_split_of_the_bytes(sent, step):
     assert read(whole(sent), step) == sent
 
 
 @given(payloads, st.data())
-def test_stream_that_is_cut_anywhere_is_never_whole(sent, data):
+def test_truncated_stream_is_never_complete(sent, data):
     stream = whole(sent)
     short = stream[: data.draw(st.integers(0, len(stream) - 1))]
     decoder = Decoder()
@@ -58,12 +58,12 @@ def test_bytes_after_the_end_are_refused():
         read(whole([b"a"]) + b"x")
 
 
-def test_length_above_the_limit_is_refused_before_its_payload_comes():
+def test_length_above_the_limit_is_refused_before_its_payload():
     with pytest.raises(Error, match="at most"):
         read((FRAME_BYTES + 1).to_bytes(4, "big"))
 
 
-def test_frame_of_a_caller_is_bounded_more_narrowly():
+def test_frame_of_a_caller_has_a_lower_limit():
     async def test() -> None:
         async def chunks():
             yield (QUESTION_BYTES + 1).to_bytes(4, "big")
@@ -74,13 +74,13 @@ def test_frame_of_a_caller_is_bounded_more_narrowly():
     asyncio.run(test())
 
 
-def test_payload_that_no_frame_holds_is_an_error_of_ours():
+def test_payload_outside_the_limits_raises_value_error():
     for payload in (b"", bytes(FRAME_BYTES + 1)):
         with pytest.raises(ValueError, match="a frame holds"):
             frame(payload)
 
 
-def test_long_run_of_bytes_is_cut_into_pieces():
+def test_long_body_is_split_into_pieces():
     data = bytes(range(256)) * 1000
     assert b"".join(pieces(data)) == data
     assert max(map(len, pieces(data))) <= 65_536
@@ -110,7 +110,7 @@ async def collect(stream: AsyncIterator[bytes]) -> list[bytes]:
     return [each async for each in stream]
 
 
-def test_framed_source_can_be_opened_again_empty_payloads_left_out():
+def test_framed_payloads_are_read_back_without_empty_ones():
     async def test() -> None:
         framed = Framed([b"first"], Source(b"", b"a", b"", b"b"))
         assert await collect(opened(framed)) == [b"first", b"a", b"b"]
@@ -119,7 +119,7 @@ def test_framed_source_can_be_opened_again_empty_payloads_left_out():
     asyncio.run(test())
 
 
-def test_closing_a_framed_source_that_never_began_closes_what_is_behind_it():
+def test_closing_an_unread_framed_source_closes_its_rest():
     async def test() -> None:
         source = Source(b"a")
         framed = Framed((), source)
@@ -130,7 +130,7 @@ def test_closing_a_framed_source_that_never_began_closes_what_is_behind_it():
     asyncio.run(test())
 
 
-def test_source_that_ends_early_is_not_taken_for_whole():
+def test_failed_source_is_not_taken_for_complete():
     async def test() -> None:
         async def cut() -> AsyncIterator[bytes]:
             yield whole([b"a", b"b"])[:-1]

@@ -111,17 +111,17 @@ def commits_from(lines: Lines, source: Voters | None = None):
     return simulate((source or lines.source()).commits(HERD, OWN))
 
 
-def test_commits_of_the_first_voter_are_handed_on():
+def test_commits_of_the_first_voter_are_returned():
     lines = Lines(a=Commits(HERD, (NEXT,)), b=Gone(HERD))
     assert commits_from(lines) == (NEXT,)
     assert lines.asked == ["a"]
 
 
-def test_nothing_new_is_no_commits_and_not_a_failure():
+def test_no_new_commits_is_no_failure():
     assert commits_from(Lines(a=Commits(HERD, ()))) == ()
 
 
-def test_history_that_is_gone_is_a_reload():
+def test_missing_history_is_a_reload():
     assert commits_from(Lines(a=Gone(HERD))) == Reload()
 
 
@@ -138,7 +138,7 @@ def test_history_that_is_gone_is_a_reload():
     ],
     ids=["refuses", "behind", "other epoch", "other epoch gone", "empty", "garbled", "silent"],
 )
-def test_voter_that_is_of_no_use_is_left_for_the_next_which_is_kept(bad):
+def test_failing_voter_is_replaced_by_the_next_which_is_kept(bad):
     async def story():
         lines = Lines(a=bad, b=Commits(HERD, (NEXT,)))
         source = lines.source()
@@ -150,7 +150,7 @@ def test_voter_that_is_of_no_use_is_left_for_the_next_which_is_kept(bad):
     assert simulate(story()) == ((NEXT,), (NEXT,), ["a", "b", "b"])
 
 
-def test_all_behind_is_told_as_such_and_not_as_a_failure():
+def test_voters_that_are_all_behind_are_no_failure():
     assert commits_from(Lines(a=Behind(HERD), b=refuses())) is None
 
 
@@ -158,17 +158,17 @@ def test_all_behind_is_told_as_such_and_not_as_a_failure():
     ("bad", "text"),
     [
         (refuses(), "a:4648: this server has no vote"),
-        (Gone(OTHER), "a:4648: tells of cluster herd, epoch 2, and not of herd, epoch 1"),
+        (Gone(OTHER), "a:4648: serves cluster herd, epoch 2, and not of herd, epoch 1"),
         (b"\xc1", "a:4648: this is not what a voter tells"),
         (None, "a:4648: no answer in time"),
     ],
 )
-def test_failure_of_all_voters_names_one_and_says_why(bad, text):
+def test_failure_of_all_voters_names_one_and_its_reason(bad, text):
     with pytest.raises(Unavailable, match=text):
         commits_from(Lines(a=bad))
 
 
-def test_without_voters_it_says_so():
+def test_replication_without_voters_fails_with_that_reason():
     async def story():
         source = Voters(Lines(), list, lambda: 0)
         with pytest.raises(Unavailable, match="no voter is known"):
@@ -180,7 +180,7 @@ def test_without_voters_it_says_so():
     simulate(story())
 
 
-def test_voter_that_was_kept_may_go_from_the_list():
+def test_kept_voter_may_leave_the_list():
     async def story():
         lines = Lines(a=refuses(), b=Commits(HERD, (NEXT,)), c=Commits(HERD, ()))
         targets = [target("a"), target("b")]
@@ -201,7 +201,7 @@ async def state_from(source: Voters):
         return state.head, [chunk async for chunk in state.chunks]
 
 
-def test_state_comes_in_chunks_and_its_stream_is_closed():
+def test_state_arrives_in_chunks_and_its_stream_is_closed():
     async def story():
         lines = Lines(a=stream_of())
         assert await state_from(lines.source()) == (OWN, ITEMS)
@@ -224,7 +224,7 @@ def test_state_comes_in_chunks_and_its_stream_is_closed():
     ],
     ids=["refused", "silent", "empty", "garbled", "other", "garbled chunk", "cut", "stuck"],
 )
-def test_state_that_is_not_whole_is_an_error_and_the_next_voter_is_asked(bad, text):
+def test_incomplete_state_is_an_error_and_the_next_voter_is_asked(bad, text):
     async def story():
         lines = Lines(a=bad, b=stream_of())
         source = lines.source()
@@ -237,7 +237,7 @@ def test_state_that_is_not_whole_is_an_error_and_the_next_voter_is_asked(bad, te
     assert simulate(story()) == ["a", "b"]
 
 
-def test_state_that_the_store_refuses_makes_it_ask_the_next_voter():
+def test_next_voter_is_asked_after_a_state_that_the_store_refuses():
     async def story():
         lines = Lines(a=stream_of(), b=stream_of())
         source = lines.source()
@@ -250,7 +250,7 @@ def test_state_that_the_store_refuses_makes_it_ask_the_next_voter():
     assert simulate(story()) == (["a", "b"], True)
 
 
-def test_state_is_asked_of_the_voter_that_says_history_is_gone():
+def test_state_comes_from_the_voter_without_the_history():
     async def story():
         lines = Lines(a=refuses(), b=Gone(HERD))
         source = lines.source()
@@ -271,7 +271,7 @@ class Rounds(Lines):
         return await super().post(target, path, body)
 
 
-def test_voter_that_has_nothing_while_the_leader_has_more_is_left_for_the_next():
+def test_voter_without_the_leader_s_commits_is_replaced_by_the_next():
     async def story():
         lines = Rounds(cut=Commits(HERD, ()), good=Commits(HERD, (NEXT,)), leader=Gone(HERD))
         lines.leader_index = 5
@@ -281,7 +281,7 @@ def test_voter_that_has_nothing_while_the_leader_has_more_is_left_for_the_next()
     assert simulate(story()) == ([(NEXT,), (NEXT,)], ["cut", "good", "good"])
 
 
-def test_leader_is_asked_when_no_other_voter_has_what_it_has():
+def test_leader_is_asked_when_no_other_voter_has_its_commits():
     async def story():
         lines = Rounds(a=refuses(), cut=Commits(HERD, ()), leader=Commits(HERD, ()))
         source = lines.source()
@@ -294,7 +294,7 @@ def test_leader_is_asked_when_no_other_voter_has_what_it_has():
 
 
 @pytest.mark.parametrize("index", [0, 4])
-def test_voter_that_has_as_much_as_the_leader_told_of_is_kept(index):
+def test_voter_with_the_leader_s_index_is_kept(index):
     async def story():
         lines = Rounds(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
         lines.leader_index = index
@@ -303,7 +303,7 @@ def test_voter_that_has_as_much_as_the_leader_told_of_is_kept(index):
     assert simulate(story()) == ((), ["a"])
 
 
-def test_voter_that_answers_at_once_is_given_time_to_hear_of_the_commit():
+def test_voter_that_answers_at_once_gets_time_to_receive_the_commit():
     async def story():
         lines = Lines(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
         lines.leader_index = 5
@@ -313,7 +313,7 @@ def test_voter_that_answers_at_once_is_given_time_to_hear_of_the_commit():
 
 
 @pytest.mark.parametrize(("size", "here"), [(100, True), (1 << 20, False)])
-def test_large_answer_is_read_where_it_holds_nobody_up(monkeypatch, size, here):
+def test_large_answer_is_decoded_in_a_thread(monkeypatch, size, here):
     threads = []
 
     def noted(data: bytes):

@@ -11,7 +11,7 @@ NOMAD, OURS = ServerNames("nomad"), ServerNames("bellcow")
 
 
 @pytest.mark.parametrize("names", [NOMAD, OURS])
-def test_a_server_is_known_by_its_region(names: ServerNames):
+def test_server_name_contains_its_region(names: ServerNames):
     own = {names.of("eu"), "localhost"}
     names.check(own, "eu")
     names.check_any(own)
@@ -20,13 +20,13 @@ def test_a_server_is_known_by_its_region(names: ServerNames):
     assert caught.value.code is Code.DENIED
 
 
-def test_a_region_is_spelled_as_nomad_does_in_the_operator_s_certificates():
+def test_operator_s_certificates_spell_the_region_as_nomad():
     assert NOMAD.of("EU west") == "server.EU west.nomad"
     assert OURS.of("EU west") != OURS.of("eu west")
 
 
 @pytest.mark.parametrize("names", [NOMAD, OURS])
-def test_a_client_and_a_server_by_other_words_are_no_servers(names: ServerNames):
+def test_client_names_and_names_of_the_other_kind_are_refused(names: ServerNames):
     other = OURS if names is NOMAD else NOMAD
     for wrong in (
         "client.eu.nomad",
