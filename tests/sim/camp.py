@@ -101,7 +101,7 @@ class CampServer:
             self.tables,
             self.waiting,
             report,
-            told=lambda: index_of_leader(self.roster) if self.lifecycle.has_member else 0,
+            leader_index=lambda: index_of_leader(self.roster) if self.lifecycle.has_member else 0,
         )
         self.committer = Committer(self.store, self.tables, self.mirror, clock, report)
         self.roster = Roster(me, clock)

@@ -169,7 +169,7 @@ def build_state(
         # A non-voter's copy asks the voters itself for commits that it lacks.
         return index_of_leader(roster) if lifecycle().has_member else 0
 
-    mirror = Mirror(store, tables, waiting, report, told=index_of_the_leader)
+    mirror = Mirror(store, tables, waiting, report, leader_index=index_of_the_leader)
     return State(
         tables=tables,
         waiting=waiting,

@@ -1,4 +1,4 @@
-"""Commands on settings and namespaces: plain functions of a draft, made by the handlers."""
+"""Commands that write settings and namespaces: plain functions of a draft, made by handlers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The index a write took, and whether it changed what is stored."""
+    """The index that a write took, and whether it changed the state."""
 
     index: int
     updated: bool = True
@@ -27,7 +27,7 @@ class Written(msgspec.Struct, frozen=True):
 def put_setting(
     table: Table[Any], setting: Any, cas: int | None = None
 ) -> Callable[[Draft], Written]:
-    """Replace a single setting; with `cas` only if its modify index still is that."""
+    """Replace a single setting; with `cas` only if that is still its modify index."""
 
     def command(draft: Draft) -> Written:
         stored = draft.one(table)
@@ -49,7 +49,10 @@ def put_namespace(namespace: Namespace) -> Callable[[Draft], Written]:
 
 
 def delete_namespace(name: str) -> Callable[[Draft], Written]:
-    """Delete a namespace. Nomad: an unknown one is deleted with success."""
+    """Delete a namespace; the command raises Error(REFUSED) for the default one.
+
+    Nomad: deleting an unknown one succeeds.
+    """
 
     def command(draft: Draft) -> Written:
         if name == DEFAULT:

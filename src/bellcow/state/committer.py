@@ -1,8 +1,8 @@
-"""The committer: takes the commands that are queued, makes one commit of them, answers all.
+"""The committer: makes one commit of all queued commands, then answers them.
 
-Only the leader runs it. No answer leaves before the commit, refusals included: they may rest on an
-earlier command of the batch. One transaction is in flight, never two; the disk's time for one
-batch is the collecting time of the next.
+Only the leader runs it. No answer is sent before the commit, refusals included, since they may
+depend on an earlier command of the batch. At most one transaction is in flight; commands that
+arrive meanwhile are the next batch.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ T = TypeVar("T")
 COMMANDS_A_BATCH = 512
 BATCH_BYTES = 1 << 20
 QUEUE_LIMIT = 10_000
-OUTCOME_WAIT_S = 5.0
-HELD_WAIT_S = 5.0
-SLOW_S = 0.5  # a commit that takes longer is told of
-SLOW_AGAIN_S = 60.0  # not more often: on a slow disk they all are
+OUTCOME_WAIT_S = 5.0  # for the head that shows whether a lost commit was done
+HELD_WAIT_S = 5.0  # for the end of a restore
+SLOW_S = 0.5  # a commit that takes longer is reported
+SLOW_AGAIN_S = 60.0  # between two reports: on a slow disk every commit is slow
 
 
 class _Job:
@@ -66,7 +66,7 @@ class _Job:
 class Committer:
     """`commit` queues a command and returns its answer.
 
-    `run` works the queue while this server leads.
+    `run` commits what is queued while this server leads.
     """
 
     def __init__(
@@ -86,17 +86,18 @@ class Committer:
         self._failure: StoreError | None = None
         self._refused = Throttle()  # by reason, until a write succeeds
         self.known: Head | None = None
-        self.full = False  # the last write found no space
+        self.full = False  # the store had no space for the last write
         self._slow = Throttle(SLOW_AGAIN_S)
         self.commits = 0
         self.commands = 0
         self.last_batch = 0  # commands in the newest commit
-        self.on_commit: Callable[[float], None] = lambda _: None  # gets milliseconds
+        self.on_commit: Callable[[float], None] = lambda _: None  # called with milliseconds
 
     async def commit(self, command: Callable[[Draft], T]) -> T:
-        """Run `command` in the next batch.
+        """Run `command` in the next batch and return its answer.
 
-        Raises its Error, or Error(NO_LEADER) when nobody leads here.
+        Raises what the command raises, and Error: NO_LEADER when this server does not lead,
+        TOO_MANY, TOO_LARGE and UNAVAILABLE when nothing was done, UNKNOWN_OUTCOME.
         """
         if not self._leading:
             raise no_leader()
@@ -119,7 +120,10 @@ class Committer:
             raise no_leader()
 
     async def run(self, claim: Head) -> None:
-        """Work the queue from the head `claim` on, until Fenced or Unknown ends this leadership."""
+        """Commit what is queued, from the head `claim` on.
+
+        Raises Fenced or another StoreError, which ends this leadership.
+        """
         self.known = claim
         self._failure = None
         self._leading = True
@@ -133,25 +137,25 @@ class Committer:
         finally:
             self._leading = False
             self.known = None
-            self.full = False  # whoever leads next finds out anew
+            self.full = False  # the next leader finds out by itself
             while self._queue:
                 self._queue.popleft().fail(no_leader())
 
     def depose(self, failure: StoreError) -> None:
-        """End this leadership: someone else's write has met `failure`."""
+        """End this leadership because a write outside the queue has raised `failure`."""
         self._failure = failure
         self._work.set()
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
-        """Keep all writes out, from the archive before a restore to the switch after it.
+        """Hold all writes, from the archive before a restore to the switch after it.
 
-        What is queued already goes first; what comes later waits five seconds at most.
+        Commands already queued are committed first. Later ones wait `HELD_WAIT_S` at most.
         """
         self._open.clear()
         try:
             while self._queue:
-                async with self._lock:  # a turn behind the batch under way
+                async with self._lock:  # wait for the batch under way
                     pass
                 await asyncio.sleep(0)
             async with self._lock:
@@ -160,7 +164,7 @@ class Committer:
             self._open.set()
 
     def turn(self) -> asyncio.Lock:
-        """A turn between two batches, for a slice of housekeeping."""
+        """The lock between two batches, for a slice of housekeeping."""
         return self._lock
 
     async def _batch(self) -> None:
@@ -177,7 +181,7 @@ class Committer:
             await self._commit(jobs, known, head, changes)
 
     async def _confirm(self, jobs: list[_Job], known: Head) -> None:
-        """Nothing to write, yet what the commands saw must still be the truth."""
+        """Nothing to write, but the commands must have read the current state."""
         try:
             confirmed = await self._store.confirm()
         except Unavailable as error:
@@ -221,7 +225,10 @@ class Committer:
             self._answer(jobs)
 
     def say_refused(self, error: NoSpace | Unavailable) -> None:
-        """Once for each reason, until a commit succeeds again. Clients are not told of files."""
+        """Report why writes are refused, once for each reason until a commit succeeds.
+
+        The log names files; the answers to clients do not.
+        """
         if isinstance(error, NoSpace):
             if not self.full:
                 self.full = True
@@ -240,9 +247,9 @@ class Committer:
             job.answer()
 
     def _run_commands(self, draft: Draft) -> tuple[list[_Job], dict[Key, bytes | None]]:
-        """Run queued commands until a limit.
+        """Run queued commands up to a limit.
 
-        Returns those that ran and what they change, encoded.
+        Returns those that ran, and their changes encoded.
         """
         limits = self._store.limits
         jobs: list[_Job] = []
@@ -255,7 +262,7 @@ class Committer:
                 job.outcome = draft.run(job.command)
                 fresh = _encoded(draft)
                 _check_size(fresh, limits)
-            except Exception as error:  # noqa: BLE001  a slip in one command must not stop all writes
+            except Exception as error:  # noqa: BLE001  a fault in one command must not stop all writes
                 draft.forget()
                 job.refusal = error
                 fresh = {}
@@ -263,7 +270,7 @@ class Committer:
             if len(changes) + len(fresh) > limits.max_changes or (
                 size + fresh_size > limits.max_bytes
             ):
-                break  # it runs again, first in the next batch
+                break  # it runs again as the first of the next batch
             draft.keep()
             changes.update(fresh)
             size += fresh_size
@@ -272,7 +279,7 @@ class Committer:
         return jobs, changes
 
     def next_head(self, known: Head, *, index: int, ops: int) -> Head:
-        """The head that follows `known` with another index."""
+        """The head of a commit of `ops` changes that follows `known`."""
         return msgspec.structs.replace(
             known,
             index=index,
@@ -283,7 +290,10 @@ class Committer:
         )
 
     async def advance(self, head: Head, changes: dict[Key, bytes | None]) -> None:
-        """Commit `head` with `changes` and wait until memory has it. The caller holds the lock."""
+        """Commit `head` with `changes` and wait until memory has it. The caller holds the lock.
+
+        Raises StoreError.
+        """
         known = self.known
         if known is None:
             raise Fenced("the claim was dropped")
@@ -291,7 +301,7 @@ class Committer:
         try:
             self.known = await self._store.commit(known, head, changes)
         except asyncio.CancelledError:
-            # A caller who goes away takes the answer along: the claim must be renewed.
+            # A canceled caller loses the outcome, so leadership must be claimed again.
             self.depose(Unknown("canceled while committing"))
             raise
         took_s = self._clock.monotonic() - began
@@ -302,27 +312,27 @@ class Committer:
         await self._mirror.reached(head.index)
 
     def _settle_later(self, jobs: list[_Job], known: Head, sent: Head) -> None:
-        """Sent, outcome not known: the head that follows `known` tells whether it was ours.
+        """The outcome is unknown: the head that follows `known` shows whether it is `sent`.
 
-        That may be the head of the next claim, so nothing waits for it here.
+        That may be the head of the next claim, so this does not wait for it.
         """
 
         def settle(seen: asyncio.Future[Head | None]) -> None:
-            follower = seen.result()
-            if follower is None:
+            successor = seen.result()
+            if successor is None:
                 text = "outcome unknown: the write may or may not be done"
                 _fail(jobs, Error(Code.UNKNOWN_OUTCOME, text))
-            elif follower.commit == sent.commit:
+            elif successor.commit == sent.commit:
                 self._answer(jobs)
             else:
                 text = "not done: leadership changed while committing"
                 _fail(jobs, Error(Code.UNAVAILABLE, text))
 
-        self._mirror.follower_of(known, OUTCOME_WAIT_S).add_done_callback(settle)
+        self._mirror.successor_of(known, OUTCOME_WAIT_S).add_done_callback(settle)
 
 
 def _encoded(draft: Draft) -> dict[Key, bytes | None]:
-    """What the command that ran last changes, as the store keeps it."""
+    """The changes of the command that ran last, as they are stored."""
     return {
         (table.name, row_id): None if row is None else to_msgpack(row)
         for (table, row_id), row in draft.fresh.items()
@@ -335,7 +345,7 @@ def _size(changes: dict[Key, bytes | None]) -> int:
 
 
 def _check_size(changes: dict[Key, bytes | None], limits: Limits) -> None:
-    """Raise unless one commit can hold these changes of one command."""
+    """Raise Error(TOO_LARGE) if one commit cannot hold these changes of one command."""
     largest = max((len(value or b"") for value in changes.values()), default=0)
     if largest > limits.object_bytes:
         raise Error(Code.TOO_LARGE, f"an object may have at most {limits.object_bytes} bytes")

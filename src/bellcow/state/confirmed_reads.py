@@ -1,7 +1,7 @@
-"""Reads that are true: memory is asked only after the store has confirmed which head is the newest.
+"""Linearizable reads: memory is read after the store has confirmed which head is the newest.
 
-One confirm at a time serves every read that came before it began; those that come meanwhile are the
-next round. A waiting read is a waiter, not a task. No clock decides what is true, nor who leads.
+One confirm at a time serves every read that arrived before it began. Later ones wait for the next
+round. A waiting read is a waiter, not a task. No clock is involved, so no lease can be wrong.
 """
 
 from __future__ import annotations
@@ -16,61 +16,61 @@ if TYPE_CHECKING:
     from bellcow.state.waiting import Waiting
     from bellcow.store.protocol import Store
 
-PATIENCE_S = 2.0  # how long a read waits for its round
+PATIENCE_S = 2.0  # seconds that a read waits for its round
 RETRY_S = 0.1
 
 
 class ConfirmedReads:
-    """Rounds of reads. `run` is their life; nothing waits where the store confirms by itself."""
+    """Rounds of reads, served by `run`. None are needed where the store confirms locally."""
 
     def __init__(self, store: Store, mirror: Mirror, waiting: Waiting) -> None:
         self._store = store
         self._mirror = mirror
         self._waiting = waiting
         self._asked = asyncio.Event()
-        self._round = 1  # the one that begins next
-        self._confirmed = 0  # the last one that memory has caught up with
+        self._round = 1  # the next one to begin
+        self._confirmed = 0  # the last round that memory has caught up with
         self.confirms = 0
-        self.place = _place(self._round)  # where its reads wait
+        self.waits_for = _waits_for(self._round)  # what its reads wait for, as if it was a table
 
     @property
     def immediate(self) -> bool:
-        """Whether memory is always true on the server that leads."""
+        """Whether the leader's memory is always up to date."""
         return self._store.confirms_locally
 
     def ask(self) -> int:
-        """The number of the round that serves a read which comes now and waits at `place`."""
+        self.waits_for = _waits_for(self._round)  # what its reads wait for, instead of a table
         self._asked.set()
         return self._round
 
     def is_confirmed(self, number: int) -> bool:
-        """Whether memory holds all that was answered before a read of that round came."""
+        """Whether memory has every write that was acknowledged before a read of that round."""
         return 0 < number <= self._confirmed
 
     async def run(self) -> None:
-        """Confirm whenever somebody asks; a round that fails is served by the next that does not.
+        """Confirm whenever a read asks. A round that fails is served by the next that succeeds.
 
-        Those whose patience ends in between have left by themselves.
+        Reads that have waited for `PATIENCE_S` give up by themselves.
         """
-        open_places: tuple[str, ...] = ()
+        unserved: tuple[str, ...] = ()
         while True:
             await self._asked.wait()
             self._asked.clear()
-            number, open_places = self._round, (*open_places, *self.place)
+            number, unserved = self._round, (*unserved, *self.waits_for)
             self._round += 1
-            self.place = _place(self._round)
+            self.waits_for = _waits_for(self._round)
             confirmed = await self._catch_up()
             if confirmed:
                 self._confirmed = number
-            if confirmed or not any(map(self._waiting.has, open_places)):
-                self._waiting.wake(open_places)
-                open_places = ()
+            if confirmed or not any(map(self._waiting.has, unserved)):
+                self._waiting.wake(unserved)
+                unserved = ()
             else:
                 await asyncio.sleep(RETRY_S)
                 self._asked.set()
 
     async def _catch_up(self) -> bool:
-        """Bring memory to the newest head; False when it cannot be told or does not come."""
+        """Bring memory to the newest head; False if it cannot be confirmed or does not arrive."""
         self.confirms += 1
         try:
             head = await self._store.confirm()
@@ -83,6 +83,6 @@ class ConfirmedReads:
         return True
 
 
-def _place(number: int) -> tuple[str]:
-    """Not the name of a table: nothing but its confirm wakes who waits there."""
+def _waits_for(number: int) -> tuple[str]:
+    """A name that no table has: only the confirm of this round wakes its reads."""
     return (f"confirm {number}",)

@@ -1,7 +1,7 @@
-"""The mirror: the only code that changes memory.
+"""The mirror: the only code that changes the tables in memory.
 
-It loads the store, then applies whole commits as they come, and tells those who wait that memory
-stands at an index or that a certain head was followed by another. Who leads is not its business.
+It loads the store, then applies whole commits as they arrive. It wakes those who wait for an index,
+for a table, or for the head that follows another one.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Head, Key, Store
 
 RETRY_S = 0.1
-UNREADABLE_S = 1.0  # before a state that cannot be read is looked at again
-BEHIND_S = 5.0  # between two loads because the leader has more than memory
-PATIENCE_S = 1.0  # without the head that memory was told of: the lost event may be the last
+UNREADABLE_S = 1.0  # before a state that cannot be read is loaded again
+BEHIND_S = 5.0  # between two loads because the leader's index is higher
+PATIENCE_S = 1.0  # for a head known to exist, before a load: its event may have been lost
 HEADS_KEPT = 64
 
 
-def told_nothing() -> int:
-    """The leader's index on a server that has no other to hear of."""
+def no_leader_index() -> int:
+    """The leader's index where no other server leads."""
     return 0
 
 
 class Mirror:
-    """Keeps `tables` equal to the store. `run` is its life; `reached` is how others wait for it."""
+    """Keeps `tables` equal to the store while `run` runs. `reached` waits for it."""
 
     def __init__(
         self,
@@ -49,25 +49,28 @@ class Mirror:
         tables: Tables,
         waiting: Waiting,
         report: Report,
-        told: Callable[[], int] = told_nothing,
+        leader_index: Callable[[], int] = no_leader_index,
     ) -> None:
-        """`told` is the index that the leader has told of, 0 where nothing follows from it."""
+        """`leader_index` is the last index that the leader reported; 0 if there is none."""
         self._store = store
         self._tables = tables
         self._waiting = waiting
         self._report = report
-        self._told = told
+        self._leader_index = leader_index
         self._unreadable = Throttle()  # by reason, until the state can be read again
-        self._behind = -BEHIND_S  # when memory was loaded last because the leader has more
+        self._behind = -BEHIND_S  # time of the last load because the leader's index is higher
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
-        self._followers: list[tuple[str, asyncio.Future[Head | None]]] = []
-        self._heads: deque[Head] = deque(maxlen=HEADS_KEPT)  # seen last, the newest at the end
+        self._successors: list[tuple[str, asyncio.Future[Head | None]]] = []
+        self._heads: deque[Head] = deque(
+            maxlen=HEADS_KEPT
+        )  # the last ones applied, the newest at the end
         self._patience = timeout(None)
-        self.on_apply: Callable[[float], None] = lambda _: None  # gets milliseconds
+        self.on_apply: Callable[[float], None] = lambda _: None  # called with milliseconds
         self.loaded = asyncio.Event()
-        self.ring = RecentCommits()  # the commits taken in last, for servers that copy them
+        self.ring = RecentCommits()  # for servers that copy them
 
     async def run(self) -> None:
+        """Load and follow the store for ever. Raises StoreError if the first load is impossible."""
         while True:
             try:
                 await self._load()
@@ -81,14 +84,14 @@ class Mirror:
                 await asyncio.sleep(UNREADABLE_S)
 
     def unreadable(self, error: StoreError) -> None:
-        """Say that the store does not tell its state and why, once for each reason."""
+        """Report that the store's state cannot be read, once for each reason."""
         reason = str(error)
         if self._unreadable.passes(reason):
             self._report("state_unreadable", reason=reason)
 
     async def _load(self) -> None:
         head, items = await self._store.load()
-        # Within a cluster a copy with a lower index is an older one: never take it.
+        # Within a cluster a copy with a lower index is an older one: never load it.
         if self.loaded.is_set() and head.index < self._tables.index:
             await asyncio.sleep(RETRY_S)
             return
@@ -102,9 +105,9 @@ class Mirror:
         await asyncio.to_thread(old.drain)
 
     async def recall(self, head: Head, items: list[tuple[Key, bytes]]) -> None:
-        """Take a committed state that may be old, if memory has nothing yet.
+        """Fill memory with a committed but maybe old state, if it is still empty.
 
-        It holds until the store can be read, which may take for ever.
+        It stays until the store can be read, which may never happen. Raises Corrupt.
         """
         with _readable():
             rows = await asyncio.to_thread(fill, items)
@@ -115,7 +118,7 @@ class Mirror:
         self._announce(head, set(REGISTRY))
 
     async def _follow(self) -> None:
-        """Apply commits until the chain breaks, another generation is the truth, or one is lost."""
+        """Apply commits until the chain breaks, the generation changes, or an event is lost."""
         head = self._tables.head
         with suppress(TimeoutError), self._compared():
             async with timeout(None) as self._patience:
@@ -132,18 +135,18 @@ class Mirror:
 
     @contextmanager
     def _compared(self) -> Iterator[None]:
-        """Load again when memory has not come to what the leader told of a while ago."""
+        """Load again when memory has not reached the index that the leader reported a while ago."""
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle
 
-        def look(told: int) -> None:
+        def compare(leader_index: int) -> None:
             nonlocal timer
-            if told > self._tables.index and loop.time() - self._behind >= BEHIND_S:
+            if leader_index > self._tables.index and loop.time() - self._behind >= BEHIND_S:
                 self._behind = loop.time()
                 self._load_again()
-            timer = loop.call_later(PATIENCE_S, look, self._told())
+            timer = loop.call_later(PATIENCE_S, compare, self._leader_index())
 
-        timer = loop.call_later(PATIENCE_S, look, self._told())
+        timer = loop.call_later(PATIENCE_S, compare, self._leader_index())
         try:
             yield
         finally:
@@ -155,16 +158,16 @@ class Mirror:
             if index <= head.index and not future.done():
                 future.set_result(None)
         self._reached = [entry for entry in self._reached if not entry[1].done()]
-        for commit, follower in self._followers:
-            if head.prev == commit and not follower.done():
-                follower.set_result(head)
-        self._followers = [entry for entry in self._followers if not entry[1].done()]
+        for commit, successor in self._successors:
+            if head.prev == commit and not successor.done():
+                successor.set_result(head)
+        self._successors = [entry for entry in self._successors if not entry[1].done()]
         self._waiting.wake(touched)
 
     async def reached(self, index: int, timeout_s: float = 5.0) -> None:
-        """Wait until memory stands at `index` or later; loads again when it does not come.
+        """Wait until memory has `index` or a higher one; loads again if it takes a second.
 
-        Raises Unknown after `timeout_s`: what was committed is done, and memory does not show it.
+        Raises Unknown after `timeout_s` seconds: the commit is done, but memory does not show it.
         """
         if self._tables.index >= index and self._tables.head is not NO_HEAD:
             return
@@ -180,48 +183,48 @@ class Mirror:
             raise Unknown(f"memory has not reached index {index} within {timeout_s:g} s")
 
     def _load_again(self) -> None:
-        with suppress(RuntimeError):  # not following: it is about to load, or loading
+        with suppress(RuntimeError):  # it does not follow, so it loads anyway
             self._patience.reschedule(asyncio.get_running_loop().time())
 
-    def follower_of(self, head: Head, timeout_s: float) -> asyncio.Future[Head | None]:
-        """A future of the head that follows `head`; None when none is seen in time."""
+    def successor_of(self, head: Head, timeout_s: float) -> asyncio.Future[Head | None]:
+        """A future of the head that follows `head`; None if none arrives in `timeout_s` seconds."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Head | None] = loop.create_future()
         for seen in self._heads:
             if seen.prev == head.commit:
                 future.set_result(seen)
                 return future
-        self._followers.append((head.commit, future))
+        self._successors.append((head.commit, future))
         loop.call_later(timeout_s, _give_up, future)
         return future
 
 
 def _follows(change: Change, head: Head) -> bool:
-    """Whether nothing is missing between `head` and this commit, nor in it."""
+    """Whether this commit follows `head` directly and is complete."""
     after = change.head
     return after.prev == head.commit and after.gen == head.gen and after.ops == len(change.changes)
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """What cannot be decoded within is a fault of the store."""
+    """Raise Corrupt for what cannot be decoded."""
     try:
         yield
     except UNDECODABLE as error:
         raise Corrupt(f"an object in the store cannot be read: {undecodable(error)}") from error
 
 
-def _give_up(follower: asyncio.Future[Head | None]) -> None:
-    if not follower.done():
-        follower.set_result(None)
+def _give_up(successor: asyncio.Future[Head | None]) -> None:
+    if not successor.done():
+        successor.set_result(None)
 
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Load with the collector off, then put what was loaded out of its sight.
+    """Load without garbage collection, then exempt the loaded rows from it.
 
     Collecting a growing heap of long-lived rows costs a third of a load and pauses of 300 ms. So
-    garbage is collected before the rows are there; what comes up meanwhile is too little to matter.
+    garbage is collected before the load; a load itself makes too little of it to matter.
     """
     gc.collect()
     gc.disable()

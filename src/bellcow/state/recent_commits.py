@@ -1,7 +1,6 @@
-"""The commits that memory took in last, for those who copy them: in order, bounded, no holes.
+"""The commits that memory applied last, for servers that copy them: in order and without gaps.
 
-The mirror adds to it and begins it anew whenever it loads. Who reads it, and over what wire, is not
-known here.
+The mirror adds each commit, and clears them whenever it loads.
 """
 
 from __future__ import annotations
@@ -16,29 +15,29 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Change, Head
 
 COMMITS = 10_000
-BYTES = 64 << 20  # of keys and values, whatever a commit of few objects costs besides
+BYTES = 64 << 20  # of keys and values; the overhead of a commit is not counted
 
 
 class RecentCommits:
-    """`after` reads, `more` waits; `add` and `begin` are the mirror's alone."""
+    """`after` reads and `more` waits. Only the mirror calls `add` and `begin`."""
 
     def __init__(self, commits: int = COMMITS, size: int = BYTES) -> None:
         self._commits = commits
         self._bytes = size
         self._kept: deque[tuple[Change, int]] = deque()
         self._kept_bytes = 0
-        self._before = NO_HEAD.commit  # the commit that the oldest one kept follows
+        self._before = NO_HEAD.commit  # the commit before the oldest one kept
         self._waiters: set[asyncio.Future[None]] = set()
 
     def begin(self, head: Head) -> None:
-        """Forget everything: memory was loaded, and stands at `head`."""
+        """Drop all commits: memory was loaded at `head`."""
         self._kept.clear()
         self._kept_bytes = 0
         self._before = head.commit
         self._wake()
 
     def add(self, change: Change) -> None:
-        """The commit that follows the newest one."""
+        """Add the commit that follows the newest one."""
         size = _size(change)
         self._kept.append((change, size))
         self._kept_bytes += size
@@ -50,25 +49,25 @@ class RecentCommits:
             self._wake()
 
     def after(self, commit: str, max_bytes: int = BYTES) -> list[Change] | None:
-        """The commits that follow `commit`, of at most `max_bytes` but always one if there is one.
+        """The commits that follow `commit`, up to `max_bytes`, but at least one if there is one.
 
-        None when it is not known here what follows it.
+        None when `commit` is not among those kept.
         """
         following = self._following(commit)
         if following is None:
             return None
         found: list[Change] = []
-        room = max_bytes
+        left = max_bytes
         for change, size in reversed(following):
-            room -= size
-            if found and room < 0:
+            left -= size
+            if found and left < 0:
                 break
             found.append(change)
         return found
 
     def _following(self, commit: str) -> list[tuple[Change, int]] | None:
-        """All that follow this one, the newest first."""
-        # From the newest on: who asks is mostly almost there.
+        """All commits that follow this one, the newest first."""
+        # Searched from the newest: a server that asks usually lacks only a few.
         found: list[tuple[Change, int]] = []
         for entry in reversed(self._kept):
             if entry[0].head.commit == commit:
@@ -77,7 +76,7 @@ class RecentCommits:
         return found if commit == self._before else None
 
     async def more(self, timeout_s: float) -> None:
-        """Wait until something changes here, at most `timeout_s`."""
+        """Wait for the next commit or load, at most `timeout_s` seconds."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(future)
         try:

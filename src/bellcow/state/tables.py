@@ -1,7 +1,7 @@
-"""The tables in memory and the registry that names them: one line a table.
+"""The tables in memory, and the registry that names them: one line a table.
 
-Rows are frozen structs in plain dicts. Only the mirror changes a table, a whole commit at a time,
-and never while anything awaits; a reference that a reader holds stays a consistent old version.
+Rows are frozen structs in plain dicts. Only the mirror changes a table, one whole commit at a time
+and without an await. A row that a reader holds is never changed, only replaced.
 """
 
 from __future__ import annotations
@@ -29,21 +29,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ONLY = "-"
-"""Id of the one row of a table that holds a single setting."""
+"""Id of the only row of a table that holds a single setting."""
 
 
 class Deletion(Wire, frozen=True, kw_only=True):
-    """The index of a table's last deletion.
-
-    Rows tell the index of their last write, gone rows cannot.
-    """
+    """The index of a table's last deletion, which no remaining row has."""
 
     create_index: int = 0
     modify_index: int = 0
 
 
 class Table(Generic[T]):
-    """A table's name, what its rows are, and what else than its id may find a row."""
+    """A table's name, the type of its rows, and what besides the id finds a row."""
 
     __slots__ = ("decoder", "key", "kind", "lookup", "name", "shared")
 
@@ -56,7 +53,10 @@ class Table(Generic[T]):
         key: str = "",
         shared: tuple[str, ...] = (),
     ) -> None:
-        """`key` is the field that holds the row's id; `shared` are fields of few distinct texts."""
+        """`lookup` gives what finds a row, unique in the table. `key` is the field with the id.
+
+        `shared` are fields with few distinct values, which all rows then share.
+        """
         self.name = name
         self.kind = kind
         self.lookup = lookup
@@ -69,9 +69,9 @@ class Table(Generic[T]):
 
 
 def secret_digest(secret: str) -> bytes:
-    """What a token is found by: a digest, so that no lookup compares secrets byte by byte.
+    """What a token is found by: a SHA-256, so that no lookup compares secrets byte by byte.
 
-    Nomad: a UUID is the same in capital and in small letters.
+    Nomad: the case of a UUID does not matter.
     """
     text = secret.lower() if UUID.fullmatch(secret) else secret
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -118,7 +118,7 @@ class UnknownTableError(Exception):
 
 
 class Rows:
-    """The rows of one generation, being filled or serving."""
+    """The rows of one generation, and their indexes."""
 
     __slots__ = ("found", "index", "rows")
 
@@ -132,7 +132,7 @@ class Rows:
     def put(self, table: Table[Any], row_id: str, row: Any) -> None:
         rows = self.rows[table.name]
         if table.key and (own := getattr(row, table.key)) == row_id:
-            row_id = own  # one text in place of two
+            row_id = own  # one string instead of two
         if table.lookup is not None:
             self._release(table, rows.get(row_id))
             self.found[table.name][table.lookup(row)] = row
@@ -150,9 +150,9 @@ class Rows:
                 del found[value]
 
     def drain(self) -> None:
-        """Let go of every row, one at a time. For a worker thread.
+        """Free every row, one at a time. For a worker thread.
 
-        Dropping the last reference to a whole table would hold the interpreter until all is freed.
+        Freeing a whole table at once would hold the interpreter lock until all rows are freed.
         """
         tables: list[dict[Any, Any]] = [*self.found.values(), *self.rows.values()]
         for rows in tables:
@@ -165,7 +165,10 @@ class Rows:
 
 
 def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
-    """A stored object as a row of its table."""
+    """A stored object as a row of its table.
+
+    Raises UnknownTableError, and UNDECODABLE of `wire` when the object is no such row.
+    """
     table = REGISTRY.get(key[0])
     if table is None:
         raise UnknownTableError(
@@ -180,12 +183,12 @@ def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
 
 @functools.lru_cache(maxsize=4_096)
 def _interned(value: Any) -> Any:
-    """The same text, or tuple of texts, as one object however many rows hold it."""
+    """One object for equal strings, or tuples of strings, however many rows hold it."""
     return tuple(map(sys.intern, value)) if isinstance(value, tuple) else value
 
 
 def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
-    """New rows from stored objects. May run in another thread."""
+    """New rows from stored objects. Raises as `decode`. May run in another thread."""
     rows = Rows()
     for key, value in items:
         table, row = decode(key, value)
@@ -194,7 +197,7 @@ def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
 
 
 class Tables:
-    """What every reader reads. `head` is the commit that memory stands at."""
+    """The state that all readers read. `head` is the last commit applied."""
 
     def __init__(self) -> None:
         self.head: Head = NO_HEAD
@@ -204,7 +207,7 @@ class Tables:
 
     @property
     def index(self) -> int:
-        """The index memory stands at."""
+        """The index of the last commit applied."""
         return self.head.index
 
     def get(self, table: Table[T], row_id: str) -> T | None:
@@ -225,9 +228,9 @@ class Tables:
         return row
 
     def version(self, *tables: Table[Any]) -> int:
-        """A number that each commit on any of `tables` changes, whatever indexes its rows have.
+        """A number that each commit to any of `tables` changes, whatever indexes its rows have.
 
-        For caches. It counts what this process has taken in: it means nothing elsewhere.
+        For caches. It counts the commits that this process applied: do not compare it elsewhere.
         """
         latest = 0
         versions = self._versions
@@ -238,9 +241,10 @@ class Tables:
         return latest
 
     def row_index(self, row: Any) -> int:
-        """The index of the last write to a row; after a restore never below it.
+        """The index of the last write to a row, between the floor and the index of memory.
 
-        Never above memory's own index either, or who waits for more would miss later writes.
+        Below the floor it would fall after a restore. Above the index of memory, a client that
+        waits for a higher one would miss later writes.
         """
         return max(min(int(row.modify_index), self.head.index), self.head.floor)
 
@@ -255,12 +259,12 @@ class Tables:
         return max(min(highest, self.head.index), self.head.floor)
 
     def apply(self, head: Head, changes: Mapping[Key, bytes | None]) -> set[str]:
-        """Take in one whole commit.
+        """Apply one whole commit. Called by the mirror only.
 
-        Returns the names of the tables it touched. The mirror's alone.
+        Returns the names of the tables it changed. Raises as `decode`, with nothing changed.
         """
         touched: set[str] = set()
-        # All is decoded before anything is changed: a row that cannot be read must not leave half.
+        # Decode all before any change: an unreadable row must not leave half a commit.
         decoded = {key: decode(key, value) for key, value in changes.items() if value is not None}
         for key in changes:
             if key in decoded:
@@ -274,9 +278,9 @@ class Tables:
         return touched
 
     def replace(self, head: Head, rows: Rows) -> Rows:
-        """Take another generation, or a later copy, for the truth. The mirror's alone.
+        """Replace all rows, by another generation or a later load. Called by the mirror only.
 
-        Returns the rows that it replaces.
+        Returns the replaced rows.
         """
         old, self._rows = self._rows, rows
         self.head = head
@@ -289,6 +293,6 @@ class Tables:
 
 
 def with_indexes(row: T, create_index: int, modify_index: int) -> T:
-    """The same row with its indexes set."""
+    """A copy of the row with these indexes."""
     changed: T = msgspec.structs.replace(row, create_index=create_index, modify_index=modify_index)  # type: ignore[type-var]
     return changed

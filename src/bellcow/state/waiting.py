@@ -1,6 +1,6 @@
-"""Who waits for which table.
+"""Blocking queries and tasks that wait for a change of a table.
 
-A waiter is any object with `wake`; nothing is kept but the object itself.
+A waiter is any object with `wake`, and costs no task.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from bellcow.deadline import timeout
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SLICE = 500  # waiters answered between two turns of the loop
+SLICE = 500  # waiters woken in one turn of the loop
 
 
 class Waiter(Protocol):
     def wake(self) -> None:
-        """Something you wait for may have changed. Called once; register again to go on waiting."""
+        """A table may have changed. Called once; register again to go on waiting."""
 
 
 class _Waiter:
@@ -34,9 +34,9 @@ class _Waiter:
 
 
 class Waiting:
-    """Sets of waiters a table. `wake` empties the sets it touches, then wakes in slices.
+    """The waiters of each table. `wake` removes them, then wakes them in slices.
 
-    They are woken in the order in which they came: dicts without values are sets with an order.
+    They are woken in the order in which they registered: a dict without values is an ordered set.
     """
 
     def __init__(self) -> None:
@@ -56,11 +56,11 @@ class Waiting:
             self._sets.get(table, {}).pop(waiter, None)
 
     def has(self, table: str) -> bool:
-        """Whether anybody waits for this one."""
+        """Whether anything waits for this table."""
         return bool(self._sets.get(table))
 
     async def changed(self, tables: Iterable[str], limit_s: float | None = None) -> bool:
-        """Wait until one of `tables` may have changed; False when `limit_s` seconds are over."""
+        """Wait until one of `tables` may have changed; False after `limit_s` seconds."""
         tables, waiter = tuple(tables), _Waiter()
         self.add(tables, waiter)
         try:
@@ -73,7 +73,7 @@ class Waiting:
         return True
 
     def wake(self, tables: Iterable[str]) -> None:
-        """Wake all who wait for one of `tables`, each once, 500 a turn of the loop."""
+        """Wake every waiter of `tables` once, 500 in a turn of the loop."""
         woken: dict[Waiter, None] = {}
         for table in tables:
             waiters = self._sets.pop(table, None)

@@ -50,7 +50,7 @@ def test_setting_stays_when_the_index_does_not_match_and_an_index_is_taken(draft
     assert draft.last_index == 8
 
 
-def test_setting_that_is_not_there_matches_no_index():
+def test_missing_setting_matches_no_index():
     draft = Draft(Tables())
     assert run(draft, put_setting(AUTOPILOT, NEW, 0)) == Written(1, updated=False)
     assert draft.one(AUTOPILOT) is None
@@ -61,7 +61,7 @@ def test_only_the_first_of_two_with_the_same_index_matches(draft):
     assert [run(draft, command).updated for _ in range(2)] == [True, False]
 
 
-def test_namespace_is_made_and_deleted(draft):
+def test_namespace_is_created_and_deleted(draft):
     assert run(draft, put_namespace(Namespace(name="a"))).index == 8
     assert run(draft, delete_namespace("a")).index == 9
     assert draft.get(NAMESPACES, "a") is None

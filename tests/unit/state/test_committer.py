@@ -66,7 +66,7 @@ def refuse(_draft: Draft) -> None:
 # Batches
 
 
-def test_commands_that_come_together_are_one_commit():
+def test_commands_queued_together_are_one_commit():
     async def story(server):
         before = server.committer.commits
         told = await outcomes(server, *(put(f"n{n}") for n in range(50)))
@@ -87,7 +87,7 @@ def test_batch_has_a_limit():
     assert run(story) == 2
 
 
-def test_answer_comes_when_memory_has_it():
+def test_answer_is_sent_when_memory_has_the_commit():
     async def story(server):
         index = await outcome(server, put("a"))
         return index == server.tables.index and names(server) == {"a"}
@@ -102,7 +102,7 @@ def test_refused_command_does_not_stop_the_others_of_its_batch():
     assert run(story) == [8, Code.INVALID, 9]
 
 
-def test_slip_in_a_command_does_not_stop_the_others_of_its_batch():
+def test_fault_in_a_command_does_not_stop_the_others_of_its_batch():
     async def story(server):
         told = await asyncio.gather(
             server.committer.commit(put("a")),
@@ -120,7 +120,7 @@ def test_slip_in_a_command_does_not_stop_the_others_of_its_batch():
     assert present == {"a", "b"}
 
 
-def test_refusal_rests_on_the_batch_and_waits_for_its_commit():
+def test_refusal_waits_for_the_commit_of_its_batch():
     """A refusal that an earlier command of the batch caused is not told if that is not done."""
 
     def only_once(draft: Draft):
@@ -146,7 +146,7 @@ def test_batch_that_changes_nothing_is_confirmed_and_takes_no_index():
     assert run(story) == ([Code.INVALID, Code.UNAVAILABLE], 0)
 
 
-def test_batch_that_changes_nothing_is_not_answered_from_what_another_leader_has_replaced():
+def test_batch_that_changes_nothing_is_not_answered_from_a_replaced_head():
     async def story(server):
         server.store.fault = script("confirm", Fault.FENCED)
         return await outcome(server, refuse)
@@ -154,7 +154,7 @@ def test_batch_that_changes_nothing_is_not_answered_from_what_another_leader_has
     assert run(story) is Code.NO_LEADER
 
 
-def test_write_of_a_client_that_has_gone_is_done_all_the_same():
+def test_write_of_a_client_that_disconnected_is_still_done():
     async def story(server):
         async with asyncio.TaskGroup() as group:
             task = group.create_task(outcome(server, put("a")))
@@ -176,7 +176,7 @@ def test_object_over_the_limit_is_refused_alone():
     assert run(story, Limits(object_bytes=500)) == [8, Code.TOO_LARGE, 9]
 
 
-def test_command_that_no_commit_can_hold_is_refused_and_others_go_on():
+def test_command_that_no_commit_can_hold_is_refused_alone():
     """It was tried for ever once: it fitted no batch, and waited for the next."""
 
     def many(draft: Draft):
@@ -225,7 +225,7 @@ def test_too_many_waiting_writes_are_refused():
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_client_is_told_what_became_of_its_write(fault, told, present):
+def test_answer_says_whether_the_write_was_done(fault, told, present):
     async def story(server):
         server.store.fault = script("commit", fault)
         answer = await outcome(server, put("a"))
@@ -256,7 +256,7 @@ def test_leadership_ends_where_the_claim_is_in_doubt(fault):
     assert run(story) == 1
 
 
-def test_full_disk_is_said_once_until_there_is_room_again():
+def test_full_disk_is_reported_once_until_a_write_succeeds():
     async def story(server):
         full = (Fault.NO_SPACE, Fault.NO_SPACE, None, Fault.NO_SPACE)
         server.store.fault = script("commit", *full)
@@ -267,7 +267,7 @@ def test_full_disk_is_said_once_until_there_is_room_again():
     assert run(story) == (2, 1)
 
 
-def test_refused_write_is_said_once_for_each_reason_and_clients_read_less_of_it():
+def test_refused_write_is_reported_once_for_each_reason_and_clients_read_no_paths():
     async def story(server):
         real = server.store.commit
         reasons = ["/srv/store.db: locked", "/srv/store.db: locked", "", "/srv/store.db: locked"]
@@ -289,7 +289,7 @@ def test_refused_write_is_said_once_for_each_reason_and_clients_read_less_of_it(
     assert run(story) == (["not done: the store cannot be used now"] * 3, 2)
 
 
-def test_slow_commits_are_told_of_once_a_minute():
+def test_slow_commits_are_reported_once_a_minute():
     async def story(server):
         real, slow = server.store.commit, [0.4, 0.6, 0.6, 61.0, 0.6]
 
@@ -307,7 +307,7 @@ def test_slow_commits_are_told_of_once_a_minute():
     assert run(story) == [0, 1, 1, 2, 2]
 
 
-def test_full_is_known_until_a_write_succeeds_or_leadership_ends():
+def test_store_counts_as_full_until_a_write_succeeds_or_leadership_ends():
     async def story(server):
         server.store.fault = script("commit", Fault.NO_SPACE, None, Fault.NO_SPACE)
         seen = []
@@ -321,7 +321,7 @@ def test_full_is_known_until_a_write_succeeds_or_leadership_ends():
     assert run(story) == [True, False, True, False]
 
 
-def test_memory_that_does_not_follow_leaves_the_outcome_open_and_not_the_process_dead():
+def test_memory_that_does_not_reach_a_commit_makes_its_outcome_unknown():
     """The commit is done; the mirror hears of nothing for longer than anyone waits."""
 
     async def story(server):
@@ -367,7 +367,7 @@ def test_waiting_writes_are_refused_when_leadership_ends():
 # Holding writes back
 
 
-def test_writes_wait_while_they_are_held_back():
+def test_held_writes_wait():
     async def story(server):
         async with asyncio.TaskGroup() as group:
             async with server.committer.hold():
@@ -379,7 +379,7 @@ def test_writes_wait_while_they_are_held_back():
     assert run(story) == 8
 
 
-def test_writes_held_back_for_five_seconds_are_refused():
+def test_writes_held_for_five_seconds_are_refused():
     async def story(server):
         began = asyncio.get_running_loop().time()
         async with server.committer.hold():
@@ -389,7 +389,7 @@ def test_writes_held_back_for_five_seconds_are_refused():
     assert run(story) == (Code.UNAVAILABLE, pytest.approx(5.0))
 
 
-def test_writes_queued_before_are_done_before():
+def test_writes_queued_before_a_hold_are_done_before_it():
     async def story(server):
         async with asyncio.TaskGroup() as group:
             task = group.create_task(outcome(server, put("a")))
@@ -400,7 +400,7 @@ def test_writes_queued_before_are_done_before():
     assert run(story)
 
 
-def test_write_held_back_is_refused_when_leadership_ends_meanwhile():
+def test_held_write_is_refused_when_leadership_ends():
     """It was queued for nobody once, and never answered."""
 
     async def story(server):
@@ -415,7 +415,7 @@ def test_write_held_back_is_refused_when_leadership_ends_meanwhile():
     assert run(story) is Code.NO_LEADER
 
 
-def test_canceled_advance_renews_the_claim():
+def test_canceled_advance_ends_leadership():
     """A restore whose client goes away in the middle of its commit."""
 
     async def advance(server):
@@ -437,7 +437,7 @@ def test_canceled_advance_renews_the_claim():
     assert lost == 1
 
 
-def test_time_of_a_commit_is_told():
+def test_time_of_a_commit_is_measured():
     async def story(server):
         told: list[float] = []
         server.committer.on_commit = told.append

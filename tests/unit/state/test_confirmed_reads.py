@@ -1,4 +1,4 @@
-"""Reads that wait for a confirm: which one serves whom, and what happens when it fails."""
+"""Reads that wait for a confirm: which confirm serves which read, and what a failure does."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ class Reader:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.number = site.reads.ask()
-        self.place = site.reads.place
+        self.waits_for = site.reads.waits_for
         self.confirmed: list[bool] = []
-        site.waiting.add(self.place, self)
+        site.waiting.add(self.waits_for, self)
 
     def wake(self) -> None:
         self.confirmed.append(self.site.reads.is_confirmed(self.number))
 
     def leave(self) -> None:
-        self.site.waiting.discard(self.place, self)
+        self.site.waiting.discard(self.waits_for, self)
 
 
 class Site:
@@ -111,7 +111,7 @@ def run(story):
     return simulate(whole())
 
 
-def test_nobody_asks_and_nothing_is_confirmed():
+def test_nothing_is_confirmed_until_a_read_asks():
     async def story(site):
         await asyncio.sleep(10)
         return site.store.began
@@ -119,7 +119,7 @@ def test_nobody_asks_and_nothing_is_confirmed():
     assert run(story) == []
 
 
-def test_one_confirm_serves_all_who_came_before_it_began():
+def test_one_confirm_serves_all_reads_that_arrived_before_it_began():
     async def story(site):
         readers = [Reader(site) for _ in range(100)]
         await turn()
@@ -130,7 +130,7 @@ def test_one_confirm_serves_all_who_came_before_it_began():
     assert run(story) == ([[True]] * 100, 1)
 
 
-def test_read_that_comes_during_a_confirm_waits_for_the_next_one():
+def test_read_that_arrives_during_a_confirm_waits_for_the_next_one():
     async def story(site):
         early = Reader(site)
         await turn()
@@ -166,7 +166,7 @@ def test_read_waits_until_memory_has_the_head_that_was_confirmed():
     assert run(story) == [True]
 
 
-def test_round_that_fails_is_served_by_the_next_that_does_not():
+def test_failed_round_is_served_by_the_next_that_succeeds():
     async def story(site):
         first = Reader(site)
         await turn()
@@ -184,7 +184,7 @@ def test_round_that_fails_is_served_by_the_next_that_does_not():
     assert run(story) == ([True], [True])
 
 
-def test_memory_that_does_not_come_is_no_confirm():
+def test_confirm_fails_when_memory_does_not_reach_the_head():
     async def story(site):
         site.memory.fails = True
         reader = Reader(site)
@@ -202,7 +202,7 @@ def test_memory_that_does_not_come_is_no_confirm():
     assert run(story) == [True]
 
 
-def test_nothing_is_tried_again_for_those_who_have_left():
+def test_failed_confirm_is_not_retried_when_no_read_waits():
     async def story(site):
         reader = Reader(site)
         await turn()
@@ -219,14 +219,14 @@ def test_nothing_is_tried_again_for_those_who_have_left():
     assert run(story) == ([], [True], 0)
 
 
-def test_round_that_was_never_asked_for_is_not_confirmed():
+def test_round_that_no_read_asked_for_is_not_confirmed():
     async def story(site):
         return site.reads.is_confirmed(0), site.reads.is_confirmed(1)
 
     assert run(story) == (False, False)
 
 
-def test_store_says_whether_reads_wait_at_all():
+def test_reads_do_not_wait_where_the_store_confirms_locally():
     async def story(site):
         waits = site.reads.immediate
         site.store.confirms_locally = True
@@ -235,7 +235,7 @@ def test_store_says_whether_reads_wait_at_all():
     assert run(story) == (False, True)
 
 
-def test_store_that_is_damaged_is_no_confirm_and_is_told_of():
+def test_damaged_store_confirms_nothing_and_is_reported():
     async def story(site):
         reader = Reader(site)
         await turn()

@@ -1,4 +1,4 @@
-"""What commands of one batch see of each other, and what becomes of a refused one."""
+"""What commands of one batch see of each other, and that a refused one changes nothing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_commands_of_a_batch_take_one_index_each_and_see_each_other():
     assert draft.changes == {(NAMESPACES, "a"): stored}
 
 
-def test_row_that_is_there_keeps_its_create_index():
+def test_replaced_row_keeps_its_create_index():
     draft = Draft(tables_at(7, a=Namespace(name="a")))
     assert draft.run(put("a")).create_index == 1
 
@@ -108,14 +108,14 @@ def test_deletion_is_seen_by_the_next_command_and_marks_its_table():
     assert mark.modify_index == 8
 
 
-def test_row_made_again_after_its_deletion_is_a_new_one():
+def test_row_created_after_its_deletion_has_a_new_create_index():
     draft = Draft(tables_at(7, a=Namespace(name="a")))
     draft.run(lambda draft: draft.delete(NAMESPACES, "a"))
     draft.keep()
     assert draft.run(put("a")).create_index == 9
 
 
-def test_ids_are_those_that_the_batch_leaves():
+def test_ids_are_those_after_the_changes_of_the_batch():
     draft = Draft(tables_at(7, a=Namespace(name="a"), b=Namespace(name="b")))
     draft.run(lambda draft: draft.delete(NAMESPACES, "a"))
     draft.keep()

@@ -1,4 +1,4 @@
-"""The mirror: memory follows the store, whatever becomes of the commits on their way."""
+"""The mirror: memory follows the store, also when commits are lost on their way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ class Seen:
         self.leader_index = 0
         self.reasons: list[object] = []
         self.mirror = Mirror(
-            self.store, self.tables, self.waiting, self.report, told=lambda: self.leader_index
+            self.store,
+            self.tables,
+            self.waiting,
+            self.report,
+            leader_index=lambda: self.leader_index,
         )
 
     def report(self, event: str, /, **fields: object) -> None:
@@ -83,7 +87,7 @@ def run(story):
     return simulate(whole())
 
 
-def test_commit_is_seen_and_wakes_those_who_wait():
+def test_commit_is_applied_and_wakes_waiters():
     async def story(seen):
         woken = asyncio.Event()
         woken.wake = woken.set
@@ -96,7 +100,7 @@ def test_commit_is_seen_and_wakes_those_who_wait():
     assert run(story) == ({"a"}, True)
 
 
-def test_store_is_loaded_before_anything_is_followed():
+def test_store_is_loaded_before_it_is_followed():
     async def story():
         seen = Seen()
         await seen.put("a")
@@ -111,7 +115,7 @@ def test_store_is_loaded_before_anything_is_followed():
     assert simulate(story()) == {"a", "b"}
 
 
-def test_lost_commit_is_noticed_at_the_next_one():
+def test_lost_commit_is_noticed_at_the_next_commit():
     async def story(seen):
         seen.store.lose = 1
         await seen.put("a")
@@ -122,7 +126,7 @@ def test_lost_commit_is_noticed_at_the_next_one():
     assert run(story) == {"a", "b"}
 
 
-def test_commit_of_which_a_part_comes_is_loaded_whole():
+def test_commit_that_arrives_in_part_is_loaded_whole():
     async def story(seen: Seen):
         known = seen.disk.head
         head = msgspec.structs.replace(known, index=1, commit="c1", prev=known.commit, ops=2)
@@ -139,7 +143,7 @@ def test_commit_of_which_a_part_comes_is_loaded_whole():
     assert run(story) == {"first", "second"}
 
 
-def test_last_commit_lost_is_noticed_by_who_waits_for_it_after_a_second():
+def test_lost_last_commit_is_loaded_after_a_second_of_waiting_for_it():
     async def story(seen):
         seen.store.lose = 1
         await seen.put("a")
@@ -152,7 +156,7 @@ def test_last_commit_lost_is_noticed_by_who_waits_for_it_after_a_second():
     assert 1.0 <= seconds < 1.2
 
 
-def test_who_waits_for_what_never_comes_is_told_after_five_seconds():
+def test_waiting_for_an_index_ends_after_five_seconds():
     async def story(seen):
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unknown, match="memory has not reached index 9 within 5 s"):
@@ -162,7 +166,7 @@ def test_who_waits_for_what_never_comes_is_told_after_five_seconds():
     assert run(story) == 5.0
 
 
-def test_who_waits_for_what_is_there_does_not_wait():
+def test_waiting_for_a_reached_index_returns_at_once():
     async def story(seen):
         await seen.put("a")
         await seen.mirror.reached(1)
@@ -186,7 +190,7 @@ def test_another_generation_is_loaded_whole():
     assert run(story) == ({"b"}, 2)
 
 
-def test_copy_with_a_lower_index_is_not_taken():
+def test_copy_with_a_lower_index_is_not_loaded():
     async def story(seen):
         await seen.put("a")
         await seen.mirror.reached(1)
@@ -202,7 +206,7 @@ def test_copy_with_a_lower_index_is_not_taken():
     assert run(story) == ({"a"}, 1)
 
 
-def test_last_state_on_disk_is_taken_only_until_the_store_can_be_read():
+def test_last_state_on_disk_is_shown_until_the_store_can_be_read():
     async def story():
         seen = Seen()
         await seen.put("a")
@@ -222,7 +226,7 @@ def test_last_state_on_disk_is_taken_only_until_the_store_can_be_read():
     assert simulate(story()) == (True, True)
 
 
-def test_store_that_cannot_be_loaded_is_tried_again():
+def test_failed_load_is_retried():
     async def story():
         seen = Seen()
         seen.store.fault = script("load", Fault.UNAVAILABLE, Fault.UNAVAILABLE)
@@ -235,39 +239,39 @@ def test_store_that_cannot_be_loaded_is_tried_again():
     assert simulate(story()) == pytest.approx(0.2)
 
 
-def test_follower_of_a_head_is_told_when_it_comes():
+def test_successor_of_a_head_is_returned_when_it_arrives():
     async def story(seen):
         known = await seen.put("a")
-        future = seen.mirror.follower_of(known, 5)
+        future = seen.mirror.successor_of(known, 5)
         head = await seen.put("b")
         assert await future == head
-        assert await seen.mirror.follower_of(known, 5) == head  # also afterwards
+        assert await seen.mirror.successor_of(known, 5) == head  # also afterwards
         return True
 
     assert run(story)
 
 
-def test_follower_is_found_though_others_came_after_it():
+def test_successor_is_found_among_earlier_heads():
     async def story(seen):
         first = await seen.put("a")
         second = await seen.put("b")
         await seen.put("c")
         await seen.mirror.reached(3)
-        return await seen.mirror.follower_of(first, 5) == second
+        return await seen.mirror.successor_of(first, 5) == second
 
     assert run(story)
 
 
-def test_nobody_knows_the_follower_of_a_head_after_the_time_is_over():
+def test_successor_of_a_head_is_none_after_the_time_limit():
     async def story(seen):
         head = await seen.put("a")
-        follower = await seen.mirror.follower_of(head, 5)
-        return follower, asyncio.get_running_loop().time()
+        successor = await seen.mirror.successor_of(head, 5)
+        return successor, asyncio.get_running_loop().time()
 
     assert run(story) == (None, 5.0)
 
 
-def test_ring_holds_what_memory_took_in_and_is_emptied_by_a_load():
+def test_recent_commits_are_those_that_memory_applied_and_are_cleared_by_a_load():
     async def story(seen):
         first = await seen.put("a")
         second = await seen.put("b")
@@ -283,7 +287,7 @@ def test_ring_holds_what_memory_took_in_and_is_emptied_by_a_load():
 
 
 @pytest.mark.parametrize("odd", [b"\xc1", b"\x01", b"\x81\xa4Name\xa1\xff"])
-def test_row_that_cannot_be_read_leaves_memory_as_it_is_until_it_is_mended(odd: bytes):
+def test_unreadable_row_leaves_memory_unchanged_until_it_is_repaired(odd: bytes):
     async def story(seen):
         await seen.put("a")
         await seen.mirror.reached(1)
@@ -299,7 +303,7 @@ def test_row_that_cannot_be_read_leaves_memory_as_it_is_until_it_is_mended(odd: 
 
 
 @pytest.mark.parametrize("error", [Corrupt("corrupt cluster"), StoreError("odd")])
-def test_store_that_is_damaged_while_it_is_followed_is_told_of_once(error: StoreError):
+def test_store_damaged_while_it_is_followed_is_reported_once(error: StoreError):
     async def story(seen):
         await seen.put("a")
         await seen.mirror.reached(1)
@@ -321,7 +325,7 @@ def test_store_that_is_damaged_while_it_is_followed_is_told_of_once(error: Store
     assert run(story) == (({"a"}, [str(error)]), {"a", "b", "c"})
 
 
-def test_first_load_of_what_cannot_be_read_says_so_to_who_starts_the_server():
+def test_unreadable_state_fails_the_first_load():
     async def story():
         seen = Seen()
         await seen.write(a=b"\xc1")
@@ -331,7 +335,7 @@ def test_first_load_of_what_cannot_be_read_says_so_to_who_starts_the_server():
     simulate(story())
 
 
-def test_last_commit_lost_is_noticed_when_the_leader_tells_of_it():
+def test_lost_last_commit_is_loaded_when_the_leader_reports_its_index():
     async def story(seen):
         seen.store.lose = 1
         await seen.put("a")
@@ -342,7 +346,7 @@ def test_last_commit_lost_is_noticed_when_the_leader_tells_of_it():
     assert run(story) == {"a"}
 
 
-def test_memory_that_cannot_come_to_what_the_leader_has_is_loaded_now_and_then():
+def test_memory_behind_the_leader_is_loaded_every_five_seconds():
     async def story(seen):
         await seen.put("a")
         await seen.mirror.reached(1)
@@ -360,7 +364,7 @@ def test_memory_that_cannot_come_to_what_the_leader_has_is_loaded_now_and_then()
     assert 9 <= run(story) <= 12
 
 
-def test_memory_that_is_on_its_way_is_not_loaded_again():
+def test_memory_that_catches_up_is_not_loaded_again():
     async def story(seen):
         first = seen.tables.head
 

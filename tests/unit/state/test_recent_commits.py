@@ -1,4 +1,4 @@
-"""The ring: who asks for what follows a commit gets exactly that, or is told it is not known."""
+"""Recent commits: the exact successors of a commit, or that they are unknown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def indexes(found: list[Change] | None) -> list[int] | None:
     return None if found is None else [change.head.index for change in found]
 
 
-def test_commits_after_one_come_in_order():
+def test_commits_after_one_are_in_order():
     ring = ring_of(range(5, 9))
     assert indexes(ring.after("c6")) == [7, 8]
     assert indexes(ring.after("c4")) == [5, 6, 7, 8]
@@ -41,12 +41,12 @@ def test_nothing_follows_the_newest_commit():
     assert ring_of(range(5, 5)).after("c4") == []
 
 
-def test_what_follows_an_unknown_commit_is_not_known():
+def test_commits_after_an_unknown_one_are_unknown():
     assert ring_of(range(5, 9)).after("c3") is None
     assert ring_of(range(5, 9)).after("") is None
 
 
-def test_new_ring_knows_what_follows_nothing():
+def test_new_ring_has_nothing_after_the_empty_head():
     ring = RecentCommits()
     assert ring.after("") == []
     ring.add(commit(1))
@@ -68,7 +68,7 @@ def test_oldest_commits_are_forgotten_over_the_limit_of_bytes():
     assert indexes(ring.after("c8")) == [9, 10]
 
 
-def test_commit_larger_than_the_ring_leaves_nothing_but_a_place_to_go_on_from():
+def test_commit_larger_than_the_ring_leaves_only_its_id_to_continue_from():
     ring = ring_of(range(1, 4), size=100)
     ring.add(commit(4, size=200))
     assert ring.after("c3") is None
@@ -100,7 +100,7 @@ def test_load_empties_the_ring():
     st.integers(0, 31),
     st.integers(1, 300),
 )
-def test_answer_is_always_the_next_commits_without_a_hole(sizes, commits, total, asked, most):
+def test_answer_is_always_the_next_commits_without_a_gap(sizes, commits, total, asked, most):
     ring = RecentCommits(commits=commits, size=total)
     ring.begin(commit(0).head)
     for number, size in enumerate(sizes, 1):
@@ -115,7 +115,7 @@ def test_answer_is_always_the_next_commits_without_a_hole(sizes, commits, total,
         assert len(found) == 1 or sum(left[: len(found)]) <= most or not found
 
 
-def test_who_waits_is_woken_by_the_next_commit_and_by_a_load():
+def test_waiter_is_woken_by_the_next_commit_and_by_a_load():
     async def story():
         ring = ring_of(range(1, 3))
         loop = asyncio.get_running_loop()
@@ -130,7 +130,7 @@ def test_who_waits_is_woken_by_the_next_commit_and_by_a_load():
     assert simulate(story()) == [0.5, 0.7]
 
 
-def test_who_waits_for_nothing_goes_on_after_its_time_and_leaves_no_trace():
+def test_waiter_returns_after_its_time_limit_and_is_removed():
     async def story():
         ring = ring_of(range(1, 3))
         await ring.more(2.0)

@@ -1,4 +1,4 @@
-"""Tables in memory: rows, what else finds them, and the indexes of tables."""
+"""Tables in memory: rows, what finds them besides the id, and the indexes of tables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def token(accessor: str, secret: str) -> ACLToken:
     return ACLToken(accessor_id=accessor, secret_id=secret, type="management")
 
 
-def test_new_tables_are_empty_and_stand_at_no_index():
+def test_new_tables_are_empty_with_index_zero():
     tables = Tables()
     assert tables.index == 0
     assert tables.one(SCHEDULER) is None
@@ -52,7 +52,7 @@ def test_new_tables_are_empty_and_stand_at_no_index():
     assert tables.table_index(NAMESPACES, SCHEDULER) == 0
 
 
-def test_commit_is_applied_whole_and_names_what_it_touched():
+def test_commit_is_applied_whole_and_returns_the_tables_it_changed():
     tables = Tables()
     touched = commit(
         tables,
@@ -83,7 +83,7 @@ def test_index_of_a_table_is_that_of_its_last_write():
     assert tables.table_index(NAMESPACES, ACL_POLICIES) == 5
 
 
-def test_deletion_moves_the_index_of_its_table_and_is_told_under_its_name():
+def test_deletion_raises_the_index_of_its_table_and_is_returned_under_its_name():
     tables = Tables()
     commit(tables, 3, {(NAMESPACES, "a"): Namespace(name="a")})
     touched = commit(tables, 4, {(NAMESPACES, "a"): None, (DELETIONS, NAMESPACES.name): Deletion()})
@@ -92,7 +92,7 @@ def test_deletion_moves_the_index_of_its_table_and_is_told_under_its_name():
     assert tables.table_index(NAMESPACES) == 4
 
 
-def test_deletion_of_what_is_not_there_is_no_error():
+def test_deletion_of_a_missing_row_is_no_error():
     tables = Tables()
     commit(tables, 1, {(NAMESPACES, "a"): None, (ACL_TOKENS, "t"): None})
     assert dict(tables.all(NAMESPACES)) == {}
@@ -104,7 +104,7 @@ def test_index_of_a_table_is_never_below_the_floor():
     assert tables.table_index(NAMESPACES) == 20
 
 
-def test_index_of_a_row_above_all_hides_no_later_write():
+def test_row_index_above_that_of_memory_hides_no_later_write():
     tables = Tables()
     far = Namespace(name="far", create_index=1 << 40, modify_index=1 << 40)
     tables.apply(Head(index=3, commit="c3", ops=1), {("namespaces", "far"): to_msgpack(far)})
@@ -142,7 +142,7 @@ def test_version_changes_with_each_commit_on_a_table_and_with_no_other():
     ]
 
 
-def test_token_is_found_by_its_secret_until_it_goes_or_changes_it():
+def test_token_is_found_by_its_secret_until_either_changes():
     tables = Tables()
     commit(tables, 1, {(ACL_TOKENS, "t"): token("t", "first")})
     assert tables.find(ACL_TOKENS, secret_digest("first")) is tables.get(ACL_TOKENS, "t")
@@ -164,7 +164,7 @@ def test_token_that_takes_the_former_secret_of_another_in_one_commit_is_found_by
     assert tables.find(ACL_TOKENS, secret_digest("a")) is tables.get(ACL_TOKENS, "v")
 
 
-def test_secret_of_any_text_has_a_digest():
+def test_any_string_has_a_secret_digest():
     assert len(secret_digest("\ud800")) == 32
 
 
@@ -183,19 +183,19 @@ def test_filling_finds_rows_by_their_secrets_too():
     assert secret_digest("s") in rows.found["acl_tokens"]
 
 
-def test_rows_are_let_go_one_by_one():
+def test_drained_rows_are_empty():
     rows = fill(iter([(("acl_tokens", "t"), to_msgpack(token("t", "s")))]))
     rows.drain()
     assert not any(rows.rows.values())
     assert not any(rows.found.values())
 
 
-def test_object_of_another_version_is_refused_by_its_kind():
+def test_object_of_an_unknown_table_is_refused_by_its_name():
     with pytest.raises(UnknownTableError, match='kind "jobs" that this version does not know'):
         decode(("jobs", "x"), b"\x80")
 
 
-def test_object_that_is_not_what_its_table_holds_is_refused():
+def test_object_of_another_type_than_its_table_is_refused():
     with pytest.raises(msgspec.ValidationError):
         decode(("namespaces", "x"), to_msgpack({"Name": 5}))
 

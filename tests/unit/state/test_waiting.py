@@ -1,4 +1,4 @@
-"""Who is woken, when, and how often."""
+"""Which waiters are woken, when, and how often."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(story):
     return simulate(whole())
 
 
-def test_only_those_who_wait_for_the_table_are_woken():
+def test_only_waiters_of_the_table_are_woken():
     async def story(waiting):
         one, other = Sleeper(), Sleeper()
         waiting.add(["a"], one)
@@ -39,7 +39,7 @@ def test_only_those_who_wait_for_the_table_are_woken():
     assert run(story) == (1, 0, 1)
 
 
-def test_one_who_waits_for_two_tables_is_woken_once():
+def test_waiter_of_two_tables_is_woken_once():
     async def story(waiting):
         sleeper = Sleeper()
         waiting.add(["a", "b"], sleeper)
@@ -51,7 +51,7 @@ def test_one_who_waits_for_two_tables_is_woken_once():
     assert run(story) == (1, 0)
 
 
-def test_one_who_is_woken_does_not_wait_for_other_tables_any_more():
+def test_woken_waiter_no_longer_waits_for_other_tables():
     async def story(waiting):
         sleeper = Sleeper()
         waiting.add(["a", "b"], sleeper)
@@ -64,7 +64,7 @@ def test_one_who_is_woken_does_not_wait_for_other_tables_any_more():
     assert run(story) == 1
 
 
-def test_one_who_has_gone_is_not_woken():
+def test_discarded_waiter_is_not_woken():
     async def story(waiting):
         sleeper = Sleeper()
         waiting.add(["a"], sleeper)
@@ -76,7 +76,7 @@ def test_one_who_has_gone_is_not_woken():
     assert run(story) == 0
 
 
-def test_one_who_waits_again_when_woken_is_woken_by_the_next_change():
+def test_waiter_that_registers_again_is_woken_by_the_next_change():
     async def story(waiting):
         sleeper = Sleeper(waiting)
         waiting.add(["a"], sleeper)
@@ -88,7 +88,7 @@ def test_one_who_waits_again_when_woken_is_woken_by_the_next_change():
     assert run(story) == (3, 1)
 
 
-def test_many_are_woken_in_slices_with_turns_of_the_loop_between():
+def test_many_waiters_are_woken_in_slices_with_turns_of_the_loop_between():
     async def story(waiting):
         sleepers = [Sleeper() for _ in range(3 * SLICE)]
         for sleeper in sleepers:
@@ -103,7 +103,7 @@ def test_many_are_woken_in_slices_with_turns_of_the_loop_between():
     assert run(story) == [SLICE, 2 * SLICE, 3 * SLICE]
 
 
-def test_waking_nobody_is_no_error():
+def test_waking_a_table_without_waiters_is_no_error():
     async def story(waiting):
         waiting.wake(["a"])
         waiting.wake_all()

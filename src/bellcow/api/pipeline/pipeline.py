@@ -293,7 +293,7 @@ class Pipeline:
         """A wait for the next round of confirmed reads."""
         reads = self._server.reads
         request.progress = Confirming(reads.ask())
-        return Wait(reads.place, PATIENCE_S, brief=True)
+        return Wait(reads.waits_for, PATIENCE_S, brief=True)
 
     def _handle(self, route: Route, call: Call) -> Response:
         return self._respond(call.request, answers.as_reply(route.handler(call)))
