@@ -32,7 +32,6 @@ TESTED_BY = {
     "agent/identity.py": "tests/unit/agent/test_build.py",
     "agent/main.py": "tests/contract/test_cli_process.py",  # process life, seen from outside
     "agent/start.py": "tests/contract/test_cli_process.py",
-    "agent/state_check.py": "tests/cluster/test_data_directory.py",
     "agent/stop.py": "tests/cluster/test_stop.py",
     "api/routes/acl.py": "tests/contract/test_http_recordings.py",
     "api/routes/agent.py": "tests/contract/test_http_surroundings.py",

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class LogTap(Protocol):
-    """Where the log can be followed, and events be counted."""
+    """What handlers and metrics use of the log."""
 
     def reported(self, event: str) -> int: ...
 
@@ -48,7 +48,7 @@ class LogTap(Protocol):
 
 
 class MetricsView(Protocol):
-    """Where metrics can be read."""
+    """What handlers use of the metrics."""
 
     prometheus_enabled: bool
 
@@ -59,20 +59,20 @@ class MetricsView(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The agent around the server: how it was started and where it tells of itself."""
+    """What only the agent around the server has: how it was started, its log and its metrics."""
 
     dev: bool
     files: tuple[str, ...]
     advertised: dict[str, str]  # http, rpc, serf as host:port
     log: LogTap
     metrics: MetricsView
-    tasks: Callable[[], int]  # how many coroutines run
-    closed_peers: bool = False  # the ports between servers are for this machine alone
+    tasks: Callable[[], int]  # the number of running tasks
+    closed_peers: bool = False  # the ports between servers listen on loopback only
 
 
 @dataclass(slots=True)
 class Current:
-    """The settings in force. A reload puts others in their place."""
+    """The settings in force. A reload replaces them."""
 
     settings: Settings
 
@@ -85,25 +85,25 @@ class Server:
     data_dir: Path | None  # DATA_DIR/server; None keeps everything in memory
     clock: Clock
     report: Report  # one structured event for the log
-    facts: Facts  # what only the agent around the server knows
+    facts: Facts  # of the agent around the server
 
-    tables: Tables  # what every reader reads
-    waiting: Waiting  # who waits for which table
-    mirror: Mirror  # the only writer of `tables`
-    reads: ConfirmedReads  # who waits until that is the truth
+    tables: Tables  # the state in memory
+    waiting: Waiting  # requests that wait for a change of a table
+    mirror: Mirror  # the only writer of `tables`, from the store
+    reads: ConfirmedReads  # reads that a majority confirms
     committer: Committer  # commands in, commits out
 
-    roster: Roster  # servers as members
+    roster: Roster  # the members
     exchange: Exchange  # hello to the others
-    line: PeerClient  # calls to them
-    lifecycle: Lifecycle  # the part this server takes
-    peers: Peers  # who votes
-    room: Quota  # how full the member's store is
-    leadership: Leadership  # who leads
-    forwarder: Forwarder  # requests that others must answer
-    membership: Membership  # who takes part, on the leader
+    line: PeerClient  # calls to other servers
+    lifecycle: Lifecycle  # what this server is in its cluster
+    peers: Peers  # the voters of the consensus
+    room: Quota  # how full the store of etcd is
+    leadership: Leadership  # the leader, and this server's claim
+    forwarder: Forwarder  # requests that another server must answer
+    membership: Membership  # changes of the raft configuration, on the leader
     autopilot: Autopilot
-    resolver: Resolver  # secrets to rights
+    resolver: Resolver  # from secrets to rights
     bad_tokens: BadTokens
     licenses: Licenses
     snapshots: Snapshots

@@ -1,4 +1,4 @@
-"""How the parts of a server are joined: what one part gets to know from another."""
+"""The wiring of a server: which part calls which."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Member:
         return False
 
     def running(self, start: object) -> Any:
-        raise AssertionError(f"it is not to be started: {start}")
+        raise AssertionError(f"it must not be started: {start}")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def server(tmp_path: Path) -> Server:
     )
 
 
-def seat_of(server: Server) -> ClusterLifecycle:
+def lifecycle_of(server: Server) -> ClusterLifecycle:
     assert isinstance(server.lifecycle, ClusterLifecycle)
     return server.lifecycle
 
@@ -84,21 +84,21 @@ def test_request_that_waits_is_woken_when_the_leader_changes(server: Server) -> 
 
 
 def test_server_knows_of_another_one_with_its_id(server: Server) -> None:
-    assert seat_of(server)._duplicate() == ""
-    server.exchange._twins["10.0.0.2:4648"] = "our ID answers there too"
-    assert seat_of(server)._duplicate() == "our ID answers there too"
+    assert lifecycle_of(server)._duplicate() == ""
+    server.exchange._duplicates["10.0.0.2:4648"] = "our ID answers there too"
+    assert lifecycle_of(server)._duplicate() == "our ID answers there too"
 
 
 def test_server_knows_which_servers_went_to_another_cluster(server: Server) -> None:
     other = Cluster(id="other", epoch=1)
     server.exchange._elsewhere["s2"] = (server.clock.monotonic(), other)
-    assert seat_of(server)._voting._elsewhere() == {"s2": other}
+    assert lifecycle_of(server)._voting._elsewhere() == {"s2": other}
 
 
 def test_leader_knows_how_its_cluster_was_founded(server: Server) -> None:
     assert server.membership._state.founding() == ""
-    place = LocalState(cluster_id="c", epoch=1, founding="f", role="voter")
-    seat_of(server)._context.files._local_state = place
+    local_state = LocalState(cluster_id="c", epoch=1, founding="f", role="voter")
+    lifecycle_of(server)._context.files._local_state = local_state
     assert server.membership._state.founding() == "f"
 
 

@@ -28,7 +28,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 class Listening:
     """Remembers what a listener was told last."""
 
-    def take(self, limits, context) -> None:
+    def reconfigure(self, limits, context) -> None:
         self.limits, self.context = limits, context
 
 
