@@ -1,7 +1,7 @@
 """The ASGI callable around an `App`, and the request body it passes to it.
 
 Under our own server the scope holds the connection's `Cycle`, which writes the answer. Under any
-other ASGI server, or httpx in tests, plain `send` does. It knows no routes.
+other ASGI server, or httpx in tests, plain `send` does. It must not know routes.
 """
 
 from __future__ import annotations

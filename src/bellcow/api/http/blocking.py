@@ -1,6 +1,6 @@
 """A blocking query while it waits: registered for its tables, asked again when one changes.
 
-The connection keeps the deadline and writes the answer.
+The connection sets its deadline and writes its answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Asker(Protocol):
     parting: bool  # no request follows this one, so its client should not wait for long
 
     def on_wait(self, seconds: float) -> None:
-        """The query waits and must be stopped after so many seconds."""
+        """The query waits and must be stopped after `seconds`."""
 
     def on_answer(self, request: Request, answer: Response | None) -> None:
         """The query has ended. None: a task must answer the request."""

@@ -1,8 +1,8 @@
 """One connection of a client: its life, the order of its answers, and how it is closed.
 
-It stands on uvicorn's httptools protocol. `Reader` makes requests of the bytes, `Deadline` watches
-the time, and an `App` answers; nothing here knows routes or tokens. On the fast path the answer is
-made and written while the parser runs, in one write. Every other request gets a task (`Cycle`).
+It extends uvicorn's httptools protocol. `Reader` parses requests, `Deadline` watches the time, and
+an `App` answers them; this module must not know routes or tokens. The fast path answers with one
+write while the parser still runs. A task (`Cycle`) answers every other request.
 """
 
 from __future__ import annotations
@@ -108,11 +108,10 @@ class Connection(HttpToolsProtocol):
         self.cancel_task()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client will send no more. True keeps the connection.
+        """The client sends no more. True leaves the connection open.
 
-        Either the client has closed one direction and still reads, or it has gone. Writing shows
-        which: a client that has gone resets the connection. So only a stream that writes nothing
-        is canceled.
+        The client may still read, or it may have left: then it resets the connection when we write.
+        So everything is still answered, except that a stream that writes nothing is canceled.
         """
         if self.secure or self.ending.ended:
             return None
@@ -149,7 +148,7 @@ class Connection(HttpToolsProtocol):
     def cancel_task(self) -> None:
         """Cancel the task that answers, once: a second time would cancel its clean-up.
 
-        `Task.cancelling` cannot replace this, since a deadline of the task counts there too.
+        `Task.cancelling` does not help, since it also counts a deadline that the task has missed.
         """
         task, self._task = self._task, None
         if task is not None:

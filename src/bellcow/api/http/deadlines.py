@@ -1,4 +1,4 @@
-"""How long a connection waits for what, and what happens when it takes too long.
+"""The phases of a connection, and what happens when one takes too long.
 
 A connection is in one phase at a time and has one timer. Nothing here touches a transport.
 """
@@ -63,8 +63,8 @@ WHEN_LATE: Final[Mapping[str, Callable[[Late], None]]] = {
 class Deadline:
     """The phase of one connection and when it ends.
 
-    The timer is set anew only if something is due before it fires: requests that follow each other
-    leave it alone.
+    A new timer is set only if the phase ends before the present one fires. So requests that follow
+    each other set none.
     """
 
     __slots__ = ("_due", "_late", "_loop", "_timer", "_timer_due", "phase")
@@ -78,7 +78,7 @@ class Deadline:
         self._timer_due = 0.0
 
     def expect(self, phase: str, seconds: float) -> None:
-        """Enter a phase that may take so long."""
+        """Enter a phase that may take `seconds`."""
         self.phase = phase
         self._due = due = self._loop.time() + seconds
         if self._timer is None or due < self._timer_due:

@@ -1,7 +1,7 @@
 """Reads one connection's requests: bytes in, a `Request` or a refusal out.
 
-It needs no transport, clock or app. httptools parses; this module checks what httptools lets
-through, limits the size of a head, and maps targets and methods as Nomad does.
+It needs no transport, clock or app. httptools parses; this module checks what httptools does not,
+limits the size of a head, and reads targets and methods as Nomad does.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Receiver(Protocol):
     """Gets what a `Reader` has read, in order, during `feed`."""
 
     def on_request(self, request: Request) -> None:
-        """A head is complete. `Reader.in_body` tells whether a body follows."""
+        """A head is complete. `Reader.in_body` is True if a body follows."""
 
     def on_body(self, data: bytes) -> None:
         """The next bytes of the body."""
@@ -65,7 +65,7 @@ class _InvalidRequest(Exception):
 
 
 class Reader:
-    """Reads requests and hands them to `receiver`. Close it, or it keeps the receiver alive.
+    """Reads requests and calls `receiver` with them. Close it to end their reference cycle.
 
     `client` is the peer's IP address, `secure` whether it speaks TLS, and `peer_names` are the DNS
     names in its certificate: all three go into each request. `header_bytes` limits a head, and also
@@ -147,7 +147,7 @@ class Reader:
 
         Nomad: it accepts any token as a method and answers by route. The parser knows a closed
         list, so it gets a known method and the request gets the one that was sent. This works only
-        at the start of `data`, since the parser does not tell how far it came.
+        at the start of `data`, since the parser does not report where it stopped.
         """
         token = _TOKEN.match(data)
         if token is None or _is_known(token[1]):
@@ -158,7 +158,7 @@ class Reader:
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
-        # Requests after one with `Connection: close` are ignored by the receiver, not an error.
+        # The receiver ignores requests after one with `Connection: close`; they are no error.
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return parser
 
@@ -233,7 +233,7 @@ class Reader:
             _refuse(400, "400 Bad Request")
         if has_body and self._parser.should_upgrade():
             # The parser would take the body for the next request.
-            _refuse(400, "400 Bad Request: an upgrade request has no body here")
+            _refuse(400, "400 Bad Request: an upgrade request must not have a body")
         return has_body
 
     def _make_request(self) -> Request:
@@ -267,14 +267,14 @@ class Reader:
         """
         scheme, separator, rest = url.partition(b"://")
         if separator and scheme.lower() not in {b"http", b"https"}:
-            _refuse(400, "400 Bad Request: a target of another scheme")
+            _refuse(400, "400 Bad Request: the target must be an http or https URL")
         try:
             parsed = httptools.parse_url(url)
         except httptools.HttpParserInvalidURLError:
             _refuse(400, "400 Bad Request")
         hosts = [value.lower() for name, value in self._headers if name == b"host"]
         if separator and _AUTHORITY_END.split(rest, 1)[0].lower() not in hosts:
-            _refuse(400, "400 Bad Request: the target is of another host than Host")
+            _refuse(400, "400 Bad Request: the host of the target differs from the Host header")
         return parsed.path or b"/", parsed.query or b""
 
 

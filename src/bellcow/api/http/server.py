@@ -1,6 +1,6 @@
 """Starts and stops uvicorn on our sockets: its options, accepting, and the order of stopping.
 
-It knows nothing of requests. Several servers may run in one loop, so signals and logging are left
+It must not know requests. Several servers may run in one loop, so signals and logging are left
 to the caller: nothing here handles a signal or writes to stderr.
 """
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 SCOPE_KEY: Final = "bellcow"  # where the ASGI callable finds its `Cycle` in the scope's extensions
 
-# Bytes of an unread body that are read and dropped to keep the connection; more than this closes
-# it.
+# Bytes of an unread body that are read and dropped, so that the connection can stay open.
 _DRAIN_BYTES: Final = 256 * 1024
 _STOPPING: Final = "this server stops"
 
@@ -104,7 +103,7 @@ class Cycle(RequestResponseCycle):
             reads = self.request.method in {"GET", "HEAD"}
             self.connection.abandon(self, _STOPPING if reads else f"outcome unknown: {_STOPPING}")
             raise
-        except Exception as fault:  # noqa: BLE001  nobody above reports it to client and log
+        except Exception as fault:  # noqa: BLE001  no caller reports it
             self.connection.shared.log(
                 "http_request_failed", path=self.request.path, exc_info=fault
             )
@@ -156,8 +155,8 @@ class Cycle(RequestResponseCycle):
             return True
         if not self.more_body:
             return False
-        # The client still sends a body that nobody reads. The next request comes after it, so a
-        # small body is read and dropped; with any other the connection ends.
+        # The client still sends a body that is not wanted. A small one is read and dropped, to get
+        # at the next request; otherwise the connection ends.
         return self.waiting_for_100_continue or not 0 <= self.declared <= _DRAIN_BYTES
 
     async def _write_stream(self, stream: AsyncIterator[bytes]) -> None:

@@ -63,7 +63,7 @@ class Handshake(asyncio.Protocol):
         self._timer = loop.call_later(allowed_s, self._expire)
 
     def _expire(self) -> None:
-        self._fail("nothing was received")
+        self._fail("no byte arrived in time")
         if self._transport is not None:
             self._transport.abort()
 
@@ -108,7 +108,7 @@ class Handshake(asyncio.Protocol):
         if self._failures.too_many(
             self._connection.admission.peer, asyncio.get_running_loop().time()
         ):
-            self._fail("too many from this address have failed within a second")
+            self._fail("too many failed handshakes from this address")
             self._transport.abort()
             return
         self._transport.pause_reading()

@@ -1,4 +1,4 @@
-"""The ASGI callable without a server of ours: what the app is asked and what goes out."""
+"""The ASGI callable under other servers: the request that the app gets, and the answer sent."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_other_protocols_than_http_raise():
 def body_of(
     *messages: dict[str, Any], limits: HttpLimits, each_s: float = 0.0, budget: Budget | None = None
 ) -> AsgiBody:
-    """A body whose messages come one by one, `each_s` apart, and after them nothing more."""
+    """A body whose messages arrive `each_s` apart. After the last one nothing arrives."""
     left = list(messages)
 
     async def receive() -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_woken_query_is_answered_by_a_task_if_the_fast_path_cannot(behind: int):
 
 
 class Asker:
-    """A connection with one blocking query, and what the two say to each other."""
+    """A connection with one blocking query. It records the calls of the query."""
 
     def __init__(self, *answers: Response | Wait | None, brief: bool = False) -> None:
         self.answers = list(answers)

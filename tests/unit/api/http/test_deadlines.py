@@ -1,4 +1,4 @@
-"""What a client may take how long for, and that the timer is rarely set."""
+"""How long a client may take, what happens afterwards, and how rarely a timer is set."""
 
 from __future__ import annotations
 

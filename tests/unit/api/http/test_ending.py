@@ -1,4 +1,4 @@
-"""When a connection closes, and that unread answers do not keep it."""
+"""When a connection closes, and that unread answers do not hold it open."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ HEADER_BYTES = 64 * 1024
 
 
 class Recorder:
-    """Writes down what the reader has read."""
+    """Records requests and bodies."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -71,7 +71,7 @@ def test_request_is_read_with_its_headers_in_lower_case():
     assert recorder.ended == 0
 
 
-def test_request_carries_what_is_known_of_the_client():
+def test_request_has_the_address_and_certificate_names_of_its_client():
     recorder = Recorder()
     reader = recorder.reader = Reader(recorder, HEADER_BYTES, secure=True)
     reader.client, reader.peer_names = "192.0.2.7", ("server.global.nomad",)
@@ -125,7 +125,7 @@ def test_unknown_method_behind_another_request_is_refused():
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n", "1.0", False),
     ],
 )
-def test_only_the_newer_version_keeps_the_connection(line: bytes, version: str, keeps: bool):
+def test_only_http_1_1_keeps_the_connection_open(line: bytes, version: str, keeps: bool):
     reader = read(line + b"\r\n").reader
     assert (reader.version, reader.keep_alive) == (version, keeps)
 
@@ -154,7 +154,7 @@ def test_invalid_request_is_refused(name: str):
 
 # Extra spaces are found only in a request that begins what was read.
 @pytest.mark.parametrize("name", [name for name in INVALID if "two spaces" not in name])
-def test_invalid_request_is_refused_in_whichever_pieces_it_arrives(name: str):
+def test_invalid_request_is_refused_when_it_arrives_in_pieces(name: str):
     data, status = INVALID[name]
     refusal = refusal_of(data, size=997 if len(data) > 5_000 else 1)
     assert refusal is not None
@@ -208,7 +208,7 @@ def test_many_small_chunks_are_no_overhead():
         (request("PUT", "/", body=b""), None),
     ],
 )
-def test_feed_tells_what_is_unfinished(data: bytes, left: str | None):
+def test_feed_returns_what_is_unfinished(data: bytes, left: str | None):
     assert Recorder().reader.feed(data) == left
 
 
@@ -234,12 +234,12 @@ def test_requests_may_be_fed_in_any_pieces(cuts: list[int]):
 
 
 @given(data=st.binary(max_size=200))
-def test_no_bytes_are_a_fault_of_ours(data: bytes):
+def test_no_bytes_raise_a_fault_in_the_reader(data: bytes):
     left = Recorder().reader.feed(data)
     assert left is None or left in {HEAD, BODY} or left.fault is None
 
 
-def test_fault_of_the_receiver_is_handed_back_with_the_refusal():
+def test_fault_of_the_receiver_is_returned_with_a_refusal():
     class Faulty(Recorder):
         def on_request(self, request: Request) -> None:
             raise RuntimeError("a fault")

@@ -63,15 +63,15 @@ def test_http_without_tls_is_refused_in_the_handshake(pair: Pair):
     run(test())
 
 
-@pytest.mark.parametrize("who", ["nobody", "a stranger", "one whose time is over"])
+@pytest.mark.parametrize("shown_as", ["none", "of another authority", "expired"])
 def test_client_without_a_valid_certificate_is_refused(
-    authority: Authority, pair: Pair, tmp_path: Path, who: str
+    authority: Authority, pair: Pair, tmp_path: Path, shown_as: str
 ):
     shown = {
-        "nobody": lambda: None,
-        "a stranger": lambda: Authority(tmp_path, "other").sign("stranger"),
-        "one whose time is over": lambda: authority.sign("late", expired=True),
-    }[who]()
+        "none": lambda: None,
+        "of another authority": lambda: Authority(tmp_path, "other").sign("stranger"),
+        "expired": lambda: authority.sign("late", expired=True),
+    }[shown_as]()
 
     async def test() -> None:
         context = make_context(pair.cert, pair.key, authority.file, verify_client=True)
