@@ -83,7 +83,7 @@ def test_the_start_of_three_servers_in_the_readme(machines: Machines) -> None:
 
 @pytest.mark.slow
 @needs_etcd
-def test_three_servers_get_a_fourth_which_goes_again(machines: Machines) -> None:
+def test_three_servers_get_a_fourth_that_leaves_again(machines: Machines) -> None:
     begin(machines)
     text = section(CLUSTER, "Add a server")
     (file,) = blocks(text)

@@ -171,7 +171,7 @@ def test_the_methods_of_a_path_agree_on_what_they_refuse(path: str) -> None:
 
 
 @every_route
-def test_a_route_says_what_it_needs_and_who_serves_it(route: Route) -> None:
+def test_a_route_declares_its_right_and_the_server_that_answers(route: Route) -> None:
     assert isinstance(route.need, Need)
     assert isinstance(route.serve, Serve)
     assert not (route.method != "GET" and route.serve is Serve.LEADER_OR_STALE)

@@ -66,7 +66,9 @@ def test_a_link_into_the_page_finds_the_page(server: Running, method: str, path:
 
 
 @pytest.mark.parametrize("path", ["configuration", "configuration/", "configurationXYZ"])
-def test_what_begins_like_the_raft_configuration_is_it(server: Running, path: str) -> None:
+def test_path_that_begins_like_the_raft_configuration_is_answered_as_it(
+    server: Running, path: str
+) -> None:
     answer = server.ask("GET", f"/v1/operator/raft/{path}")
     assert (answer.status_code, answer.text) == (403, "Permission denied")
 

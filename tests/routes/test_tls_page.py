@@ -153,7 +153,7 @@ def test_the_files_of_the_page_are_valid(machine: Machine) -> None:
 
 @pytest.mark.slow
 @needs_etcd
-def test_three_servers_come_to_terms_and_take_new_certificates(machine: Machine) -> None:
+def test_three_servers_form_a_cluster_and_reload_certificates(machine: Machine) -> None:
     prepared(machine)
     for name in NUMBERS:
         machine.start(name)

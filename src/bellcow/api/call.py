@@ -1,4 +1,4 @@
-"""What a handler gets and what it gives back: no HTTP on either side."""
+"""The arguments and the reply of a handler: no HTTP on either side."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Call:
         return self.query.get("cas")
 
     def carried_secret(self) -> str:
-        """The token the request carries, also where the route does not look at it by itself."""
+        """The token that the request carries, also on routes that do not check it."""
         return secret_of(self.request)
 
     def resolve(self, secret: str) -> Rights:
-        """What the bearer of `secret` may do; an unknown one counts for the limit of its address.
+        """The rights of `secret`. An unknown one counts against the limit of the client's address.
 
         Raises Error(DENIED) for an unknown token, Error(TOO_MANY) after too many of them.
         """
@@ -63,14 +63,14 @@ class Call:
             raise
 
     def flag(self, name: str) -> bool:
-        """A switch that must be said: `force=true`."""
+        """A switch that needs a value: `force=true`, `force=1`."""
         return self.request.param(name).lower() in {"true", "1"}
 
 
 class Reply(Generic[T]):
-    """A handler's answer where more than a value is to be said.
+    """A handler's answer where it is more than a value.
 
-    `index` becomes `X-Nomad-Index`; with `read` the two other headers of a read go along. `text`
+    `index` becomes `X-Nomad-Index`; `read` adds the two other headers of a read. `text`
     is a plain answer in place of a value; `one_line` holds encoded parts that pretty printing
     leaves alone.
     """

@@ -1,4 +1,4 @@
-"""From the code of a refusal to the status of an answer: the only place that knows both."""
+"""The HTTP status of each error code."""
 
 from __future__ import annotations
 

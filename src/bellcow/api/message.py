@@ -1,7 +1,4 @@
-"""Requests and responses as values: what the protocol hands to the pipeline and what it gets back.
-
-Nothing here knows routes, tokens or the server; nothing here touches a socket.
-"""
+"""Requests and responses as values, between a protocol and the pipeline. No socket, no route."""
 
 from __future__ import annotations
 
@@ -32,11 +29,11 @@ class Blocking(msgspec.Struct, frozen=True):
 
 
 class Request:
-    """One request, headers only; its body comes separately, and only to those who ask for it.
+    """One request, headers only; the body comes separately, to those that ask for it.
 
     `headers` hold lower-case names in the order received. `path` is decoded exactly once;
-    `raw_path` is what stood on the wire. `client` is the IP of the peer, "" when there is none.
-    `began` is when answering began, seconds of `time.perf_counter`, 0 where nobody measures it.
+    `raw_path` is as it was sent. `client` is the IP of the peer, "" when there is none.
+    `began` is when answering began, seconds of `time.perf_counter`, 0 where it is not measured.
     `peer_names` are the DNS names of the certificate that the peer had to show, if any. `hops`
     counts the servers that have forwarded it. `progress` is what it last waited for at this server,
     None before it waits.
@@ -118,7 +115,7 @@ class Request:
 
 
 def body_length(request: Request) -> int:
-    """What the headers announce: bytes, 0 for no body, -1 when it comes in chunks."""
+    """The length that the headers announce: bytes, 0 for no body, -1 when it comes in chunks."""
     length = 0
     for name, value in request.headers:
         if name == b"transfer-encoding":
@@ -134,7 +131,7 @@ def too_large(limit: int) -> Error:
 
 
 def decoded_path(raw_path: bytes) -> str:
-    """A path as routes know it, decoded once."""
+    """A path as routes declare it, decoded once."""
     return unquote(raw_path.decode("latin-1"))
 
 
@@ -170,8 +167,8 @@ class Response:
     Either `body` holds all of it, or `stream` yields it and the answer goes out chunked. `close`
     ends the connection after it. The body is as it goes on the wire: encoded, and compressed
     where the headers say so. Once `packed` nothing of it changes, and it may be sent many times;
-    `lines` then keeps its headers as they are written. `undone` is a refusal that says that nothing
-    was done, but may be at another moment or by another server.
+    `lines` then keeps its headers as they are written. `undone` is a refusal after which nothing
+    was done, so that another try or another server may do it.
     """
 
     __slots__ = ("body", "close", "headers", "lines", "packed", "status", "stream", "undone")
@@ -199,7 +196,7 @@ class Response:
 class Wait:
     """Not yet: ask again when one of `tables` has changed, or `seconds` from now at the latest.
 
-    A `brief` one ends by itself soon, so it is not cut short because the client or we are leaving.
+    A `brief` wait ends soon by itself, so neither a client that leaves nor our stop cuts it short.
     """
 
     __slots__ = ("brief", "seconds", "tables")
@@ -211,7 +208,7 @@ class Wait:
 
 
 class Body(Protocol):
-    """The body of one request, read by those who want it."""
+    """The body of one request, not read before somebody asks for it."""
 
     async def read(self, limit: int) -> bytes | None:
         """All of it; None when there is none (no body, or a length of 0).

@@ -92,7 +92,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "search": ("namespace",),
     "transfer_leadership": ("id", "address"),
 }
-# What the annotations of a handler do not say.
+# Bodies and replies that the annotations of a handler do not declare.
 UPLOADS = {"restore_snapshot": "application/octet-stream", "update_license": "text/plain"}
 DOWNLOADS = {
     "monitor": "application/json",

@@ -1,7 +1,7 @@
-"""The declaration of a route, and the table of all of them: the whole of what an endpoint promises.
+"""Routes as declarations, and the table of them: all that an endpoint promises.
 
-Method, path, the right it needs, which server answers, what it waits for, what it reads and what it
-says to a wrong method stand beside the handler and nowhere else.
+Method, path, right, server that answers, tables to wait for, parameters, body and the refusal of a
+wrong method are declared beside the handler and nowhere else.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Serve(enum.Enum):
 class BodyRules(msgspec.Struct, frozen=True, kw_only=True):
     """How a body is read and refused. Nomad: prefix and status differ by endpoint.
 
-    `limit` is of bytes. A route that asks for no right by itself has a small one: whoever likes may
-    have so much read and decoded.
+    `limit` is in bytes. It is small on a route that needs no right: any client may have that much
+    read and decoded.
     """
 
     prefix: str = ""
     code: Code = Code.INVALID
-    strict: bool = False  # refuse null and a body in which no key is known
+    strict: bool = False  # refuse null and a body without a known key
     optional: bool = False  # no body is no error: the handler gets None
     limit: int = JSON_LIMIT
 
@@ -66,18 +66,18 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body_rules: BodyRules = BodyRules()
     wrong_method: int = 405
     wrong_method_text: str = INVALID_METHOD
-    token: bool = True  # whether a token is looked at; an unknown one is then refused
+    token: bool = True  # whether the token is checked; an unknown one is then refused
     unknown_token: Code = Code.DENIED
     reads_wait: bool = True  # whether `wait` and `index` are parsed, and refused when malformed
     awaits: bool = False
     query: tuple[Parameter, ...] = ()  # read into `Call.query`, after the token and the body
     documented: bool = True
-    right: str = ""  # what the handler asks of the token beyond `need`, in words
+    right: str = ""  # the right that the handler itself checks, in words
     admit: Handler | None = None  # refuses a token where `need` cannot, before the body is read
 
     @property
     def asks(self) -> str:
-        """The right as people are shown it."""
+        """The right as the documents show it."""
         return self.right or self.need.value
 
     @property
@@ -96,9 +96,9 @@ ROUTES: list[Route] = []
 def route(methods: str, path: str, **declared: Any) -> Callable[[Handler], Handler]:
     """Declare the decorated function as the handler of `methods` ("PUT, POST") on `path`.
 
-    A path is literal, or ends in one `{name}` that takes all the rest, or ends in `*` and then
-    takes anything that begins so. A handler gets the call, then the body if it asks for one; a
-    plain function answers from memory without awaiting, a coroutine function may await.
+    A path is literal, or ends in one `{name}` that matches all the rest, or ends in `*` and matches
+    all that begins so. A handler gets the call, then the body if it declares one. A plain function
+    answers from memory without awaiting; a coroutine function may await.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -147,7 +147,7 @@ class Paths:
         self._begins = sorted(begins.items(), key=lambda item: -len(item[0]))
 
     def is_folder(self, path: str) -> bool:
-        """Whether names live below `path`, which is not a path itself."""
+        """Whether `path` is no route itself, but routes with a name lie below it."""
         return f"{path}/" in self._folders
 
     def find(self, path: str) -> tuple[dict[str, Route], str] | None:

@@ -29,7 +29,7 @@ def call(query: bytes) -> Call:
         (b"STALE", False),
     ],
 )
-def test_stale_counts_by_being_there(query: bytes, stale: bool) -> None:
+def test_stale_counts_by_its_presence(query: bytes, stale: bool) -> None:
     assert call(query).stale is stale
 
 

@@ -96,7 +96,7 @@ def test_route_that_reads_a_body_from_anybody_reads_little():
     assert all(each.body_rules.limit <= SMALL_LIMIT for each in open_routes)
 
 
-def test_body_that_is_wrong_is_told_to_who_may_write():
+def test_wrong_body_is_reported_to_a_client_that_may_write():
     async def test(site: Here) -> None:
         root = await bootstrapped(site)
         status, text = await put(site, SCHEDULER, Untouched(), root)

@@ -117,7 +117,7 @@ def test_cluster_that_lost_a_voter_is_not_green_after_its_removal(page):
         (3, 1, "2 of 3 voters answer, enough to elect one."),
     ],
 )
-def test_without_a_leader_it_is_said_who_must_be_started(page, voters, silent, sentence):
+def test_page_without_a_leader_names_the_servers_to_start(page, voters, silent, sentence):
     known = [server(f"s{n}", **(SILENT if n <= silent else {})) for n in range(1, voters + 1)]
     state = page("leaderlessState", health(*known), NOW)
     assert (state["kind"], state["word"]) == ("bad", "✗ no leader")
@@ -125,7 +125,7 @@ def test_without_a_leader_it_is_said_who_must_be_started(page, voters, silent, s
     assert len(page("rows", health(*known), {}, [], NOW)) == voters
 
 
-def test_dead_server_shows_no_figures_that_nobody_knows(page):
+def test_dead_server_shows_no_unknown_figures(page):
     dead = server("s2", **SILENT, LastTerm=0)
     first, leader = page("rows", health(server("s1", Leader=True), dead), LIMITS, [], NOW)
     assert first["Health"]["text"] == "✗ unhealthy for 12 s"
@@ -134,7 +134,7 @@ def test_dead_server_shows_no_figures_that_nobody_knows(page):
     assert leader["Health"]["text"] == "✓ healthy for 12 s"
 
 
-def test_everybody_who_is_gone_has_a_row_with_the_reason(page):
+def test_every_departed_server_has_a_row_with_the_reason(page):
     gone = [
         removed("s4", By="itself", Missed=False),
         removed("s3", By="operator", Missed=False),

@@ -32,7 +32,7 @@ def test_parameter_that_is_sent_empty_is_read():
     "text",
     ["", "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "1_0", "\u0663", "\u00b2", "abc", "\0"],
 )
-def test_what_is_no_number_has_an_invalid_syntax(text: str) -> None:
+def test_other_text_than_a_number_has_an_invalid_syntax(text: str) -> None:
     with pytest.raises(Error) as caught:
         parse_uint(text, "P: ")
     assert caught.value.code is Code.INVALID
@@ -40,7 +40,7 @@ def test_what_is_no_number_has_an_invalid_syntax(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [str(UINT64_MAX + 1), "9" * 23, "9" * 5000, "0" * 9 + "9" * 21])
-def test_what_is_too_large_is_out_of_range_and_shown_in_part(text: str) -> None:
+def test_too_large_a_number_is_out_of_range_and_shown_in_part(text: str) -> None:
     with pytest.raises(Error) as caught:
         parse_uint(text, "")
     assert caught.value.message.endswith(": value out of range")

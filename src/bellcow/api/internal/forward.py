@@ -1,6 +1,6 @@
-"""Requests that other servers send on: unpacked here, answered by this server's own pipeline.
+"""Requests that other servers forward: unpacked here, answered by this server's own pipeline.
 
-Route, token and consistency are decided there, as for a client that asks directly.
+The pipeline decides route, token and consistency, as for a client that asks directly.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ ANY_SIZE = 0
 
 
 def routes(app: App, gate: Gate) -> dict[tuple[str, str], StreamRoute]:
-    """The one path; from other regions too, whose requests go no further than this region."""
+    """The one path. Requests from other regions are never forwarded out of this region."""
 
     async def answer(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         ask = decode(await _first(frames), Ask)
         if ask.hops == LAST_HOP:
             gate.check(request.peer_names, gate.region)
-        # Limits count by the client's address, which is believed only of a server of ours.
+        # Limits count by the client's address. Only a proven server of ours may name it.
         asked = _asked(ask, ask.client if gate.proves else request.client)
         return _Answered(await app.answer(asked, _Content(ask, frames, body_length(asked))))
 
@@ -52,12 +52,12 @@ def _asked(ask: Ask, client: str) -> Request:
 
 
 class _Content:
-    """The body of a forwarded request (`message.Body`); the client's pace is looked at in front."""
+    """The body of a forwarded request (`message.Body`); the server in front sets deadlines."""
 
     def __init__(self, ask: Ask, frames: AsyncIterator[bytes], announced: int) -> None:
         self._ask = ask
         self._frames = frames
-        self._announced = announced  # bytes, -1 when nobody knows
+        self._announced = announced  # bytes, -1 when unknown
 
     async def read(self, limit: int) -> bytes | None:
         if not self._ask.streams and self._ask.body is None:

@@ -1,7 +1,7 @@
-"""What servers ask of each other on their own port: a small table of routes behind one gate.
+"""The port between servers: a small table of routes behind one gate.
 
 Nothing is answered, not even that a path does not exist, before the caller has shown that it is a
-server. A route takes a message and gives one, or streams of frames. What they hold is its business.
+server. A route turns a message into a message, or a stream of frames into another one.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     Handler = Callable[[Request, bytes], Awaitable[bytes]]
     StreamHandler = Callable[[Request, AsyncIterator[bytes]], Awaitable[AsyncIterator[bytes]]]
 
-# Each blocking query that is sent on holds a connection of its own.
+# Each forwarded blocking query holds a connection.
 LIMITS = HttpLimits(header_s=5.0, body_s=5.0, keep_alive_s=75.0, connections_per_client=4_000)
 HELD_BYTES = 8 << 20  # of unfinished requests from one address: a hello of 500 servers is 150 KiB
 _PACKED = (b"Content-Type", b"application/msgpack")
 _FRAMED = (b"Content-Type", b"application/octet-stream")
-_SHOWN = 200  # characters of a path that a stranger sent
+_SHOWN = 200  # characters of a path that an unknown caller sent
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One thing that servers ask, at home or from any region.
+    """A request between servers of this region, or of any region.
 
     `body_bytes` is the largest body that is read.
     """
@@ -54,7 +54,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class StreamRoute(msgspec.Struct, frozen=True):
-    """One thing that is asked and answered in frames.
+    """A request whose body and answer are streams of frames.
 
     `body_bytes` is the largest body that is read, 0 for one of any size. What `handle` returns is
     closed at the end, if it can be.
@@ -69,32 +69,32 @@ AnyRoute = Route | StreamRoute
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller must show beyond its certificate, which the handshake has looked at.
+    """What a caller must prove beyond a valid certificate, which the handshake has checked.
 
-    `names` is None where they are not looked at.
+    `names` is None where names are not checked.
     """
 
     region: str
     names: ServerNames | None = None
 
     def check(self, names: Collection[str], region: str) -> None:
-        """Raise Error(DENIED) unless a certificate with these names is of a server there."""
+        """Raise Error(DENIED) unless a certificate with these names is one of a server there."""
         if self.names is not None:
             self.names.check(names, region)
 
     def check_any(self, names: Collection[str]) -> None:
-        """The same for a server of whichever region."""
+        """The same for a server of any region."""
         if self.names is not None:
             self.names.check_any(names)
 
     @property
     def proves(self) -> bool:
-        """Whether a caller who has come through is a server of ours, and not just anybody."""
+        """Whether a caller that passed is certainly a server of ours."""
         return self.names is not None
 
 
 def routes(exchange: Exchange, gate: Gate) -> dict[tuple[str, str], AnyRoute]:
-    """The whole table."""
+    """All routes by method and path."""
     return {
         ("POST", HELLO_PATH): Route(_hello(exchange, gate), HELLO_BYTES, any_region=True),
     }
@@ -154,7 +154,7 @@ class Internal:
         return Response(200, [_PACKED], await route.handle(request, data))
 
     async def _read(self, request: Request, body: Body, limit: int) -> bytes:
-        """A whole body. Its bytes are taken before they come, since they may come slowly."""
+        """A whole body. Its bytes are counted before they arrive, since they may arrive slowly."""
         announced = body_length(request)
         size = limit if announced < 0 else min(announced, limit)
         self._held.take(size, request.client)

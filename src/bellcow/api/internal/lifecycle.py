@@ -1,4 +1,4 @@
-"""What servers ask of each other's seat: to found a cluster together, to start a member."""
+"""Calls between the lifecycles of two servers: found a cluster together, start a member."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers ask the leader on the port between servers: to be let in, to go, how they stand."""
+"""Calls to the leader on the port between servers: join, leave, check the own membership."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUEST_BYTES = 16 << 10
 
 
 def routes(membership: Membership) -> dict[tuple[str, str], Route]:
-    """Each is refused by a server that does not lead."""
+    """A server that does not lead refuses all of them."""
 
     async def join(request: Request, body: bytes) -> bytes:
         del request

@@ -1,7 +1,7 @@
-"""What a server tells those without a vote: the commits after one they hold, or its whole state.
+"""Replication to non-voters: the commits after one that they hold, or the whole state.
 
-Both come from memory and the mirror's ring. Only who holds the truth itself tells of it: a copy of
-a copy could go in circles. What the others make of it is not known here.
+Both come from memory and the mirror's recent commits. Only a voter answers: copies of copies could
+follow each other in a circle.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from bellcow.store.follow_messages import Told
     from bellcow.store.protocol import Key
 
-POLL_S = 2.0  # how long a question waits for something to tell
+POLL_S = 2.0  # how long a question waits for a new commit
 ANSWER_BYTES = 4 << 20
-LARGE_BYTES = 64 << 10  # an answer that is encoded where it holds nobody up
+LARGE_BYTES = 64 << 10  # a larger answer is encoded in a thread, so that the loop goes on
 CHUNK_BYTES = 512 << 10
 CHUNK_OBJECTS = 1_000
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """The state as memory had it: of each table the ids and the rows."""
+    """The state at one moment: of each table the ids and the rows."""
 
     head: Head
     tables: tuple[tuple[str, list[str], list[Any]], ...]
@@ -61,7 +61,7 @@ class Moment(msgspec.Struct, frozen=True):
 def routes(
     tables: Tables, ring: RecentCommits, serves: Callable[[], Cluster | None]
 ) -> dict[tuple[str, str], AnyRoute]:
-    """`serves` names the cluster whose truth this server holds itself; None for a copy."""
+    """`serves` names the cluster that this server's own store belongs to; None for a copy."""
 
     async def commits(request: Request, body: bytes) -> bytes:
         del request
@@ -104,7 +104,7 @@ def _told(asked: CommitsRequest, tables: Tables, ring: RecentCommits) -> Told:
 
 
 def _size(told: Told) -> int:
-    """Bytes of values: about what encoding takes."""
+    """Bytes of the values: a measure of how long encoding takes."""
     commits = told.commits if isinstance(told, Commits) else ()
     return sum(len(value or b"") for commit in commits for value in commit.changes.values())
 
@@ -116,7 +116,7 @@ async def _first(frames: AsyncIterator[bytes]) -> bytes:
 
 
 def _take(tables: Tables) -> Moment:
-    """The state as memory has it now. Rows are frozen: a copy of each list is all it takes."""
+    """The state in memory now. Rows are frozen, so a copy of each list is enough."""
     everything = ((name, tables.all(table)) for name, table in REGISTRY.items())
     return Moment(
         tables.head, tuple((name, list(rows), list(rows.values())) for name, rows in everything)
@@ -124,7 +124,7 @@ def _take(tables: Tables) -> Moment:
 
 
 async def _state(cluster: Cluster, moment: Moment) -> AsyncIterator[bytes]:
-    """One piece after the other, as fast as they are taken; encoded where it holds nobody up."""
+    """One chunk after the other, as fast as the caller reads; encoded in a thread."""
     yield encode(StateBegin(cluster, moment.head))
     objects = moment.objects()
     while chunk := await asyncio.to_thread(_chunk, objects):

@@ -20,12 +20,12 @@ TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 HTML = (b"Content-Type", b"text/html; charset=utf-8")
 GZIP = (b"Content-Encoding", b"gzip")
 
-SKEW_NS = NS_PER_S // 10  # that clocks set by the network may differ
+SKEW_NS = NS_PER_S // 10  # between clocks that the network sets
 ANY_AGE_NS = 86_400 * NS_PER_S
 
 
 def contact(server: Server) -> tuple[bool, int]:
-    """Whether a leader is known, and in nanoseconds how old an answer from memory is at most."""
+    """Whether a leader is known, and the greatest age of an answer from memory, in nanoseconds."""
     if server.leadership.is_leader:
         return True, 0
     leader = server.roster.table.leader
@@ -39,8 +39,8 @@ def contact(server: Server) -> tuple[bool, int]:
 def _age_unheard_ns(server: Server) -> int:
     """The age of memory that has not caught up with a leader since our start.
 
-    It counts as no younger than this process. What it is beyond that only wall clocks tell, and of
-    a commit from the future they tell nothing: it may be of any age.
+    It is at least the age of this process, and at least what the wall clocks say of the last
+    commit. One of the clocks is wrong if that is in the future: then any age is possible.
     """
     committed_ns = server.tables.head.time_ns
     age_ns = server.clock.wall_ns() - committed_ns if committed_ns else 0
@@ -50,7 +50,7 @@ def _age_unheard_ns(server: Server) -> int:
 
 
 def as_reply(value: Any) -> Reply[Any]:
-    """What a handler returned, as a reply: a bare value is its body, None no body at all."""
+    """What a handler returned as a reply: a bare value is its body, None is no body."""
     return value if isinstance(value, Reply) else Reply(value)
 
 
@@ -71,13 +71,13 @@ def encode(request: Request, reply: Reply[Any]) -> tuple[bytes, Headers]:
 
 
 def compress(body: bytes) -> bytes:
-    """Gzip at the level that costs least; the answers are small or cached."""
+    """Gzip at the cheapest level: answers are small or cached."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
 
 
 def pack(request: Request, response: Response) -> Response:
-    """Compress the body when the client takes it. Nomad: whatever its size and status."""
+    """Compress the body when the client accepts that. Nomad: whatever its size and status."""
     if response.body and not response.packed and request.accepts_gzip:
         response.body = compress(response.body)
         response.headers.append(GZIP)
@@ -100,7 +100,7 @@ def redirect(status: int, target: str, request: Request) -> Response:
 
 
 def cleaned(path: str) -> str:
-    """The path without `//`, `.` and `..`, a slash at its end kept."""
+    """The path without `//`, `.` and `..`; a slash at its end stays."""
     clean = posixpath.normpath("/" + path.lstrip("/"))
     return clean + "/" if path.endswith("/") and clean != "/" else clean
 

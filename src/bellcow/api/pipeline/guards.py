@@ -1,6 +1,4 @@
-"""What is looked at before any route: whose name the request calls us by, where it comes from, and
-which token it carries.
-"""
+"""Checks before any route: the Host and Origin of a request, and the token that it carries."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 KNOWN_HOSTS_LIMIT = 1_000
 
-# The whole of a header, or it names nobody. Source: RFC 9110 section 7.2, RFC 6454 section 7.
+# The whole header must match. Source: RFC 9110 section 7.2, RFC 6454 section 7.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\]|[^][:/?#@,\s]+)(?::[0-9]{0,5})?", re.ASCII)
 _ORIGIN = re.compile(r"https?://([^/?#@\s]+)", re.ASCII | re.IGNORECASE)
 
@@ -26,9 +24,9 @@ class Guards:
     """Host and Origin rules of one server.
 
     On a loopback listener a page of another site could reach us by a name that resolves to us (DNS
-    rebinding), so only our own names are taken. A change without a token may be one that another
-    site's page makes a browser ask for, with ACLs on too where the anonymous policy may write: it
-    is refused. A browser never sends a token for such a page without asking us first.
+    rebinding), so only our own names are accepted. Another site's page can make a browser ask for a
+    change without a token, and with ACLs on the anonymous policy may allow it: a change from
+    another origin is refused. A browser sends a token for such a page only after asking us.
     """
 
     def __init__(self, *, loopback_only: bool, names: Iterable[str]) -> None:
@@ -37,9 +35,9 @@ class Guards:
         self._known: set[bytes] = set()
 
     def check(self, request: Request) -> None:
-        """Raise Error(MISDIRECTED) or Error(DENIED) when the request must not go on."""
+        """Raise Error(MISDIRECTED) for a foreign Host, Error(DENIED) for a foreign Origin."""
         host = request.header(b"host")
-        # HTTP/1.0 knows requests without it: old health checks send them, browsers never do.
+        # HTTP/1.0 allows requests without it: old health checks send them, browsers never do.
         if self._loopback_only and host is not None:
             self._check_host(host)
         if request.method not in {"GET", "HEAD"}:
@@ -95,13 +93,13 @@ def secret_of(request: Request) -> str:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without its port, in lower case; "" when it is none."""
+    """The name in a Host header, without its port, in lower case; "" when malformed."""
     found = _HOST.fullmatch(host)
     return found[1].strip("[]").lower() if found else ""
 
 
 def _is_of(host: str, origin: str) -> bool:
-    """Whether a page of that origin is ours: of the host, in lower case, that was asked."""
+    """Whether the origin is the host, in lower case, that the request was sent to."""
     found = _ORIGIN.fullmatch(origin)
     return found is not None and found[1].lower() == host
 

@@ -1,4 +1,4 @@
-"""Why no server leads, in one line for the header of a refusal: what this server's log says."""
+"""Why no server leads, in one line for the header of a refusal, from the events of the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from bellcow.server import Server
 
-# The events that can be the cause, the most telling first.
+# The events that can be the cause, the most specific first.
 CAUSES = (
     "no_leader",
     "several_clusters",
@@ -28,7 +28,7 @@ CHARS = 800
 
 
 def why_no_leader(server: Server) -> str:
-    """The causes that show at the moment; "" where none does."""
+    """The current causes; "" without any."""
     return in_words({**server.lifecycle.troubles(), **server.exchange.troubles()})
 
 

@@ -95,7 +95,7 @@ class Pipeline:
     # The two doors
 
     def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
-        """Answer from memory, say to wait, or None where something must be awaited."""
+        """The answer from memory, a wait, or None where something must be awaited."""
         if not self._log.shows(_DEBUG):
             return self._answer_now(request, last=last)
         request.began = request.began or time.perf_counter()
@@ -196,10 +196,10 @@ class Pipeline:
         )
 
     async def _served(self, route: Route, call: Call) -> Response:
-        """The answer of this server or another one; the request is held while neither can give it.
+        """The answer of this server or of another one, held for at most HOLD_S without a leader.
 
-        What has certainly not been done is tried again: until the time is over when nobody led, but
-        only once when the leader could not commit.
+        A request that certainly changed nothing is tried again: until the time is over when no
+        server led, but only once when the leader could not commit.
         """
         request, now = call.request, self._server.clock.monotonic
         sent = Sent()
@@ -214,7 +214,7 @@ class Pipeline:
                     return outcome
                 if isinstance(outcome, Forward):
                     return await self._forwarded(outcome, route, call, sent)
-                await self._known_by(until, self._server.mirror.loaded.wait())
+                await self._wait_until(until, self._server.mirror.loaded.wait())
                 continue
             except Error as error:
                 if error.code is Code.UNAVAILABLE and spare:
@@ -224,18 +224,18 @@ class Pipeline:
                 if _is_final(route, request, sent) or now() >= until:
                     raise
             await asyncio.sleep(PAUSE_S)
-            await self._known_by(until, self._server.leadership.wait_for_leader())
+            await self._wait_until(until, self._server.leadership.wait_for_leader())
 
-    async def _known_by(self, until: float, known: Awaitable[object]) -> None:
+    async def _wait_until(self, until: float, awaited: Awaitable[object]) -> None:
         """Wait for a leader, or for memory. Raises Error(NO_LEADER) when the time is over."""
         try:
             async with timeout(max(0.0, until - self._server.clock.monotonic())):
-                await known
+                await awaited
         except TimeoutError:
             raise no_leader() from None
 
     async def _tried(self, route: Route, call: Call, sent: Sent) -> Response | Decision:
-        """This server's answer, or why it cannot give one at the moment."""
+        """This server's answer, or the decision that keeps it from answering now."""
         if route.awaits:
             return await self._act(route, call, sent)
         last = False
@@ -255,7 +255,9 @@ class Pipeline:
     async def _sent_to(self, to: Forward, route: Route, call: Call, sent: Sent) -> Response:
         if may_send(route, call):
             await sent.take()
-            await self._arguments(route, call, sent)  # what is wrong need not travel
+            await self._arguments(
+                route, call, sent
+            )  # a wrong body is refused here, not at the leader
         return response_of(await send(self._server.forwarder, to, call.request, sent))
 
     # The steps
@@ -313,7 +315,7 @@ class Pipeline:
         return Wait(watched(route), max(0.0, progress.until - clock.monotonic()))
 
     def _read_woken(self, route: Route, call: Call, woken: Blocking) -> Response | Wait:
-        """The same for a blocking query whose table changed, as maybe thousands wait for one."""
+        """The answer to a blocking query whose table changed; thousands may wait for the same."""
         request = call.request
         self._shared.move_to(self._server.tables.head, self._server.leadership.epoch)
         key = (route.path, call.tail, request.raw_query, call.secret, request.accepts_gzip)
@@ -344,9 +346,9 @@ class Pipeline:
         return response
 
     async def _admitted(self, route: Route, call: Call) -> Decision:
-        """The decision, with the client's right checked where it is to serve.
+        """The decision; where it is to serve, the client's right is checked.
 
-        It comes before the body: no memory and no parser for a client that may not write.
+        Both come before the body: no memory and no parser for a client that may not write.
         """
         outcome = self._held(self._decide(route, call), call.request)
         if isinstance(outcome, Wait):
@@ -358,7 +360,7 @@ class Pipeline:
         return outcome
 
     async def _arguments(self, route: Route, call: Call, sent: Sent) -> tuple[Any, ...]:
-        """What the handler gets beside the call. Nomad: the body is judged before parameters."""
+        """The handler's arguments after the call. Nomad: the body is judged before parameters."""
         arguments = await self._decoders.arguments(route, call, sent.raw)
         if route.query:
             call.query = read_query(route.query, call.request)
@@ -383,7 +385,10 @@ class Pipeline:
 
 
 def _is_final(route: Route, request: Request, sent: Sent) -> bool:
-    """Whether a refusal stands: nothing to try again with, or no reason that another try helps."""
+    """Whether this server must not retry.
+
+    On a local route, after the last hop, after a wait here, or with the body consumed.
+    """
     spent = sent.rest is not None and sent.rest.begun
     return (
         route.serve is Serve.LOCAL

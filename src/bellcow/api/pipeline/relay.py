@@ -1,7 +1,4 @@
-"""A request on its way to another server, and the answer on its way back.
-
-Who is asked, and when, is the pipeline's business.
-"""
+"""A request on its way to another server, and the answer on its way back."""
 
 from __future__ import annotations
 
@@ -21,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def away() -> Waits:
-    """Blocking queries that wait at another server. They end when this one stops."""
+    """The blocking queries that wait at another server; they end when this one stops."""
     return Waits(lambda: Error(Code.UNAVAILABLE, "this server stops; ask another one"))
 
 
 class Rest:
-    """A body that is taken piece by piece (`message.Body`), and whether any of it was."""
+    """A body that is read piece by piece (`message.Body`), and whether reading has begun."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -43,10 +40,10 @@ class Rest:
 
 
 class Sent:
-    """A request's body: the rest that is still to come, or all of it once it was taken.
+    """A request's body: the rest that is still to come, or all of it once it was read.
 
-    Nothing of it is in memory before somebody who may send it asks to take it. `limit` is of bytes
-    that may be taken; None for an upload, which is only ever read piece by piece.
+    None of it is in memory before the client's right to send it was checked. `limit` is the number
+    of bytes that may be read at once; None for an upload, which is only read piece by piece.
     """
 
     __slots__ = ("_limit", "raw", "rest")
@@ -57,7 +54,7 @@ class Sent:
         self.rest = rest
 
     async def take(self) -> bool:
-        """Read it, if it is to be taken and was not yet. Returns whether it had to be awaited.
+        """Read it, unless it is an upload or was read before. Returns whether it was awaited.
 
         Raises Error(TOO_LARGE) above the limit and Error(TIMEOUT) when the client is too slow.
         """
@@ -72,7 +69,7 @@ class Sent:
 
 
 async def send(forwarder: Forwarder, to: Forward, request: Request, sent: Sent) -> Relayed:
-    """The answer of the server that `to` stands for. Raises Error when none could be asked."""
+    """The answer of the server that `to` names. Raises Error when none could be asked."""
     ask, rest = ask_of(request, sent), sent.chunks()
     match to:
         case Forward.REGION:
@@ -97,7 +94,7 @@ def ask_of(request: Request, sent: Sent) -> Ask:
 
 
 def response_of(relayed: Relayed) -> Response:
-    """Another server's answer as the client gets it: not a byte of it is ours."""
+    """Another server's answer as the client gets it, byte for byte."""
     answer = relayed.answer
     stream = relayed if answer.body is None else None
     headers = list(answer.headers)

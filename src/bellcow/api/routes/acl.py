@@ -45,7 +45,7 @@ BODY = BodyRules(code=Code.REFUSED)
 
 
 class BootstrapBody(Wire, frozen=True, kw_only=True):
-    """What may be sent with a bootstrap: the secret that the first token is to have."""
+    """The optional body of a bootstrap: the secret of the first token."""
 
     bootstrap_secret: str = ""
 
@@ -102,9 +102,9 @@ async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLTokenRep
 
 
 def _reset_index(path: Any) -> int | None:
-    """The index in the reset file; None without one, and -1, which fits nothing, for no number.
+    """The index in the reset file; None without one, and -1, which never fits, for no number.
 
-    Nomad: what follows the number is not looked at.
+    Nomad: the text after the number is ignored.
     """
     try:
         text = path.read_text("ascii", "replace").strip() if path else ""
@@ -278,7 +278,7 @@ def read_token(call: Call) -> Reply[ACLTokenReply]:
 async def put_token(call: Call, body: ACLTokenBody) -> Reply[ACLTokenReply]:
     """Create a token; with the accessor of an existing one, update that.
 
-    With an accessor and a secret that nobody has, the token is created with them.
+    With an unused accessor and an unused secret, the token is created with them.
     """
     _must_be_on(call)
     token = body.row()
@@ -317,7 +317,7 @@ async def _create(call: Call, given: ACLToken) -> Reply[ACLTokenReply]:
     clock = call.server.clock
     if reasons := validate_token_ids(given):
         raise invalid(reasons[0])
-    # Nomad: a secret that comes without an accessor is not looked at.
+    # Nomad: a secret without an accessor is ignored.
     secret = given.secret_id if given.accessor_id else ""
     token = msgspec.structs.replace(
         given,

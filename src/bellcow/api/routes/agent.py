@@ -37,8 +37,8 @@ CLOSED = (
     "machine alone; give all servers the same `encrypt` (bellcow operator keygen) and restart them"
 )
 HEARTBEAT_S = 10.0
-RECHECK_S = 0.5  # how soon a stream ends whose token has lost its right
-SHOWN_CHARS = 128  # of what a client named
+RECHECK_S = 0.5  # after which a stream ends whose token has lost its right
+SHOWN_CHARS = 128  # of a name that a client sent
 UNAME = ("machine", "node", "release", "system", "version")
 PARSED_BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
@@ -54,7 +54,7 @@ def read_self(call: Call) -> dict[str, Any]:
 
 @route("GET", f"{BASE}/members", need=Need.NODE_READ, serve=Serve.LOCAL)
 def list_members(call: Call) -> MembersReply:
-    """The servers that this one knows, of all regions."""
+    """The servers known here, of all regions."""
     roster = call.server.roster
     return MembersReply(
         members=roster.members(),
@@ -66,9 +66,9 @@ def list_members(call: Call) -> MembersReply:
 
 @route("PUT, POST", f"{BASE}/join", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
 async def join(call: Call) -> dict[str, Any]:
-    """Join the servers named by `address`. A failure is told in the body, with status 200.
+    """Join the servers named by `address`. The body reports a failure, with status 200.
 
-    A name is called at all its addresses. A server that was taken out asks to be let in again.
+    A name is called at all its addresses. A server that was removed asks to join again.
     """
     addresses = call.request.query.get("address", [])
     if not addresses:
@@ -77,7 +77,7 @@ async def join(call: Call) -> dict[str, Any]:
     for address in addresses:
         host, port = split_join_address(address)
         closed = call.server.facts.closed_peers and not is_loopback(host)
-        if closed and not host_fault(host):  # what can be no name is told of as such
+        if closed and not host_fault(host):  # a malformed name gets its own text below
             failures.append(f"Failed to join {shown(host)}: {CLOSED}")
             continue
         joined = await join_server((host, port), call.server.exchange)
@@ -85,13 +85,13 @@ async def join(call: Call) -> dict[str, Any]:
         failures += joined.failures
     if count:
         await call.server.lifecycle.rejoin()
-    # Nomad: what failed is told only when nothing worked.
+    # Nomad: failures are reported only when no address worked.
     return {"error": "" if count else several_errors(failures), "num_joined": count}
 
 
 @route("PUT, POST", f"{BASE}/force-leave", need=Need.AGENT_WRITE, serve=Serve.LEADER)
 async def force_leave(call: Call) -> None:
-    """Declare a failed server to have left. Nomad: a name nobody has is no error.
+    """Declare a failed server to have left. Nomad: an unknown name is no error.
 
     With `prune` it is forgotten as well. Refused with 409 where it would cost the quorum;
     `force=true` does it all the same. The leader answers: its list of members counts.
@@ -111,7 +111,7 @@ async def force_leave(call: Call) -> None:
 def list_client_servers(call: Call) -> None:
     """The servers of a client agent; this is none."""
     del call
-    # Nomad: a server without a client answers so.
+    # Nomad: the answer of a server without a client.
     raise Error(Code.NOT_IMPLEMENTED, "Invalid method")
 
 
@@ -127,13 +127,13 @@ async def read_health(call: Call) -> Reply[dict[str, Any]]:
         states["server"] = not problem, problem or _well(call)
     if all(ok for ok, _ in states.values()):
         return Reply({name: {"message": text, "ok": True} for name, (_, text) in states.items()})
-    # Nomad: a failure is the same JSON labeled as text, its keys the other way round.
+    # Nomad: a failure is the same JSON, labeled as text, with its keys in reverse.
     shown = {name: {"ok": ok, "message": text} for name, (ok, text) in states.items()}
     return Reply(status=500, text=to_json(shown).decode())
 
 
 def _well(call: Call) -> str:
-    """What a server with a leader says.
+    """The text of a server with a leader.
 
     Reads go on when the disk is full, and everything but a few features when the license has ended:
     still no failure.
@@ -145,7 +145,7 @@ def _well(call: Call) -> str:
 
 
 async def _leader_problem(call: Call) -> str:
-    """Why the server is of no use, "" when it is. Nomad: the text differs with `stale`."""
+    """Why the server cannot serve, "" when it can. Nomad: the text differs with `stale`."""
     leadership = call.server.leadership
     if call.stale:
         return "" if leadership.is_leader else "no leader"
@@ -269,7 +269,7 @@ async def change_keys(call: Call) -> None:
 
 
 def _refuse_keyring(call: Call) -> None:
-    # Nomad: the text counts the servers, each of which has no keyring.
+    # Nomad: the text counts the servers; none has a keyring.
     count = len(call.server.roster.members())
     raise refused(f"{count}/{count} nodes reported failure")
 
@@ -289,20 +289,20 @@ async def read_host(call: Call) -> dict[str, Any]:
         raise invalid("Can only forward to either client node or server")
     must_be_meant(call)
     data = await asyncio.to_thread(_host_data)
-    # Nomad: the data stand alone when no server was named.
+    # Nomad: without a server_id the data is not wrapped.
     return {"AgentID": call.server.roster.itself.member_name, "HostData": data} if server else data
 
 
 def must_allow_debugging(call: Call) -> None:
-    """Raises Error(DENIED) where no token can be asked for one and the file does not allow it."""
+    """Raise Error(DENIED) with ACLs off, unless `enable_debug` is set."""
     if not call.server.resolver.enabled and not call.server.settings.enable_debug:
         raise denied()
 
 
 def must_be_meant(call: Call) -> None:
-    """Raises Error when the request names a client node, or a server that is not this one.
+    """Raise Error when the request names a client node, or a server that is not this one.
 
-    One that names another live server of this region has been sent on before it comes here.
+    A request for another live server of this region was forwarded before.
     """
     _must_be_meant(call, Code.REFUSED)
     if node := call.request.param("node_id"):
@@ -327,7 +327,7 @@ def _host_data() -> dict[str, Any]:
     ]
     disks = {}
     for part in psutil.disk_partitions():
-        with suppress(OSError):  # a mount that we may not look into
+        with suppress(OSError):  # a mount without permission
             usage = psutil.disk_usage(part.mountpoint)
             disks[part.mountpoint] = {"DiskMB": usage.total >> 20, "UsedMB": usage.used >> 20}
     return {
@@ -341,7 +341,7 @@ def _host_data() -> dict[str, Any]:
 
 
 def _text_of(path: str) -> str:
-    """A file of the system, the reason in its place when it cannot be read."""
+    """The text of a system file; the reason when it cannot be read."""
     try:
         return Path(path).read_text("utf-8", "replace")
     except OSError as error:

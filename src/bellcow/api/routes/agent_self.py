@@ -1,6 +1,6 @@
 """What `/v1/agent/self` shows: settings under Nomad's names, secrets redacted, and live statistics.
 
-Keys that bellcow has no setting for carry the value an agent without that part has.
+Keys without a setting in bellcow have the value of an agent without that part.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bellcow.server import Server
 
 
-# The parts that bellcow has not, as Nomad 1.0.18 shows them when nothing is set. `nomad operator
+# Parts that bellcow lacks, as Nomad 1.0.18 shows them when nothing is set. `nomad operator
 # debug` stops with a panic where `Addr` or `Token` is missing.
 CONSUL: dict[str, Any] = {
     "Addr": "127.0.0.1:8500",
@@ -262,7 +262,7 @@ def stats(server: Server) -> dict[str, dict[str, str]]:
 
 
 def _license(server: Server) -> dict[str, dict[str, str]]:
-    """For the snapshot agent, which may ask who leads but not for the license itself."""
+    """For the snapshot agent, which may read this but not the license itself."""
     if not server.settings.license.issuers:
         return {}
     found = server.licenses.status()
@@ -339,7 +339,7 @@ def _flag(value: bool) -> str:
 
 
 def _last_contact(server: Server) -> str:
-    """As Nomad tells it: "0" at the leader, "never" where none was heard."""
+    """As in Nomad: "0" at the leader, "never" before a first contact with one."""
     if server.leadership.is_leader:
         return "0"
     age_s = server.roster.since_leader_s()

@@ -1,4 +1,4 @@
-"""/v1/event/stream: not built yet, and refused in words."""
+"""/v1/event/stream: not built yet, refused with a sentence."""
 
 from __future__ import annotations
 

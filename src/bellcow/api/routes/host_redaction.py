@@ -1,7 +1,7 @@
-"""Which words of the process' surroundings are shown: none that is a secret, by name or by look.
+"""Secrets in the environment and command line of the process, found by name or by look.
 
-A guess, and a wide one: what is hidden without need costs a look at the machine, what is shown
-without right costs a password.
+A guess, and a wide one: a value hidden without need costs a look at the machine, a secret shown
+costs a password.
 """
 
 from __future__ import annotations

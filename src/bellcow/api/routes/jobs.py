@@ -1,7 +1,7 @@
 """The job side: reads find nothing, writes are refused, until there is a scheduler.
 
-Rights, headers, refusals and blocking are as they will be, so that monitors, scripts and the
-command line that ask go on working.
+Rights, headers, refusals and blocking are final already: monitors, scripts and command lines that
+ask for jobs go on working.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ ALL_NAMESPACES = "*"
 NO_JOBS = "jobs are not supported yet: this cluster has no scheduler and no client nodes"
 MAX_HYPHENS = 4  # of a UUID
 
-# No table holds jobs. Only a restore changes what is read here, and it replaces this table too.
+# No table holds jobs. Only a restore changes these answers, and it replaces this table too.
 RESTORED = (CLUSTER,)
-# Capabilities by which something may be read: all of one of the groups.
+# Capabilities that allow to read something: all of any one group.
 Ways = tuple[tuple[str, ...], ...]
 READ_JOB: Ways = (("read-job",),)
 LISTS: dict[str, Ways] = {
@@ -274,11 +274,11 @@ for _path, _methods in WRITES.items():
     )(refuse_job_write)
 
 
-# What they share
+# Shared
 
 
 def _must_allow(call: Call, ways: Ways) -> None:
-    """Raises Error(DENIED) unless all capabilities of one group are granted."""
+    """Raise Error(DENIED) unless all capabilities of one group are granted."""
     name = call.request.param("namespace") or DEFAULT
     allows = call.rights.namespace_allows
     if not any(all(allows(name, capability) for capability in group) for group in ways):

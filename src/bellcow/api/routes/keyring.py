@@ -1,6 +1,6 @@
 """The keys by which later releases sign workload identities and encrypt variables: there are none.
 
-The keys between servers are another matter; they stand in `agent.py`.
+The keys between servers are in `agent.py`.
 """
 
 from __future__ import annotations

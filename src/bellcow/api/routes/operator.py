@@ -50,9 +50,9 @@ def read_raft_configuration(call: Call) -> RaftConfigurationReply:
 
 @route("DELETE", f"{BASE}/raft/peer*", need=Need.MANAGEMENT, serve=Serve.LEADER, wrong_method=404)
 async def remove_raft_peer(call: Call) -> None:
-    """Take a server out of the consensus configuration, by `id` or by `address`.
+    """Remove a server from the consensus configuration, by `id` or by `address`.
 
-    Refused with 409 where it would cost the quorum; `force=true` does it all the same.
+    Refused with 409 where it would cost the quorum; `force=true` removes it anyway.
     """
     await call.server.membership.remove(_named_server(call).id, force=call.flag("force"))
 
@@ -82,7 +82,7 @@ async def transfer_leadership(call: Call) -> LeadershipTransferReply:
     documented=False,
 )
 def refuse_other_raft_path(call: Call) -> None:
-    """Nomad: the raft paths are a folder; what is not in it is an invalid method."""
+    """Nomad: the raft paths are a folder; any other path in it is an invalid method."""
     del call
     raise not_found("Invalid method")
 
@@ -150,7 +150,7 @@ def _must_name_a_server(by: str, value: str) -> None:
     cache=(AUTOPILOT,),
 )
 def read_autopilot_configuration(call: Call) -> Reply[AutopilotConfiguration]:
-    """How autopilot judges and tends the servers."""
+    """The settings by which autopilot judges, promotes and removes servers."""
     configuration = call.server.tables.one(AUTOPILOT)
     if configuration is None:
         raise refused("autopilot config not initialized yet")
@@ -169,7 +169,7 @@ def read_autopilot_configuration(call: Call) -> Reply[AutopilotConfiguration]:
     query=(CAS,),
 )
 async def update_autopilot_configuration(call: Call, body: AutopilotConfiguration) -> bool:
-    """Replace the autopilot settings; with `cas` only if the modify index still is that.
+    """Replace the autopilot settings; with `cas` only if that is still the modify index.
 
     A key left out takes its documented default.
     """
@@ -187,7 +187,7 @@ async def update_autopilot_configuration(call: Call, body: AutopilotConfiguratio
 async def read_autopilot_health(call: Call) -> Reply[ClusterHealth]:
     """The health of each server and of the cluster; 429 when the cluster is not healthy.
 
-    With `stale`, a server that does not lead tells what it knows itself.
+    With `stale`, a server that does not lead answers from what it knows itself.
     """
     server = call.server
     health = server.autopilot.health
@@ -208,7 +208,7 @@ async def read_autopilot_health(call: Call) -> Reply[ClusterHealth]:
     cache=(SCHEDULER,),
 )
 def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationReply]:
-    """How placements are chosen, and what is held back."""
+    """The algorithm of placements, and which schedulers may preempt."""
     server = call.server
     configuration = server.tables.one(SCHEDULER)
     if configuration is None:
@@ -232,7 +232,7 @@ def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationRepl
 async def update_scheduler_configuration(
     call: Call, body: SchedulerConfiguration
 ) -> Reply[SchedulerUpdateReply]:
-    """Replace the scheduler settings; with `cas` only if the modify index still is that.
+    """Replace the scheduler settings; with `cas` only if that is still the modify index.
 
     A key left out takes its documented default.
     """
@@ -289,10 +289,10 @@ async def save_snapshot(call: Call) -> Reply[bytes]:
     unknown_token=Code.INVALID,
 )
 async def restore_snapshot(call: Call) -> Reply[None]:
-    """Replace the whole state by that of the archive in the body; all of it or nothing.
+    """Replace the whole state with that of the archive in the body; all of it or nothing.
 
-    The header `X-Bellcow-Kept` names the file in which the state before it is kept, and
-    `X-Bellcow-Kept-On` the server that keeps it: the one that led.
+    The header `X-Bellcow-Kept` names the file with the state before the restore, and
+    `X-Bellcow-Kept-On` the server that has it: the leader.
     """
     content_type = (call.request.header(b"content-type") or b"").decode("latin-1")
     restored = await call.server.snapshots.restore(call.content.chunks(), content_type)

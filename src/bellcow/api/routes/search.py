@@ -1,4 +1,4 @@
-"""/v1/search: names and IDs by how they begin. Namespaces are the only things that can be found."""
+"""/v1/search: names and IDs by their prefix. Only namespaces can be found yet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTEXTS = (
 MOST = 20  # matches in one context
 SHOWN_CHARS = 64
 READ_JOB = ("read-job",)
-# By context: one of these lets it be searched.
+# By context: each of these rights allows to search it.
 CAPABILITIES: dict[str, tuple[str, ...]] = {
     "allocs": READ_JOB,
     "deployment": READ_JOB,
@@ -66,7 +66,7 @@ class SearchReply(Wire, frozen=True, kw_only=True):
 
 
 def _must_see_something(call: Call) -> None:
-    """Raises Error(DENIED) for a token that may read nothing here."""
+    """Raise Error(DENIED) for a token that may read nothing here."""
     namespace = call.request.param("namespace") or DEFAULT
     if not (call.rights.allows(Need.NODE_READ) or call.rights.any_namespace_right(namespace)):
         raise denied()
@@ -125,7 +125,7 @@ def _may_search(call: Call, context: str) -> bool:
 
 
 def _namespaces(call: Call, prefix: str) -> list[str]:
-    """The names that begin so and that the token may see, one more than are shown."""
+    """The names with that prefix that the token may see, one more than is shown."""
     names = (
         name
         for name in sorted(call.server.tables.all(NAMESPACES))

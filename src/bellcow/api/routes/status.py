@@ -1,4 +1,4 @@
-"""/v1/status and /v1/regions: who leads, who takes part, which regions there are."""
+"""/v1/status and /v1/regions: the leader, the servers of the consensus, the regions."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def read_file(call: Call) -> Reply[None]:
 
 
 def _is_file(name: str) -> bool:
-    """Whether a name is one of a file: a page in place of a missing script would hide the fault."""
+    """Whether the name is that of a file: the page in place of a missing script would hide it."""
     return "." in name.partition("/")[0] or _ending(name) in TYPES
 
 

@@ -243,7 +243,7 @@ async def put(client: Client, path: str, body: bytes, *lines: str) -> Answer:
         "/v1/status/peers",
     ],
 )
-def test_read_through_a_follower_is_the_leader_s_byte_for_byte(key, lines, path):
+def test_read_through_a_follower_is_byte_for_byte_that_of_the_leader(key, lines, path):
     async def test(servers: Pair) -> None:
         await servers.client.send(get(path, *lines))
         await servers.direct.send(get(path, *lines))
@@ -350,7 +350,7 @@ def status_of(answer: Answer) -> int:
     return decode(next(Decoder().feed(answer.body)), Carried).status
 
 
-def test_real_write_through_a_follower_is_in_the_leader_s_tables():
+def test_real_write_through_a_follower_is_in_the_tables_of_the_leader():
     async def test(servers: Pair) -> None:
         answer = await put(servers.client, SCHEDULER, b'{"SchedulerAlgorithm":"spread"}')
         assert answer.status == 200
@@ -360,7 +360,7 @@ def test_real_write_through_a_follower_is_in_the_leader_s_tables():
     run(test)
 
 
-def test_body_that_is_wrong_is_refused_where_it_came_though_nobody_leads():
+def test_wrong_body_is_refused_by_the_server_in_front_without_a_leader():
     async def test(servers: Pair) -> None:
         servers.following.leader_id = ""
         answer = await put(servers.client, SCHEDULER, b"nope")
@@ -370,7 +370,7 @@ def test_body_that_is_wrong_is_refused_where_it_came_though_nobody_leads():
     run(test)
 
 
-def test_token_is_looked_at_by_the_leader():
+def test_token_is_checked_by_the_leader():
     async def test(servers: Pair) -> None:
         answer = await servers.client.get(SCHEDULER)
         assert (answer.status, answer.body) == (403, b"Permission denied")
@@ -412,7 +412,7 @@ def test_body_of_a_stranger_is_not_waited_for_by_the_server_in_front():
     run(test, acl=True)
 
 
-def test_plain_error_of_the_leader_tells_that_it_crossed_servers():
+def test_plain_error_of_the_leader_has_the_prefix_of_a_forwarded_one():
     async def test(servers: Pair) -> None:
         servers.handled.failures += [refused("no such thing"), Error(Code.CONFLICT, "busy")]
         answer = await put(servers.client, "/v1/test/write", b"x")
@@ -426,7 +426,7 @@ def test_plain_error_of_the_leader_tells_that_it_crossed_servers():
     run(test)
 
 
-def test_write_that_found_no_leader_there_is_tried_again_until_one_is():
+def test_write_refused_without_a_leader_is_tried_again_until_there_is_one():
     async def test(servers: Pair) -> None:
         servers.handled.failures += [no_leader(), no_leader()]
         answer = await put(servers.client, "/v1/test/write", b"again")
@@ -581,7 +581,7 @@ def test_region_is_reached_through_any_of_its_servers():
     run(test)
 
 
-def test_request_for_a_region_is_served_there_as_its_own():
+def test_request_for_a_region_is_served_there_as_a_local_one():
     async def test(servers: Pair) -> None:
         settings = msgspec.structs.replace(servers.leader.server.settings, region="west")
         # The server that listens is one of region west now.

@@ -238,7 +238,7 @@ def test_server_of_another_cluster_is_refused():
     run(test())
 
 
-def test_what_is_no_hello_is_refused_with_a_sentence():
+def test_malformed_hello_is_refused_with_a_sentence():
     async def test() -> None:
         async with host("a", run=False) as a, connected(port_of(a)) as client:
             for body in (b"\xc1", b"{}", b"\x80", b"\xa5hello"):
@@ -251,7 +251,7 @@ def test_what_is_no_hello_is_refused_with_a_sentence():
     run(test())
 
 
-def test_paths_are_unknown_only_to_those_who_may_ask():
+def test_unknown_path_is_reported_only_to_allowed_callers():
     async def test() -> None:
         async with host("a", run=False) as a, connected(port_of(a)) as client:
             for message in (request("GET", "/v1/agent/self"), request("GET", HELLO_PATH)):
@@ -261,7 +261,7 @@ def test_paths_are_unknown_only_to_those_who_may_ask():
     run(test())
 
 
-def test_whoever_shows_no_certificate_is_not_even_told_that_a_path_is_unknown():
+def test_caller_without_a_certificate_is_denied_even_on_an_unknown_path():
     async def test() -> None:
         async with host("a", key=KEY, run=False) as a:
             for path in ("/v1/agent/self", HELLO_PATH, "/nothing"):
@@ -473,7 +473,7 @@ def test_stream_above_the_limit_is_cut():
     run(test())
 
 
-def test_fault_in_the_middle_of_an_answer_is_not_taken_for_its_end():
+def test_fault_in_the_middle_of_an_answer_differs_from_its_end():
     async def test() -> None:
         async def fails(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             del request, frames
@@ -520,7 +520,7 @@ def test_caller_that_goes_away_ends_the_answer():
     run(test())
 
 
-def test_failure_of_what_is_sent_is_what_the_caller_gets():
+def test_failure_of_the_stream_that_is_sent_reaches_the_caller():
     async def test() -> None:
         answering = asyncio.Event()
 
@@ -574,7 +574,7 @@ def test_slow_reader_holds_the_sender_back():
     run(test())
 
 
-def test_nobody_at_the_address_means_that_nothing_was_sent():
+def test_refused_connection_means_that_nothing_was_sent():
     async def test() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -587,7 +587,7 @@ def test_nobody_at_the_address_means_that_nothing_was_sent():
     run(test())
 
 
-def test_handshakes_of_who_fails_again_and_again_are_not_tried_any_more():
+def test_address_whose_handshakes_fail_repeatedly_is_not_tried_any_more():
     bare = ssl_module.SSLContext(ssl_module.PROTOCOL_TLS_CLIENT)
     bare.check_hostname, bare.verify_mode = False, ssl_module.CERT_NONE
 

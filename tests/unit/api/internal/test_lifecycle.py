@@ -53,7 +53,7 @@ def test_message_reaches_the_seat_as_it_was_sent(path, message):
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", encode(Done()), b"\xff" * 40])
-def test_what_is_no_such_message_is_refused(body):
+def test_malformed_message_is_refused(body):
     for path in (BOOTSTRAP_PATH, MEMBER_PATH):
         with pytest.raises(Error) as caught:
             ask(Lifecycle(), path, body)

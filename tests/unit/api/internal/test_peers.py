@@ -27,7 +27,7 @@ async def asked(herd: Herd, name: str, path: str, body: bytes) -> Standing:
     return decode(await route.handle(None, body), Standing)
 
 
-def test_leader_lets_in_tells_how_one_stands_and_lets_go():
+def test_leader_admits_confirms_and_removes_a_server():
     async def story():
         async with Herd("a", "b", "c") as herd:
             await herd.begin()

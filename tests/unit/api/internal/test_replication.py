@@ -134,7 +134,7 @@ def names(told: Commits) -> list[list[str]]:
 # --- what is told
 
 
-def test_commits_after_the_one_that_is_held_are_told_at_once():
+def test_commits_after_the_held_one_are_sent_at_once():
     async def story(voter):
         first = await voter.put("a")
         await voter.put("b", "c")
@@ -185,7 +185,7 @@ def test_answer_is_cut_between_commits_and_goes_on_with_the_next_question():
     assert told_by(story) == ([8, 1, 1], True, True)
 
 
-def test_unknown_commit_is_gone_for_who_is_lower_and_leaves_us_behind_for_who_is_not():
+def test_unknown_commit_is_gone_below_our_index_and_shows_us_behind_from_there_on():
     async def story(voter):
         await voter.put("a")
         await voter.put("b")
@@ -225,7 +225,7 @@ def test_other_cluster_other_epoch_and_a_copy_are_refused(ask, asked, ours, text
     assert told_by(story) is Code.REFUSED
 
 
-def test_voter_that_has_not_loaded_tells_nothing():
+def test_voter_that_has_not_loaded_sends_nothing():
     async def story():
         async with voting(run=False) as voter:
             for call in (lambda: voter.told("", 0), voter.state):
@@ -370,7 +370,7 @@ def test_follower_with_another_key_learns_nothing_and_says_why(tmp_path):
     run(story())
 
 
-def test_follower_goes_on_with_another_voter_when_its_own_is_gone(tmp_path):
+def test_non_voter_changes_to_another_voter_when_its_own_is_gone(tmp_path):
     async def story():
         async with contextlib.AsyncExitStack() as stack:
             voter = await stack.enter_async_context(voting())
@@ -436,7 +436,7 @@ def test_state_of_fifty_thousand_objects_is_taken_with_flat_memory(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "here"), [(100, True), (100_000, False)])
-def test_large_answer_is_encoded_where_it_holds_nobody_up(monkeypatch, size, here):
+def test_large_answer_is_encoded_in_a_thread(monkeypatch, size, here):
     threads = []
 
     def noted(message: msgspec.Struct) -> bytes:

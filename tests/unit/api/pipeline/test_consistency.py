@@ -235,7 +235,7 @@ def test_named_server_counts_on_routes_that_take_a_name_and_only_once():
         (Blocking(9.0, 7), 0, BLOCKED),
     ],
 )
-def test_progress_is_told_by_what_the_request_waited_for(
+def test_progress_follows_from_the_last_wait_of_the_request(
     waits: Confirming | Blocking | None, confirmed: int, expected: Progress
 ):
     request = Request("GET", "/v1/x", b"/v1/x", b"", [])

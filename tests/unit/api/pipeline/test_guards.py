@@ -199,6 +199,6 @@ def test_two_secrets_that_disagree_are_refused() -> None:
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_a_secret_that_goes_back_to_the_same_bytes(raw: bytes) -> None:
+def test_any_bytes_are_a_secret_that_encodes_to_the_same_bytes(raw: bytes) -> None:
     secret = secret_of(carrying((b"x-nomad-token", raw)))
     assert secret.encode("utf-8", "surrogateescape") == raw.strip()

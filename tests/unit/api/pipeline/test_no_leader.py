@@ -8,7 +8,7 @@ from bellcow.events import EVENTS
 UNANSWERED = {"address": "10.0.0.2:4648", "reason": "connection refused"}
 
 
-def test_causes_come_with_what_to_do_and_the_most_telling_first():
+def test_causes_have_their_hints_and_the_most_specific_is_first():
     troubles = {"join_unanswered": UNANSWERED, "no_leader": {"needed": 2, "hint": "start s2"}}
     assert in_words(troubles) == (
         f"{EVENTS['no_leader'].message} (needed: 2): start s2; {EVENTS['join_unanswered'].message} "
@@ -16,7 +16,7 @@ def test_causes_come_with_what_to_do_and_the_most_telling_first():
     )
 
 
-def test_what_does_not_keep_servers_apart_is_no_cause():
+def test_unrelated_event_is_no_cause():
     assert in_words({}) == ""
     assert in_words({"name_conflict": {"name": "s2"}}) == ""
 

@@ -150,7 +150,7 @@ def test_read_on_the_embedded_store_is_answered_at_once():
 
 
 @pytest.mark.parametrize("target", [f"{PATH}?stale", "/v1/regions", "/v1/agent/members"])
-def test_read_that_asks_for_no_truth_is_answered_at_once(target: str):
+def test_stale_or_local_read_is_answered_at_once(target: str):
     async def test(site: Confirmed) -> None:
         assert isinstance(site.now(target), Response)
         assert site.store.confirms == 0
@@ -228,7 +228,7 @@ def test_archive_waits_for_a_confirm_too():
     run(test)
 
 
-def test_write_waits_for_its_commit_alone():
+def test_write_waits_for_its_commit_only():
     async def test(site: Confirmed) -> None:
         request = site.here.request("PUT", "/v1/system/gc")
         assert (await site.here.pipeline.answer(request, NoBody())).status == 200
@@ -277,7 +277,7 @@ def test_read_that_waits_is_ended_by_the_loss_of_leadership(path: str):
     run(test)
 
 
-def test_read_that_was_confirmed_is_answered_whoever_leads_by_then():
+def test_confirmed_read_is_answered_after_the_leadership_was_lost():
     async def test(site: Confirmed) -> None:
         request = site.here.request("GET", PATH)
         assert isinstance(site.now("", request), Wait)
@@ -439,13 +439,13 @@ class Seen:
         return 3.0
 
 
-def test_contact_is_none_at_the_leader_and_the_time_since_it_spoke_elsewhere():
+def test_contact_is_zero_at_the_leader_and_the_time_since_its_hello_elsewhere():
     assert contact(Seen(leads=True)) == (True, 0)  # type: ignore[arg-type]
     assert contact(Seen(leader="other", heard=0.075)) == (True, 75_000_000)  # type: ignore[arg-type]
     assert contact(Seen(leader="", heard=9.0)) == (False, 9_000_000_000)  # type: ignore[arg-type]
 
 
-def test_contact_of_who_never_heard_a_leader_is_as_old_as_the_server():
+def test_contact_before_any_leader_was_heard_is_as_old_as_the_server():
     known, age_ns = contact(Seen())  # type: ignore[arg-type]
     assert (known, age_ns) == (False, 3_000_000_000)
     known, age_ns = contact(Seen(leader="me", heard=0.0))  # type: ignore[arg-type]
@@ -453,7 +453,7 @@ def test_contact_of_who_never_heard_a_leader_is_as_old_as_the_server():
     assert age_ns >= 3_000_000_000
 
 
-def test_contact_of_who_has_yet_to_hear_how_old_memory_is_goes_by_its_last_commit():
+def test_contact_before_the_age_of_memory_is_known_counts_from_its_last_commit():
     committed_ns = SystemClock().wall_ns() - 9_000_000_000
     known, age_ns = contact(Seen(leader="other", committed_ns=committed_ns))  # type: ignore[arg-type]
     assert known
@@ -471,7 +471,7 @@ def test_age_of_a_commit_from_the_future_may_be_any():
         assert contact(seen) == (True, expected_s * 1_000_000_000)  # type: ignore[arg-type]
 
 
-def test_stale_answer_tells_how_old_it_may_be():
+def test_stale_answer_has_its_greatest_age_in_a_header():
     async def test(site: Confirmed) -> None:
         site.leading.is_leader = False
         roster = site.here.server.roster
@@ -490,7 +490,7 @@ def test_stale_answer_tells_how_old_it_may_be():
     run(test)
 
 
-def test_error_of_a_reader_is_told_once():
+def test_read_without_a_leader_is_refused_as_undone():
     async def test(site: Confirmed) -> None:
         site.leading.is_leader, site.leading.leader_id = False, ""
         response = await site.here.pipeline.answer(site.here.request("GET", PATH), NoBody())
@@ -500,7 +500,7 @@ def test_error_of_a_reader_is_told_once():
     run(test)
 
 
-def test_nobody_is_judged_before_memory_holds_who_may_do_what():
+def test_request_waits_until_tokens_are_loaded():
     async def test(site: Confirmed) -> None:
         server = site.here.server
         server.resolver._is_known = server.mirror.loaded.is_set
@@ -539,7 +539,7 @@ def test_stale_read_waits_until_memory_holds_something():
         ("/v1/operator/autopilot/configuration?cas=-1", b"Error parsing cas value: "),
     ],
 )
-def test_bad_cas_is_refused_at_once_where_nobody_leads(path: str, text: bytes):
+def test_bad_cas_is_refused_at_once_without_a_leader(path: str, text: bytes):
     async def test(site: Confirmed) -> None:
         site.lose()
         body = b'{"SchedulerAlgorithm": "spread"}' if "scheduler" in path else b"{}"

@@ -63,7 +63,7 @@ def test_no_body_an_empty_body_and_one_to_come_are_three_things():
     assert Sent().chunks() is None
 
 
-def test_body_to_come_tells_whether_any_of_it_was_taken():
+def test_rest_of_a_body_records_whether_reading_has_begun():
     async def test() -> None:
         rest = Rest(Body())
         chunks = Sent(rest).chunks()
@@ -78,7 +78,7 @@ def test_body_to_come_tells_whether_any_of_it_was_taken():
     asyncio.run(test())
 
 
-def test_body_is_taken_once_and_only_when_it_is_one_to_decode():
+def test_body_is_read_once_and_only_when_it_is_to_be_decoded():
     async def test() -> None:
         sent, upload = Sent(Rest(Body()), limit=10), Sent(Rest(Body()))
         assert await sent.take()

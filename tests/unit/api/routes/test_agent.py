@@ -25,5 +25,5 @@ def test_disk_that_may_not_be_looked_into_hides_no_other(monkeypatch: pytest.Mon
     assert agent._host_data()["Disk"] == {"/open": {"DiskMB": 3, "UsedMB": 1}}
 
 
-def test_file_of_the_system_that_cannot_be_read_is_told_in_its_place() -> None:
+def test_unreadable_system_file_is_replaced_by_the_reason() -> None:
     assert agent._text_of("/nowhere/hosts") == "open /nowhere/hosts: no such file or directory"

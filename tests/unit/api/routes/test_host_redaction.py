@@ -59,7 +59,7 @@ def test_secret_of_the_environment_is_not_shown(name, value):
         ("INVOCATION_ID", "4b2f1c0a9d8e4f6fa1b2c3d4e5f60718"),
     ],
 )
-def test_what_holds_no_secret_is_shown(name, value):
+def test_value_without_a_secret_is_shown(name, value):
     assert without_secrets({name: value}) == {name: value}
 
 

@@ -39,7 +39,7 @@ def test_the_folder_is_the_page():
     "name",
     ["nothing.js", "../__init__.py", "..", "index.html/", "INDEX.HTML", "assets/app.js", "a/b.css"],
 )
-def test_what_is_not_a_file_of_the_page_is_not_found(name: str):
+def test_unknown_file_of_the_page_is_not_found(name: str):
     with pytest.raises(Error) as refused:
         asked(name)
     assert refused.value.code is Code.NOT_FOUND
@@ -51,7 +51,7 @@ def test_link_into_the_page_is_answered_with_the_page(name: str):
     assert (reply.encoded, reply.content_type) == (ui.files()["index.html"], ui.TYPES["html"])
 
 
-def test_nothing_stands_inline():
+def test_page_has_no_inline_script_or_style():
     for tag, rest, inside in re.findall(r"<(script|style)\b([^>]*)>(.*?)</\1>", PAGE, re.DOTALL):
         assert (tag, inside.strip()) == ("script", "")
         assert "src=" in rest
