@@ -1,7 +1,7 @@
-"""Members of a consensus that run beside servers: who shares a token shares a disk and votes.
+"""Simulated consensus members beside servers: members with one token share a disk and votes.
 
-A member follows its leader while the network lets it, ends once it has been taken out, and leaves
-its identity in its directory. It checks that it is started as a server may start it.
+A member follows its leader while the network connects them, ends once it has been removed, and
+keeps its identity in its directory. It asserts that a server starts it correctly.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 DATA = "data"  # beside the mark in a member's directory
 ELECTION_S = 1.0
-TOLD_S = 0.3  # after which a member knows that it was taken out
+REMOVED_S = 0.3  # after that a member knows of its removal
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What a member's directory holds."""
+    """The content of a member's directory."""
 
     token: str
     member_id: int
@@ -55,15 +55,15 @@ class Group:
         }
         self.votes.count_from(len(members))
         self.running: dict[str, SimRunning] = {}
-        self.founders: set[str] = set()  # who has started with the first list
-        self.halted: set[str] = set()  # whose process is down, and will be started again
+        self.founders: set[str] = set()  # servers that have started with the first list
+        self.halted: set[str] = set()  # servers whose process is down for now
         self.reaches: Callable[[str, str], bool] = lambda one, other: True
         self._alone_s = 0.0
         self._out_s: dict[str, float] = {}
 
     @property
     def leader(self) -> str:
-        """The server whose member leads; "" when none does."""
+        """The server whose member leads; "" without a leader."""
         member = self.votes.members.get(self.votes.leader or 0)
         return member.server_id if member else ""
 
@@ -76,7 +76,7 @@ class Group:
         return name in self.running
 
     def end(self, name: str, running: SimRunning) -> None:
-        """That member, unless another one has come after it."""
+        """Remove that member, unless a later one has replaced it."""
         if self.running.get(name) is running:
             del self.running[name]
 
@@ -88,7 +88,7 @@ class Group:
         return bool(leader) and self._together(name, leader)
 
     def tick(self, passed_s: float, draw: Callable[[int], int]) -> None:
-        """Time passes: leaders are lost and elected, and who was taken out is told."""
+        """Let time pass: lose and elect leaders, and notify removed members."""
         if self.leader and not self._has_majority(self.leader):
             self.votes.elect(None)
         self._alone_s = 0.0 if self.leader else self._alone_s + passed_s
@@ -97,31 +97,31 @@ class Group:
             if able:
                 self.votes.elect(self.votes.member_of(able[draw(len(able))]))
         for name, running in list(self.running.items()):
-            self._tell(name, running, passed_s)
+            self._notify(name, running, passed_s)
 
-    def _tell(self, name: str, running: SimRunning, passed_s: float) -> None:
-        """A member that is none any more hears so from any that is one."""
+    def _notify(self, name: str, running: SimRunning, passed_s: float) -> None:
+        """A removed member learns of its removal from any current member it reaches."""
         others = (other for other in self.votes.voters() if other in self.running)
         out = running.member_id not in self.votes.members
         if not out or not any(self.reaches(name, other) for other in others):
             self._out_s.pop(name, None)
             return
         self._out_s[name] = self._out_s.get(name, 0.0) + passed_s
-        if self._out_s[name] >= TOLD_S and not running.ended.done():
+        if self._out_s[name] >= REMOVED_S and not running.ended.done():
             running.ended.set_result(None)
 
     def _together(self, one: str, other: str) -> bool:
         return self.takes_part(one) and self.takes_part(other) and self.reaches(one, other)
 
     def _has_majority(self, name: str) -> bool:
-        """Whether the member of this server could lead."""
+        """Whether this server's member reaches a majority of voters."""
         voters = self.votes.voters()
         near = {other for other in voters if self._together(name, other)}
         return name in near and keeps_quorum(voters, near)
 
 
 class SimPeers(ScriptedPeers):
-    """The votes as one member sees them."""
+    """The votes as one member knows them."""
 
     def __init__(self, group: Group, name: str, member_id: int) -> None:
         super().__init__(group.votes, name)
@@ -145,7 +145,7 @@ class SimPeers(ScriptedPeers):
 
 
 class SimStore(MemoryStore):
-    """The shared disk as one member reaches it: through a leader that it hears."""
+    """The shared disk, available to a member while it hears a leader."""
 
     def __init__(self, group: Group, name: str) -> None:
         super().__init__(group.disk, fault=self._cut)
@@ -179,7 +179,7 @@ class SimRunning:
 
 
 class SimMember:
-    """The member of one server. `groups` has all that there are, by token."""
+    """The member of one server. `groups` maps tokens to groups."""
 
     def __init__(
         self,
@@ -193,11 +193,11 @@ class SimMember:
         self._folder = folder
         self._groups = groups
         self._reaches = reaches
-        self.broken = ""  # why it does not run, if it does not
+        self.broken = ""  # why it cannot run; "" if it can
         self._running: SimRunning | None = None
 
     def breaks(self, reason: str) -> None:
-        """From now on it does not run, whoever starts it; "" and it does."""
+        """Make all starts fail for this reason, until it is called with ""."""
         self.broken = reason
         if reason and self._running is not None and not self._running.ended.done():
             self._running.ended.set_exception(Corrupt(reason))
@@ -231,20 +231,20 @@ class SimMember:
         if data.exists():
             return msgspec.json.decode(data.read_bytes(), type=Identity)
         if start is None:
-            raise Corrupt("no data, and nobody says in which cluster to start")
+            raise Corrupt("no data, and no cluster to start in")
         mine = self._joined(start) if start.existing else self._founded(start)
         self.directory.mkdir(exist_ok=True)
         data.write_bytes(msgspec.json.encode(mine))
         return mine
 
     def _founded(self, start: Start) -> Identity:
-        """The first start of a first server: it has promised so, and written its place down."""
+        """The first start of a first server, after its promise and its local state are written."""
         promises = datadir.read(self._folder / datadir.PROMISE, datadir.Promises)
         mine = datadir.read(self._folder / datadir.LOCAL_STATE, datadir.LocalState)
         assert promises is not None
         assert mine is not None
         kept = [each.members for each in promises.open if f"{each.cluster_id}.0" == start.token]
-        assert kept == [start.members], f"{self.name} founds what it has not promised"
+        assert kept == [start.members], f"{self.name} forms a cluster that it has not promised"
         assert start.token == f"{mine.cluster_id}.{mine.epoch}"
         group = self._groups.setdefault(start.token, Group(start.token, start.members))
         group.reaches = self._reaches
@@ -253,7 +253,7 @@ class SimMember:
         return Identity(start.token, group.votes.member_of(self.name))
 
     def _joined(self, start: Start) -> Identity:
-        """The first start of a server that is given a vote: whose member it is stands written."""
+        """The first start of a server that becomes a voter, after its member mark is written."""
         mark = datadir.read(self.directory / datadir.MEMBER, datadir.MemberMark)
         assert mark is not None
         assert start.token == f"{mark.cluster_id}.{mark.epoch}"

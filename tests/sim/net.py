@@ -1,4 +1,4 @@
-"""A network in memory: servers that say hello over lines with delay, loss and cuts, by a seed."""
+"""A network in memory: servers that exchange hellos, with seeded delay, loss and cuts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def itself(name: str, region: str = "global", **fields: object) -> Itself:
 def meet(
     roster: Roster, name: str, cluster: Cluster | None = None, *, answered: float, expect: int = 3
 ) -> None:
-    """Let another server, whose id is its name, have answered at that time."""
+    """Put a server, whose id is its name, into the table as one that answered at that time."""
     other = itself(name, server_id=name, bootstrap_expect=expect)
     record = Record(itself=other, start_ns=1, status="alive", status_seq=0)
     raft = RaftView(role="follower", term=1, index=0, commit="")
@@ -62,13 +62,13 @@ def meet(
 
 
 class Host:
-    """One server's part in the exchange; its consensus is what the test says it is."""
+    """One server's exchange; the test sets its consensus."""
 
     def __init__(
         self,
         me: Itself,
         clock: VirtualClock,
-        make_line: Callable[[Host], Transport],
+        make_transport: Callable[[Host], Transport],
         joins: tuple[tuple[str, int], ...] = (),
         lookup: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
@@ -80,7 +80,7 @@ class Host:
         self.removed: frozenset[str] = frozenset()
         self.roster = Roster(me, clock)
         self.exchange = Exchange(
-            self.roster, make_line(self), self.look, clock, self.report, joins, lookup
+            self.roster, make_transport(self), self.look, clock, self.report, joins, lookup
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -97,15 +97,15 @@ class Host:
         self.events.append((event, {"at": round(self.clock.monotonic(), 1), **fields}))
 
     def saw(self, event: str, **fields: object) -> list[float]:
-        """When `event` was reported with these fields."""
+        """The times at which `event` was reported with these fields."""
         return [
-            said["at"]  # type: ignore[misc]
-            for name, said in self.events
-            if name == event and fields.items() <= said.items()
+            reported["at"]  # type: ignore[misc]
+            for name, reported in self.events
+            if name == event and fields.items() <= reported.items()
         ]
 
     def statuses(self) -> dict[str, str]:
-        """Of the others, by name."""
+        """The statuses of the other servers, by name."""
         known = self.roster.table.known.values()
         return {each.record.itself.name: each.record.status for each in known}
 
@@ -133,7 +133,7 @@ class Net:
     def __init__(self, seed: int = 0, *, loss: float = 0.0, delay_s: float = 0.001) -> None:
         self.clock = VirtualClock(seed)
         self.hosts: dict[str, Host] = {}
-        self.names: dict[str, tuple[str, ...]] = {}  # of several hosts each
+        self.names: dict[str, tuple[str, ...]] = {}  # names with several addresses
         self.loss = loss
         self.calls = 0
         self._delay_s = delay_s
@@ -154,7 +154,7 @@ class Net:
         """Start a server that joins by the addresses `join` names."""
         joins = tuple((each, 4648) for each in join.split())
         me = itself(name, region, **fields)
-        host = Host(me, self.clock, lambda host: _Line(self, host), joins, self.lookup)
+        host = Host(me, self.clock, lambda host: _MemoryTransport(self, host), joins, self.lookup)
         self.hosts[me.serf[0]] = host
         host.start(self._group)
         return host
@@ -169,7 +169,7 @@ class Net:
         await self.hosts.pop(name).stop()
 
     def cut(self, one: str, other: str, *, one_way: bool = False) -> None:
-        """From now on nothing gets from `one` to `other`, nor back unless `one_way`."""
+        """Drop all messages from `one` to `other`, and back unless `one_way`."""
         self._cut.add((one, other))
         if not one_way:
             self._cut.add((other, one))
@@ -181,30 +181,30 @@ class Net:
         return (source, target) not in self._cut
 
     async def carry(self, source: str, target: str) -> None:
-        """One message on its way; one that is lost or meets a cut never arrives."""
+        """Deliver one message; one that is lost or meets a cut never arrives."""
         lost = self.loss and self._chance.random() < self.loss
         if lost or (source, target) in self._cut:
             await asyncio.sleep(3600)
         await asyncio.sleep(self._delay_s * (0.5 + self._chance.random()))
 
 
-class _Line:
+class _MemoryTransport:
     def __init__(self, net: Net, host: Host) -> None:
         self._net = net
         self._host = host
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
-        net, inputs, there = self._net, self._host.roster.itself.serf[0], target.address[0]
+        net, here, there = self._net, self._host.roster.itself.serf[0], target.address[0]
         net.calls += 1
-        await net.carry(inputs, there)
+        await net.carry(here, there)
         other = net.hosts.get(there)
         if other is None:
             raise Error(Code.UNAVAILABLE, "connection refused")
         try:
             answer = other.exchange.answer(decode_hello(body))
         except Error as error:
-            other.report("peer_refused", client=inputs, path=path, reason=error.message)
-            await net.carry(there, inputs)
+            other.report("peer_refused", client=here, path=path, reason=error.message)
+            await net.carry(there, here)
             raise Error(Code.REFUSED, error.message) from None
-        await net.carry(there, inputs)
+        await net.carry(there, here)
         return answer

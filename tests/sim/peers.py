@@ -1,7 +1,7 @@
-"""Consensus as a script: who leads in which term, who is a member, engines that do not answer.
+"""Scripted consensus: leader, term, members, and engines that do not answer.
 
-`Votes` is what the members have agreed on, with etcd's own behavior where membership depends on it:
-one member without a vote at a time, a vote only for one in sync, ids that never come back.
+`Votes` is the members' agreed state, with etcd's behavior where membership depends on it: one
+learner at a time, promotion only of a learner in sync, ids that are never reused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 Change: TypeAlias = Literal["add", "promote", "update", "remove", "transfer"]
 
-SYNC_S = 0.5  # a member without a vote is in sync so long after its start
+SYNC_S = 0.5  # a learner is in sync this long after its start
 
 
 class Votes:
-    """What the members have agreed on. Shared by all servers of a world."""
+    """The members' agreed state. Shared by all servers of a world."""
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         self.term = 0
@@ -46,13 +46,13 @@ class Votes:
         self._last = last
 
     def elect(self, member_id: int | None) -> None:
-        """A new term, led by `member_id`; None: nobody has a majority, the term stays."""
+        """Begin a term led by `member_id`; None: no member has a majority, the term stays."""
         if member_id is not None:
             self.term += 1
         self.leader = member_id
 
     def member_of(self, name: str) -> int:
-        """The member of a server; 0 when it has none."""
+        """The member id of a server; 0 without one."""
         found = (each.member_id for each in self.members.values() if each.server_id == name)
         return next(found, 0)
 
@@ -64,19 +64,19 @@ class Votes:
         return keeps_quorum(voters, {name for name in voters if self.is_up(name)})
 
     def settle(self) -> None:
-        """Nobody leads whom the others cannot follow."""
+        """End the leadership of a member that is down or has no quorum."""
         leader = self.members.get(self.leader or 0)
         if leader is None or not self.is_up(leader.server_id) or not self.has_quorum():
             self.leader = None
 
     def start(self, name: str, member_id: int) -> None:
-        """A server has started its member."""
+        """Record that a server has started its member."""
         if member_id in self.members and not self.members[member_id].server_id:
             started = msgspec.structs.replace(self.members[member_id], server_id=name)
             self.members[member_id] = started
             self._started[member_id] = asyncio.get_running_loop().time()
 
-    # What is asked of the leader; `Unavailable` and `Busy` are certainly not done
+    # Calls of the leader; `Unavailable` and `Busy` are certainly not done
 
     def add(self, address: str) -> Peer:
         if any(not each.voter for each in self.members.values()):
@@ -119,13 +119,13 @@ def answers() -> bool:
 
 
 def flapping(seed: int, rate: float) -> Callable[[], bool]:
-    """An engine that does not answer at `rate` of the looks; the same ones for the same seed."""
+    """An engine that leaves a fraction `rate` of calls unanswered; the seed decides which."""
     chance = random.Random(seed)
     return lambda: chance.random() >= rate
 
 
 class ScriptedPeers:
-    """One server's `Peers`. `reachable` is asked before each answer and may be replaced."""
+    """One server's `Peers`. `reachable` is called before each answer and may be replaced."""
 
     def __init__(self, votes: Votes, name: str) -> None:
         self.votes = votes
@@ -134,7 +134,7 @@ class ScriptedPeers:
         self.frozen: Status | None = None
 
     def cut_off(self) -> None:
-        """From now on this member believes what it knew last."""
+        """Freeze this member's view at its current one."""
         self.frozen = self.seen()
 
     async def status(self) -> Status:
@@ -144,7 +144,7 @@ class ScriptedPeers:
         return self.seen()
 
     def seen(self) -> Status:
-        """What this member believes, whether it answers or not."""
+        """This member's view, whether it answers or not."""
         return self.frozen or Status(
             member_id=self.votes.member_of(self.name),
             leader_id=self.votes.leader,

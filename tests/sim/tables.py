@@ -59,7 +59,7 @@ def empty(**fields) -> Table:
 
 
 def told(table: Table, *hellos: Hello, inputs: Inputs = FOLLOWING, now: float = 0.0, answer=None):
-    """The table after some hellos; unless `answer` says so, those of leaders are answers."""
+    """The table after some hellos; by default those of leaders are answers."""
     for each in hellos:
         answers = each.raft.role == "leader" if answer is None and each.raft else bool(answer)
         table = hear(table, each, inputs, now, answer=answers).table
@@ -67,7 +67,7 @@ def told(table: Table, *hellos: Hello, inputs: Inputs = FOLLOWING, now: float = 
 
 
 def knowing(*records: Record, now: float = 0.0) -> Table:
-    """A table of servers that have each answered once."""
+    """A table in which each of these servers has answered once."""
     return told(empty(), *(hello(each) for each in records), now=now, answer=True)
 
 

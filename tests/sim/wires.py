@@ -1,4 +1,4 @@
-"""Servers that say hello over real sockets on loopback, all in one process."""
+"""Servers that exchange hellos over real sockets on loopback, all in one process."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bellcow.cluster.transport.client import PeerClient
 from bellcow.config.model import Settings
 from bellcow.config.server_block import Server
 from bellcow.state.waiting import Waiting
+from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     import ssl
@@ -31,13 +32,13 @@ KEY = bytes(range(32))
 
 
 def keyed(key: bytes, region: str = "global") -> PeerSecurity:
-    """What a server with this key makes of it at one start; nothing without a key."""
+    """The TLS contexts that a server derives from this key at one start; none without a key."""
     server = Server(encrypt=base64.b64encode(key).decode())
     return peer_security(Settings(region=region, server=server), ["127.0.0.1"], None)
 
 
 def client_of(key: bytes = b"") -> PeerClient:
-    """Calls others as a server with this key does."""
+    """A client with the TLS context of a server with this key."""
     if not key:
         return PeerClient()
     made = keyed(key)
@@ -59,10 +60,10 @@ async def host(
     run: bool = True,
     streams: Mapping[str, StreamHandler] | None = None,
 ) -> AsyncIterator[Host]:
-    """A server that listens, and calls others while `run`. Its port is that of its serf address.
+    """A server that listens at its serf address, and calls others if `run`.
 
-    With a key it trusts as servers do that share it. `streams` are handlers of more paths, each
-    with a body of a megabyte at most.
+    With a key it uses the TLS contexts derived from it. `streams` are handlers of further paths,
+    each with a body of a megabyte at most.
     """
     clock = clock or SystemClock()
     listener = bind("127.0.0.1", 0)
@@ -105,7 +106,7 @@ def with_clock_ahead(seconds: float) -> Clock:
 
 class _Ahead(SystemClock):
     def __init__(self, seconds: float) -> None:
-        self._ahead_ns = round(seconds * 1e9)
+        self._ahead_ns = round(seconds * NS_PER_S)
 
     def wall_ns(self) -> int:
         return super().wall_ns() + self._ahead_ns

@@ -1,4 +1,4 @@
-"""The message between servers: what is read, and what is refused with a sentence."""
+"""Hellos are decoded, or refused with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers ask of each other: read again as written, and refused with a sentence."""
+"""Calls between servers are decoded as encoded, or refused with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The member as one thing that runs. A real etcd is run by the tests of the cluster."""
+"""The member as a context, with a fake process. `tests/cluster` runs a real etcd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes on real members, three of them on loopback."""
+"""The peers of three real etcd members on loopback."""
 
 from __future__ import annotations
 

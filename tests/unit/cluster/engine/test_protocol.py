@@ -1,4 +1,4 @@
-"""Consensus of a server that is alone."""
+"""Consensus of a single server."""
 
 from __future__ import annotations
 

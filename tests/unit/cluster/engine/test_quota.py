@@ -1,4 +1,4 @@
-"""When the store that fills up is told of."""
+"""The steps at which a file that fills up is reported."""
 
 from __future__ import annotations
 

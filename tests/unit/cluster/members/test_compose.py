@@ -1,4 +1,4 @@
-"""What a server says of itself and of others."""
+"""The content of a server's hello."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that find, lose and find each other again, on a network in memory."""
+"""Servers that find, lose and find each other again on a network in memory."""
 
 from __future__ import annotations
 

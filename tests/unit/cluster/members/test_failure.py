@@ -1,4 +1,4 @@
-"""When a silent server has failed, and when it is forgotten."""
+"""When a silent server fails, and when it is removed from the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a cluster has no leader, as one of its servers tells."""
+"""Why a cluster has no leader, as one of its servers reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which changes and disagreements are worth a line in the log."""
+"""Changes and disagreements that become events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roster: what others ask about servers, this one among them."""
+"""The roster's views of all servers, this one included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a server calls, and when."""
+"""Which servers are called, and when."""
 
 from __future__ import annotations
 

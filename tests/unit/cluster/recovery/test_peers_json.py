@@ -1,4 +1,4 @@
-"""Both forms of the file, and every way in which it can be wrong."""
+"""Both forms of peers.json, and all its refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client between servers, against servers that answer what they should not."""
+"""The client for calls between servers, against servers that answer wrongly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a request is sent on to, and what a failure on the way means for who asked."""
+"""The target of a forwarded request, and the client's error for each failure."""
 
 from __future__ import annotations
 

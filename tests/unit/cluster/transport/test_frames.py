@@ -1,4 +1,4 @@
-"""Frames: what was sent comes out whole and in order, and nothing else ever does."""
+"""Frames: payloads arrive complete and in order, or the stream is refused."""
 
 from __future__ import annotations
 

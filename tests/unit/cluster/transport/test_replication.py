@@ -1,4 +1,4 @@
-"""Where commits come from: which voter is asked, and what of its answers is believed."""
+"""The source of commits: which voter is asked, and which answers are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose certificate is a server's, and of which region."""
+"""Certificate names that show a server and its region."""
 
 from __future__ import annotations
 
