@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 ANONYMOUS_POLICY = "anonymous"
 TOKEN_NOT_FOUND = "ACL token not found"  # noqa: S105  a text, not a secret
 CACHE_LIMIT = 10_000
-BAD_TOKEN_WINDOW_S = 10.0
-BAD_TOKEN_ADDRESSES = 10_000
+BAD_TOKEN_WINDOW_S = 10.0  # `limits { http_max_bad_tokens }` counts within it
+BAD_TOKEN_ADDRESSES = 10_000  # bounds the memory that guessing clients can use
 SAY_EVERY_S = 60.0
 
 

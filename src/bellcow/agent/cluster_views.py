@@ -1,4 +1,4 @@
-"""Views of memory that parts of a server give to each other: small reads without side effects."""
+"""Small reads of memory that one part of a server passes to another."""
 
 from __future__ import annotations
 

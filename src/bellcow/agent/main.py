@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from bellcow.config.addresses import Addresses
     from bellcow.server import Server
 
-SWITCH_INTERVAL_S = 0.0005  # worker threads give the loop its turn back this often
+SWITCH_INTERVAL_S = 0.0005  # how often worker threads let the event loop run
 
 
 def run(paths: Sequence[str], flags: dict[str, Any], dev: bool) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
 
-INTERVAL_S = 10.0
+INTERVAL_S = 10.0  # Source: Nomad, setupTelemetry: the interval of its in-memory sink
 POLL_S = 1.0  # between two reads of a polled sample, such as an age
 LATEST = 1_000  # values of a sample from which quantiles are computed
 

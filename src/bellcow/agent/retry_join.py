@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.roster import Roster
     from bellcow.config import model
 
-LOOK_S = 0.2
+LOOK_S = 0.2  # between two checks for an answer
 
 
 class JoinError(Exception):

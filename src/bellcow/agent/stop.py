@@ -20,7 +20,7 @@ CLOSE_S = 0.75  # of it to close connections and files
 ETCD_S = 2.0  # of it to do the same and to stop the etcd process, which is killed then
 EXIT_S = 0.25  # of it for the end of the process itself
 ANSWER_S = 0.5  # of it for requests that are being answered, at least
-HAND_OVER_S = 1.0
+HAND_OVER_S = 1.0  # of it for another server to take the lead, at most
 
 
 class Stop:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.license.keeper import Licenses
 
-LOOK_S = 60.0
+LOOK_S = 60.0  # between two checks: no event of the license is later than that
 EVENTS = {
     Phase.VALID: "license_valid",
     Phase.EXPIRING: "license_expiring",

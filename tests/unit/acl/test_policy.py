@@ -1,4 +1,4 @@
-"""Policies: what is read, what is refused and why, and which rights several of them add up to."""
+"""Policies: parsing, refusals with their reason, and the sum of several policies."""
 
 from __future__ import annotations
 

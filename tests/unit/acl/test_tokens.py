@@ -1,4 +1,4 @@
-"""From a secret to rights, and what makes the cache forget; addresses that send bad tokens."""
+"""From a secret to rights, the cache, and addresses that send bad tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data directory: its id, its lock, its rights, and no litter."""
+"""The data directory: its id, its lock, its rights, and removal of partial files."""
 
 from __future__ import annotations
 

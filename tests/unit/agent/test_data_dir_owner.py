@@ -1,4 +1,4 @@
-"""What others have put into a data directory is neither written to nor closed nor deleted."""
+"""Entries of other users in a data directory are not written to, changed or deleted."""
 
 from __future__ import annotations
 

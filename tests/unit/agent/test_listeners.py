@@ -1,4 +1,4 @@
-"""From settings to what the HTTP listener is told."""
+"""The limits of the listeners, from the settings."""
 
 from __future__ import annotations
 

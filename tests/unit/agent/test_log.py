@@ -1,4 +1,4 @@
-"""The log: lines for people, lines of JSON, and those who follow it."""
+"""The log: lines for people, lines of JSON, and its watchers."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_log_file_is_for_its_owner_alone_and_is_continued(tmp_path):
     assert len(path.read_text().splitlines()) == 2
 
 
-# Those who follow
+# Watchers
 
 
 async def taken(stream, count: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Metrics: what grew in the last whole interval, and what stands now."""
+"""Metrics: the growth in the last finished interval, and present values."""
 
 from __future__ import annotations
 

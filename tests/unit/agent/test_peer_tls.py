@@ -1,4 +1,4 @@
-"""What servers show and ask of each other, made of settings: whom it lets in and whom it keeps out.
+"""The protection between servers, made from settings: which servers it accepts and refuses.
 
 Real calls over loopback between the real client and the real port.
 """
@@ -206,7 +206,7 @@ def test_a_keyring_that_cannot_be_read_stops_the_start(tmp_path: Path):
         security(settings(data_dir=str(tmp_path)))
 
 
-# --- who gets in
+# Which servers are accepted
 
 
 async def call(there: Host, security: PeerSecurity) -> str:

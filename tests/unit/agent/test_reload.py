@@ -26,14 +26,14 @@ PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 class Listening:
-    """Remembers what a listener was told last."""
+    """Records the last limits and context of a listener."""
 
     def reconfigure(self, limits, context) -> None:
         self.limits, self.context = limits, context
 
 
 class Told:
-    """A log that keeps what it is told."""
+    """Records events."""
 
     def __init__(self) -> None:
         self.level = Level.INFO

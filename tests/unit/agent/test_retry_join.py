@@ -13,7 +13,7 @@ from bellcow.wire import Duration
 
 
 class Neighbors:
-    """Exchange and roster in one: who answers, and from when on."""
+    """Exchange and roster in one: the servers that answer, and from which second."""
 
     def __init__(self, *answering: tuple[str, int], after_s: float = 1e9) -> None:
         self.answering = answering

@@ -1,5 +1,6 @@
-"""What a server stands on, by its disk and its settings. No etcd runs here: one that tells its
-version is enough to be chosen.
+"""The storage of a server, chosen by its data directory and its settings.
+
+No etcd runs: a program that prints a version is enough.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def refusal(folder: Path | None, **fields: object) -> str:
 
 @pytest.fixture
 def etcd(tmp_path: Path) -> str:
-    """A program that tells its version, and no more."""
+    """A program that only prints its version."""
     program = tmp_path / "etcd"
     program.write_text("#!/bin/sh\necho 'etcd Version: 3.5.21'\n")
     program.chmod(0o755)

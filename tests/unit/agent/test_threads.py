@@ -1,6 +1,6 @@
-"""A thread that works on does not keep the process alive.
+"""A running thread does not keep the process alive.
 
-In processes of their own: here threads of other tests may still be at work.
+Each test uses a process of its own: threads of other tests may still run in this one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The loop around the rules: when it looks, what it remembers, what it says."""
+"""Autopilot's loop: when a round comes, what it remembers, what it reports."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_day_of_rounds_is_simulated_in_no_time():
 
 
 class Cleaner(Loop):
-    """A leader of seven, whose removals take time and do what the test says meanwhile."""
+    """A leader of seven servers. A removal takes time; the test acts meanwhile."""
 
     def __init__(self, failed: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Licenses: who signed them, when they count, and what they switch on."""
+"""Licenses: signature, dates, and the features they enable."""
 
 from __future__ import annotations
 

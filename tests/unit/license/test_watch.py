@@ -1,4 +1,4 @@
-"""What the log says of a license, and when."""
+"""Reports of the license in the log, and their times."""
 
 from __future__ import annotations
 

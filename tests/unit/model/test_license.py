@@ -30,7 +30,7 @@ def test_a_key_may_be_written_in_several_ways(form):
         "ed25519:AAAA",
         "ed25519:" + "A" * 42,
         "A" * 44,
-        "A" * 42 + "B",  # four bits and two that nobody wrote
+        "A" * 42 + "B",  # four bits, and two that no encoder writes
         "A" * 42 + "+",
         "ssh-ed25519 AAAA",
         "\u00e9" * 43,

@@ -39,7 +39,7 @@ def test_keys_begin_with_a_capital(kind):
 
 
 def test_lists_are_never_shared_nor_changed():
-    """A default of a frozen value that can be changed would be everybody's."""
+    """A mutable default of a frozen value would be shared by all instances."""
     for kind in KINDS:
         for field in msgspec.structs.fields(kind):
             assert not isinstance(field.default, (list, set, dict)), (kind, field.name)
