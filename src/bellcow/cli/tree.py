@@ -30,34 +30,32 @@ _ARGUMENTS = "<subcommand> [options] [args]"
 
 _RAFT = Branch(
     "See and change which servers are peers, and read their stores",
-    "Shows and changes the consensus configuration, and reads what a server keeps on its disk.",
+    "Shows and changes the consensus configuration, and reads a server's store.",
     {
         "_info": Leaf("operator.raft.store:info", "", hidden=True),
         "_logs": Leaf("operator.raft.store:logs", "", hidden=True),
         "_state": Leaf("operator.raft.store:state", "", hidden=True),
         "defrag": Leaf(
-            "operator.raft.defrag:defrag", "Give space of a server's store back to the disk"
+            "operator.raft.defrag:defrag", "Return unused space of a server's store to the disk"
         ),
-        "info": Leaf("operator.raft.store:info", "Show how much a server keeps on its disk"),
+        "info": Leaf("operator.raft.store:info", "Show the size and the index of a server's store"),
         "list-peers": Leaf(
             "operator.raft.peers:list_peers", "List the peers, and which of them vote"
         ),
-        "logs": Leaf("operator.raft.store:logs", "Print what a server remembers of its commits"),
+        "logs": Leaf("operator.raft.store:logs", "Print the last commits of a server"),
         "recover": Leaf(
             "operator.raft.recover:recover", "Prepare a server for recovery from a lost quorum"
         ),
         "remove-peer": Leaf("operator.raft.peers:remove_peer", "Remove a server from the peers"),
-        "state": Leaf(
-            "operator.raft.store:state", "Print every object that a server keeps on its disk"
-        ),
+        "state": Leaf("operator.raft.store:state", "Print every object in a server's store"),
         "transfer-leadership": Leaf(
-            "operator.raft.peers:transfer_leadership", "Hand the leadership to another voter"
+            "operator.raft.peers:transfer_leadership", "Transfer the leadership to another voter"
         ),
     },
 )
 _AUTOPILOT = Branch(
-    "See the health of the servers and how they are tended",
-    "Shows the health of the servers; reads and changes the settings that autopilot tends them by.",
+    "See the health of the servers, and change autopilot's settings",
+    "Shows the health of the servers; reads and changes the settings of autopilot.",
     {
         "get-config": Leaf("operator.autopilot:get_config", "Show the settings of autopilot"),
         "health": Leaf(
@@ -75,15 +73,15 @@ _SCHEDULER = Branch(
     },
 )
 _SNAPSHOT = Branch(
-    "Back up and bring back the state of the servers",
-    "Saves the state of the servers to a file, shows what such a file holds, and restores it.",
+    "Back up and restore the state of the servers",
+    "Saves the state of the servers to a file, shows the content of such a file, and restores it.",
     {
         "agent": Leaf(
             "operator.snapshot.agent:agent", "Save at an interval and keep the newest files"
         ),
-        "inspect": Leaf("operator.snapshot.archive:inspect", "Show what a snapshot file holds"),
+        "inspect": Leaf("operator.snapshot.archive:inspect", "Show the content of a snapshot file"),
         "redact": Leaf(
-            "operator.snapshot.archive:redact", "Take the secrets out of a snapshot file"
+            "operator.snapshot.archive:redact", "Remove the secrets from a snapshot file"
         ),
         "restore": Leaf(
             "operator.snapshot.archive:restore", "Replace the state by that of a snapshot file"
@@ -94,7 +92,7 @@ _SNAPSHOT = Branch(
 )
 _GOSSIP = Branch(
     "Manage the key of server-to-server traffic",
-    "Makes and manages the keys that servers encrypt their exchanges with.",
+    "Makes and manages the keys that protect the traffic between servers.",
     {
         "keyring": Branch(
             "Make, list and change keys",
@@ -110,7 +108,7 @@ _GOSSIP = Branch(
     },
 )
 _OPERATOR = Branch(
-    "Tend the servers of the cluster",
+    "Manage the servers of the cluster",
     "Commands for the operators of the cluster: its servers, their health, settings and backups.",
     {
         "api": Leaf("operator.api:api", "Send a request to the HTTP API"),
@@ -129,7 +127,7 @@ _LICENSE = Branch(
     "Shows and installs the license of the cluster, and issues licenses of your own.",
     {
         "get": Leaf("license:get", "Show the license of the cluster"),
-        "inspect": Leaf("license:inspect", "Show what a license file says"),
+        "inspect": Leaf("license:inspect", "Show the content of a license file"),
         "issue": Leaf("license:issue", "Sign a license with your key"),
         "keygen": Leaf("license:keygen", "Make a key to sign licenses with"),
         "put": Leaf("license:put", "Install a license"),
@@ -138,9 +136,9 @@ _LICENSE = Branch(
 )
 _SERVER = Branch(
     "See the servers, join them, make one leave",
-    "Shows the servers that know each other, joins further ones, and makes one leave.",
+    "Lists the members, joins further servers, and makes one leave.",
     {
-        "force-leave": Leaf("server:force_leave", "Take a failed server out of the cluster"),
+        "force-leave": Leaf("server:force_leave", "Remove a failed server from the cluster"),
         "join": Leaf("server:join", "Join servers to this one"),
         "members": Leaf("server:members", "List the servers and their status"),
     },
@@ -148,7 +146,7 @@ _SERVER = Branch(
 )
 _ACL = Branch(
     "Manage policies and tokens",
-    "Says who may do what: policies hold rights, tokens carry policies.",
+    "Manages access control: policies grant rights, tokens carry policies.",
     {
         "bootstrap": Leaf("acl.acl:bootstrap", "Make the first management token"),
         "policy": Branch(
@@ -195,11 +193,11 @@ _SYSTEM = Branch(
     "Clean up",
     "Housekeeping of the whole cluster.",
     {
-        "gc": Leaf("system:gc", "Collect what nobody needs any more"),
+        "gc": Leaf("system:gc", "Collect garbage"),
         "reconcile": Branch(
-            "Compute derived state anew",
-            "Computes derived state anew.",
-            {"summaries": Leaf("system:summaries", "Compute the summaries of all jobs anew")},
+            "Recompute derived state",
+            "Recomputes derived state.",
+            {"summaries": Leaf("system:summaries", "Recompute the summaries of all jobs")},
             _ARGUMENTS,
         ),
     },
@@ -216,7 +214,7 @@ _TLS = Branch(
         ),
         "cert": Branch(
             "Make certificates",
-            "Makes certificates that an authority vouches for.",
+            "Makes certificates signed by an authority.",
             {"create": Leaf("tls.tls:create_certificate", "Make a certificate")},
         ),
     },
@@ -227,7 +225,7 @@ TREE = Branch(
     {
         "acl": _ACL,
         "agent": Leaf("agent.run:agent", "Run a server"),
-        "agent-info": Leaf("agent.info:agent_info", "Show what one server says of itself"),
+        "agent-info": Leaf("agent.info:agent_info", "Show the state of one server"),
         "config": Branch(
             "Check configuration files",
             "Works on configuration files without a server.",

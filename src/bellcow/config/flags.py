@@ -40,7 +40,7 @@ FLAGS: tuple[Flag, ...] = (
     _ignored("dev-connect", "bool"),
     Flag(name="routes", kind="bool", help="Print the table of HTTP routes and stop."),
     Flag(name="bind", path="bind_addr", help="Address to listen on."),
-    Flag(name="data-dir", path="data_dir", help="Where everything is kept, an absolute path."),
+    Flag(name="data-dir", path="data_dir", help="Directory of all data, an absolute path."),
     Flag(name="plugin-dir", path="plugin_dir", help=_NO_EFFECT),
     Flag(name="dc", path="datacenter", help="Datacenter of this agent."),
     Flag(name="log-level", path="log_level", help="TRACE, DEBUG, INFO, WARN or ERROR."),

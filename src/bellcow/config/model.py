@@ -35,26 +35,22 @@ class ListenAddresses(Block, frozen=True, kw_only=True):
 
 
 class Advertise(Block, frozen=True, kw_only=True):
-    """The addresses that others are told, as `host` or `host:port`."""
+    """The addresses to advertise, as `host` or `host:port`."""
 
-    http: Annotated[str, acts("Address of the HTTP API that others are told.")] = ""
-    rpc: Annotated[str, acts("Address of consensus that other servers are told.")] = ""
-    serf: Annotated[str, acts("Address between servers that other servers are told.")] = ""
+    http: Annotated[str, acts("Advertised address of the HTTP API.")] = ""
+    rpc: Annotated[str, acts("Advertised address of consensus.")] = ""
+    serf: Annotated[str, acts("Advertised address between servers.")] = ""
 
 
 class Acl(Block, frozen=True, kw_only=True):
     """Access control."""
 
     enabled: Annotated[bool, acts("Ask for tokens.")] = False
-    token_ttl: Annotated[Duration, partly("How long a token may be remembered; none is.")] = (
-        seconds(30)
-    )
-    policy_ttl: Annotated[Duration, partly("How long a policy may be remembered; none is.")] = (
-        seconds(30)
-    )
-    role_ttl: Annotated[Duration, partly("How long a role may be remembered; none is.")] = seconds(
+    token_ttl: Annotated[Duration, partly("How long a token may be cached; none is.")] = seconds(30)
+    policy_ttl: Annotated[Duration, partly("How long a policy may be cached; none is.")] = seconds(
         30
     )
+    role_ttl: Annotated[Duration, partly("How long a role may be cached; none is.")] = seconds(30)
     replication_token: Annotated[str, later("Token for copying ACLs between regions.")] = ""
     token_min_expiration_ttl: Annotated[Duration, later("Shortest life of a token.")] = seconds(60)
     token_max_expiration_ttl: Annotated[Duration, later("Longest life of a token.")] = seconds(
@@ -63,7 +59,7 @@ class Acl(Block, frozen=True, kw_only=True):
 
 
 class Limits(Block, frozen=True, kw_only=True):
-    """Protection against clients that ask too much."""
+    """Limits for clients."""
 
     https_handshake_timeout: Annotated[
         Duration, acts("Time for a TLS handshake, API; 0 has no limit.")
@@ -101,7 +97,9 @@ class Tls(Block, frozen=True, kw_only=True):
     rpc_upgrade_mode: Annotated[bool, ignored("Both kinds of connection at once.")] = False
     tls_cipher_suites: Annotated[str, acts("Allowed cipher suites, with commas.")] = ""
     tls_min_version: Annotated[str, acts("`tls10`, `tls11`, `tls12` or `tls13`.")] = "tls12"
-    tls_prefer_server_cipher_suites: Annotated[bool, later("Our order of suites wins.")] = False
+    tls_prefer_server_cipher_suites: Annotated[
+        bool, later("The server's order of suites wins.")
+    ] = False
 
 
 class Autopilot(Block, frozen=True, kw_only=True):
@@ -111,12 +109,14 @@ class Autopilot(Block, frozen=True, kw_only=True):
     last_contact_threshold: Annotated[Duration, acts("Longest silence of a healthy server.")] = (
         seconds(0.2)
     )
-    max_trailing_logs: Annotated[int, acts("Most entries a healthy server is behind.")] = 250
+    max_trailing_logs: Annotated[
+        int, acts("Most log entries that a healthy server may lag behind.")
+    ] = 250
     min_quorum: Annotated[int, acts("Fewest servers that clean-up leaves.")] = 0
     server_stabilization_time: Annotated[
         Duration, acts("Time a server must be healthy before it votes.")
     ] = seconds(10)
-    enable_redundancy_zones: Annotated[bool, partly("One voter a `redundancy_zone`.")] = False
+    enable_redundancy_zones: Annotated[bool, partly("One voter per `redundancy_zone`.")] = False
     disable_upgrade_migration: Annotated[bool, partly("No migration to newer versions.")] = False
     enable_custom_upgrades: Annotated[bool, partly("Migrate by `upgrade_version`.")] = False
 
@@ -135,14 +135,14 @@ class Settings(Block, frozen=True, kw_only=True):
     region: Annotated[str, acts("Region of the cluster.")] = "global"
     datacenter: Annotated[str, acts("Datacenter of this agent.")] = "dc1"
     name: Annotated[str, acts("Name, unique in its region; the host name when empty.")] = ""
-    data_dir: Annotated[str, acts("Where everything is kept, an absolute path.")] = ""
+    data_dir: Annotated[str, acts("Directory of all data, an absolute path.")] = ""
     plugin_dir: Annotated[str, ignored("Where drivers are.")] = ""
     bind_addr: Annotated[
         str, acts('Address to listen on, or a template such as `{{ GetInterfaceIP "eth0" }}`.')
     ] = "0.0.0.0"
     ports: Annotated[Ports, acts("Ports to listen on.")] = Ports()
     addresses: Annotated[ListenAddresses, acts("Addresses to listen on.")] = ListenAddresses()
-    advertise: Annotated[Advertise, acts("Addresses that others are told.")] = Advertise()
+    advertise: Annotated[Advertise, acts("Addresses to advertise.")] = Advertise()
     http_allowed_hosts: Annotated[
         Strings, acts("Further `Host` names that the HTTP API answers to.")
     ] = ()

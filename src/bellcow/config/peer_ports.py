@@ -74,8 +74,8 @@ def refusal(why: str, key: str) -> tuple[str, ...]:
     """Why such a server does not start, and the lines to paste. `key` is a new random key."""
     return (
         (
-            f"this server {why}, and nothing protects the ports between servers: whoever reached "
-            "them could read and replace the whole state"
+            f"this server {why}, and nothing protects the ports between servers: anyone who "
+            "reaches them could read and replace the whole state"
         ),
         (
             "Give all servers one key. This line goes into the `server` block of each, with the "

@@ -66,7 +66,7 @@ class Server(Block, frozen=True, kw_only=True):
     ] = "auto"
     etcd_path: Annotated[str, acts("The etcd program; looked up in PATH when empty.")] = ""
     authoritative_region: Annotated[str, later("Region that owns ACLs; its own when empty.")] = ""
-    data_dir: Annotated[str, acts("Where state is kept; `<data_dir>/server` when empty.")] = ""
+    data_dir: Annotated[str, acts("Directory of the state; `<data_dir>/server` when empty.")] = ""
     encrypt: Annotated[
         str,
         acts(
@@ -77,8 +77,8 @@ class Server(Block, frozen=True, kw_only=True):
     open_peers: Annotated[
         bool,
         acts(
-            "Listen for other servers beyond loopback without a key and without TLS: whoever "
-            "reaches the ports reads and replaces the whole state."
+            "Listen for other servers beyond loopback without a key and without TLS: anyone who "
+            "reaches the ports can read and replace the whole state."
         ),
     ] = False
     server_join: Annotated[ServerJoin, acts("Which servers to join.")] = ServerJoin()
@@ -89,7 +89,7 @@ class Server(Block, frozen=True, kw_only=True):
         seconds(30)
     )
     rejoin_after_leave: Annotated[bool, later("Join again at start after having left.")] = False
-    non_voting_server: Annotated[bool, acts("Stand by without a vote, for ever.")] = False
+    non_voting_server: Annotated[bool, acts("Never vote.")] = False
     redundancy_zone: Annotated[str, partly("Zone of which autopilot lets one server vote.")] = ""
     upgrade_version: Annotated[
         str, partly("Version used for migrations instead of the program's own, as 1.2.3.")
@@ -105,19 +105,19 @@ class Server(Block, frozen=True, kw_only=True):
     enabled_schedulers: Annotated[
         Strings, later("Kinds of job scheduled here; `_core` always is.")
     ] = ("service", "batch", "system", "sysbatch")
-    node_gc_threshold: Annotated[Duration, later("Age at which a dead node is forgotten.")] = (
-        seconds(24 * 3600)
+    node_gc_threshold: Annotated[Duration, later("Age at which a dead node is removed.")] = seconds(
+        24 * 3600
     )
     job_gc_interval: Annotated[Duration, later("Pause between clean-ups of jobs.")] = seconds(300)
-    job_gc_threshold: Annotated[Duration, later("Age at which a dead job is forgotten.")] = seconds(
+    job_gc_threshold: Annotated[Duration, later("Age at which a dead job is removed.")] = seconds(
         4 * 3600
     )
-    eval_gc_threshold: Annotated[Duration, later("Age at which an evaluation is forgotten.")] = (
+    eval_gc_threshold: Annotated[Duration, later("Age at which an evaluation is removed.")] = (
         seconds(3600)
     )
-    deployment_gc_threshold: Annotated[
-        Duration, later("Age at which a deployment is forgotten.")
-    ] = seconds(3600)
+    deployment_gc_threshold: Annotated[Duration, later("Age at which a deployment is removed.")] = (
+        seconds(3600)
+    )
     csi_volume_claim_gc_threshold: Annotated[Anything, ignored("Storage plugins.")] = Anything()
     csi_volume_claim_gc_interval: Annotated[Anything, ignored("Storage plugins.")] = Anything()
     csi_plugin_gc_threshold: Annotated[Anything, ignored("Storage plugins.")] = Anything()
@@ -126,7 +126,7 @@ class Server(Block, frozen=True, kw_only=True):
     )
     min_heartbeat_ttl: Annotated[Duration, later("Shortest time between heartbeats.")] = seconds(10)
     max_heartbeats_per_second: Annotated[float, later("Heartbeats of all nodes a second.")] = 50.0
-    failover_heartbeat_ttl: Annotated[Duration, later("Time nodes have to reach a new leader.")] = (
+    failover_heartbeat_ttl: Annotated[Duration, later("Time for nodes to reach a new leader.")] = (
         seconds(300)
     )
     default_scheduler_config: Annotated[

@@ -25,7 +25,7 @@ _NO_CONTENT = 204
     "Shows the license of the cluster; ends with 1 when it has expired.\n\n"
     "Needs operator:read or license-read."
 )
-@switch("stale", "Ask this server for what it knows, leader or not.")
+@switch("stale", "Let any server answer, leader or not.")
 @as_data
 def get(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
     prefix = "Error getting license: "
@@ -132,7 +132,7 @@ def _read_one(words: tuple[str, ...]) -> str:
 
 
 @flags.command(
-    "Shows what a license file says, without a server.\n\n"
+    "Shows the content of a license file, without a server.\n\n"
     "With -issuer the signature is checked as well.",
     takes=Takes(0, None, "", "<file>|-"),
 )
@@ -179,7 +179,7 @@ def _claims(blob: str) -> dict[str, Any]:
     "The private key goes into a new file that only you may read; the public one is printed, for "
     "issuers in the license block of the servers' configuration."
 )
-@flag("out", "file", "Where the private key goes.", default="license.key")
+@flag("out", "file", "Path of the private key.", default="license.key")
 def keygen(*, out: str) -> None:
     from bellcow.license.rules import new_key
 

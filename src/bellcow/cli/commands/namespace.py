@@ -61,7 +61,7 @@ def _by_prefix(session: Session, prefix: str) -> dict[str, Any]:
 
 
 @command(
-    "Creates a namespace, or changes one; what is not given stays as it is.\n\n"
+    "Creates or changes a namespace; without a flag a field stays unchanged.\n\n"
     "Needs a management token.",
     takes=_NAMESPACE,
 )

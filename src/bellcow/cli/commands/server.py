@@ -75,8 +75,8 @@ def warn_of_open_peers(members: Iterable[dict[str, Any]]) -> None:
     names = [member["Name"] for member in members if "open_peers" in (member["Tags"] or {})]
     if names:
         note(
-            f"The ports between servers are open on {', '.join(sorted(names))}: whoever reaches "
-            "them reads and replaces the whole state. Set encrypt on all servers, or "
+            f"The ports between servers are open on {', '.join(sorted(names))}: anyone who "
+            "reaches them can read and replace the whole state. Set encrypt on all servers, or "
             "tls { rpc = true }"
         )
 

@@ -33,7 +33,7 @@ variable.
 | 1 | refused, unreachable, unhealthy or misused; no such command in a group |
 | 127 | no such command at the top |
 | 130 | interrupted |
-| 141 | whoever read the output has gone |
+| 141 | the reader of the output closed it |
 
 `bellcow -autocomplete-install` adds completion to bash, zsh and fish;
 `-autocomplete-uninstall` takes it out. A program that is linked to the name `nomad` behaves the

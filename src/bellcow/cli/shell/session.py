@@ -66,7 +66,7 @@ def as_data(body: Callable[..., None]) -> Callable[..., None]:
 
 def stale_switch(body: Callable[..., None]) -> Callable[..., None]:
     """Add `-stale`, for reads that any server answers, even without a leader."""
-    return switch("stale", "Ask this server for what it knows, leader or not.")(body)
+    return switch("stale", "Let any server answer, leader or not.")(body)
 
 
 def if_stale(*, stale: bool) -> dict[str, str]:

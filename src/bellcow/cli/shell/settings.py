@@ -32,7 +32,7 @@ _TEXTS = (
         "region",
         "REGION",
         "name",
-        "Region that shall answer; by default the server's own.",
+        "Region to ask; by default the server's own.",
     ),
     ("namespace", "namespace", "NAMESPACE", "name", "Namespace, where one matters; * means all."),
     ("token", "token", "TOKEN", "secret", "Secret of an ACL token."),
@@ -52,7 +52,7 @@ _SWITCHES = (
     ("tls_skip_verify", "tls-skip-verify", "Do not check the server's certificate."),
     ("insecure", "insecure", "The same as -tls-skip-verify."),
     ("no_color", "no-color", "Never color errors."),
-    ("force_color", "force-color", "Color errors also where no terminal reads them."),
+    ("force_color", "force-color", "Color errors even without a terminal."),
 )
 _OFFERED = {"namespace": completers.namespaces}
 COMMON = (

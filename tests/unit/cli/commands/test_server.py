@@ -198,4 +198,4 @@ def test_open_ports_between_servers_are_said_beside_the_list(
     server.on("GET /v1/status/leader?region=global", "127.0.0.1:22011")
     result = cli("server", "members")
     assert (result.status, result.out) == (0, TABLE)
-    assert result.err.startswith("The ports between servers are open on node-1.global: whoever")
+    assert result.err.startswith("The ports between servers are open on node-1.global: anyone who")

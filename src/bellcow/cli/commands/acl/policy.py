@@ -24,7 +24,7 @@ def _path(name: str) -> str:
 
 @command(
     "Writes a policy from a file, or from standard input for -.\n\n"
-    "Blocks that mean nothing, misspelled ones say, are named. Needs a management token.",
+    "Prints unknown blocks, such as misspelled ones. Needs a management token.",
     takes=Takes(
         2,
         2,
@@ -93,7 +93,7 @@ def _show(policies: list[dict[str, Any]], nothing: str, *, as_json: bool, templa
 
 
 @command(
-    "Shows a policy with its rules. As JSON it also holds RulesJSON: what was understood of them.",
+    "Shows a policy with its rules; as JSON also RulesJSON, the parsed rules.",
     takes=_NAME,
 )
 @as_data

@@ -123,7 +123,7 @@ def self_(session: Session, *, as_json: bool, template: str) -> None:
 
 
 @command(
-    "Changes a token; what is not given stays as it is.\n\nNeeds a management token.",
+    "Changes a token; without a flag a field stays unchanged.\n\nNeeds a management token.",
     takes=_ACCESSOR,
 )
 @_described
@@ -167,7 +167,7 @@ def _name_the_missing(client: Client, given: tuple[str, ...]) -> None:
             note(f"There is no policy {name}: until there is one, the token gets nothing from it")
 
 
-@command("Deletes a token; it stops at once.\n\nNeeds a management token.", takes=_ACCESSOR)
+@command("Deletes a token; it is invalid at once.\n\nNeeds a management token.", takes=_ACCESSOR)
 def delete(session: Session, *, words: tuple[str, ...]) -> None:
     with failing("Error deleting token: "):
         session.client.delete(_path(words[0]))

@@ -9,7 +9,7 @@ from bellcow.cli.shell.output import one_line, say, show, to_json
 from bellcow.cli.shell.session import Session, as_data, command
 
 
-@command("Shows the inner state of the server that is asked.\n\nNeeds agent:read.")
+@command("Shows the internal state of the asked server.\n\nNeeds agent:read.")
 @as_data
 def agent_info(session: Session, *, as_json: bool, template: str) -> None:
     with failing("Error querying agent info: failed querying self endpoint: "):

@@ -52,7 +52,7 @@ def _text(value: object) -> str:
 
 
 @command(
-    "Changes settings of autopilot; what is not given stays as it is.\n\n"
+    "Changes settings of autopilot; without a flag a setting stays unchanged.\n\n"
     "Needs operator:write and operator:read."
 )
 @three_state(
@@ -71,7 +71,7 @@ def _text(value: object) -> str:
 @three_state("enable-redundancy-zones", "Aim at one voter in each redundancy zone.")
 @three_state("disable-upgrade-migration", "Let servers of a new version vote at once.")
 @three_state("enable-custom-upgrades", "Compare upgrade_version instead of the build.")
-@switch("verbose", "Print what changed.")
+@switch("verbose", "Print the changes.")
 def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
     from bellcow.wire import format_duration
 

@@ -99,7 +99,7 @@ def _value(settings: dict[str, Any], path: str) -> str:
     "Nodes looked at for jobs with spread or affinity.",
     kind=UINT,
 )
-@switch("verbose", "Print what changed.")
+@switch("verbose", "Print the changes.")
 def set_config(session: Session, *, verbose: bool, check_index: str, **given: Any) -> None:
     changes = {
         _KEYS[name]: value for name, value in given.items() if name in _KEYS and value is not None

@@ -24,7 +24,7 @@ _DOMAIN = "#DOMAIN#"  # Nomad: replaces -domain in the names of the authority's 
 _IN_A_FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SHOWN = {"server": "Server", "client": "Client", "cli": "CLI"}
 _POWERFUL = (
-    "==> WARNING: whoever has the key of a server's certificate can act as a server and see all\n"
+    "==> WARNING: anyone with the key of a server's certificate can act as a server and see all\n"
     "    state, tokens included. Keep it on that server alone."
 )
 

@@ -270,4 +270,4 @@ def test_open_ports_between_servers_are_said_beside_health(
     )
     result = cli("operator", "autopilot", "health")
     assert result.status == 0
-    assert result.err.startswith("The ports between servers are open on s1.global: whoever")
+    assert result.err.startswith("The ports between servers are open on s1.global: anyone who")

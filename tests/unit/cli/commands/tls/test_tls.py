@@ -55,7 +55,7 @@ def test_the_made_certificate_passes_the_checks_of_a_start(cli: Callable[..., An
         "==> Server Certificate saved to global-server-nomad.pem\n"
         "==> Server Certificate key saved to global-server-nomad-key.pem\n"
     )
-    assert result.err.startswith("==> WARNING: whoever has the key of a server's certificate")
+    assert result.err.startswith("==> WARNING: anyone with the key of a server's certificate")
     assert flaws(SERVER, "10.0.0.5", "localhost", "127.0.0.1") == []
     assert "expires in 29 days" in flaws(SERVER, "10.0.0.5", days=335)[0]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @flags.command(
-    "Gives the space that a server's store does not use any more back to the disk.\n\n"
+    "Returns unused space of a server's store to the disk.\n\n"
     "PATH is the data directory of a running server of a cluster; etcd never makes its file "
     "smaller by itself. Meanwhile, for about a second a gigabyte, this server takes no part: run "
     "the command on one server after the other, on the leader last, after "

@@ -28,7 +28,7 @@ _TRANSFER = "/v1/operator/raft/transfer-leadership"
     "Needs a management token. Without a leader only -stale gets an answer: what the server that "
     "is asked knew last."
 )
-@switch("stale", "Ask this server for what it knows, leader or not.")
+@switch("stale", "Let any server answer, leader or not.")
 @as_data
 def list_peers(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
     prefix = "Failed to retrieve raft configuration: "

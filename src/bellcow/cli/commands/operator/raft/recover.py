@@ -210,7 +210,7 @@ def _ask(path: Path, listed: Sequence[Listed], known: Sequence[RaftServer], *, y
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise CommandError("Nothing was written: -yes is needed where nobody can be asked")
+        raise CommandError("Nothing was written: without a terminal, -yes is needed")
     names = {each.address: each.name for each in known}
     note(f"This writes {path} with the servers")
     for server in listed:

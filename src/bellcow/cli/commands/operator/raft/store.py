@@ -34,7 +34,7 @@ _WHERE = (
 
 
 @flags.command(
-    f"Shows how much a server keeps on its disk, and of which index.\n\n{_WHERE}\n\n"
+    f"Shows the size and the index of a server's store.\n\n{_WHERE}\n\n"
     "The store holds the state and not a log: length counts objects, and the first index is that "
     "of the last restore.",
     takes=_PATH,
@@ -47,7 +47,7 @@ def info(*, words: tuple[str, ...]) -> None:
 
 
 @flags.command(
-    f"Prints what a server remembers of its commits, one JSON object a line.\n\n{_WHERE}\n\n"
+    f"Prints the last commits of a server, one JSON object a line.\n\n{_WHERE}\n\n"
     "The store holds the state and not a log: of all commits it remembers the last.",
     takes=_PATH,
 )

@@ -37,7 +37,7 @@ _HOUR_NS = 3600 * NS_PER_S
 @flag("interval", "duration", "Time between saves; 0 saves once.", kind=DURATION, default=_HOUR_NS)
 @flag("local-path", "dir", "Directory for the files.", default=".")
 @flag("retain", "n", "How many files to keep; 0 keeps all.", kind=UINT, default=30)
-@switch("any", "Save whoever leads.", into="any_server")
+@switch("any", "Save even if this server does not lead.", into="any_server")
 def agent(
     session: Session, *, interval: int, local_path: str, retain: int, any_server: bool
 ) -> None:

@@ -202,19 +202,21 @@ def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         if force:
-            raise CommandError("-force needs -yes as well where nobody can be asked")
+            raise CommandError("without a terminal, -force needs -yes")
         return
     from bellcow.clock import SystemClock
 
     objects = sum(count for _, count, _ in info.stats)
     note(f"This replaces the state of the cluster at {client.address}")
-    ago = age(SystemClock().wall_ns() - info.created_ns) if info.created_ns else "nobody knows when"
+    ago = (
+        age(SystemClock().wall_ns() - info.created_ns) if info.created_ns else "at an unknown time"
+    )
     note(f"by {objects} objects of index {info.index}, saved {ago}.")
     here, has_acls = _there(client)
     if here and info.cluster_id != here:
         note(f"It is of another cluster, {_cluster(info)}; this one is {here}.")
     if has_acls and not _holds_tokens(info):
-        note("It holds no ACL tokens: those of today will be gone.")
+        note("It holds no ACL tokens: all present tokens will be lost.")
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:

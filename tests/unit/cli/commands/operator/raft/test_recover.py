@@ -189,7 +189,7 @@ def test_on_a_terminal_the_user_is_asked(
 def test_without_a_terminal_yes_is_required(cli: Callable[..., Any], data_dir: Path) -> None:
     result = cli("operator", "raft", "recover", "-servers=s2", str(data_dir), stdin=b"y\n")
     assert result.status == 1
-    assert result.err == "Nothing was written: -yes is needed where nobody can be asked\n"
+    assert result.err == "Nothing was written: without a terminal, -yes is needed\n"
     assert not file_of(data_dir).exists()
 
 

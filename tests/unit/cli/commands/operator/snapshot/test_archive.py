@@ -305,7 +305,7 @@ def test_force_without_a_terminal_needs_yes(
 ) -> None:
     (tmp_path / "b.snap").write_bytes(ARCHIVE)
     result = cli("operator", "snapshot", "restore", "-force", "b.snap")
-    assert result.err == "-force needs -yes as well where nobody can be asked\n"
+    assert result.err == "without a terminal, -force needs -yes\n"
     assert server.requests == []
 
 
@@ -457,6 +457,6 @@ def test_with_acls_restore_warns_of_the_loss_of_all_tokens(
     told = {"config": {"ACL": {"Enabled": has_acls}}, "stats": {"cluster": {"id": CLUSTER}}}
     server.on("GET /v1/agent/self", told if status == 200 else b"", status)
     assert cli("operator", "snapshot", "restore", "b.snap").status == 1
-    text = "It holds no ACL tokens: those of today will be gone.\n"
+    text = "It holds no ACL tokens: all present tokens will be lost.\n"
     assert (text in screen.getvalue()) is (has_acls or status == 403)
     assert [request.target for request in server.requests] == ["/v1/agent/self"]
