@@ -1,7 +1,7 @@
-"""What a failed call to etcd means for the one who made it: certainly not done, or not known.
+"""What a failed call to etcd means: certainly not done, or not known.
 
-A table over etcd's words, so that it can be read as one. A wrong "not done" would lose a write, so
-whatever is not listed here is "not known" for a write.
+A table of etcd's texts. A wrong "not done" would lose a write, so a write that fails with any other
+text is "not known".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bellcow.store.protocol import (
     Unknown,
 )
 
-# The first entry whose words are in etcd's text counts, whatever was asked.
+# The first entry whose words are in etcd's text counts, for reads and writes alike.
 _BY_TEXT: tuple[tuple[str, type[StoreError]], ...] = (
     ("rpc not supported for learner", Unavailable),
     ("no leader", Unavailable),
@@ -30,14 +30,14 @@ _BY_TEXT: tuple[tuple[str, type[StoreError]], ...] = (
     ("message larger than max", TooLarge),
     ("corrupt", Corrupt),
 )
-# gRPC's own words name sockets and its inner states; people are told what that comes to.
+# gRPC's texts name sockets and internal states; these say what they mean.
 _PLAINLY = (
     ("failed to connect to all addresses", "it does not run"),
     ("Socket closed", "it ended"),
     ("recvmsg:", "it ended"),
     ("Stream removed", "it ended"),
 )
-# What a client reads, to whom neither etcd nor gRPC means anything.
+# What a client reads: neither etcd nor gRPC means anything to it.
 _TOLD: dict[type[StoreError], str] = {
     Busy: "the consensus is busy with another change; try again in a moment",
     Corrupt: "the store is damaged; the server's log says more",
@@ -61,7 +61,7 @@ _REFUSED = {
 
 
 def refusal(code: str, details: str, *, write: bool) -> StoreError:
-    """The error to raise for gRPC's `code` and etcd's `details`."""
+    """The error for gRPC's `code` and etcd's `details`; `write` if the call may change data."""
     text = f"etcd: {_plainly(details)} ({code})"
     for words, kind in _BY_TEXT:
         if words in details:

@@ -1,6 +1,6 @@
-"""The space that a member's file takes on its disk, given back while the member runs.
+"""Defragmentation of a member's file while the member runs.
 
-Only the member in the directory is asked; it does nothing else meanwhile.
+Only the member in the directory does it, and answers nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Freed(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes before and after, and whether this member kept all from writing as it was full."""
+    """Size of the file in bytes before and after, and whether its quota had stopped all writes."""
 
     before: int
     after: int
@@ -28,7 +28,7 @@ class Freed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def defragment(directory: Path) -> Freed:
-    """Make the file of the member in `directory` as small as it can be. Raises StoreError."""
+    """Defragment the file of the member in `directory`. Raises StoreError."""
     async with open_client(directory) as client:
         with translated(write=False):
             before = await client.status(pb.StatusRequest())
@@ -39,7 +39,7 @@ async def defragment(directory: Path) -> Freed:
 
 
 async def _lift_alarm(client: Client, member_id: int) -> bool:
-    """Let etcd take writes again if it was this member that was full; whether it was."""
+    """Disarm etcd's alarm if this member was full. Returns whether it was."""
     alarm = pb.AlarmRequest(
         action=pb.AlarmRequest.DEACTIVATE, member_id=member_id, alarm=pb.NOSPACE
     )

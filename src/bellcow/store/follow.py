@@ -1,7 +1,7 @@
-"""The store of a server without a vote: a copy of its own that follows the commits of a voter.
+"""The store of a non-voter: a copy of its own that follows the commits of a voter.
 
-Within a cluster and epoch it never takes a state of a lower index. Which voter is asked, and over
-what wire, is not known here; nothing is ever written but what a voter has told.
+Within a cluster and epoch it never loads a state of a lower index. It writes only what a voter
+has sent.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Cluster
     from bellcow.store.follow_copy import Aside, Copy
 
-PAUSE_S = 0.2  # before a voter is asked again that failed, or is behind
+PAUSE_S = 0.2  # before the next request, after one that failed or a voter that is behind
 
 T = TypeVar("T")
 
 
 class State(msgspec.Struct, frozen=True):
-    """A voter's whole state; the chunks come from the wire as they are asked for."""
+    """A voter's whole state; each chunk is received when it is requested."""
 
     head: Head
     chunks: AsyncIterator[list[tuple[Key, bytes]]]
 
 
 class Source(Protocol):
-    """Where commits come from. Both calls raise Unavailable, and try another voter next time."""
+    """The voters. Both calls raise Unavailable, and try another voter next time."""
 
     async def commits(self, cluster: Cluster, after: Head) -> Sequence[Change] | Reload | None:
-        """What follows `after`: maybe nothing yet. Reload when that is not known any more.
+        """The commits that follow `after`, maybe none yet. Reload when the voter lacks them.
 
-        None when every voter that answers is behind us, or behind the leader.
+        None when every voter that answers is behind this copy, or behind the leader.
         """
 
     def state(self, cluster: Cluster) -> AbstractAsyncContextManager[State]:
@@ -66,7 +66,7 @@ class Source(Protocol):
 
 
 class FollowStore:
-    """A `Store` that cannot be written. It belongs to one cluster and epoch, for one follower."""
+    """A `Store` that refuses writes. It belongs to one cluster and epoch."""
 
     def __init__(
         self, path: Path | None, cluster: Cluster, source: Source, clock: Clock, report: Report
@@ -82,7 +82,7 @@ class FollowStore:
         self.confirms_locally = False
         self._resting = Settling(self._worker, self._settle)
         self._copy: Copy | None = None
-        self._damage = ""  # why the copy cannot be used any more
+        self._damage = ""  # why the copy can no longer be used
         self._stalled = False  # no voter has answered since `copy_stalled` was reported
         self._reasons = Throttle()  # for a stall, until commits come in again
         self._waits = Waits(_is_closed)  # they end when the store is closed
@@ -94,7 +94,7 @@ class FollowStore:
                 if copy.head == NO_HEAD:
                     await self._take(copy)
                 else:
-                    await self._sweep(copy)  # of what an earlier life has not finished with
+                    await self._sweep(copy)  # of a fetch that an earlier process did not finish
                 head, items = await self._work(lambda: (copy.head, copy.load()))
             except Unavailable as error:
                 self._stall(error)
@@ -124,9 +124,9 @@ class FollowStore:
                 after = change.head
 
     async def _advance(self, after: Head) -> Sequence[Change] | Reload:
-        """The commits that follow `after`, kept in our copy by now.
+        """The commits that follow `after`, stored in the copy by now.
 
-        Memory may be ahead of a copy that is old, or had to be begun anew: then that catches up.
+        Memory may be ahead of a copy that is old or new: then the copy catches up first.
         """
         while True:
             copy = self._copy
@@ -150,7 +150,7 @@ class FollowStore:
                 return changes
 
     async def _next(self, copy: Copy) -> Sequence[Change] | Reload | None:
-        """Ask once, and keep what is told. None when nobody is ahead of us."""
+        """Request once and store the answer. None when no voter is ahead of the copy."""
         told = await self._source.commits(self._cluster, copy.head)
         if told is None or (not isinstance(told, Reload) and not told):
             return told
@@ -162,7 +162,7 @@ class FollowStore:
         return Reload()
 
     async def _take(self, copy: Copy) -> None:
-        """Take a voter's whole state in place of our copy, which stays until that is complete."""
+        """Replace the copy by a voter's whole state, once that is complete."""
         await self._sweep(copy)
         count = 0
         async with self._source.state(self._cluster) as state:
@@ -189,7 +189,7 @@ class FollowStore:
         return copy
 
     def _open(self) -> tuple[Copy, Aside | None]:
-        """The copy as it is, or opened, or begun anew. In the worker, so never twice at a time."""
+        """The copy: open, reopened or new. Runs in the worker, so never twice at a time."""
         if self._copy is not None and not self._damage:
             return self._copy, None
         damage, self._damage = self._damage, ""
@@ -203,7 +203,10 @@ class FollowStore:
             self._copy = None
 
     async def _work(self, work: Callable[[], T]) -> T:
-        """Do something with the file. Whatever fails, the copy is as it was, or marked as lost."""
+        """Work on the file. After a failure the copy is unchanged, or marked as damaged.
+
+        Raises Unavailable for every StoreError.
+        """
         if self._waits.ended:
             raise _is_closed()
         try:
@@ -220,7 +223,7 @@ class FollowStore:
         return self._copy is None or self._copy.settle()
 
     def _stall(self, error: Unavailable) -> None:
-        """Say that nothing comes in and why, once for each reason."""
+        """Report that no commits arrive and why, once for each reason."""
         reason = str(error)
         if not self._waits.ended and self._reasons.passes(reason):
             self._stalled = True
@@ -232,7 +235,7 @@ class FollowStore:
             self._reasons.forget()
             self._report("copy_resumed", index=head.index)
 
-    # What only a server with a vote can do.
+    # Only a voter can do these.
 
     async def confirm(self) -> Head:
         raise _no_vote()
@@ -266,7 +269,7 @@ def _is_closed() -> Unavailable:
 
 
 def _chained(head: Head, changes: Sequence[Change]) -> list[Change]:
-    """Those at the beginning that follow `head` without a hole."""
+    """The first ones that follow `head` without a gap."""
     whole: list[Change] = []
     for change in changes:
         after = change.head

@@ -1,8 +1,8 @@
-"""A voter's state as a server without a vote keeps it: one file like that of the embedded store.
+"""A non-voter's copy of a voter's state: one file like that of the embedded store.
 
-The file numbers generations in its own way, since a state that is fetched again has the voter's
-number once more; a note beside the head says whose copy this is. A file that is damaged or of
-another cluster is set aside. All calls block; where commits come from is not known here.
+The file has generation numbers of its own, since a state that is fetched twice has the same number
+at the voter. A note beside the head names the cluster. A file that is damaged or of another cluster
+is renamed and kept. All calls block.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Key
 
 ADVICE = "It is set aside, and a voter sends the state again."
-KEPT = 2  # files that were set aside
+KEPT = 2  # renamed files
 _NOTE = "follows"
 
 
 class Follows(msgspec.Struct, frozen=True):
-    """Whose copy it is, and what the voter's head says of generations."""
+    """The cluster of the copy, and the generation numbers in the voter's head."""
 
     cluster: Cluster
     gen: int
@@ -37,7 +37,7 @@ class Follows(msgspec.Struct, frozen=True):
 
 
 class Aside(msgspec.Struct, frozen=True):
-    """A file that is not used any more: under which name it is kept, and why."""
+    """A file that is no longer used: its new name, and why."""
 
     path: Path | None
     reason: str
@@ -46,9 +46,10 @@ class Aside(msgspec.Struct, frozen=True):
 def open_copy(
     path: Path | None, cluster: Cluster, clock: Clock, damage: str = ""
 ) -> tuple[Copy, Aside | None]:
-    """The copy in `path`, empty if it was not one of this cluster and epoch, or is damaged.
+    """The copy in `path`; a new one if it is damaged or of another cluster or epoch.
 
-    Raises Unavailable when another process has it, or it cannot be closed to other users.
+    `damage` is why the present file is already known to be damaged. Raises Unavailable when another
+    process has it, or when the rights of other users cannot be removed; StoreError.
     """
     reason = damage
     if not reason:
@@ -67,7 +68,7 @@ def open_copy(
 
 
 class Copy:
-    """The file while it is open. `head` is the voter's, as it stood at the last commit kept."""
+    """The open file. `head` is the voter's head of the last commit stored. Raises StoreError."""
 
     def __init__(self, files: Files, cluster: Cluster) -> None:
         self.tightened = files.tightened
@@ -82,7 +83,7 @@ class Copy:
             raise
 
     def _read(self) -> Follows | None:
-        """Look at what the file holds."""
+        """Read head and note. Raises Corrupt."""
         self._stored = self._files.read_head()
         note = self._files.note(_NOTE)
         if note is None:
@@ -97,7 +98,7 @@ class Copy:
         return follows
 
     def stranger(self) -> Cluster | None:
-        """The cluster that this is a copy of, if it is not ours."""
+        """The cluster of the copy, if it is another one."""
         if self._follows is None or self._follows.cluster == self._cluster:
             return None
         return self._follows.cluster
@@ -120,11 +121,11 @@ class Copy:
         return max(self._files.generations() | {self._stored.gen}) + 1
 
     def stage(self, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
-        """Write one chunk of a state that is on its way."""
+        """Write one chunk of a state that is being fetched."""
         self._files.stage(self._stored, gen, items)
 
     def switch(self, gen: int, head: Head) -> None:
-        """What was staged is complete: it takes the place of what was here."""
+        """Make the staged state the current one."""
         self._commit(head, [Change(self._own(head, gen), {})])
 
     def sweep(self) -> bool:
@@ -150,13 +151,13 @@ class Copy:
         try:
             self._files.commit(self._stored, *own, **{_NOTE: note})
         except StoreError:
-            self._follows = self._read()  # it may be done all the same
+            self._follows = self._read()  # it may have been done
             raise
         self._stored, self.head, self._follows = own[-1].head, head, follows
 
 
 def _set_aside(path: Path) -> Path:
-    """Give a file another name, its log with it; the last two are kept."""
+    """Rename a file and its log. The last two are kept."""
     for number in range(KEPT, 1, -1):
         _rename(_aside(path, number - 1), _aside(path, number))
     for suffix in ("-shm", ".mark"):

@@ -1,6 +1,6 @@
-"""What a server without a vote asks of a voter, and what it is told: commits, or a whole state.
+"""What a non-voter requests from a voter, and the answers: commits, or a whole state.
 
-It travels as MessagePack; unknown fields are ignored. Each message names the cluster it is about.
+All are MessagePack; unknown fields are ignored. Each message names its cluster.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from bellcow.store.protocol import Key
 
-ASKED_BYTES = 4 << 10  # the largest question
+ASKED_BYTES = 4 << 10  # the largest request
 
 _Item: TypeAlias = tuple[str, str, bytes]
 _Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 class CommitsRequest(msgspec.Struct, frozen=True):
-    """What follows the commit that I hold, at this index?"""
+    """Which commits follow this one, at this index?"""
 
     cluster: Cluster
     commit: _Text
@@ -34,20 +34,20 @@ class CommitsRequest(msgspec.Struct, frozen=True):
 
 
 class Commits(msgspec.Struct, frozen=True, tag="commits"):
-    """These, in order. None: nothing yet, ask again."""
+    """The commits in order; empty when there are none yet."""
 
     cluster: Cluster
     commits: tuple[Change, ...]
 
 
 class Behind(msgspec.Struct, frozen=True, tag="behind"):
-    """That commit is not known here, and no later one either."""
+    """The voter has neither that commit nor a later one."""
 
     cluster: Cluster
 
 
 class Gone(msgspec.Struct, frozen=True, tag="gone"):
-    """What follows it is not known any more: take a whole state."""
+    """The voter no longer has the commits that follow: request the whole state."""
 
     cluster: Cluster
 
@@ -56,7 +56,7 @@ Told: TypeAlias = Commits | Behind | Gone
 
 
 class StateRequest(msgspec.Struct, frozen=True):
-    """What do you hold? The answer is a stream: `StateBegin`, then chunks of objects."""
+    """Request the whole state. The answer is a stream: `StateBegin`, then chunks of objects."""
 
     cluster: Cluster
 

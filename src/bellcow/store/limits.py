@@ -1,4 +1,4 @@
-"""What every store refuses before it touches anything: chains that do not fit, and sizes."""
+"""What every store refuses before it writes: heads that do not follow, and sizes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_chain(known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> None:
+    """Raise ValueError unless `head` may follow `known` with these changes."""
     if head.prev != known.commit or head.ops != len(changes):
         raise ValueError("head.prev must be known.commit and head.ops the number of changes")
     if not head.commit or head.commit == known.commit:
@@ -20,11 +21,13 @@ def check_chain(known: Head, head: Head, changes: Mapping[Key, bytes | None]) ->
 
 
 def check_unseen(known: Head, gen: int) -> None:
+    """Raise ValueError for the current generation."""
     if gen == known.gen:
         raise ValueError(f"generation {gen} is the truth: it changes by commits only")
 
 
 def check_limits(limits: Limits, items: Iterable[tuple[Key, bytes | None]]) -> None:
+    """Raise TooLarge for more than one commit may hold."""
     count = 0
     total = 0
     for (table, name), value in items:

@@ -1,8 +1,7 @@
-"""Reading the file of an embedded store without being its server, whether one runs or not.
+"""Read the file of an embedded store from another process, whether its server runs or not.
 
-SQLite's write-ahead log gives a reader one commit as a whole beside a writer, so nothing is locked
-and nothing is changed. Every checksum is compared, and the log and the mark are looked at, as the
-server does. What an object means is not known here.
+SQLite's write-ahead log shows a reader one whole commit beside a writer, so nothing is locked or
+changed. Checksums, log and mark are checked as the server does.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ def opened(path: Path) -> Iterator[tuple[Head, Iterator[tuple[Key, bytes]]]]:
 
 
 def _look_beside(path: Path) -> Totals:
-    """Refuse a log that SQLite would read as an older state; what the mark remembers.
+    """Refuse a log that SQLite would read as an older state; returns the totals in the mark.
 
-    This comes before the state is read, because a server may be writing both. It may also begin its
-    log anew while that is read, which looks like damage, but only once.
+    This comes before the state is read, because a server may be writing both. A server that starts
+    a new log meanwhile looks like damage, but only once.
     """
     try:
         if path.exists():
@@ -66,7 +65,7 @@ def _look_beside(path: Path) -> Totals:
 def _connect(path: Path) -> sqlite3.Connection:
     """A read-only connection that leaves no files behind and needs no right to write any.
 
-    Without a write-ahead log nobody has the file open, and who opens it now writes to a log first.
+    Without a log no process has the file open, and one that opens it writes a log first.
     """
     log = path.with_name(f"{path.name}-wal")
     mode = "mode=ro" if log.exists() else "mode=ro&immutable=1"
@@ -101,7 +100,7 @@ def _damaged(path: Path, what: str) -> Corrupt:
 
 @contextlib.contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Say what is wrong with the file, in place of how a library met it."""
+    """Raise Corrupt or Unavailable with what is wrong with the file."""
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -2,8 +2,7 @@
 
 Every change of the truth is one commit that compares `head` and replaces it. So exactly one head
 ever follows a given head, a deposed leader's late write fails the compare, and who sees the head
-that follows knows whether its own lost commit happened. Who leads, what an object means and how
-memory is filled are not this module's business.
+that follows knows whether its own lost commit happened.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ class Unavailable(StoreError):
 
 
 class NotLeader(StoreError):
-    """Only the member that leads the consensus can do this; nothing was done."""
+    """Only the leader of the consensus can do this; nothing was done."""
 
 
 class Busy(StoreError):
@@ -103,22 +102,26 @@ class Corrupt(StoreError):
 
 
 class Store(Protocol):
-    """Data. One conformance suite, `test_conformance.py`, runs on every implementation."""
+    """Where the state is stored. `test_conformance.py` runs on every implementation."""
 
     limits: Limits
-    confirms_locally: bool  # whether memory on the leader is the truth at any time, unconfirmed
+    confirms_locally: bool  # whether the leader's memory is always up to date, without a confirm
 
     async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
         """One consistent revision: head and the objects of `head.gen`.
 
         Local and possibly stale. The iterator may be consumed in another thread, once.
+        Raises Unavailable, Corrupt; the iterator too.
         """
 
     async def confirm(self) -> Head:
         """The newest head, linearizable. Raises Unavailable."""
 
     async def confirm_in_term(self) -> tuple[Head, int]:
-        """The newest head, and the term of the consensus (not of the claim) that confirmed it."""
+        """The newest head, and the term of the consensus (not of the claim) that confirmed it.
+
+        Raises Unavailable.
+        """
 
     async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
         """If `known` is the head, replace it by `head` and apply `changes` to its generation.
@@ -131,15 +134,15 @@ class Store(Protocol):
         """Whole commits in order, from the one that follows `after`; `Reload` where it cannot."""
 
     async def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
-        """Write one chunk of a generation that nobody sees yet.
+        """Write one chunk of a generation that no reader sees yet.
 
-        Raises Fenced when `known` is not the head.
+        Raises as `commit`; ValueError for the generation of `known`.
         """
 
     async def drop(self, known: Head, gen: int) -> bool:
-        """Delete up to 1,000 objects of a generation that is not the truth.
+        """Delete up to 1,000 objects of a generation that is not the current one.
 
-        True when none is left.
+        True when none is left. Raises as `stage`.
         """
 
     async def close(self) -> None:

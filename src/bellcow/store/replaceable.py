@@ -1,7 +1,7 @@
-"""The place where a server's store sits: it changes with the part the server takes in its cluster.
+"""A store that can be replaced while mirror, committer and leadership use it.
 
-Mirror, committer and leadership keep hold of the slot, not of what is in it. An empty slot is
-unavailable.
+A server changes its store when its role in the cluster changes. Without a store every call raises
+Unavailable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReplaceableStore:
-    """A `Store` that is whichever was put in last."""
+    """Calls the store that was `put` last."""
 
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class ReplaceableStore:
         self.confirms_locally = store.confirms_locally if store else False
 
     async def put(self, store: Store | None) -> None:
-        """From now on this one. The one before is closed, which ends what follows its changes."""
+        """Use `store` from now on. The previous one is closed, which ends its `changes`."""
         before, self._store = self._store, store
         if store is not None:
             self.limits = store.limits

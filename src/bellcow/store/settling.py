@@ -1,7 +1,6 @@
-"""When a store's file is settled: about a second after a write, and again until nothing is left.
+"""When a store's file is settled: about a second after a write, and again until it needs no more.
 
-So a write that was acknowledged two seconds ago is covered by the mark, whatever is written since.
-How a file is settled is not known here.
+So the mark covers every write that was acknowledged more than two seconds ago.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-REST_S = 0.9
+REST_S = 0.9  # from a write to its settling
 
 
 class Settling:
-    """Calls `settle` in the store's own thread. It lives on the loop's thread."""
+    """Calls `settle` in the store's own thread. All methods run on the loop's thread."""
 
     def __init__(self, worker: Executor, settle: Callable[[], bool]) -> None:
         """`settle` returns False when it wants to be called once more."""
@@ -36,7 +35,7 @@ class Settling:
             self._timer = self._loop.call_later(REST_S, self._due)
 
     def end(self) -> None:
-        """Nothing is called after this but what is under way. The worker ends later than this."""
+        """Stop. A call under way still ends, so shut the worker down after this."""
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
@@ -46,7 +45,7 @@ class Settling:
         self._loop.run_in_executor(self._worker, self._settle).add_done_callback(self._done)
 
     def _done(self, settled: asyncio.Future[bool]) -> None:
-        # What fails here fails at the next write too, which has somebody to tell.
+        # A failure is not reported: the next write fails for the same reason and reports it.
         with contextlib.suppress(StoreError, asyncio.CancelledError):
             if not settled.result():
                 self.wrote()

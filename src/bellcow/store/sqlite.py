@@ -1,6 +1,6 @@
 """The embedded store: one SQLite file, one thread that writes it, no other program to install.
 
-What is in the file, and how it is guarded, is `sqlite_files.py`; here is who is told of a commit.
+`sqlite_files.py` owns the file. This module runs it in its thread and publishes the commits.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 async def open_store(path: Path | None, clock: Clock) -> SqliteStore:
-    """Open the store in `path`, or make it; `None` keeps it in memory.
+    """Open or create the store in `path`; None keeps it in memory.
 
-    Raises Corrupt when the files are damaged or gone, Unavailable when another process has them or
-    other users can read them and that cannot be changed.
+    Raises Corrupt when the files are damaged or missing, Unavailable when another process has them
+    or when the rights of other users cannot be removed; StoreError.
     """
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
     try:
@@ -48,7 +48,7 @@ class SqliteStore:
 
     def __init__(self, files: Files, worker: ThreadPoolExecutor) -> None:
         self.limits = Limits()
-        self.confirms_locally = True  # one process, whose answers wait for memory
+        self.confirms_locally = True  # a single process, which answers writes when memory has them
         self.tightened = files.tightened
         self._files = files
         self._worker = worker
@@ -82,7 +82,7 @@ class SqliteStore:
 
     def _commit(self, known: Head, change: Change) -> None:
         self._files.commit(known, change)
-        # Published from here and not by who waits: that one may have been canceled by now.
+        # Published from here, since the task that waits may have been canceled.
         self._loop.call_soon_threadsafe(self._feed.publish, change)
 
     async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
@@ -125,7 +125,7 @@ class SqliteStore:
 
 
 class _Feed:
-    """The last commits, and everyone who waits for the next. Lives on the loop's thread."""
+    """The last commits, and the tasks that wait for the next. Runs on the loop's thread."""
 
     def __init__(self, head: Head) -> None:
         self.head = head
@@ -153,7 +153,7 @@ class _Feed:
         self._more = asyncio.Event()
 
     def _number_after(self, head: Head) -> int | None:
-        """The number of the commit that follows `head`, which may still be to come."""
+        """The number of the commit that follows `head`, which may be the next one."""
         if head == self.head:
             return self._first + len(self._kept)
         for number, change in enumerate(self._kept, self._first):

@@ -126,8 +126,6 @@ class Files:
             transaction.put_record("starts", msgspec.msgpack.encode(starts))
         return starts
 
-    # What the store does.
-
     def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
         with self._refusals.translated():
             if self._path is None or self._alone:  # one connection: the rows are taken at once
@@ -138,12 +136,12 @@ class Files:
             return head, self._stream(reader, head.gen)
 
     def read_head(self) -> Head:
-        """The head as it stands in the file."""
+        """The head in the file."""
         with self._refusals.translated():
             return self._read_head(self._writer)
 
     def note(self, name: str) -> bytes | None:
-        """What `commit` was given under this name."""
+        """The note that `commit` stored under this name."""
         with self._refusals.translated():
             return self._records(self._writer).get(name)
 
@@ -179,8 +177,8 @@ class Files:
     def settle(self) -> bool:
         """Remember what is on disk, and empty the log if nothing was written since the last call.
 
-        A log that is empty cannot be damaged, and what is in the database is covered by the totals.
-        False when another call is needed, about a second later.
+        An empty log cannot be damaged, and the totals cover the database. False when another call
+        is needed, about a second later.
         """
         if self._mark is None:
             return True
@@ -194,7 +192,7 @@ class Files:
             with self._refusals.translated():
                 self._writer.execute("PRAGMA busy_timeout = 0")
                 ((busy, _, _),) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                return not busy  # somebody reads an earlier state
+                return not busy  # a reader needs the log
         except Unknown:
             # The kernel forgets pages that it could not write, so a second try could succeed and
             # empty the log though the database lacks them.
@@ -210,15 +208,13 @@ class Files:
             self._release()
 
     def _release(self) -> None:
-        self._released = True  # who reads sees it: a connection in use is not closed from here
+        self._released = True  # readers check it, and close their own connections
         writer: sqlite3.Connection | None = getattr(self, "_writer", None)
         if writer is not None:
             writer.close()
         if self._mark is not None:
             self._mark.close()
             self._mark = None
-
-    # How it does it.
 
     @contextlib.contextmanager
     def _transaction(self, known: Head) -> Iterator[Transaction]:
@@ -244,7 +240,7 @@ class Files:
         self._totals = totals
 
     def check_not_replaced(self) -> None:
-        """Nothing is acknowledged into a file that was deleted: a restart would not find it."""
+        """Raise Corrupt if the file was deleted or replaced: a restart would lose the writes."""
         if self._path is None:
             return
         try:
@@ -294,7 +290,7 @@ class Files:
             raise self._refusals.corrupt(f"its head cannot be read ({error})") from error
 
     def _totals_in(self, records: dict[str, bytes]) -> Totals:
-        """The totals as written down; of a file of an earlier version, as they are."""
+        """The written totals; those of the rows in a file of an earlier version."""
         with self._refusals.damage_named():
             return totals_in(records) or counted(self._writer)
 
@@ -304,6 +300,6 @@ class Files:
             return read_records(connection)
 
     def _write_mark(self) -> None:
-        """Remember, before the first commit is acknowledged, that there is something to lose."""
+        """Record, before the first commit is acknowledged, that something is stored."""
         if self._mark is not None and not self._mark.written:
             self._mark.begin(wire.rfc3339_seconds(self._clock.wall_ns()))

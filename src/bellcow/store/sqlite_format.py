@@ -1,8 +1,7 @@
-"""The embedded store's file: its tables, the number of its format, its checksums, its reading.
+"""The format of the embedded store's file: tables, checksums, totals, and how they are read.
 
-What writes the file and what reads it beside a running server take these from here. Every row has
-a checksum. The record `totals` holds a count and a sum over all rows of `objects`, so a row that is
-missing, or older than the rest, is found as well.
+Every row has a checksum (CRC-32). The record `totals` has the count of the rows of `objects` and
+the sum of their checksums, so a row that is missing, or older than the others, is found too.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-FORMAT = 2  # of what is below, kept in SQLite's user_version
+FORMAT = 2  # stored in SQLite's user_version
 BEFORE_TOTALS = 1  # the same tables; the first write adds the record `totals`
 TOTALS = "totals"
 
@@ -35,7 +34,7 @@ COMMIT;
 
 
 class Damaged(Exception):
-    """What is wrong with the content of a file."""
+    """The content of a file is damaged; the message says how."""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -55,7 +54,7 @@ def has_tables(connection: sqlite3.Connection) -> bool:
 
 
 def object_sum(gen: int, table: bytes, name: bytes, value: bytes) -> int:
-    """The checksum of an object's row, over its key as well: a value in a wrong place is damage."""
+    """The checksum of an object's row. It covers the key: a value under another key is damage."""
     return zlib.crc32(value, zlib.crc32(b"%d\0%b\0%b\0" % (gen, table, name)))
 
 
@@ -65,7 +64,7 @@ def record_sum(name: bytes, value: bytes) -> int:
 
 
 def read_records(connection: sqlite3.Connection) -> dict[str, bytes]:
-    """The table `head`, read whole: a search can miss beside a damaged name. Raises Damaged."""
+    """The whole table `head`: a search could miss a row whose name is damaged. Raises Damaged."""
     found = {}
     for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
         if not isinstance(name, bytes) or not isinstance(value, bytes):
@@ -92,7 +91,7 @@ def read_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes, byte
 
 
 def totals_in(records: dict[str, bytes]) -> Totals | None:
-    """What was written down with the last transaction; None if nothing was. Raises Damaged."""
+    """The totals written with the last transaction; None if there are none. Raises Damaged."""
     raw = records.get(TOTALS)
     if raw is None:
         return None
@@ -103,14 +102,14 @@ def totals_in(records: dict[str, bytes]) -> Totals | None:
 
 
 def counted(connection: sqlite3.Connection, writes: int = 0) -> Totals:
-    """The totals of the rows that are there."""
+    """The totals of the present rows."""
     statement = "SELECT count(*), coalesce(sum(sum), 0) FROM objects"
     rows, total = connection.execute(statement).fetchone()
     return Totals(writes, rows, total)
 
 
 def check_totals(connection: sqlite3.Connection, records: dict[str, bytes], version: int) -> Totals:
-    """The totals as written down, which are those of the rows. Raises Damaged if they are not."""
+    """The written totals. Raises Damaged if they are not those of the rows."""
     written = totals_in(records)
     if written is None:
         found = counted(connection)

@@ -1,10 +1,9 @@
-"""SQLite's write-ahead log, read by itself: does it end because writing stopped, or is it damaged?
+"""Does SQLite's write-ahead log end because writing stopped, or is it damaged?
 
-SQLite takes the log for ended at the first frame that does not match its checksum, and opens the
-state before it without a word. That is right for the end of a write that was cut off. But a log is
-synced to disk before the next transaction is added, so where frames of a later transaction follow,
-the frame was whole once and has changed since. Nothing is written here; what the frames hold is
-not known.
+SQLite ends the log at the first frame that does not match its checksum, and opens the state before
+it without a warning. That is right after a write that was cut off. But a log is synced to disk
+before the next transaction is added. So where frames of a later transaction follow, the frame was
+whole once and has changed since. Nothing is written here.
 
 The layout is that of https://sqlite.org/fileformat2.html#walformat.
 """
@@ -37,8 +36,7 @@ _Order: TypeAlias = Literal["<", ">"]
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """How a log ends: after `frames` whole ones.
 
-    `broken` tells what is wrong with the next one, if there is one. `damaged` tells that it was
-    whole once.
+    `broken` says what is wrong with the next one, if there is one. `damaged`: it was whole once.
     """
 
     frames: int = 0
@@ -73,7 +71,7 @@ def look(path: Path) -> End:
 
 
 def _end(frames: Iterator[_Frame], header: bytes, order: _Order) -> End:
-    """Follow the chain of sums to the first frame that breaks it, and look what is behind."""
+    """Follow the chain of checksums to the first frame that breaks it, and check what follows."""
     salts, total = header[16:24], _sum_in(header[24:])
     count = 0
     for frame in frames:
@@ -83,7 +81,7 @@ def _end(frames: Iterator[_Frame], header: bytes, order: _Order) -> End:
             count += 1
             continue
         if frame.salts != salts and frame.stored != found:
-            return End(frames=count)  # what an earlier round of the log has left
+            return End(frames=count)  # left over from an earlier round of the log
         later = _later_transaction(frames, salts, order, frame, found)
         what = f"frame {count + 1} does not match its checksum"
         return End(frames=count, broken=what, damaged=later)
@@ -95,7 +93,7 @@ def _later_transaction(
 ) -> bool:
     """Whether whole frames follow the broken one without a gap, past the end of its transaction.
 
-    The next one was summed on from what the broken one said, or from what it should have said.
+    The checksum of the next one continues the stored checksum of the broken one, or the right one.
     """
     ended = broken.commits
     befores = {broken.stored, found}
@@ -112,9 +110,9 @@ def _later_transaction(
 
 
 def _end_without_header(file: BinaryIO, header: bytes, path: Path) -> End:
-    """SQLite reads nothing behind a header that is broken; a first frame that fits tells damage.
+    """SQLite reads nothing after a broken header; a first frame that matches means damage.
 
-    The damage may be in what says how to read the rest, so every way is tried.
+    The damage may be in the page size or byte order, so every combination is tried.
     """
     sizes = {int.from_bytes(header[8:12], "big"), _page_size(path), 4096} & _PAGE_SIZES
     orders: tuple[_Order, _Order] = ("<", ">")
@@ -130,7 +128,7 @@ def _end_without_header(file: BinaryIO, header: bytes, path: Path) -> End:
 
 
 def _frames(file: BinaryIO, page_size: int) -> Iterator[_Frame]:
-    """Each frame that is there in full, from where the file stands."""
+    """Each whole frame, from the current position in the file."""
     size = _FRAME_HEADER_BYTES + page_size
     while len(raw := file.read(size)) == size:
         yield _Frame(

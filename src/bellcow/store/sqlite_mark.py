@@ -1,8 +1,8 @@
-"""The mark beside a store's file: it remembers that there is something to lose, and how much.
+"""The mark beside a store's file: whether something is stored, and which write was on disk.
 
-SQLite takes a file whose log is broken, or that is an older copy, for a good one. The mark says
-which write was on disk a moment ago, so an older state is found. It is also the lock that keeps a
-second process out. Readers of the store beside a running server read the mark too.
+SQLite opens a file with a broken log, or an older copy, without an error. The mark has the last
+write that was on disk, so an older state is found. It is also the lock that excludes a second
+process. Readers beside a running server read it too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bellcow.store.sqlite_format import Totals
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A line of text, then two lines with what is remembered: a write that is cut off breaks one only.
+# A line of text, then two lines of totals: a write that is cut off breaks only one of them.
 _LINE_BYTES = 128
 _LINES = (1, 2)
 
@@ -39,11 +39,11 @@ class _Line(msgspec.Struct, frozen=True):
 class Mark:
     """The locked file beside the store in `path`.
 
-    `written` tells that something was stored, `remembered` what was on disk for certain.
+    `written`: something was stored. `remembered`: totals that were certainly on disk.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises Unavailable when another process has the store, or OSError."""
+        """Raises Unavailable when another process has the store; OSError."""
         self._path = mark_of(path)
         flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW
         self._handle = os.open(self._path, flags, 0o600)
@@ -62,17 +62,16 @@ class Mark:
         self._next = min(_LINES, key=lambda line: lines.get(line, Totals()).writes)
 
     def begin(self, since: str) -> None:
-        """Remember, before the first commit is acknowledged, that there is something to lose."""
+        """Record, before the first commit is acknowledged, that something is stored."""
         text = f"The store beside this file holds data since {since}."
-        # The commit is done. A disk too full for this line must not make it look undone: the next
-        # commit tries again.
+        # The commit is done, so a full disk must not make it fail here. The next commit retries.
         with contextlib.suppress(OSError):
             self._write(0, text)
             files.sync_directory(self._path.parent)
             self.written = True
 
     def remember(self, totals: Totals) -> None:
-        """Write down what is on disk. On a full disk the next call tries again."""
+        """Record the totals on disk. On a full disk the next call retries."""
         if not self.written or totals == self.remembered:
             return
         check = _check(totals)
@@ -86,7 +85,7 @@ class Mark:
         os.close(self._handle)
 
     def _write(self, line: int, text: str) -> None:
-        """Exactly one line, where it stands always."""
+        """Write one line at its fixed position."""
         padded = text.encode().ljust(_LINE_BYTES - 1) + b"\n"
         if line and os.fstat(self._handle).st_size < _LINE_BYTES:  # of an earlier version
             first = os.pread(self._handle, _LINE_BYTES, 0).rstrip()
@@ -100,7 +99,7 @@ def mark_of(path: Path) -> Path:
 
 
 def remembered_beside(path: Path) -> Totals:
-    """What the mark of the store in `path` remembers; nothing where there is no mark."""
+    """The totals in the mark of the store in `path`; zero without a mark. Raises OSError."""
     try:
         return _newest(_lines_in(mark_of(path).read_bytes()))
     except FileNotFoundError:
@@ -108,7 +107,7 @@ def remembered_beside(path: Path) -> Totals:
 
 
 def older_than(totals: Totals, remembered: Totals) -> str:
-    """What is wrong with a file of these totals, if something is."""
+    """What is wrong with a file of these totals; "" if nothing is."""
     if totals.writes < remembered.writes:
         return (
             f"it ends at write {totals.writes}, and write {remembered.writes} was on disk:"

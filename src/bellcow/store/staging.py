@@ -1,4 +1,4 @@
-"""How much of a generation is staged at once: pieces that one transaction can hold."""
+"""Chunks of a generation that one transaction can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BYTES = 1 << 20
 
 
 def chunks(items: Iterable[tuple[Key, bytes]]) -> Iterator[list[tuple[Key, bytes]]]:
-    """The items in their order, 1,000 or a little over 1 MiB at a time."""
+    """The items in order, 1,000 or a little over 1 MiB in a chunk."""
     chunk: list[tuple[Key, bytes]] = []
     size = 0
     for key, value in items:
