@@ -207,12 +207,12 @@ class Exchange:
                 await self._call_name(target)
             self._duplicates.pop(target.key, None)
         except Error as error:
-            said = error.message
+            reason = error.message
             if error.code is Code.REFUSED and self._is_stranger(target):
-                said = "what is there does not answer as a server"
-            if COPY in said:
-                self._duplicates[target.key] = said
-            self._missed(target, said, silent=error.code is Code.UNAVAILABLE)
+                reason = "no server answers at this address"
+            if COPY in reason:
+                self._duplicates[target.key] = reason
+            self._missed(target, reason, silent=error.code is Code.UNAVAILABLE)
         except Exception as error:  # noqa: BLE001  one server's answer must not end the exchange
             self._missed(target, f"{type(error).__name__}: {error}", silent=False)
 

@@ -67,8 +67,8 @@ def _with_doubts_settled(table: Table, now: float) -> Table:
     """Accept what was claimed about servers that have not answered the call about it."""
     for server_id, doubt in table.doubts.items():
         if table.contacts[server_id].missed > doubt.missed:
-            if doubt.told is not None:
-                table = put(table, doubt.told, now)
+            if doubt.claimed is not None:
+                table = put(table, doubt.claimed, now)
             table = without_doubt(table, server_id)
     return table
 

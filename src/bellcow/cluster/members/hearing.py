@@ -249,27 +249,27 @@ def _with_sender(table: Table, hello: Hello, inputs: Inputs, now: float, *, answ
     return replace(table, contacts={**table.contacts, sender.server_id: contact})
 
 
-def _counts(told: Record, mine: Record, inputs: Inputs, *, answer: bool) -> bool:
+def _counts(claimed: Record, mine: Record, inputs: Inputs, *, answer: bool) -> bool:
     """Whether a server's record of itself replaces ours.
 
     It always does if ours has an impossible version: the server could never exceed it.
     """
-    if told == mine:
+    if claimed == mine:
         return False
     if _is_far(mine, None, inputs.wall_ns):
         return True
-    return _is_later(told, mine) and (answer or not _is_far(told, mine, inputs.wall_ns))
+    return _is_later(claimed, mine) and (answer or not _is_far(claimed, mine, inputs.wall_ns))
 
 
-def _is_far(told: Record, mine: Record | None, wall_ns: int) -> bool:
+def _is_far(claimed: Record, mine: Record | None, wall_ns: int) -> bool:
     """Whether a version is too far ahead of our clock and of the known record, if any.
 
     The clock alone does not decide: it may be years behind after a start.
     """
     start_ns, sequence = mine.version if mine is not None else (0, 0)
-    if told.start_ns > max(wall_ns, start_ns) + DAY_NS:
+    if claimed.start_ns > max(wall_ns, start_ns) + DAY_NS:
         return True
-    return told.status_seq - (sequence if told.start_ns == start_ns else 0) > SEQUENCE_AHEAD
+    return claimed.status_seq - (sequence if claimed.start_ns == start_ns else 0) > SEQUENCE_AHEAD
 
 
 def _leads(table: Table, hello: Hello) -> bool:
@@ -287,14 +287,14 @@ def _with_others(table: Table, hello: Hello, inputs: Inputs, now: float, *, answ
     trusted = home and answer and _leads(table, hello)
     # The sender's clock counts too, in case ours is years behind.
     latest_ns = max(inputs.wall_ns, hello.sender.start_ns)
-    for told in hello.others:
-        if told.server_id == table.me.server_id:
-            if not _is_far(told, table.me, latest_ns):
-                table = replace(table, me=_refuted(table.me, told))
-        elif home or told.itself.region != table.me.itself.region:
-            table = _with_other(table, told, inputs, now, trusted=trusted)
+    for claimed in hello.others:
+        if claimed.server_id == table.me.server_id:
+            if not _is_far(claimed, table.me, latest_ns):
+                table = replace(table, me=_refuted(table.me, claimed))
+        elif home or claimed.itself.region != table.me.itself.region:
+            table = _with_other(table, claimed, inputs, now, trusted=trusted)
     if trusted:
-        listed = {told.server_id for told in hello.others} | {hello.sender.server_id}
+        listed = {claimed.server_id for claimed in hello.others} | {hello.sender.server_id}
         table = without(
             table,
             (
@@ -306,47 +306,55 @@ def _with_others(table: Table, hello: Hello, inputs: Inputs, now: float, *, answ
     return table
 
 
-def _refuted(me: Record, told: Record) -> Record:
+def _refuted(me: Record, claimed: Record) -> Record:
     """Our own record, with a later version if another server has a different one of us.
 
     This also corrects the version after a start with a clock that was set back.
     """
-    if told.version < me.version or (told.version == me.version and told.status == me.status):
+    if claimed.version < me.version or (
+        claimed.version == me.version and claimed.status == me.status
+    ):
         return me
-    return renewed(me, told.next_version, me.status)
+    return renewed(me, claimed.next_version, me.status)
 
 
-def _with_other(table: Table, told: Record, inputs: Inputs, now: float, *, trusted: bool) -> Table:
-    known = table.known.get(told.server_id)
+def _with_other(
+    table: Table, claimed: Record, inputs: Inputs, now: float, *, trusted: bool
+) -> Table:
+    known = table.known.get(claimed.server_id)
     if known is None:
-        return _with_stranger(table, told, inputs, now, trusted=trusted)
+        return _with_stranger(table, claimed, inputs, now, trusted=trusted)
     mine = known.record
-    if told == mine or speaks_elsewhere(table, told, now) or _is_far(told, mine, inputs.wall_ns):
+    if (
+        claimed == mine
+        or speaks_elsewhere(table, claimed, now)
+        or _is_far(claimed, mine, inputs.wall_ns)
+    ):
         return table
     if trusted and mine.status == FAILED:
-        return put(table, told, now)
-    if not _is_later(told, mine):
+        return put(table, claimed, now)
+    if not _is_later(claimed, mine):
         return table
-    if told.status == FAILED and not trusted and answers(table, told, now):
+    if claimed.status == FAILED and not trusted and answers(table, claimed, now):
         return table
-    if told.status == LEFT and _seems_to_stay(table, known, now):
-        return with_doubt(table, told.server_id, told)
-    return put(table, told, now)
+    if claimed.status == LEFT and _seems_to_stay(table, known, now):
+        return with_doubt(table, claimed.server_id, claimed)
+    return put(table, claimed, now)
 
 
 def _with_stranger(
-    table: Table, told: Record, inputs: Inputs, now: float, *, trusted: bool
+    table: Table, claimed: Record, inputs: Inputs, now: float, *, trusted: bool
 ) -> Table:
     """The table with a server that was unknown, unless too many have never answered.
 
     Dead servers are accepted from the leader alone. Otherwise servers would name them to each
     other for ever.
     """
-    if told.status in GONE and (not trusted or _is_far(told, None, inputs.wall_ns)):
+    if claimed.status in GONE and (not trusted or _is_far(claimed, None, inputs.wall_ns)):
         return table
     if is_full(table) or len(never_answered(table)) >= UNHEARD_MAX:
         return table
-    return put(table, told, now)
+    return put(table, claimed, now)
 
 
 def _is_later(one: Record, other: Record) -> bool:

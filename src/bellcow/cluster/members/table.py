@@ -57,11 +57,11 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 class Doubt(msgspec.Struct, frozen=True):
     """A caller's claim about a server that answers us; the server itself is called to verify it.
 
-    `told` becomes true if the server misses one more hello than `missed`, the count at that time.
+    `claimed` is accepted if the server misses one more hello than `missed`, the count at that time.
     None: only the server's own answer counts.
     """
 
-    told: Record | None
+    claimed: Record | None
     missed: int
 
 
@@ -147,24 +147,24 @@ def never_answered(table: Table) -> list[str]:
     return [each for each, contact in table.contacts.items() if not contact.heard]
 
 
-def speaks_elsewhere(table: Table, told: Record, now: float) -> bool:
-    """Whether `told` names another address for a server that answered us a moment ago."""
-    mine, contact = table.known.get(told.server_id), table.contacts.get(told.server_id)
+def speaks_elsewhere(table: Table, claimed: Record, now: float) -> bool:
+    """Whether `claimed` names another address for a server that answered us a moment ago."""
+    mine, contact = table.known.get(claimed.server_id), table.contacts.get(claimed.server_id)
     if mine is None or contact is None or contact.raft is None or mine.record.status in GONE:
         return False
-    return has_moved(mine.record.itself, told.itself) and now - contact.answered < MOVED_AFTER_S
+    return has_moved(mine.record.itself, claimed.itself) and now - contact.answered < MOVED_AFTER_S
 
 
 def has_moved(one: Itself, other: Itself) -> bool:
     return (one.serf, one.rpc) != (other.serf, other.rpc)
 
 
-def with_doubt(table: Table, server_id: str, told: Record | None) -> Table:
+def with_doubt(table: Table, server_id: str, claimed: Record | None) -> Table:
     """The table with a doubt about a server. A doubt with a claim is not replaced by another."""
     contact, old = table.contacts.get(server_id), table.doubts.get(server_id)
-    if contact is None or (old is not None and (told is None or old.told is not None)):
+    if contact is None or (old is not None and (claimed is None or old.claimed is not None)):
         return table
-    return replace(table, doubts={**table.doubts, server_id: Doubt(told, contact.missed)})
+    return replace(table, doubts={**table.doubts, server_id: Doubt(claimed, contact.missed)})
 
 
 def without_doubt(table: Table, server_id: str) -> Table:

@@ -42,12 +42,12 @@ async def with_member(
     """
     from bellcow.etcd.process import Member
 
-    words = _Words(report)
+    lines = _EtcdLines(report)
     failure: StoreError | None = None
     async with asyncio.TaskGroup() as group:
-        member = group.create_task(_live(Member(_hidden(plan), clock, words), words))
+        member = group.create_task(_live(Member(_hidden(plan), clock, lines), lines))
         try:
-            result = await _use(plan, work, words)
+            result = await _use(plan, work, lines)
         except StoreError as error:
             failure = error
         finally:
@@ -75,7 +75,7 @@ def _hidden(plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, bind=NOWHERE)
 
 
-class _Words:
+class _EtcdLines:
     """A report that keeps etcd's last lines and notes whether etcd ended by itself."""
 
     def __init__(self, report: Report) -> None:
@@ -95,38 +95,38 @@ class _Words:
         self.ended = True
 
     def complaint(self, plan: Plan) -> Unavailable:
-        said = "; ".join(self._lines) or "nothing"
-        return Unavailable(f"etcd does not run in {plan.directory}. Its last words: {said}")
+        lines = "; ".join(self._lines) or "nothing"
+        return Unavailable(f"etcd does not run in {plan.directory}. Its last words: {lines}")
 
 
-async def _live(member: Member, words: _Words) -> None:
+async def _live(member: Member, lines: _EtcdLines) -> None:
     from bellcow.etcd.version import CannotRun
 
     try:
         await member.run()
     except CannotRun as error:
-        words.end(str(error))
+        lines.end(str(error))
 
 
-async def _use(plan: Plan, work: Callable[[Client, int], Awaitable[T]], words: _Words) -> T:
+async def _use(plan: Plan, work: Callable[[Client, int], Awaitable[T]], lines: _EtcdLines) -> T:
     from bellcow.etcd.client import CallFailed, open_client
 
     try:
         async with open_client(plan.directory) as client:
-            member_id = await _led(client, plan, words)
+            member_id = await _led(client, plan, lines)
             return await work(client, member_id)
     except CallFailed as error:
         raise Unavailable(str(error)) from error
 
 
-async def _led(client: Client, plan: Plan, words: _Words) -> int:
+async def _led(client: Client, plan: Plan, lines: _EtcdLines) -> int:
     """The member's id, once it leads. Raises Unavailable when it ends or `START_S` is over."""
     from bellcow.etcd import etcd_pb2 as pb
     from bellcow.etcd.client import CallFailed
 
     async def leading() -> int | None:
-        if words.ended:
-            raise words.complaint(plan)
+        if lines.ended:
+            raise lines.complaint(plan)
         with contextlib.suppress(CallFailed):
             status = await client.status(pb.StatusRequest())
             member_id: int = status.header.member_id
@@ -135,5 +135,5 @@ async def _led(client: Client, plan: Plan, words: _Words) -> int:
 
     member_id = await until(leading, START_S, LOOK_S)
     if member_id is None:
-        raise words.complaint(plan)
+        raise lines.complaint(plan)
     return member_id
