@@ -1,10 +1,10 @@
-"""The only place that knows etcd's words: its calls, its process and the guard over it."""
+"""etcd: its calls, its process, and the guard that ends it."""
 
 from __future__ import annotations
 
 import os
 
-# gRPC reads these when it is imported. It would hold up every start of a program of ours for a
-# fork that never uses it, and write about that, past our log, to standard error.
+# gRPC reads these when it is imported. Its support for forks, which bellcow does not need, would
+# delay every start of a child process and write to standard error past our log.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

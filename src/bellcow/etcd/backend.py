@@ -1,6 +1,6 @@
 """etcd's file read without etcd: the keys as they were when etcd last wrote it.
 
-It holds only what was committed, and lags behind by a tenth of a second at most. It is a bbolt
+It has only what was committed, and is at most a tenth of a second old. It is a bbolt
 database (go.etcd.io/bbolt: page.go, meta.go, bucket.go) with a bucket of revisions (etcd's
 mvcc/revision.go). etcd may have it open: a write that comes in between is noticed, and the file is
 read again. Nothing here changes it.
@@ -69,7 +69,7 @@ def read_keys(path: Path) -> dict[bytes, tuple[bytes, int]]:
 
 
 def read_members(path: Path) -> tuple[Listed, ...]:
-    """Who is a member, by this one's own list. Raises UnreadableError."""
+    """The members in this member's own list. Raises UnreadableError."""
     return _read(path, lambda data, meta: tuple(_members(_in_bucket(data, meta, MEMBERS))))
 
 
@@ -96,7 +96,7 @@ def _read(path: Path, look: Callable[[mmap.mmap, _Meta], T]) -> T:
 
 
 def _newest(data: mmap.mmap) -> _Meta:
-    """The later of the two records that say where everything begins."""
+    """The later of the two meta pages. Raises ValueError if neither is valid."""
     found = [meta for size in PAGE_BYTES for at in (0, size) if (meta := _meta(data, at, size))]
     if not found:
         raise ValueError("it is no database of etcd's")
@@ -157,7 +157,7 @@ def _leaves(
 
 
 def _current(revisions: Iterator[tuple[bytes, bytes]]) -> dict[bytes, tuple[bytes, int]]:
-    """What the revisions come to."""
+    """The keys after all revisions."""
     keys: dict[bytes, tuple[bytes, int]] = {}
     for revision, raw in revisions:
         pair = pb.KeyValue.FromString(raw)

@@ -1,7 +1,7 @@
-"""The calls to the member beside us: one channel over a Unix socket, one deadline a kind of call.
+"""The calls to the member beside this server: one channel over a Unix socket, a deadline for each.
 
-Whatever goes wrong rises as `CallFailed`, in etcd's own words; what it means for a write is decided
-above. Nothing is ever sent twice here. Import this module late: gRPC costs tens of megabytes.
+Every failure is raised as `CallFailed` with etcd's own text; `store/etcd_errors.py` decides what it
+means. Nothing is sent twice. Import this module late: gRPC takes tens of megabytes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
-SOCKET_BYTES = 107  # of the path, the kernel's limit
+SOCKET_BYTES = 107  # limit of a socket's path: sun_path in unix(7) less the final zero
 
 STATUS_S = 1.0
 READ_S = 2.0
 TXN_S = 8.0  # etcd itself gives up after about seven
 MEMBERSHIP_S = 5.0
-TRANSFER_S = 1.5  # takes a tenth of it, or the other one is not there
+TRANSFER_S = 1.5  # takes a tenth of it unless the other member is down
 MAINTENANCE_S = 60.0
 
 _OPTIONS = (
@@ -38,7 +38,7 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.enable_http_proxy", 0),
 )
-# A member that has lost its leader ends such a stream at once, and does not let it wait.
+# A member without a leader ends such a stream at once instead of letting it wait.
 _HAS_LEADER = (("hasleader", "true"),)
 
 Q = TypeVar("Q")
@@ -56,7 +56,10 @@ class CallFailed(Exception):
 
 @asynccontextmanager
 async def open_client(directory: Path) -> AsyncIterator[Client]:
-    """A client of the member that runs in `directory`; it may start, stop and start again."""
+    """A client of the member in `directory`, which may start and stop meanwhile.
+
+    Raises CallFailed if the path of the socket is too long.
+    """
     path = directory / SOCKET
     if len(bytes(path)) > SOCKET_BYTES:
         raise CallFailed(
@@ -73,7 +76,7 @@ async def open_client(directory: Path) -> AsyncIterator[Client]:
 
 
 class _Call(Generic[Q, A]):
-    """One method of etcd's: where it is, what it answers with, how long that may take."""
+    """One method of etcd: its path, the type of its answer, its deadline. Raises CallFailed."""
 
     def __init__(
         self, client: Client, channel: Any, path: str, answer: Any, limit_s: float
@@ -98,9 +101,9 @@ def _serialized(message: Any) -> bytes:
 
 
 class _Only(Generic[Q]):
-    """One request, and no end after it until the watch is over: etcd takes an end for its end.
+    """One request, then nothing until the watch is over: etcd ends a watch when its requests end.
 
-    No generator: gRPC leaves one suspended when a call is canceled, and nobody could close it.
+    Not a generator: gRPC leaves one suspended when a call is canceled, and nothing can close it.
     """
 
     def __init__(self, request: Q) -> None:
@@ -122,7 +125,7 @@ class _Only(Generic[Q]):
 
 
 class Client:
-    """etcd's methods, as far as we use them. Made by `open_client`."""
+    """The methods of etcd that bellcow uses. Made by `open_client`."""
 
     def __init__(self, channel: Any) -> None:
         self.closed = False
@@ -171,14 +174,14 @@ class Client:
         )
 
     async def close(self) -> None:
-        """What is under way fails, and so does all that comes."""
+        """Close the channel. Calls under way and later ones raise CallFailed."""
         self.closed = True
         await self._channel.close()
 
     async def watch(self, create: pb.WatchCreateRequest) -> AsyncGenerator[pb.WatchResponse, None]:
-        """What one watch tells, until the stream ends; an end without a reason fails too."""
+        """The answers of one watch. Raises CallFailed when the stream ends for any reason."""
         with self.translated():
-            # An iterator, as a call's own `write` never returns if the call ends before it began.
+            # An iterator: a call's own `write` never returns if the call ends before it begins.
             requests = _Only(pb.WatchRequest(create_request=create))
             call = self._watch(requests, metadata=_HAS_LEADER)
             self._watches.add(call)
@@ -189,16 +192,17 @@ class Client:
                 self._watches.discard(call)
                 call.cancel()
                 requests.end()
-                await call.code()  # it has ended only now
+                await call.code()  # the call ends only here
         raise CallFailed("UNAVAILABLE", "the watch ended")
 
     def end_watches(self) -> None:
-        """End all watches at once; who reads them gets CallFailed."""
+        """End all watches at once: their readers get CallFailed."""
         for call in tuple(self._watches):
             call.cancel()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
+        """Raise CallFailed for an error of gRPC, and when the client is closed."""
         if self.closed:
             raise CallFailed("UNAVAILABLE", "the client is closed")
         try:
@@ -206,7 +210,7 @@ class Client:
         except grpc.aio.AioRpcError as error:
             raise CallFailed(error.code().name, error.details() or "") from error
         except asyncio.CancelledError as error:
-            # gRPC ends calls of its own in the same way. That is not a wish of our caller's.
+            # gRPC cancels its own calls in the same way, which is no cancellation by our caller.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise

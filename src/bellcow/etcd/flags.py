@@ -1,4 +1,4 @@
-"""The command line of a member, from a plan: plain values in, words out."""
+"""The command line of a member, made from a plan."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ SOCKET = "client.sock:0"  # etcd makes the name of the file from host and port
 HEARTBEAT_MS = 100
 ELECTION_MS = 1_000
 LEARNERS = 7
-QUOTA_BYTES = 8 << 30  # of the store; etcd's own recommendation for the most
+QUOTA_BYTES = 8 << 30  # of the store; the largest that etcd recommends
 
 
 class Founding(msgspec.Struct, frozen=True, kw_only=True):
-    """What only the first start of a member is told."""
+    """The parameters of a member's first start."""
 
     state: Literal["new", "existing"]
-    members: tuple[tuple[str, str], ...]  # name and address of each, ourselves included
-    token: str  # members with another one do not talk to us
+    members: tuple[tuple[str, str], ...]  # name and address of each, this one included
+    token: str  # members with another one refuse to talk to this one
 
 
 class PeerTls(msgspec.Struct, frozen=True, kw_only=True):
-    """Files for mutual TLS between members. `name` is what each certificate must be for, "" any.
+    """Files for mutual TLS between members. Each certificate must be for `name`; "" is any.
 
     Paths are absolute, because etcd has a working directory of its own. With `any_source` a member
-    may call from an address that its certificate does not name: translated on the way, or new.
+    may connect from an address that its certificate does not name, such as a new or translated one.
     """
 
     cert_file: str
@@ -40,7 +40,7 @@ class PeerTls(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known before a member starts. Addresses are `ip:port`."""
+    """How to start a member. Addresses are `ip:port`."""
 
     server_id: str
     directory: Path
@@ -61,14 +61,14 @@ def scheme(plan: Plan) -> str:
 
 
 def has_data(plan: Plan) -> bool:
-    """Whether etcd will take up what is there. It decides by the files of its log, so do we."""
+    """Whether etcd will continue with existing data. It decides by the files of its log."""
     return any((plan.directory / DATA / "member" / "wal").glob("*.wal"))
 
 
 def command_line(plan: Plan) -> list[str]:
-    """Program and flags. Without data and without a founding nothing may start.
+    """Program and flags. Raises CannotRun without data and without a founding.
 
-    etcd would found a cluster of one then, and answer as if it were ours.
+    etcd would then found a cluster of one, and answer as if it were this cluster.
     """
     return [
         plan.program,
@@ -113,7 +113,7 @@ def _timing(plan: Plan) -> list[str]:
         f"--heartbeat-interval={HEARTBEAT_MS * plan.raft_multiplier}",
         f"--election-timeout={ELECTION_MS * plan.raft_multiplier}",
         "--pre-vote",
-        # Our own rule of quorum stands above; etcd's would refuse to replace a dead voter.
+        # bellcow checks the quorum itself; etcd's check would refuse to replace a dead voter.
         "--strict-reconfig-check=false",
     ]
 

@@ -1,7 +1,6 @@
-"""Starts the member beside us, keeps it running, and stops it; its words go to our log.
+"""Starts the member beside this server, restarts and stops it, and copies its log into ours.
 
-A guard process stands between, so that a bellcow that is killed or hangs stops leading as well.
-What the member is asked, and when it should stop, is not known here.
+A guard process runs between the two, so that etcd also ends when bellcow is killed or hangs.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ if TYPE_CHECKING:
 
 BEAT_S = 0.5
 HUNG_S = 10.0
-STOP_S = 4.0  # the guard needs two, and kills after that
+STOP_S = 4.0  # the guard kills etcd after two seconds
 LAST_WORDS_S = 1.0
 PAUSE_S_MAX = 30.0
 STEADY_S = 60.0  # a run as long as this forgets the exits before it
-EXITS_MAX = 5  # within STEADY_S
+EXITS_MAX = 5  # within STEADY_S; after that etcd stays down
 LINES_QUOTED = 5
 LINE_BYTES = 16 << 10
 SAME_CHARS = 40
 _UNTOLD = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
-# Warnings of etcd 3.4 that warn of nothing, a login nobody uses and a peer that is there; and those
-# of each connection to a peer that comes or goes, of which hello tells once and by name.
+# Harmless warnings of etcd 3.4 (an unused login, a peer that answers), and those about each
+# connection to a peer, which hello reports once and by name.
 _POINTLESS = (
     "simple token is not cryptographically signed",
     "established TCP streaming connection with remote peer",
@@ -55,15 +54,15 @@ _POINTLESS = (
     "failed to reach the peer URL",
     "peer became inactive",
     "prober detected unhealthy status",
-    # The address that clients should use, of which there are none but us. A member that is new, or
-    # goes, fails to tell it and tries again; that no majority answers is told by others.
+    # The address for clients; bellcow is the only one. A new or leaving member fails to publish it
+    # and retries. A lost majority is reported elsewhere.
     "failed to publish local member to cluster through raft",
 )
-# The answer to who asks, which is us, and says so: a new leader compacts what the last one had.
+# Harmless: a new leader compacts a revision that the last one has already compacted.
 _ANSWERED = "error=mvcc: required revision has been compacted"
-# How a member ends that is asked for its status while it is being removed, in place of code 0.
+# How a member ends, instead of with code 0, if its status is requested during its removal.
 _GONE = "failed to find local ID in cluster members"
-# What Go says before it lists what every one of its threads was at.
+# What Go prints before the stack of every goroutine.
 _LAST_CRY = (b"panic:", b"fatal error:")
 _KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
 
@@ -78,7 +77,7 @@ async def look_for_etcd(wanted: str, report: Report) -> tuple[str, Version]:
 
 
 class Member:
-    """The member of one `Plan`. `run` is its life."""
+    """The member of one `Plan`. It runs while `run` runs."""
 
     def __init__(
         self, plan: Plan, clock: Clock, report: Report, *, end_when_hung: bool = False
@@ -88,15 +87,15 @@ class Member:
         self._report = report
         self._end_when_hung = end_when_hung and sys.gettrace() is None  # not under a debugger
         self._last_lines: deque[str] = deque(maxlen=LINES_QUOTED)
-        self._cried = False  # what comes now, until the next line of its log, is a list of frames
-        self._gone = False  # it has said that it is no member, in the words of a panic
+        self._cried = False  # the lines until the next one in JSON are a stack trace
+        self._gone = False  # a panic said that it is no longer a member
         self._throttle = Throttle(STEADY_S)  # of warnings, by their first words
 
     async def run(self) -> None:
         """Keep the member running; cancel to stop it.
 
-        Returns when it says that it is no member any more, mostly by the exit code 0. Raises
-        CannotRun when it cannot start, or ends again and again.
+        Returns when it is no longer a member of its cluster, mostly shown by exit code 0. Raises
+        CannotRun when it cannot start, or exits `EXITS_MAX` times within `STEADY_S`.
         """
         directory = self._plan.directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ class Member:
         )
 
     async def _run_once(self) -> int:
-        """Start the guard, and with it the member; returns the exit code of the member."""
+        """Start the guard, which starts the member; returns the member's exit code."""
         command = command_line(self._plan)
         if await end_orphan(self._plan.directory):
             self._report("etcd_orphan_stopped", directory=self._plan.directory)
@@ -138,7 +137,7 @@ class Member:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=writer,
                 pass_fds=(reader,),
-                start_new_session=True,  # Ctrl-C on the terminal is for us alone
+                start_new_session=True,  # Ctrl-C on the terminal must reach only bellcow
             )
         except BaseException as error:
             os.close(reader)
@@ -161,13 +160,15 @@ class Member:
                 words.cancel()
 
     async def _beat(self, process: asyncio.subprocess.Process) -> None:
-        """Show the guard that our loop turns. What hangs for long ends itself, with a traceback."""
+        """Show the guard that the loop runs. A process that hangs exits with a traceback."""
         assert process.stdin is not None  # noqa: S101  asked for when it was started
         try:
             while True:
                 if self._end_when_hung:
                     faulthandler.dump_traceback_later(HUNG_S, exit=True)
-                if not process.stdin.is_closing():  # the guard's end shows here before it is told
+                if (
+                    not process.stdin.is_closing()
+                ):  # the guard may have ended, though its exit is not reported yet
                     process.stdin.write(b".")
                 await asyncio.sleep(BEAT_S)
         finally:
@@ -175,7 +176,7 @@ class Member:
                 faulthandler.cancel_dump_traceback_later()
 
     async def _relay(self, reader: int) -> None:
-        """What the member writes, line by line, into our log."""
+        """Report each line that the member writes."""
         stream = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         pipe, _ = await loop.connect_read_pipe(
@@ -205,13 +206,13 @@ class Member:
         self._last_lines.append(text)
         if _GONE in text:
             self._gone = True
-            event = "etcd_note"  # that it is no member is told by an event of its own
+            event = "etcd_note"  # `etcd_not_a_member` reports it
         if event == "etcd_warning" and (_is_pointless(text) or self._is_repeated(text)):
             event = "etcd_note"
         self._report(event, text=text)
 
     def _is_repeated(self, text: str) -> bool:
-        """Whether etcd logged much the same within a minute: it repeats itself twice a second."""
+        """Whether etcd logged a similar line within a minute: it repeats some twice a second."""
         return not self._throttle.passes(text[:SAME_CHARS], self._clock.monotonic())
 
 
@@ -220,7 +221,7 @@ def _is_pointless(text: str) -> bool:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """The end of its input tells the guard to end the member, and itself."""
+    """Close the guard's input, which makes it end the member and itself."""
     if process.returncode is not None:
         return
     assert process.stdin is not None  # noqa: S101  asked for when it was started
@@ -235,7 +236,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def next_pause(exits: Sequence[float]) -> float | None:
-    """Seconds until the next start, from the times of all exits so far; None: never again."""
+    """Seconds until the next start, from the times of all exits so far; None: do not restart."""
     recent = [at for at in exits if exits[-1] - at < STEADY_S]
     if len(recent) >= EXITS_MAX:
         return None
@@ -243,7 +244,7 @@ def next_pause(exits: Sequence[float]) -> float | None:
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Ours without what etcd would take for flags."""
+    """Our environment without the variables that etcd reads as flags."""
     return {
         name: value
         for name, value in ours.items()
@@ -252,7 +253,7 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 def parse_line(raw: bytes) -> tuple[str, str]:
-    """Our event and its text for one line of etcd's; what is not its JSON is a cry of despair."""
+    """The event and its text for one line of etcd. A line that is not JSON is an error."""
     try:
         fields: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
     except msgspec.MsgspecError:

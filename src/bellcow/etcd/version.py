@@ -1,7 +1,4 @@
-"""Which etcd may run here: the releases whose faults would cost a cluster its data are refused.
-
-Finding the program and asking it stands here too; starting a member does not.
-"""
+"""Find etcd and its version, and refuse the releases that can lose a cluster's data."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ class CannotRun(Exception):
 
 
 def find_program(wanted: str) -> str:
-    """The path of etcd: the one the settings name, else the one in PATH."""
+    """The path of etcd: `wanted`, or the one in PATH. Raises CannotRun."""
     found = shutil.which(wanted or "etcd")
     if found is not None:
         return found
@@ -38,7 +35,7 @@ def find_program(wanted: str) -> str:
 
 
 async def read_version(program: str) -> Version:
-    """Ask the program itself."""
+    """The version that the program prints. Raises CannotRun."""
     try:
         process = await asyncio.create_subprocess_exec(
             program,
@@ -60,6 +57,7 @@ async def read_version(program: str) -> Version:
 
 
 def parse_version(program: str, output: str) -> Version:
+    """The version in the output of `etcd --version`. Raises CannotRun."""
     line = _LINE.search(output)
     if line is None:
         raise CannotRun(f"{program} does not say which version of etcd it is: {output[:200]!r}")
@@ -68,7 +66,7 @@ def parse_version(program: str, output: str) -> Version:
 
 
 def judge(version: Version) -> str:
-    """What the operator should know of this release; "" when nothing. Refuses what is unsafe."""
+    """A warning about this release, or "". Raises CannotRun for an unsafe one."""
     text = ".".join(map(str, version))
     minor = version[:2]
     if version < (3, 4, 21) or (3, 5, 0) <= version <= (3, 5, 5):

@@ -1,6 +1,6 @@
-"""Restoring: verify and decode all, keep the present, stage a generation, switch in one commit.
+"""Restore: verify and decode all, save the present state, stage a generation, switch in one commit.
 
-A crash before the switch changes nothing that anybody sees; a crash after it loses nothing of it.
+After a crash before the switch the state is the old one; after the switch it is the new one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 20
 KEPT_ARCHIVES = 10
 DROP_PAUSE_S = 10.0
-# These say who this cluster is and who takes part: an archive never changes them.
+# These identify this cluster and its servers: an archive never changes them.
 OURS: tuple[Table[Any], ...] = (RAFT, CLUSTER)
-# These must exist: where the archive lacks one, the present one stays.
+# These rows must exist: the present one stays where the archive has none.
 NEEDED: tuple[tuple[Table[Any], str], ...] = (
     (AUTOPILOT, ONLY),
     (SCHEDULER, ONLY),
@@ -54,7 +54,7 @@ NEEDED: tuple[tuple[Table[Any], str], ...] = (
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """What a restore did: the index of the switch, and what came from where."""
+    """The index of the switch, the archive that was restored, and where the old state is kept."""
 
     index: int
     archive_id: str
@@ -85,7 +85,11 @@ class Restorer:
         self._litter = asyncio.Event()
 
     async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
-        """Replace the state by the archive in `body`. Raises Error; then nothing has changed."""
+        """Replace the state by the archive in `body`.
+
+        Raises Error: UNKNOWN_OUTCOME when the switch may have been done; with any other code
+        nothing has changed.
+        """
         if self._busy:
             raise Error(Code.CONFLICT, "another snapshot restore is in progress")
         self._busy = True
@@ -125,7 +129,7 @@ class Restorer:
         upload.seek(0)
 
     def _verify(self, upload: BinaryIO, spool: BinaryIO) -> archive.Archive:
-        """Read all of the archive and judge every object. For a worker thread."""
+        """Read the whole archive and check every object. For a worker thread. Raises Error."""
         upload.seek(0, 2)
         size = upload.tell()
         upload.seek(0)
@@ -155,7 +159,7 @@ class Restorer:
         return restored
 
     async def _keep_present(self) -> str:
-        """An archive of the present state, beside the store; the oldest of these go."""
+        """Save an archive of the present state beside the store, and delete the oldest of these."""
         if self._folder is None:
             return ""
         moment = save.take(self._tables, self._clock)
@@ -169,7 +173,7 @@ class Restorer:
         return str(path)
 
     async def _take_generation(self) -> int:
-        """A generation number never used before: litter of a failed try must not mix in."""
+        """Take a generation number never used before: it has no objects of a failed try."""
         known = self._known()
         gen = known.gens + 1
         head = self._committer.next_head(known, index=known.index, ops=0)
@@ -177,7 +181,7 @@ class Restorer:
         return gen
 
     async def _stage(self, verified: archive.Archive, gen: int) -> tuple[int, set[Key]]:
-        """Write the archive's objects into the generation; returns how many, and which we need."""
+        """Write the objects into the generation; returns how many, and the `NEEDED` keys."""
         needed = {(table.name, row_id) for table, row_id in NEEDED}
         has: set[Key] = set()
         count = 0
@@ -190,7 +194,7 @@ class Restorer:
         return count, has
 
     async def _switch(self, verified: archive.Archive, gen: int, has: set[Key]) -> int:
-        """The one commit that makes the generation the truth, with what must stay ours."""
+        """Make the generation the current one, in one commit with the rows that stay."""
         known = self._known()
         index = max(known.index, verified.meta.index) + 1
         changes: dict[Key, bytes | None] = {}
@@ -207,7 +211,7 @@ class Restorer:
         return index
 
     async def run(self) -> None:
-        """On the leader: drop what no longer is the truth, at first and after each restore."""
+        """On the leader: drop the other generations, at the start and after each restore."""
         await self._sweep()
         while True:
             await self._litter.wait()
@@ -216,18 +220,18 @@ class Restorer:
             failpoint.reach("restore-done")
 
     async def _sweep(self) -> None:
-        """Drop every generation but the present one, however long the disk has no room for it."""
+        """Drop every generation but the current one; retries while the disk is full."""
         while True:
             try:
                 for gen in range(self._tables.head.gens + 1):
                     await self._drop(gen)
             except (NoSpace, Unavailable):
-                await asyncio.sleep(DROP_PAUSE_S)  # leading goes on meanwhile
+                await asyncio.sleep(DROP_PAUSE_S)  # without ending leadership
             else:
                 return
 
     async def _drop(self, gen: int) -> None:
-        """Drop a generation in slices, each between two batches; never the present one."""
+        """Drop a generation in slices, each between two batches; never the current one."""
         empty = False
         while not empty:
             async with self._committer.turn():
@@ -246,9 +250,9 @@ class Restorer:
 
 
 def _theirs(verified: archive.Archive) -> Iterator[tuple[Key, bytes]]:
-    """The archive's objects, but for ours, written anew.
+    """The archive's objects without the tables of `OURS`, decoded and encoded again.
 
-    What no field took is left out: nested deeply it could be read here and not at another depth.
+    So unknown fields are left out: deeply nested ones might be unreadable at another depth.
     """
     ours = {table.name for table in OURS}
     for table, row_id, value in verified.records():
@@ -258,7 +262,7 @@ def _theirs(verified: archive.Archive) -> Iterator[tuple[Key, bytes]]:
 
 
 def _lost_its_line_breaks(upload: BinaryIO) -> bool:
-    """Whether neither CR nor LF is in it, which no archive of some size can be without."""
+    """Whether it has neither CR nor LF, though every archive of some size has them."""
     upload.seek(0)
     while piece := upload.read(PIECE_BYTES):
         if b"\n" in piece or b"\r" in piece:
@@ -267,9 +271,9 @@ def _lost_its_line_breaks(upload: BinaryIO) -> bool:
 
 
 def _explained(error: Error, content_type: str, *, stripped: bool) -> Error:
-    """The same refusal; who sent the archive through a form is told of the usual mistake.
+    """The same refusal, with a hint if the archive was sent as a form.
 
-    curl calls every body a form, so the type alone says nothing.
+    curl -d and --data-binary send the same content type, so the type alone proves nothing.
     """
     form = content_type.startswith("application/x-www-form-urlencoded") and stripped
     if not form and not content_type.startswith("multipart/"):

@@ -1,8 +1,8 @@
 """What a row of an archive must be: one that the API could have stored.
 
 The rules of the values are those of the API, `problem()` of a struct and the checks of
-`acl/policy.py` and `license/rules.py`. Here stands what only a finished row has: ids, hashes, times
-and indexes. Pure: the state, the store and the clock are not known here.
+`acl/policy.py` and `license/rules.py`. This module checks what only a stored row has: ids, hashes,
+times and indexes. Pure: it uses neither state nor store nor clock.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TIME = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]
 
 
 def problems(row: Any, index: int) -> list[str]:
-    """Every reason to refuse a row of an archive of this index; none for a sound one."""
+    """Every reason to refuse a row of an archive with this index."""
     # Lists, not generators: an archive may hold a million tokens.
     rule = RULES.get(type(row))
     reasons = rule(row, index) if rule else []
@@ -90,14 +90,14 @@ def _bootstrap(row: ACLBootstrap, index: int) -> list[str]:
 
 def _namespace(row: Namespace, _index: int) -> list[str]:
     reasons = validate_namespace(row)
-    # The form alone: what goes into the hash is more in later versions.
+    # Only the form: later versions hash more fields.
     if row.hash and not _HASH.fullmatch(row.hash):
         reasons.append("the hash is not 32 bytes in base64")
     return reasons
 
 
 def _license(row: StoredLicense, _index: int) -> list[str]:
-    # The signature is looked at whenever the license is read: issuers differ from server to server.
+    # The signature is checked whenever the license is read: servers may trust different issuers.
     try:
         check_form(row.blob)
     except Error as problem:
@@ -119,4 +119,4 @@ RULES: Final[Mapping[type, Callable[[Any, int], list[str]]]] = {
     StoredLicense: _license,
     TemporaryLicense: _temporary_license,
 }
-"""The rules by kind of row. The other kinds have indexes alone, or an archive never brings them."""
+"""The rules by type of row. Other types have only indexes, or are never restored."""

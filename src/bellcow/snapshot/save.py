@@ -1,4 +1,4 @@
-"""Saving: the rows of one moment, written to an archive by a worker thread, sent from its file."""
+"""Save: the rows of one index, written to an archive by a worker thread and sent from its file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """The state at one index: who wrote it, and the ids and rows of every table."""
+    """The state at one index: its origin, and the ids and rows of every table."""
 
     origin: archive.Origin
     tables: tuple[tuple[str, list[str], list[Any]], ...]
@@ -40,9 +40,9 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def take(tables: Tables, clock: Clock) -> Moment:
-    """The state as memory has it now. Rows are frozen: a copy of each list is all it takes.
+    """The present state. Rows are frozen, so copies of the lists are enough.
 
-    Two lists, because a pair a row would be ten times the work, and the collector's besides.
+    Two lists, because a tuple for each row takes ten times as long and must be garbage-collected.
     """
     raft = tables.one(RAFT) or RaftConfiguration()
     cluster = tables.one(CLUSTER)
@@ -65,7 +65,7 @@ def take(tables: Tables, clock: Clock) -> Moment:
 
 
 class Saved:
-    """A finished archive in a file without a name: nothing is left behind, however this ends."""
+    """A finished archive in a file without a name, which no crash can leave behind."""
 
     def __init__(
         self, file: BinaryIO, written: archive.Written, release: Callable[[], None]
@@ -92,7 +92,7 @@ class Saved:
 
 
 def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
-    """Write an archive into a nameless file in `folder`. For a worker thread."""
+    """Write an archive to a nameless file in `folder`. For a worker thread. Raises OSError."""
     out = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  it outlives this function
     try:
         with tempfile.TemporaryFile(dir=folder) as spool:
@@ -105,10 +105,10 @@ def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.W
     return out, written
 
 
-def write_where_room_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
-    """Like `write_file`; on a full disk, where temporary files go. For a worker thread.
+def write_where_space_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
+    """As `write_file`, but on a full disk in the folder for temporary files.
 
-    A server without room is the one whose state should be saved before anything else is tried.
+    The state of a server with a full disk should be saved before any repair. Raises OSError.
     """
     try:
         return write_file(moment, folder)
@@ -119,7 +119,7 @@ def write_where_room_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO, 
 
 
 def keep_file(moment: Moment, folder: Path, name: str) -> Path:
-    """Write an archive that stays, complete or not at all. For a worker thread."""
+    """Write an archive to `folder`, whole or not at all. For a worker thread. Raises OSError."""
     path = folder / name
     with files.replacing(path) as out, tempfile.TemporaryFile(dir=folder) as spool:
         archive.write(out, moment.origin, moment.records(), spool)

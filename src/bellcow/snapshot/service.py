@@ -1,4 +1,4 @@
-"""Snapshots of one server: saving, at most two at a time, and restoring, one."""
+"""Snapshots of one server: at most two saves and one restore at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAVES_AT_ONCE = 2
 
 
 class Snapshots:
-    """What the routes call. `last_index` and `last_term` tell of the newest archive made here."""
+    """What the routes call. `last_index` and `last_term` are those of the last archive saved."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Snapshots:
         self.last_term = 0
 
     async def save(self) -> save.Saved:
-        """An archive of the state as it is when its turn comes."""
+        """An archive of the state, taken when a slot is free. Raises Error(UNAVAILABLE)."""
         await self._slots.acquire()
         try:
             moment = save.take(self._tables, self._clock)
-            file, written = await asyncio.to_thread(save.write_where_room_is, moment, self._folder)
+            file, written = await asyncio.to_thread(save.write_where_space_is, moment, self._folder)
         except OSError as error:
             self._slots.release()
             raise Error(Code.UNAVAILABLE, self._why_not(error)) from error
@@ -60,9 +60,9 @@ class Snapshots:
         return save.Saved(file, written, self._slots.release)
 
     def _why_not(self, error: OSError) -> str:
-        """Why nothing was saved, and where: who asked has disks of their own.
+        """Why nothing was saved, and on which disk of the server.
 
-        Places are named by what they are: paths of the server are not for clients.
+        Folders are named by their purpose: clients must not see paths of the server.
         """
         reason = error.strerror or str(error)
         places = ["its data directory"] if self._folder else []
@@ -71,11 +71,11 @@ class Snapshots:
         return f"no snapshot was made: {reason}, on the server in {' and in '.join(places)}"
 
     async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
-        """Replace the whole state; the leader begins anew with what it holds."""
+        """Replace the whole state, then call `on_restored`. Raises Error."""
         restored = await self._restorer.restore(body, content_type)
         self._on_restored()
         return restored
 
     async def housekeeping(self) -> None:
-        """On the leader: drop the generations that restores have left behind."""
+        """On the leader: drop the generations that restores leave behind."""
         await self._restorer.run()

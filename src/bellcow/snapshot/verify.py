@@ -1,4 +1,4 @@
-"""Verifying the records of an archive, one after another, before anything is changed."""
+"""Check the records of an archive one by one, before anything is changed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from bellcow.state.tables import Table
 
-ID_CHARS = 64  # of an id that is shown
-REASON_CHARS = 200  # of what is wrong with it
+ID_CHARS = 64  # of an id in a refusal
+REASON_CHARS = 200  # of the reason in a refusal
 
 
 class Verifier:
-    """Judges the records of one archive. `check` raises Error(INVALID), which names the row."""
+    """Checks the records of one archive. `check` raises Error(INVALID), which names the row."""
 
     def __init__(self, index: int, object_bytes: int = Limits().object_bytes) -> None:
-        """`index` is the archive's; `object_bytes` is what the store takes of one object."""
+        """`index` is the archive's; `object_bytes` is the store's limit for one object."""
         self._index = index
         self._object_bytes = object_bytes
         self._ids: dict[str, set[str]] = {name: set() for name in REGISTRY}
         self._secrets: set[str] = set()
 
     def check(self, record: archive.Record) -> None:
-        """Look at the next record. Those of tables that nobody knows here pass."""
+        """Check the next record. Records of unknown tables pass. Raises Error(INVALID)."""
         name, row_id, value = record
         table = REGISTRY.get(name)
         if table is None:
@@ -43,9 +43,9 @@ class Verifier:
         reason = _id_problem(table, row_id, row) or "; ".join(row_rules.problems(row, self._index))
         if reason:
             _refuse(record, reason)
-        self._must_be_the_first(record, row)
+        self._check_unique(record, row)
 
-    def _must_be_the_first(self, record: archive.Record, row: Any) -> None:
+    def _check_unique(self, record: archive.Record, row: Any) -> None:
         name, row_id, _ = record
         if row_id in self._ids[name]:
             _refuse(record, "it is there twice")

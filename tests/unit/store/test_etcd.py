@@ -142,7 +142,7 @@ def test_server_that_was_deposed_is_fenced_by_the_others_claim(run):
     run(story)
 
 
-def test_head_that_was_never_seen_here_is_fenced_unasked(run):
+def test_unknown_head_is_fenced_without_asking_etcd(run):
     async def story(site):
         head = await put(site.other, NO_HEAD)
         with pytest.raises(Fenced, match="never seen"):
@@ -151,7 +151,7 @@ def test_head_that_was_never_seen_here_is_fenced_unasked(run):
     run(story)
 
 
-def test_head_is_forgotten_when_many_came_after_it(run, monkeypatch):
+def test_old_heads_are_forgotten(run, monkeypatch):
     monkeypatch.setattr(module, "HEADS_KEPT", 3)
 
     async def story(site):
@@ -164,7 +164,7 @@ def test_head_is_forgotten_when_many_came_after_it(run, monkeypatch):
     run(story)
 
 
-def test_delete_of_what_is_not_there_is_told_like_any_other(run):
+def test_delete_of_a_missing_object_is_part_of_the_change(run):
     async def story(site):
         stream = site.store.changes(NO_HEAD)
         changes = {("t", "a"): b"1", ("t", "no"): None}
@@ -230,7 +230,7 @@ def test_load_of_many_objects_is_one_revision_though_it_takes_pages(run, monkeyp
     run(story)
 
 
-def test_load_whose_revision_is_forgotten_meanwhile_is_to_be_tried_again(run, monkeypatch):
+def test_load_whose_revision_is_compacted_meanwhile_is_unavailable(run, monkeypatch):
     monkeypatch.setattr(module, "PAGE_OBJECTS", 2)
     monkeypatch.setattr(module, "PAGE_BYTES", 1)
 
@@ -256,7 +256,7 @@ def test_load_whose_revision_is_forgotten_meanwhile_is_to_be_tried_again(run, mo
     run(story)
 
 
-def test_what_is_damaged_is_refused(run):
+def test_damaged_key_and_head_are_refused(run):
     async def story(site):
         operation = pb.RequestOp(request_put=pb.PutRequest(key=b"g/0/x", value=b"1"))
         await site.client.txn(pb.TxnRequest(success=[operation]))
@@ -305,7 +305,7 @@ def test_full_quota_refuses_writes_and_goes_on_reading(run):
     run(story)
 
 
-def test_broken_stream_is_taken_up_where_it_broke_and_nothing_is_lost(run):
+def test_broken_stream_resumes_where_it_broke_and_loses_nothing(run):
     async def story(site):
         stream = site.store.changes(NO_HEAD)
         waiting = asyncio.ensure_future(anext(stream))
@@ -338,7 +338,7 @@ def test_history_forgotten_while_the_stream_was_broken_is_a_reload(run):
     run(story)
 
 
-def test_history_forgotten_behind_a_watcher_does_not_concern_it(run):
+def test_compaction_of_delivered_history_does_not_affect_a_watcher(run):
     async def story(site):
         head = await put(site.store, NO_HEAD)
         stream = site.store.changes(NO_HEAD)
@@ -354,7 +354,7 @@ def test_history_forgotten_behind_a_watcher_does_not_concern_it(run):
     run(story)
 
 
-def test_commit_at_the_edge_of_what_is_forgotten_is_still_told_whole(run):
+def test_commit_at_the_compacted_revision_is_still_whole(run):
     """etcd forgets which objects that revision deleted, and says nothing of it."""
 
     async def story(site):
@@ -381,7 +381,7 @@ def test_head_deleted_by_a_stranger_is_a_reload(run):
     run(story)
 
 
-def test_closing_one_store_leaves_the_client_to_its_opener(run):
+def test_closing_a_store_leaves_its_client_open(run):
     async def story(site):
         await site.store.close()
         assert await site.client.range(pb.RangeRequest(key=b"head"))

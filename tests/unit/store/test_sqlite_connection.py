@@ -28,7 +28,7 @@ def test_files_are_for_the_owner_only_under_any_umask(path):
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_rights_of_others_are_taken_away_and_reported(closed):
+def test_rights_of_other_users_are_removed_and_reported(closed):
     closed.chmod(0o644)
     closed.parent.chmod(0o755)
     files = opened(closed)
@@ -41,7 +41,7 @@ def test_rights_of_others_are_taken_away_and_reported(closed):
     assert files.tightened == ()
 
 
-def test_rights_of_others_that_cannot_be_taken_away_refuse_the_start(closed, monkeypatch):
+def test_rights_of_other_users_that_cannot_be_removed_refuse_the_start(closed, monkeypatch):
     def chmod(self, mode):
         raise PermissionError(1, "Operation not permitted", str(self))
 
@@ -51,7 +51,7 @@ def test_rights_of_others_that_cannot_be_taken_away_refuse_the_start(closed, mon
         opened(closed)
 
 
-def test_load_that_nobody_takes_an_object_of_closes_its_connection(path):
+def test_unused_load_closes_its_connection(path):
     with contextlib.closing(opened(path)) as files:
         objects = files.load()[1]
         connection = objects.gi_frame.f_locals["reader"].connection

@@ -27,7 +27,7 @@ from bellcow.store.sqlite_files import Files
         (sqlite3.SQLITE_IOERR_READ, Unavailable),
     ],
 )
-def test_each_kind_of_failure_is_told_apart(path, code, kind):
+def test_each_kind_of_failure_is_another_error(path, code, kind):
     error = sqlite3.OperationalError("it failed")
     error.sqlite_errorcode = code
     refusal = Refusals(path, "").of(error)

@@ -23,7 +23,7 @@ def test_store_that_was_never_written_may_be_opened_again_and_again(path):
         assert state_in(path) == (NO_HEAD, {})
 
 
-def test_second_process_is_kept_out_while_the_first_lives(path):
+def test_second_process_is_refused_while_the_first_lives(path):
     files = opened(path)
     with pytest.raises(Unavailable, match="in use by another process"):
         opened(path)
@@ -72,7 +72,7 @@ def test_several_commits_and_their_notes_are_written_as_one(path):
     assert state_in(path) == (five.head, objects_at(5))
 
 
-def test_lowest_and_highest_generation_of_objects_are_told(path):
+def test_generations_are_the_lowest_and_the_highest_with_objects(path):
     files = opened(path)
     assert files.generations() == frozenset()
     files.stage(NO_HEAD, 3, [(("t", "a"), b"1")])
@@ -89,7 +89,7 @@ def test_mark_that_was_not_written_in_time_is_written_at_the_next_start(crashed)
     assert b"holds data since" in (crashed.parent / "store.db.mark").read_bytes()
 
 
-def test_load_that_meets_a_damaged_object_says_so_while_the_store_runs(path):
+def test_load_of_a_damaged_object_is_corrupt_while_the_store_runs(path):
     files = opened(path)
     fill(files, 4)
     other = sqlite3.connect(path)

@@ -188,7 +188,7 @@ def test_cut_in_half_inside_the_state_is_an_unexpected_end():
     assert refusal(packed[: len(packed) // 2]) == (Code.REFUSED, text)
 
 
-def test_form_upload_is_told_to_send_the_archive_itself():
+def test_refused_form_upload_says_to_send_the_archive_itself():
     body = b'--bd\r\nContent-Disposition: form-data; name="f"\r\n\r\n' + written() + b"\r\n--bd--"
     code, text = refusal(body)
     assert code is Code.REFUSED

@@ -57,7 +57,7 @@ def test_inspect_counts_by_type_and_names_the_largest():
     assert info.size == len(members_of(written(records))["state.bin"])
 
 
-def test_inspect_lets_each_record_be_looked_at():
+def test_inspect_checks_each_record():
     seen = []
     archive.inspect(io.BytesIO(written()), lambda meta: lambda record: seen.append((meta, record)))
     assert seen == [(read(written()).meta, record) for record in RECORDS]

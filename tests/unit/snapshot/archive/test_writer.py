@@ -83,7 +83,7 @@ def test_gzip_header_holds_neither_name_nor_time():
     assert written()[:8] == b"\x1f\x8b\x08\0\0\0\0\0"
 
 
-def test_archive_without_isal_holds_the_same(monkeypatch):
+def test_archive_without_isal_has_the_same_content(monkeypatch):
     fast = gzip.decompress(written())
     monkeypatch.setitem(sys.modules, "isal", None)
     slow = written()
