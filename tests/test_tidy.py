@@ -8,7 +8,10 @@ That each route and each setting is documented is asked beside them: `tests/rout
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
+from collections import Counter
 from pathlib import Path
 from re import _parser
 
@@ -189,6 +192,56 @@ def test_the_list_of_spellings_catches_what_it_should() -> None:
         "precise",
     )
     assert [word for word in fine if re.search(BRITISH, word, re.IGNORECASE)] == []
+
+
+# Words of comments and docstrings
+
+# A sentence that begins with "who" names nothing: "who has led is not away".
+HEADLESS = r"\b(who|whom|whoever)\b"
+# Words of the household for acts of a server.
+HOUSEHOLD = r"\b(anew|papers|seat|sight|told|tell|tells|telling|stands?|business)\b"
+MOST_PER_1000_WORDS = 1.0
+# What the glossary calls by one name.
+DOUBLES = {
+    r"\b(server|servers|one|peer)s? without a vote\b": "non-voter",
+    r"\bwho(ever)? leads\b": "the leader",
+    r"\bthe seat\b": "the lifecycle",
+}
+
+
+def prose_of(text: str) -> str:
+    """The docstrings and comments of a module, without directives for tools."""
+    tree = ast.parse(text)
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    parts = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+    parts += [
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT and not re.search("noqa|type: ignore", token.string)
+    ]
+    return "\n".join(parts)
+
+
+PROSE = "\n".join(prose_of(text) for name, text in PYTHON if name.startswith("src/"))
+
+
+@pytest.mark.parametrize("pattern", [HEADLESS, HOUSEHOLD], ids=["headless", "household"])
+def test_comments_and_docstrings_use_the_words_of_the_field(pattern: str) -> None:
+    found_ = Counter(re.findall(pattern, PROSE, re.IGNORECASE))
+    share = found_.total() * 1_000 / len(PROSE.split())
+    assert share <= MOST_PER_1000_WORDS, f"{share:.2f} per 1,000 words: {found_.most_common()}"
+
+
+@pytest.mark.parametrize("pattern", DOUBLES)
+def test_a_thing_has_the_name_that_the_glossary_gives_it(pattern: str) -> None:
+    here = [
+        f"{name}:{number}"
+        for name, text in TEXTS
+        if name != "tests/test_tidy.py" and name.startswith(("src/", "docs/"))
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.search(pattern, line, re.IGNORECASE)
+    ]
+    assert not here, f"{DOUBLES[pattern]}: {here}"
 
 
 # Code

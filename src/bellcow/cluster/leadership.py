@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bellcow.state.tables import Tables
     from bellcow.store.protocol import Key, Store
 
-LOOK_S = 0.1  # between two looks at who leads
+LOOK_S = 0.1  # between two looks at the leader
 FRESH_S = 1.0  # after which the term that our member reported is out of date
 LOOP_PAUSE_S = 1.0  # before a loop that failed starts again
 HOLD_S = 5.0  # how long a request waits for a leader

@@ -290,4 +290,4 @@ def _check_newer(head: Head, own: Head) -> None:
 
 
 def _no_vote() -> Unavailable:
-    return Unavailable("a server without a vote neither writes nor confirms: its leader does")
+    return Unavailable("a non-voter neither writes nor confirms: its leader does")
