@@ -15,7 +15,7 @@ from tests.sim.etcd import Events, needs_etcd, run, short_directory
 from bellcow.cluster import datadir
 from bellcow.cluster.members.exchange import Exchange
 from bellcow.cluster.members.roster import Roster
-from bellcow.cluster.members.table import Here
+from bellcow.cluster.members.table import Inputs
 from bellcow.cluster.recovery import recover
 from bellcow.cluster.recovery.recover import Outcome, file_of, recover_embedded
 from bellcow.cluster.recovery.rules import INDEX_STEP
@@ -44,7 +44,7 @@ class Left:
     def __init__(self, name: str, folder: Path, others: dict[str, Self]) -> None:
         self.server_dir = folder / name
         self.itself = msgspec.structs.replace(me(name, PORTS[name]), serf=(name, 1))
-        self.here = Here(cluster=Cluster(US, 0), raft=VIEW)
+        self.here = Inputs(cluster=Cluster(US, 0), raft=VIEW)
         self.events = Events()
         self.roster = Roster(self.itself, CLOCK)
         self.others = others
@@ -72,7 +72,7 @@ class Left:
         )
         if outcome.kind == "founded":
             view = RaftView(role="leader", term=2, index=1, commit="c")
-            self.here = Here(cluster=outcome.cluster, raft=view)
+            self.here = Inputs(cluster=outcome.cluster, raft=view)
         return outcome
 
     @property
@@ -116,7 +116,7 @@ def test_epoch_that_anybody_has_shown_is_kept(folder: Path):
         datadir.write(path, datadir.LocalState(cluster_id=US, epoch=0, role="voter"))
         shared: dict[str, Left] = {}
         one, two = Left("one", folder, shared), Left("two", folder, shared)
-        two.here = Here(cluster=Cluster(US, 5, "theirs"), raft=VIEW)
+        two.here = Inputs(cluster=Cluster(US, 5, "theirs"), raft=VIEW)
         async with talking(one, two) as group, asyncio.timeout(20):
             task = group.create_task(one.recover())
             while not one.said:  # noqa: ASYNC110  nobody tells of it
