@@ -35,7 +35,7 @@ def at_least(limit: float) -> Gate:
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A measured value. `reference` is what it was divided by or stands against, as text."""
+    """A measured value. `reference` describes what it was divided by or compared with."""
 
     name: str
     value: float
@@ -49,7 +49,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """All figures of one run, and the machine they are from."""
+    """All figures of one run, and the machine that it ran on."""
 
     machine: str
     python: str
@@ -100,7 +100,7 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
 
 
 def page(run: Run) -> str:
-    """What is checked in as text: the table under a line that says where it is from."""
+    """The page that is checked in: the table, below a line about the machine and the run."""
     return (
         "# One run of the benchmark\n\n"
         f"{run.machine}; Python {run.python}; load before the run {run.load}; "

@@ -1,4 +1,4 @@
-"""The small steps that requests are made of, alone: best of three loops, the collector off."""
+"""Single steps of a request: best of three loops, without garbage collection."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _steps() -> dict[str, Callable[[], object]]:
 
 
 def _best_us(step: Callable[[], object], seconds: float) -> float:
-    """Microseconds a call, in the best of a few loops that each last about `seconds`."""
+    """Microseconds per call in the best of `LOOPS` loops of about `seconds` each."""
     count = 1
     while (taken := _loop(step, count)) < seconds / 10:
         count *= 2

@@ -1,4 +1,4 @@
-"""Durable writes: what group commit gains when many clients write at once."""
+"""Durable writes: the gain of group commit when many clients write at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def measure(options: Options) -> list[Figure]:
         )
         pid = pid_of(agent)
         run(load, pid, 8, 1)
-        # In turns, because what a disk takes to sync changes from minute to minute.
+        # In turns, because the sync time of a disk changes from minute to minute.
         pairs = [
             (run(load, pid, 1, TURN_S), run(load, pid, 64, TURN_S)) for _ in range(options.turns)
         ]
@@ -61,7 +61,7 @@ def _gain(pair: tuple[Outcome, Outcome]) -> float:
 
 
 def _sync_ms() -> float:
-    """The middle of 50 writes that are waited for, where the store's file was."""
+    """Median of 50 synced writes, in milliseconds, in the folder of the store."""
     with folder() as where, tempfile.TemporaryFile(dir=where) as file:
         times = []
         for _ in range(50):
