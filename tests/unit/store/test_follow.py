@@ -663,7 +663,7 @@ def test_server_without_a_vote_neither_writes_nor_confirms(path):
             lambda: store.stage(NO_HEAD, 1, []),
             lambda: store.drop(NO_HEAD, 1),
         ):
-            with pytest.raises(Unavailable, match="without a vote"):
+            with pytest.raises(Unavailable, match="a non-voter"):
                 await call()
         await store.close()
 
