@@ -12,7 +12,8 @@ from bench.population import RULES, objects, policy, token
 from bench.writes import BODY
 
 from bellcow.acl.commands import create_token
-from bellcow.acl.policy import compile_rights, parse_rules
+from bellcow.acl.policy import parse_rules
+from bellcow.acl.rights import compile_rights
 from bellcow.acl.tokens import Resolver
 from bellcow.gocompat.json import decode
 from bellcow.model.autopilot import AutopilotConfiguration

@@ -30,6 +30,8 @@ NOT_OURS = ("LICENSE", "tests/contract/recordings/")
 # Modules that have no test file of their own name, and what tests them.
 TESTED_BY = {
     "acl/commands.py": "tests/contract/test_http_recordings.py",
+    "acl/rights.py": "tests/unit/acl/test_policy.py",  # rules in, rights out
+    "acl/validation.py": "tests/unit/acl/test_policy.py",
     "acl/tokens.py": "tests/contract/test_http_rights.py",
     "agent/exposition.py": "tests/unit/agent/test_metrics.py",
     "agent/identity.py": "tests/unit/agent/test_build.py",

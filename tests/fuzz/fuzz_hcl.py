@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from tests.fuzz.mutation import Target, main
 
-from bellcow.acl.policy import parse_rules, rules_json, validate_policy
+from bellcow.acl.policy import parse_rules, rules_json
+from bellcow.acl.validation import validate_policy
 from bellcow.gocompat import hcl
 from bellcow.model.acl import ACLPolicy
 from bellcow.wire import to_json

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.contract.http_here import leading
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.http.asgi import asgi
 from bellcow.api.message import Request
 from bellcow.api.pipeline.guards import Guards

@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 from schemathesis.core.failures import Failure
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api import openapi
 
 if TYPE_CHECKING:

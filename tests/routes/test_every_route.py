@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.message import Response
 from bellcow.api.route import Serve
 from bellcow.api.routes import catalog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.store.protocol import NoSpace
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 
 if TYPE_CHECKING:
     from tests.routes.conftest import Running

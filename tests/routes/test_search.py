@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.acl.hashing import token_hash
-from bellcow.acl.policy import invalid_token, validate_token
+from bellcow.acl.validation import invalid_token, validate_token
 from bellcow.errors import invalid, not_found
 from bellcow.model.acl import ACLBootstrap, ACLToken
 from bellcow.state.commands import Written

@@ -7,15 +7,8 @@ import hmac
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
-from bellcow.acl.policy import (
-    DENY_ALL,
-    MANAGEMENT,
-    NOTHING,
-    Rights,
-    Rules,
-    compile_rights,
-    parse_rules,
-)
+from bellcow.acl.policy import DENY_ALL, Rules, parse_rules
+from bellcow.acl.rights import MANAGEMENT, NOTHING, Rights, compile_rights
 from bellcow.errors import Code, Error, denied
 from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS, secret_digest
 

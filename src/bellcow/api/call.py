@@ -10,7 +10,7 @@ from bellcow.errors import Error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from bellcow.acl.policy import Rights
+    from bellcow.acl.rights import Rights
     from bellcow.api.message import Body, Request
     from bellcow.server import Server
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
 
 import msgspec
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.query import Parameter
 from bellcow.errors import Code
 from bellcow.state.tables import Table

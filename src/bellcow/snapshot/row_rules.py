@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bellcow.acl.hashing import policy_hash, token_hash
-from bellcow.acl.policy import (
+from bellcow.acl.validation import (
     validate_namespace,
     validate_policy,
     validate_token,

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.acl import policy as acl
-from bellcow.acl.policy import Need
+from bellcow.acl import rights, validation
+from bellcow.acl.rights import Need
 from bellcow.errors import Code, Error
 from bellcow.model.acl import ACLPolicy, ACLToken
 from bellcow.model.namespace import Namespace
@@ -31,8 +32,8 @@ READ_CAPABILITIES = [
 ]
 
 
-def rights(*rules):
-    return acl.compile_rights([acl.parse_rules(text) for text in rules])
+def rights_of(*rules):
+    return rights.compile_rights([acl.parse_rules(text) for text in rules])
 
 
 def refusal(rules):
@@ -198,7 +199,7 @@ def test_the_empty_text_is_a_policy_without_rights():
         "Quota": None,
         "Raw": "",
     }
-    assert rights("").needs == {Need.ANONYMOUS}
+    assert rights_of("").needs == {Need.ANONYMOUS}
 
 
 def test_rules_are_shown_as_recorded():
@@ -247,11 +248,11 @@ def test_json_of_the_same_shape_means_the_same():
 
 def test_a_key_given_twice_in_json_is_not_forgotten():
     twice = '{"namespace": {"a": {"policy": "deny"}}, "namespace": {"a": {"policy": "write"}}}'
-    assert not rights(twice).any_namespace_right("a")
+    assert not rights_of(twice).any_namespace_right("a")
 
 
 def test_unknown_blocks_are_ignored_next_to_a_known_one():
-    assert rights('foo "x" {}\noperator { policy = "read" }').allows(Need.OPERATOR_READ)
+    assert rights_of('foo "x" {}\noperator { policy = "read" }').allows(Need.OPERATOR_READ)
 
 
 def test_of_two_blocks_of_one_kind_the_last_counts():
@@ -261,7 +262,7 @@ def test_of_two_blocks_of_one_kind_the_last_counts():
 
 
 def test_keys_may_be_in_capitals():
-    assert rights('Operator { Policy = "write" }').allows(Need.OPERATOR_WRITE)
+    assert rights_of('Operator { Policy = "write" }').allows(Need.OPERATOR_WRITE)
 
 
 def test_operator_capabilities_are_shown_only_when_there_are_any():
@@ -295,7 +296,7 @@ READ = {
     ids="+".join,
 )
 def test_deny_beats_write_beats_read_and_scale_grants_nothing(block, levels):
-    granted = set(rights(*(f'{block} {{ policy = "{level}" }}' for level in levels)).needs)
+    granted = set(rights_of(*(f'{block} {{ policy = "{level}" }}' for level in levels)).needs)
     if "deny" in levels:
         expected = set()
     elif "write" in levels:
@@ -307,12 +308,12 @@ def test_deny_beats_write_beats_read_and_scale_grants_nothing(block, levels):
 
 @pytest.mark.parametrize("need", Need)
 def test_management_may_do_everything_and_nothing_only_the_open_things(need):
-    assert acl.MANAGEMENT.allows(need)
-    assert acl.NOTHING.allows(need) == (need is Need.ANONYMOUS)
+    assert rights.MANAGEMENT.allows(need)
+    assert rights.NOTHING.allows(need) == (need is Need.ANONYMOUS)
 
 
 def test_no_sum_of_policies_makes_a_management_token():
-    all_of_it = rights(
+    all_of_it = rights_of(
         'namespace "*" { policy = "write" }\nagent { policy = "write" }\n'
         'node { policy = "write" }\n'
         'operator { policy = "write" capabilities = ["snapshot-save", "license-read"] }\n'
@@ -346,7 +347,7 @@ def test_no_sum_of_policies_makes_a_management_token():
 def test_operator_capabilities_add_to_the_level_and_deny_clears_them(rules, granted):
     blocks = [f"operator {rule}" for rule in rules]
     for order in itertools.permutations(blocks):
-        assert rights(*order).needs == {Need.ANONYMOUS, *granted}
+        assert rights_of(*order).needs == {Need.ANONYMOUS, *granted}
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_operator_capabilities_add_to_the_level_and_deny_clears_them(rules, gran
     ],
 )
 def test_quota_levels(levels, expected):
-    found = rights(*(f'quota {{ policy = "{level}" }}' for level in levels))
+    found = rights_of(*(f'quota {{ policy = "{level}" }}' for level in levels))
     assert (found.quota_read, found.quota_write) == expected
 
 
@@ -373,7 +374,7 @@ def test_quota_levels(levels, expected):
     ],
 )
 def test_plugin_levels(levels, expected):
-    found = rights(*(f'plugin {{ policy = "{level}" }}' for level in levels))
+    found = rights_of(*(f'plugin {{ policy = "{level}" }}' for level in levels))
     assert (found.plugin_list, found.plugin_read) == expected
 
 
@@ -388,7 +389,7 @@ def namespace(name, **fields):
 
 
 def test_a_rule_covers_its_own_name_and_no_other():
-    found = rights(namespace("job-a", policy="write"))
+    found = rights_of(namespace("job-a", policy="write"))
     assert found.namespace_allows("job-a", "submit-job")
     for other in (
         "job-ab",
@@ -407,15 +408,17 @@ def test_a_rule_covers_its_own_name_and_no_other():
 
 
 def test_a_name_with_a_star_is_no_namespace_even_for_the_rule_of_that_text():
-    found = rights(namespace("*", policy="write"), namespace("secret", policy="deny"))
+    found = rights_of(namespace("*", policy="write"), namespace("secret", policy="deny"))
     assert found.namespace_allows("any", "submit-job")
     assert not found.namespace_allows("*", "submit-job")
     assert not found.any_namespace_right("secret")
-    assert acl.MANAGEMENT.namespace_allows("*", "submit-job")
+    assert rights.MANAGEMENT.namespace_allows("*", "submit-job")
 
 
 def test_capabilities_are_united_over_policies():
-    found = rights(namespace("a", policy="read"), namespace("a", capabilities=["alloc-node-exec"]))
+    found = rights_of(
+        namespace("a", policy="read"), namespace("a", capabilities=["alloc-node-exec"])
+    )
     assert all(found.namespace_allows("a", name) for name in READ_CAPABILITIES)
     assert found.namespace_allows("a", "alloc-node-exec")
     assert not found.namespace_allows("a", "submit-job")
@@ -426,25 +429,25 @@ def test_capabilities_are_united_over_policies():
 )
 def test_deny_clears_a_namespace_in_any_order(deny):
     for order in itertools.permutations([namespace("a", policy="write"), deny]):
-        found = rights(*order)
+        found = rights_of(*order)
         assert not found.any_namespace_right("a")
         assert not found.namespace_allows("a", "list-jobs")
         assert not found.namespace_allows("a", "deny")
 
 
 def test_deny_in_one_namespace_leaves_the_others():
-    found = rights(namespace("a", policy="deny"), namespace("*", policy="read"))
+    found = rights_of(namespace("a", policy="deny"), namespace("*", policy="read"))
     assert not found.any_namespace_right("a")
     assert found.any_namespace_right("b")
 
 
 def test_an_exact_rule_without_capabilities_still_beats_a_pattern():
-    found = rights(namespace("*", policy="write"), namespace("a"))
+    found = rights_of(namespace("*", policy="write"), namespace("a"))
     assert not found.any_namespace_right("a")
 
 
 def test_of_patterns_the_one_that_leaves_the_fewest_characters_open_wins():
-    found = rights(
+    found = rights_of(
         namespace("*", policy="write"),
         namespace("prod-*", policy="read"),
         namespace("prod-api-*", policy="deny"),
@@ -459,8 +462,8 @@ def test_of_patterns_the_one_that_leaves_the_fewest_characters_open_wins():
 def test_of_equally_close_patterns_a_denying_one_wins_else_the_last_by_name():
     tied = namespace("a*", policy="write"), namespace("*a", policy="read")
     for order in itertools.permutations(tied):
-        assert rights(*order).namespace_allows("aa", "submit-job")
-    denied = rights(namespace("*a", policy="deny"), namespace("a*", policy="write"))
+        assert rights_of(*order).namespace_allows("aa", "submit-job")
+    denied = rights_of(namespace("*a", policy="deny"), namespace("a*", policy="write"))
     assert not denied.any_namespace_right("aba")
     assert denied.any_namespace_right("ab")
 
@@ -483,19 +486,19 @@ def test_of_equally_close_patterns_a_denying_one_wins_else_the_last_by_name():
     ],
 )
 def test_star_matches_any_characters_or_none(pattern, name, covered):
-    found = rights(namespace(pattern, policy="read"))
+    found = rights_of(namespace(pattern, policy="read"))
     assert found.any_namespace_right(name) == covered
     assert bool(reference([(pattern, ["read-job"])], name)) == covered
 
 
 def test_the_scale_short_hand_only_scales():
-    found = rights(namespace("a", policy="scale"))
+    found = rights_of(namespace("a", policy="scale"))
     assert found.namespace_allows("a", "scale-job")
     assert not found.namespace_allows("a", "list-jobs")
 
 
 def test_names_that_clients_invent_do_not_pile_up():
-    found = rights(namespace("n*", policy="read"))
+    found = rights_of(namespace("n*", policy="read"))
     for number in range(5000):
         assert found.any_namespace_right(f"n{number}")
         assert not found.any_namespace_right("x" * 200 + str(number))
@@ -503,8 +506,8 @@ def test_names_that_clients_invent_do_not_pile_up():
 
 
 def test_rights_do_not_share_a_memo():
-    assert rights(namespace("a", policy="read")).any_namespace_right("a")
-    assert not rights(namespace("b", policy="read")).any_namespace_right("a")
+    assert rights_of(namespace("a", policy="read")).any_namespace_right("a")
+    assert not rights_of(namespace("b", policy="read")).any_namespace_right("a")
 
 
 NAMES = st.text(alphabet="ab-", min_size=1, max_size=6)
@@ -538,7 +541,7 @@ def reference(rules, name):
 
 @given(st.lists(st.tuples(PATTERNS, CAPABILITIES), max_size=6), st.lists(NAMES, max_size=6))
 def test_the_matcher_agrees_with_a_slow_reference(rules, names):
-    compiled = acl.compile_rights(
+    compiled = rights.compile_rights(
         [
             acl.Rules(namespaces=(acl.NamedRule(capabilities=tuple(caps), name=name, policy=""),))
             for name, caps in rules
@@ -553,7 +556,7 @@ def test_the_matcher_agrees_with_a_slow_reference(rules, names):
 
 @given(st.permutations([("a*", "write"), ("*a", "read"), ("a-*", "deny"), ("aa", "scale")]))
 def test_the_order_of_policies_changes_nothing(rules):
-    found = rights(*(namespace(name, policy=level) for name, level in rules))
+    found = rights_of(*(namespace(name, policy=level) for name, level in rules))
     names = ["a", "aa", "a-", "ab", "ba", "a-a", "b"]
     assert [found.namespace_allows(name, "read-job") for name in names] == [
         True,
@@ -596,7 +599,7 @@ def policy(name="p", description="", rules='operator { policy = "read" }'):
     ],
 )
 def test_reasons_to_refuse_a_policy(candidate, reasons):
-    assert acl.validate_policy(candidate) == reasons
+    assert validation.validate_policy(candidate) == reasons
 
 
 @pytest.mark.parametrize(
@@ -620,7 +623,7 @@ def test_reasons_to_refuse_a_policy(candidate, reasons):
     ],
 )
 def test_reasons_to_refuse_a_token(candidate, reasons):
-    assert acl.validate_token(candidate) == reasons
+    assert validation.validate_token(candidate) == reasons
 
 
 @pytest.mark.parametrize(
@@ -641,11 +644,11 @@ def test_reasons_to_refuse_a_token(candidate, reasons):
     ],
 )
 def test_reasons_to_refuse_a_namespace(candidate, reasons):
-    assert acl.validate_namespace(candidate) == reasons
+    assert validation.validate_namespace(candidate) == reasons
 
 
 def test_a_bad_policy_answers_not_found_in_the_recorded_words():
-    refused = acl.invalid_policy(acl.validate_policy(policy(name="bad_name")))
+    refused = validation.invalid_policy(validation.validate_policy(policy(name="bad_name")))
     assert refused.code is Code.NOT_FOUND
     assert refused.message == (
         "policy 0 invalid: 1 error occurred:\n\t* invalid name 'bad_name'\n\n"
@@ -653,7 +656,7 @@ def test_a_bad_policy_answers_not_found_in_the_recorded_words():
 
 
 def test_a_bad_token_answers_invalid_in_the_recorded_words():
-    refused = acl.invalid_token(acl.validate_token(ACLToken(type="client")))
+    refused = validation.invalid_token(validation.validate_token(ACLToken(type="client")))
     assert refused.code is Code.INVALID
     assert refused.message == (
         "token 0 invalid: 1 error occurred:\n\t* client token missing policies\n\n"
@@ -661,7 +664,9 @@ def test_a_bad_token_answers_invalid_in_the_recorded_words():
 
 
 def test_a_bad_namespace_is_a_plain_refusal_in_the_recorded_words():
-    refused = acl.invalid_namespace("a b", acl.validate_namespace(Namespace(name="a b")))
+    refused = validation.invalid_namespace(
+        "a b", validation.validate_namespace(Namespace(name="a b"))
+    )
     assert refused.code is Code.REFUSED
     assert refused.message == (
         'Invalid namespace "a b": 1 error occurred:\n\t* invalid name "a b". '
@@ -673,8 +678,8 @@ def test_every_printable_name_character_is_judged_alike_in_policy_and_namespace(
     allowed = set(string.ascii_letters + string.digits + "-")
     for char in map(chr, range(0x20, 0x180)):
         fine = char in allowed
-        assert (not acl.validate_policy(policy(name=char))) == fine
-        assert (not acl.validate_namespace(Namespace(name=char))) == fine
+        assert (not validation.validate_policy(policy(name=char))) == fine
+        assert (not validation.validate_namespace(Namespace(name=char))) == fine
 
 
 # The page

@@ -9,7 +9,7 @@ import pytest
 from tests.sim.clock import FixedClock
 
 from bellcow.acl import tokens
-from bellcow.acl.policy import MANAGEMENT, NOTHING, Need, compile_rights
+from bellcow.acl.rights import MANAGEMENT, NOTHING, Need, compile_rights
 from bellcow.acl.tokens import BAD_TOKEN_WINDOW_S, TOKEN_NOT_FOUND, BadTokens, Resolver
 from bellcow.errors import Code, Error
 from bellcow.model.acl import ACLBootstrap, ACLPolicy, ACLToken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api import route as module
 from bellcow.api.route import Paths, Route, Serve, route
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bellcow.acl.policy import MANAGEMENT, NOTHING
+from bellcow.acl.rights import MANAGEMENT, NOTHING
 from bellcow.api.pipeline.guards import secret_of
 from bellcow.errors import Code, Error, denied
 

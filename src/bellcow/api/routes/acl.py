@@ -9,15 +9,10 @@ import msgspec
 
 from bellcow.acl import commands
 from bellcow.acl.hashing import policy_hash
-from bellcow.acl.policy import (
-    Need,
-    RulesJSON,
-    invalid_policy,
-    rules_json,
-    validate_policy,
-    validate_token_ids,
-)
+from bellcow.acl.policy import RulesJSON, rules_json
+from bellcow.acl.rights import Need
 from bellcow.acl.tokens import ANONYMOUS_POLICY
+from bellcow.acl.validation import invalid_policy, validate_policy, validate_token_ids
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import SMALL_LIMIT, BodyRules, Serve, route
 from bellcow.clock import new_uuid

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.http.task import closing
 from bellcow.api.route import Serve, route

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import INVALID_METHOD, Serve, route
 from bellcow.errors import Code, Error, denied, refused

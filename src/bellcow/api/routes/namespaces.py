@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from bellcow.acl.hashing import namespace_hash
-from bellcow.acl.policy import Need, invalid_namespace, validate_namespace
+from bellcow.acl.rights import Need
+from bellcow.acl.validation import invalid_namespace, validate_namespace
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import BodyRules, Serve, route
 from bellcow.errors import Code, denied, invalid, refused

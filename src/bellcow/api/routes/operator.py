@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.pipeline.answers import contact
 from bellcow.api.query import CAS

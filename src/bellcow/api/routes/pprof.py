@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import INVALID_METHOD, Serve, route
 from bellcow.api.routes.agent import must_allow_debugging, must_be_meant

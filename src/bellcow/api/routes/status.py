@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call
 from bellcow.api.route import Serve, route
 from bellcow.model.raft import RaftConfiguration

@@ -17,7 +17,7 @@ from tests.sim.net import FOLLOWER, itself
 from tests.sim.raw_http import connected, get, request, until
 from tests.sim.wires import KEY, client_of, keyed
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.http.server import bind, serve
 from bellcow.api.internal import forward

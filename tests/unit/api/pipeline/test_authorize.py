@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bellcow.acl.policy import MANAGEMENT, NOTHING, Need
+from bellcow.acl.rights import MANAGEMENT, NOTHING, Need
 from bellcow.api.call import Call
 from bellcow.api.message import Request
 from bellcow.api.pipeline.authorize import authorize, may_send
@@ -14,7 +14,7 @@ from bellcow.api.route import Route, Serve
 from bellcow.errors import Code, Error, denied
 
 if TYPE_CHECKING:
-    from bellcow.acl.policy import Rights
+    from bellcow.acl.rights import Rights
 
 
 class Site:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.message import Request
 from bellcow.api.pipeline.blocking import MAX_WAIT_S, asked_wait, begun, watched
 from bellcow.api.route import Route, Serve

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call
 from bellcow.api.message import Request
 from bellcow.api.pipeline.body import DECODE_NOW_LIMIT, Decoders, unread

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.message import Request, Response
 from bellcow.api.pipeline.cache import SHARED_BYTES, EncodedAnswers, SharedAnswers
 from bellcow.api.route import Route, Serve

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bellcow.acl.policy import Need
+from bellcow.acl.rights import Need
 from bellcow.api.call import Call
 from bellcow.api.message import Blocking, Confirming, Request
 from bellcow.api.pipeline.consistency import (

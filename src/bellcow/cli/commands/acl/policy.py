@@ -15,7 +15,7 @@ from bellcow.cli.shell.session import Session, as_data, command
 
 _POLICIES = "/v1/acl/policies"
 _EVERYTHING = "A management token is in use: it may do everything and has no policies"
-_NAME = one("name", completers.policies)
+NAME = one("name", completers.policies)
 
 
 def _path(name: str) -> str:
@@ -94,7 +94,7 @@ def _show(policies: list[dict[str, Any]], nothing: str, *, as_json: bool, templa
 
 @command(
     "Shows a policy with its rules; as JSON also RulesJSON, the parsed rules.",
-    takes=_NAME,
+    takes=NAME,
 )
 @as_data
 def info(session: Session, *, as_json: bool, template: str, words: tuple[str, ...]) -> None:
@@ -112,7 +112,7 @@ def info(session: Session, *, as_json: bool, template: str, words: tuple[str, ..
     )
 
 
-@command("Deletes a policy; tokens that carry it lose its rights.", takes=_NAME)
+@command("Deletes a policy; tokens that carry it lose its rights.", takes=NAME)
 def delete(session: Session, *, words: tuple[str, ...]) -> None:
     with failing("Error deleting ACL policy: "):
         session.client.delete(_path(words[0]))
