@@ -23,6 +23,7 @@ class Wire(asyncio.Transport):
         self.written: list[bytes] = []
         self.reading = True
         self.closing = False
+        self.lost = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
@@ -60,6 +61,18 @@ class FullWire(Wire):
         self.connection.pause_writing()
 
 
+class LostWire(Wire):
+    """Lost at the third write. The transport takes what is written and never pauses."""
+
+    def write(self, data: Any) -> None:
+        super().write(data)
+        if len(self.written) == 3:
+            self.closing = self.lost = True
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
+        if len(self.written) > 1_000:
+            raise SystemExit("the stream goes on for a client that is gone")
+
+
 @contextlib.contextmanager
 def wired(app: FixedApp, wire: Wire | None = None):
     server = Listener(
@@ -79,5 +92,6 @@ def wired(app: FixedApp, wire: Wire | None = None):
     try:
         yield connection, wire
     finally:
-        connection.connection_lost(None)
+        if not wire.lost:
+            connection.connection_lost(None)
         server._ticker.cancel()

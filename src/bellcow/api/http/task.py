@@ -178,6 +178,10 @@ class Cycle(RequestResponseCycle):
 
     async def _drain(self) -> None:
         """Wait until the client has read enough. Raises _Gone if it reads nothing in time."""
+        if self.transport.is_closing():
+            # A lost connection takes every byte and never pauses. The loop must run to report the
+            # loss, which cancels this task.
+            await asyncio.sleep(0)
         if not self.flow.write_paused:
             return
         try:

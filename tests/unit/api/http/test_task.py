@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from typing import TYPE_CHECKING
 
-from tests.sim.http_wire import wired
+from tests.sim.http_wire import LostWire, wired
 from tests.sim.raw_http import FixedApp, get, request, run, running, trickle, until
+
+from bellcow.api.message import Body, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 def test_stream_over_http_1_0_ends_with_the_connection():
@@ -108,6 +114,29 @@ def test_stream_is_cut_off_when_its_client_stops_reading():
             await asyncio.wait_for(site.app.closed.wait(), 5)
             assert site.names() == ["http_client_too_slow"]
             client.reset()
+
+    run(test())
+
+
+def test_stream_that_never_waits_ends_with_its_connection():
+    class Relentless(FixedApp):
+        async def answer(self, request: Request, body: Body) -> Response:
+            del request, body
+
+            async def stream() -> AsyncIterator[bytes]:
+                try:
+                    while True:
+                        yield b"x"
+                finally:
+                    self.closed.set()
+
+            return Response(200, [], stream=stream())
+
+    async def test() -> None:
+        app = Relentless()
+        with wired(app, LostWire()) as (connection, _):
+            connection.data_received(get("/endless"))
+            await asyncio.wait_for(app.closed.wait(), 5)
 
     run(test())
 
