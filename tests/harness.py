@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BELLCOW = Path(sys.executable).parent / "bellcow"
+PORTS = range(15_000, 32_000)
 START_S = 20.0
 WAIT_S = 60.0  # a machine with other work is slow; who does not wait in vain waits no longer
 
@@ -24,15 +26,18 @@ T = TypeVar("T")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; all are held until all are known, so none repeats."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that were free a moment ago, none of them twice.
+
+    They are below those that the kernel gives to outgoing connections: such a port may be taken
+    again before the server that it is meant for listens.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)
 
 
 def until(holds: Callable[[], T], what: str, limit_s: float = WAIT_S) -> T:

@@ -145,7 +145,7 @@ def test_two_that_are_left_agree_and_one_joins_the_other(cluster: list[Agent]):
     until(lambda: {each["Address"] for each in servers(left[0])} == addresses, "both in it")
     until(lambda: all(each["Voter"] for each in servers(left[0])), "vote for both", 60)
     assert left[1].put("/v1/namespace", {"Name": "after"}).status == 200
-    assert len([agent for agent in left if "cluster founded anew" in agent.log]) == 1
+    assert len([agent for agent in left if "event=cluster_rebuilt" in agent.log]) == 1
 
 
 def test_server_without_a_vote_brings_the_cluster_back(cluster: list[Agent], folder: Path):

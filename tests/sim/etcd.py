@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psutil
 import pytest
 import uvloop
+from tests.harness import free_ports
 
 from bellcow.clock import SystemClock
 from bellcow.etcd import etcd_pb2 as pb
@@ -53,9 +53,7 @@ def run(story: Coroutine[Any, Any, T]) -> T:
 
 
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 def plan_of_one(directory: Path, name: str = "one") -> Plan:
