@@ -37,13 +37,14 @@ def leaderless(table: Table, inputs: Inputs, lasts_s: float, now: float) -> tupl
     """Why our cluster has no leader, once that has lasted `FAILED_AFTER_S`; `lasts_s` so far."""
     if is_led(table, inputs, now) or lasts_s < FAILED_AFTER_S:
         return ()
-    missing = [found for each in inputs.voters if (found := _missing(each, table, inputs, now))]
+    voters = sorted(inputs.voters, key=lambda each: each.name)  # stored in the order of their ids
+    missing = [found for each in voters if (found := _missing(each, table, inputs, now))]
     out = {each.server.id for each in missing}
     needed = len(inputs.voters) // 2 + 1
     fields: dict[str, object] = {
         "voters": len(inputs.voters),
         "needed": needed,
-        "answering": ", ".join(each.name for each in inputs.voters if each.id not in out),
+        "answering": ", ".join(each.name for each in voters if each.id not in out),
         "silent": ", ".join(
             f"{each.server.name} at {each.server.address}" for each in missing if not each.now_at
         ),

@@ -45,6 +45,13 @@ def test_silent_voters_are_named_with_how_many_are_needed(table):
     assert "moved" not in fields
 
 
+def test_voters_are_named_in_the_order_of_their_names():
+    stored = msgspec.structs.replace(HERE, voters=tuple(reversed(HERE.voters)))
+    fields = told(seen(), stored)
+    assert fields["silent"] == "b.global at b:4647, c.global at c:4647"
+    assert str(fields["hint"]).startswith("start b.global, c.global until")
+
+
 def test_hint_for_moved_voters_has_the_command_with_their_new_addresses():
     moved = [record(name, rpc=(f"{name}2", 4647)) for name in "abc"]
     fields = told(seen(*moved[1:], me=moved[0]))
