@@ -7,9 +7,11 @@ written down, and that it keeps the quorum.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
+import pytest
+from tests.sim.loop import simulate
 from tests.sim.world import World, configuration, target
 
 from bellcow.autopilot.rules import Silence
@@ -36,6 +38,7 @@ from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import ONLY, RAFT
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from tests.sim.peers import Change
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from bellcow.cluster.engine.protocol import Peer
     from bellcow.cluster.members.schedule import Target
     from bellcow.cluster.peers.inputs import ClusterView
+
+T = TypeVar("T")
 
 CLUSTER_ID = "the-herd"
 ELECTION_S = 1.0
@@ -275,3 +280,20 @@ class Herd(World):
         task = asyncio.get_running_loop().create_task(self.stop(name))
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)
+
+
+def run(story: Callable[[Herd], Awaitable[T]], *names: str) -> T:
+    """What the story gives, with these servers, or of a, b and c."""
+
+    async def whole() -> T:
+        async with Herd(*(names or ("a", "b", "c"))) as herd:
+            await herd.begin()
+            return await story(herd)
+
+    return simulate(whole())
+
+
+async def refusal(work: Awaitable[object]) -> Error:
+    with pytest.raises(Error) as caught:
+        await work
+    return caught.value

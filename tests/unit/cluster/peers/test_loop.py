@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-from tests.sim.herd import CLUSTER_ID, Herd
-from tests.sim.loop import simulate
+from tests.sim.herd import CLUSTER_ID, refusal, run
 from tests.sim.store import Fault
 
-from bellcow.errors import Code, Error
+from bellcow.errors import Code
 from bellcow.model.membership_calls import MEMBER_PATH, MemberOrder, decode
-
-
-def run(story, *names: str):
-    async def whole():
-        async with Herd(*(names or ("a", "b", "c"))) as herd:
-            await herd.begin()
-            return await story(herd)
-
-    return simulate(whole())
-
-
-async def refusal(work) -> Error:
-    with pytest.raises(Error) as caught:
-        await work
-    return caught.value
 
 
 def test_order_names_every_member_and_the_new_one_by_its_own_id():

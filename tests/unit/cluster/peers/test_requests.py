@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tests.sim.herd import CLUSTER_ID, Herd
-from tests.sim.loop import simulate
+from tests.sim.herd import CLUSTER_ID, refusal, run
 from tests.sim.store import Fault
 
 from bellcow.cluster.peers.requests import ANSWER_S
-from bellcow.errors import Code, Error
+from bellcow.errors import Code
 from bellcow.model.agent import ALIVE, LEFT
 from bellcow.model.membership_calls import (
     LEAVE_PATH,
@@ -29,21 +28,6 @@ from bellcow.store.protocol import Unknown
 
 if TYPE_CHECKING:
     from bellcow.cluster.peers.inputs import ClusterView
-
-
-def run(story, *names: str):
-    async def whole():
-        async with Herd(*(names or ("a", "b", "c"))) as herd:
-            await herd.begin()
-            return await story(herd)
-
-    return simulate(whole())
-
-
-async def refusal(work) -> Error:
-    with pytest.raises(Error) as caught:
-        await work
-    return caught.value
 
 
 def test_server_that_does_not_lead_refuses_every_request():
