@@ -283,7 +283,7 @@ class Herd(World):
 
 
 def run(story: Callable[[Herd], Awaitable[T]], *names: str) -> T:
-    """What the story gives, with these servers, or of a, b and c."""
+    """The result of a story on these servers; on a, b and c unless named."""
 
     async def whole() -> T:
         async with Herd(*(names or ("a", "b", "c"))) as herd:
