@@ -134,9 +134,9 @@ async def answering(client: Client, *, leads: bool | None = None) -> pb.StatusRe
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Path]:
-    """One member on a thread of its own. Yields its directory."""
-    with short_directory() as directory:
+def started(chosen: Path | None = None) -> Iterator[Path]:
+    """One member on a thread of its own, in the chosen directory if any. Yields its directory."""
+    with contextlib.nullcontext(chosen) if chosen else short_directory() as directory:
         plan = plan_of_one(directory)
         ready = threading.Event()
         stop: list[Any] = []

@@ -7,7 +7,9 @@ means. Nothing is sent twice. Import this module late: gRPC takes tens of megaby
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import grpc
@@ -18,7 +20,6 @@ from bellcow.etcd.flags import SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-    from pathlib import Path
 
 SOCKET_BYTES = 107  # limit of a socket's path: sun_path in unix(7) less the final zero
 
@@ -56,23 +57,27 @@ class CallFailed(Exception):
 
 @asynccontextmanager
 async def open_client(directory: Path) -> AsyncIterator[Client]:
-    """A client of the member in `directory`, which may start and stop meanwhile.
+    """A client of the member in `directory`, which may start and stop meanwhile."""
+    with _short(directory) as short:
+        client = Client(grpc.aio.insecure_channel(f"unix:{short / SOCKET}", options=_OPTIONS))
+        try:
+            yield client
+        finally:
+            await client.close()
 
-    Raises CallFailed if the path of the socket is too long.
-    """
-    path = directory / SOCKET
-    if len(bytes(path)) > SOCKET_BYTES:
-        raise CallFailed(
-            "INVALID_ARGUMENT",
-            f"the path of the socket {path} is longer than {SOCKET_BYTES} bytes: "
-            "choose a shorter data_dir",
-        )
-    channel = grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS)
-    client = Client(channel)
+
+@contextmanager
+def _short(directory: Path) -> Iterator[Path]:
+    """A path of the directory that leaves room for its socket's name, however long its own is."""
+    if len(bytes(directory / SOCKET)) <= SOCKET_BYTES:
+        yield directory
+        return
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # as the member does when it starts
+    handle = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     try:
-        yield client
+        yield Path(f"/proc/self/fd/{handle}")
     finally:
-        await client.close()
+        os.close(handle)
 
 
 class _Call(Generic[Q, A]):

@@ -79,7 +79,7 @@ class EtcdMember:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         member = Member(plan, self._clock, self._report, end_when_hung=True)
         failure: Exception | None = None
-        async with self._client() as client, asyncio.TaskGroup() as group:
+        async with open_client(plan.directory) as client, asyncio.TaskGroup() as group:
             task = group.create_task(_until(ended, member), name="etcd")
             correct = group.create_task(_correct_scheme(client, plan), name="etcd scheme")
             store = EtcdStore(client)
@@ -94,14 +94,6 @@ class EtcdMember:
                 await asyncio.wait([task, correct])
         if failure is not None:
             raise failure
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[Client]:
-        try:
-            async with open_client(self._plan.directory) as client:
-                yield client
-        except CallFailed as failed:
-            raise Corrupt(str(failed)) from None
 
 
 async def _until(ended: asyncio.Future[None], member: Member) -> None:

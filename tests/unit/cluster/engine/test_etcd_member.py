@@ -67,15 +67,6 @@ def test_error_of_the_context_body_passes_through():
         run(story(directory))
 
 
-def test_path_too_long_for_a_socket_is_refused(tmp_path):
-    async def story() -> None:
-        async with member(tmp_path / ("x" * 120), "exit 0").running(START):
-            raise AssertionError("it must not start")
-
-    with pytest.raises(Corrupt, match="choose a shorter data_dir"):
-        run(story())
-
-
 def test_only_the_first_start_gets_the_initial_cluster():
     with short_directory() as directory:
         assert not member(directory, "exit 0").has_data()
