@@ -24,20 +24,25 @@ WAIT_S = 60.0  # a machine with other work is slow; who does not wait in vain wa
 
 T = TypeVar("T")
 
+_given: set[int] = set()  # ports: the servers they are meant for may not listen yet
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, none of them twice.
+    """Ports that were free a moment ago; no two calls of a process give the same one.
 
     They are below those that the kernel gives to outgoing connections: such a port may be taken
     again before the server that it is meant for listens.
     """
-    found: set[int] = set()
+    found: list[int] = []
     while len(found) < count:
         port = PORTS.start + secrets.randbelow(len(PORTS))
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            found.add(port)
-    return list(found)
+            _given.add(port)
+            found.append(port)
+    return found
 
 
 def until(holds: Callable[[], T], what: str, limit_s: float = WAIT_S) -> T:
