@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 from hypothesis import settings
 
 from tests.harness import Agent
+from tests.sim.loop import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +36,13 @@ def _shares_a_fixture(item: pytest.Item) -> bool:
         for definitions in names.values()
         for definition in definitions
     )
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
+    """The loop of a test that is a coroutine: the servers' own, or one of virtual time."""
+    virtual = request.node.get_closest_marker("virtual_time") is not None
+    return "asyncio", {"loop_factory": VirtualLoop if virtual else uvloop.new_event_loop}
 
 
 @pytest.fixture

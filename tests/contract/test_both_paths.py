@@ -78,26 +78,23 @@ async def by_socket(server: Here, target: str, headers: dict[str, str]) -> tuple
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("acl", [False, True])
-def test_every_get_has_the_same_answer_by_socket_and_by_asgi(acl, packed):
-    async def test() -> list[str]:
-        wrong = []
-        async with here(acl=acl) as server, server.client() as client:
-            token = ""
-            if acl:
-                token = (await client.put("/v1/acl/bootstrap")).json()["SecretID"]
-            headers = {"X-Nomad-Token": token} if acl else {}
-            headers["Accept-Encoding"] = "gzip" if packed else "identity"
-            for target in TARGETS:
-                quick = await by_socket(server, target, headers)
-                request = client.build_request("GET", "http://localhost/", headers=headers)
-                request.url = request.url.copy_with(raw_path=target.encode())
-                answer = await client.send(request)
-                slow = facts(answer.status_code, list(answer.headers.items()), answer.content)
-                if quick != slow:
-                    wrong.append(f"{target}: {quick} != {slow}")
-        return wrong
-
-    assert asyncio.run(test()) == []
+async def test_every_get_has_the_same_answer_by_socket_and_by_asgi(acl, packed):
+    wrong = []
+    async with here(acl=acl) as server, server.client() as client:
+        token = ""
+        if acl:
+            token = (await client.put("/v1/acl/bootstrap")).json()["SecretID"]
+        headers = {"X-Nomad-Token": token} if acl else {}
+        headers["Accept-Encoding"] = "gzip" if packed else "identity"
+        for target in TARGETS:
+            quick = await by_socket(server, target, headers)
+            request = client.build_request("GET", "http://localhost/", headers=headers)
+            request.url = request.url.copy_with(raw_path=target.encode())
+            answer = await client.send(request)
+            slow = facts(answer.status_code, list(answer.headers.items()), answer.content)
+            if quick != slow:
+                wrong.append(f"{target}: {quick} != {slow}")
+    assert wrong == []
 
 
 def test_every_read_that_does_not_await_is_answered_from_memory():
@@ -182,30 +179,24 @@ def test_without_a_leader_stale_reads_answer_and_others_say_so():
     "target",
     ["/v1/operator/scheduler/configuration", "/v1/status/leader", "/v1/agent/health"],
 )
-def test_a_read_is_held_until_a_leader_appears(target):
-    async def test() -> None:
-        async with here() as server:
-            request = server.request("GET", target)
-            at_once = await server.pipeline.answer(request, _NoBody())
-            late = _LateLeader(server.server.leadership)
-            pipeline = server.twin(leadership=late)
-            assert pipeline.answer_now(request) is None
-            held = await pipeline.answer(request, _NoBody())
-            assert late.asked
-            assert (held.status, held.body) == (200, at_once.body)
-
-    asyncio.run(test())
+async def test_a_read_is_held_until_a_leader_appears(target):
+    async with here() as server:
+        request = server.request("GET", target)
+        at_once = await server.pipeline.answer(request, _NoBody())
+        late = _LateLeader(server.server.leadership)
+        pipeline = server.twin(leadership=late)
+        assert pipeline.answer_now(request) is None
+        held = await pipeline.answer(request, _NoBody())
+        assert late.asked
+        assert (held.status, held.body) == (200, at_once.body)
 
 
-def test_a_write_is_held_until_a_leader_appears():
-    async def test() -> None:
-        async with here() as server:
-            late = _LateLeader(server.server.leadership)
-            request = server.request("PUT", "/v1/system/gc")
-            assert (await server.twin(leadership=late).answer(request, _NoBody())).status == 200
-            assert late.asked
-
-    asyncio.run(test())
+async def test_a_write_is_held_until_a_leader_appears():
+    async with here() as server:
+        late = _LateLeader(server.server.leadership)
+        request = server.request("PUT", "/v1/system/gc")
+        assert (await server.twin(leadership=late).answer(request, _NoBody())).status == 200
+        assert late.asked
 
 
 class _LateLeader:
@@ -241,19 +232,16 @@ class _NoBody:
         return None
 
 
-def test_a_blocking_query_is_told_to_wait_by_both_doors():
-    async def test() -> None:
-        async with here() as server:
-            target = "/v1/namespaces?index=1&wait=50ms"
-            now = server.pipeline.answer_now(server.request("GET", target))
-            assert isinstance(now, Wait)
-            later = await server.pipeline.answer(server.request("GET", target), _NoBody())
-            last = server.pipeline.answer_now(server.request("GET", target), last=True)
-            assert isinstance(last, Response)
-            assert (later.status, later.headers, later.body) == (
-                last.status,
-                last.headers,
-                last.body,
-            )
-
-    asyncio.run(test())
+async def test_a_blocking_query_is_told_to_wait_by_both_doors():
+    async with here() as server:
+        target = "/v1/namespaces?index=1&wait=50ms"
+        now = server.pipeline.answer_now(server.request("GET", target))
+        assert isinstance(now, Wait)
+        later = await server.pipeline.answer(server.request("GET", target), _NoBody())
+        last = server.pipeline.answer_now(server.request("GET", target), last=True)
+        assert isinstance(last, Response)
+        assert (later.status, later.headers, later.body) == (
+            last.status,
+            last.headers,
+            last.body,
+        )

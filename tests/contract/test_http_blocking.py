@@ -444,18 +444,15 @@ def test_negative_wait_does_not_wait():
     assert max(waits("/v1/namespaces?index=99999999&wait=-5s")) == 0
 
 
-def test_deadline_stays_when_a_query_goes_on_waiting():
-    async def test() -> None:
-        async with here() as server:
-            request = server.request("GET", "/v1/namespaces?index=99999999&wait=60s")
-            first = server.pipeline.answer_now(request)
-            await asyncio.sleep(0.05)
-            second = server.pipeline.answer_now(request)
-            assert isinstance(first, Wait)
-            assert isinstance(second, Wait)
-            assert second.seconds < first.seconds
-
-    asyncio.run(test())
+async def test_deadline_stays_when_a_query_goes_on_waiting():
+    async with here() as server:
+        request = server.request("GET", "/v1/namespaces?index=99999999&wait=60s")
+        first = server.pipeline.answer_now(request)
+        await asyncio.sleep(0.05)
+        second = server.pipeline.answer_now(request)
+        assert isinstance(first, Wait)
+        assert isinstance(second, Wait)
+        assert second.seconds < first.seconds
 
 
 def test_routes_that_watch_a_table_are_those_that_the_documents_list():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.sim.certificates import Authority
-from tests.sim.raw_http import FIXED, get, request, run, running, until
+from tests.sim.raw_http import FIXED, get, request, running, until
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from bellcow.config.tls import make_context
@@ -45,153 +45,114 @@ def test_names_that_we_build_on_exist():
         assert f"self.{name} = " in cycle
 
 
-def test_connection_is_kept():
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            for path in ("/json", "/slow", "/json", "/stream", "/json"):
-                assert (await client.get(path)).status == 200
-            assert site.app.asked[0].headers[0] == (b"host", b"test")
-
-    run(test())
+async def test_connection_is_kept():
+    async with running() as site, site.connect() as client:
+        for path in ("/json", "/slow", "/json", "/stream", "/json"):
+            assert (await client.get(path)).status == 200
+        assert site.app.asked[0].headers[0] == (b"host", b"test")
 
 
 @pytest.mark.parametrize(
     "paths", [["/slow", "/json"], ["/json", "/slow"], ["/stream", "/json", "/slow", "/stream"]]
 )
-def test_pipelined_requests_are_answered_in_order(paths: list[str]):
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(b"".join(get(path) for path in paths))
-            bodies = {"/slow": b"GET /slow", "/json": b'{"a":1}', "/stream": b"onethree"}
-            for path in paths:
-                assert (await client.answer()).body == bodies[path]
-
-    run(test())
+async def test_pipelined_requests_are_answered_in_order(paths: list[str]):
+    async with running() as site, site.connect() as client:
+        await client.send(b"".join(get(path) for path in paths))
+        bodies = {"/slow": b"GET /slow", "/json": b'{"a":1}', "/stream": b"onethree"}
+        for path in paths:
+            assert (await client.answer()).body == bodies[path]
 
 
 @pytest.mark.parametrize("path", ["/json", "/slow"])
-def test_connection_close_closes(path: str):
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(get(path, "Connection: close"))
-            assert (await client.answer()).headers[b"Connection"] == b"close"
-            assert await client.rest() == b""
-
-    run(test())
+async def test_connection_close_closes(path: str):
+    async with running() as site, site.connect() as client:
+        await client.send(get(path, "Connection: close"))
+        assert (await client.answer()).headers[b"Connection"] == b"close"
+        assert await client.rest() == b""
 
 
 @pytest.mark.parametrize("path", ["/json", "/slow"])
-def test_http_1_0_closes(path: str):
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(f"GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode())
-            assert (await client.answer()).status == 200
-            assert await client.rest() == b""
-
-    run(test())
+async def test_http_1_0_closes(path: str):
+    async with running() as site, site.connect() as client:
+        await client.send(f"GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode())
+        assert (await client.answer()).status == 200
+        assert await client.rest() == b""
 
 
-def test_head_has_no_body():
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(request("HEAD", "/json") + get("/json"))
-            assert (await client.answer(head=True)).status == 200
-            assert (await client.answer()).body == b'{"a":1}'
-
-    run(test())
+async def test_head_has_no_body():
+    async with running() as site, site.connect() as client:
+        await client.send(request("HEAD", "/json") + get("/json"))
+        assert (await client.answer(head=True)).status == 200
+        assert (await client.answer()).body == b'{"a":1}'
 
 
-def test_get_may_have_a_body():
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(request("GET", "/json", body=b"ignored") + get("/large"))
-            assert (await client.answer()).body == FIXED["/json"]().body
-            assert (await client.answer()).body == FIXED["/large"]().body
-
-    run(test())
+async def test_get_may_have_a_body():
+    async with running() as site, site.connect() as client:
+        await client.send(request("GET", "/json", body=b"ignored") + get("/large"))
+        assert (await client.answer()).body == FIXED["/json"]().body
+        assert (await client.answer()).body == FIXED["/large"]().body
 
 
-def test_upload_may_be_chunked():
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(request("PUT", "/upload", "Transfer-Encoding: chunked"))
-            for _ in range(50):
-                await client.send(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
-            await client.send(b"0\r\n\r\n" + get("/json"))
-            assert (await client.answer()).body == b"500000"
-            assert (await client.answer()).status == 200
-
-    run(test())
+async def test_upload_may_be_chunked():
+    async with running() as site, site.connect() as client:
+        await client.send(request("PUT", "/upload", "Transfer-Encoding: chunked"))
+        for _ in range(50):
+            await client.send(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+        await client.send(b"0\r\n\r\n" + get("/json"))
+        assert (await client.answer()).body == b"500000"
+        assert (await client.answer()).status == 200
 
 
-def test_continue_is_sent():
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(request("PUT", "/a", "Expect: 100-continue", "Content-Length: 2"))
-            assert await client.reader.readline() == b"HTTP/1.1 100 Continue\r\n"
-            assert await client.reader.readline() == b"\r\n"
-            await client.send(b"ab")
-            assert (await client.answer()).body == b"got ab"
-
-    run(test())
+async def test_continue_is_sent():
+    async with running() as site, site.connect() as client:
+        await client.send(request("PUT", "/a", "Expect: 100-continue", "Content-Length: 2"))
+        assert await client.reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert await client.reader.readline() == b"\r\n"
+        await client.send(b"ab")
+        assert (await client.answer()).body == b"got ab"
 
 
-def test_half_a_header_is_cut_off():
-    async def test() -> None:
-        async with running(header_s=0.05) as site, site.connect() as client:
-            await client.send(get("/json")[:-10])
-            assert await client.rest() == b""
-
-    run(test())
+async def test_half_a_header_is_cut_off():
+    async with running(header_s=0.05) as site, site.connect() as client:
+        await client.send(get("/json")[:-10])
+        assert await client.rest() == b""
 
 
-def test_lost_connection_ends_its_blocking_query():
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
+async def test_lost_connection_ends_its_blocking_query():
+    async with running() as site, site.connect() as client:
+        await client.send(get("/wait"))
+        await until(lambda: len(site.waiting) == 1)
+        client.reset()
+        await until(lambda: len(site.waiting) == 0)
+
+
+async def test_stop_answers_blocking_queries():
+    async with contextlib.AsyncExitStack() as stack:
+        async with running() as site:
+            client = await stack.enter_async_context(site.connect())
             await client.send(get("/wait"))
             await until(lambda: len(site.waiting) == 1)
-            client.reset()
-            await until(lambda: len(site.waiting) == 0)
-
-    run(test())
-
-
-def test_stop_answers_blocking_queries():
-    async def test() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            async with running() as site:
-                client = await stack.enter_async_context(site.connect())
-                await client.send(get("/wait"))
-                await until(lambda: len(site.waiting) == 1)
-            assert (await client.answer()).status == 200
-            assert await client.rest() == b""
-
-    run(test())
+        assert (await client.answer()).status == 200
+        assert await client.rest() == b""
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_client_certificate_is_required(tmp_path: Path, shown: bool):
+async def test_client_certificate_is_required(tmp_path: Path, shown: bool):
     authority = Authority(tmp_path)
     pair = authority.sign()
     context = make_context(pair.cert, pair.key, authority.file, verify_client=True)
     trust = authority.client_context(authority.sign("client") if shown else None)
 
-    async def test() -> None:
-        async with running(tls=context, trust=trust) as site:
-            answered = False
-            with contextlib.suppress(OSError, EOFError):
-                async with site.connect() as client:
-                    answered = await client.is_open()
-            assert answered is shown
-
-    run(test())
+    async with running(tls=context, trust=trust) as site:
+        answered = False
+        with contextlib.suppress(OSError, EOFError):
+            async with site.connect() as client:
+                answered = await client.is_open()
+        assert answered is shown
 
 
-def test_malformed_request_is_refused():
-    async def test() -> None:
-        async with running() as site, site.connect() as client:
-            await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n")
-            assert (await client.answer()).status == 400
-            assert await client.rest() == b""
-
-    run(test())
+async def test_malformed_request_is_refused():
+    async with running() as site, site.connect() as client:
+        await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n")
+        assert (await client.answer()).status == 400
+        assert await client.rest() == b""

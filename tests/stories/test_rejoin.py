@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 from tests.sim.camp import Camp
-from tests.sim.loop import simulate
 
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import RAFT
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.sim.camp import CampServer
+
+pytestmark = pytest.mark.virtual_time
 
 
 def configured(server: CampServer) -> set[str]:
@@ -41,81 +43,68 @@ async def settled(camp: Camp, *names: str) -> CampServer:
     return leader
 
 
-def test_removed_voter_that_has_not_heard_of_it_is_admitted_when_told_to_join(tmp_path: Path):
-    async def story() -> None:
-        async with Camp(tmp_path, "a", "b", "c") as camp:
-            leader = await settled(camp, "a", "b", "c")
-            other = next(each for each in camp.servers.values() if each is not leader)
-            for name in camp.names:
-                if name != other.name:
-                    camp.net.cut(other.name, name)
-            await leader.membership.remove(other.name)
-            camp.net.mend()
-            assert other.name in configured(other)  # it has not heard of it
-            await other.lifecycle.rejoin()
-            await until(lambda: other.name in configured(leader), "it is in again")
-
-    simulate(story())
+async def test_removed_voter_that_has_not_heard_of_it_is_admitted_when_told_to_join(tmp_path: Path):
+    async with Camp(tmp_path, "a", "b", "c") as camp:
+        leader = await settled(camp, "a", "b", "c")
+        other = next(each for each in camp.servers.values() if each is not leader)
+        for name in camp.names:
+            if name != other.name:
+                camp.net.cut(other.name, name)
+        await leader.membership.remove(other.name)
+        camp.net.mend()
+        assert other.name in configured(other)  # it has not heard of it
+        await other.lifecycle.rejoin()
+        await until(lambda: other.name in configured(leader), "it is in again")
 
 
-def test_removed_non_voter_that_has_not_heard_of_it_is_admitted_when_told_to_join(tmp_path: Path):
-    async def story() -> None:
-        async with Camp(tmp_path, "a", "b") as camp:
-            camp.settle_in("a", 1)
-            camp.settle_in("b", 0, "a", non_voting=True)
-            leader = await settled(camp, "a", "b")
-            other = camp.servers["b"]
-            await leader.membership.remove("b")
-            assert "b" in configured(other)
-            await other.lifecycle.rejoin()
-            await until(lambda: "b" in configured(leader), "it is in again")
-
-    simulate(story())
-
-
-def test_join_before_a_removal_does_not_undo_it(
+async def test_removed_non_voter_that_has_not_heard_of_it_is_admitted_when_told_to_join(
     tmp_path: Path,
 ):
-    async def story() -> None:
-        async with Camp(tmp_path, "a", "b", "c") as camp:
-            leader = await settled(camp, "a", "b", "c")
-            other = next(each for each in camp.servers.values() if each is not leader)
-            await other.lifecycle.rejoin()
-            await leader.membership.remove(other.name)
-            await asyncio.sleep(30.0)
-            assert other.name not in configured(leader)
-
-    simulate(story())
-
-
-def test_rejoin_without_a_leader_goes_by_memory(tmp_path: Path):
-    async def story() -> None:
-        async with Camp(tmp_path, "a", "b", "c") as camp:
-            leader = await settled(camp, "a", "b", "c")
-            other = next(each for each in camp.servers.values() if each is not leader)
-            await leader.membership.remove(other.name)
-            await until(lambda: other.name not in configured(other), "it knows")
-            for name in camp.names:
-                if name != other.name:
-                    camp.net.cut(other.name, name)
-            await asyncio.sleep(5.0)
-            await other.lifecycle.rejoin()
-            camp.net.mend()
-            await until(lambda: other.name in configured(leader), "it is in again")
-
-    simulate(story())
+    async with Camp(tmp_path, "a", "b") as camp:
+        camp.settle_in("a", 1)
+        camp.settle_in("b", 0, "a", non_voting=True)
+        leader = await settled(camp, "a", "b")
+        other = camp.servers["b"]
+        await leader.membership.remove("b")
+        assert "b" in configured(other)
+        await other.lifecycle.rejoin()
+        await until(lambda: "b" in configured(leader), "it is in again")
 
 
-def test_leader_removed_right_after_its_election_stays_out(tmp_path: Path):
-    async def story() -> None:
-        async with Camp(tmp_path, "a", "b", "c") as camp:
-            leader = await settled(camp, "a", "b", "c")
-            # It has not looked since its election.
-            leader.lifecycle._context.watch = msgspec.structs.replace(
-                leader.lifecycle._context.watch, away=True
-            )
-            await leader.membership.remove(leader.name)
-            await asyncio.sleep(30.0)
-            assert leader.name not in configured(await camp.led())
+async def test_join_before_a_removal_does_not_undo_it(
+    tmp_path: Path,
+):
+    async with Camp(tmp_path, "a", "b", "c") as camp:
+        leader = await settled(camp, "a", "b", "c")
+        other = next(each for each in camp.servers.values() if each is not leader)
+        await other.lifecycle.rejoin()
+        await leader.membership.remove(other.name)
+        await asyncio.sleep(30.0)
+        assert other.name not in configured(leader)
 
-    simulate(story())
+
+async def test_rejoin_without_a_leader_goes_by_memory(tmp_path: Path):
+    async with Camp(tmp_path, "a", "b", "c") as camp:
+        leader = await settled(camp, "a", "b", "c")
+        other = next(each for each in camp.servers.values() if each is not leader)
+        await leader.membership.remove(other.name)
+        await until(lambda: other.name not in configured(other), "it knows")
+        for name in camp.names:
+            if name != other.name:
+                camp.net.cut(other.name, name)
+        await asyncio.sleep(5.0)
+        await other.lifecycle.rejoin()
+        camp.net.mend()
+        await until(lambda: other.name in configured(leader), "it is in again")
+
+
+async def test_leader_removed_right_after_its_election_stays_out(tmp_path: Path):
+    async with Camp(tmp_path, "a", "b", "c") as camp:
+        leader = await settled(camp, "a", "b", "c")
+        # It has not looked since its election.
+        leader.lifecycle._context.watch = msgspec.structs.replace(
+            leader.lifecycle._context.watch, away=True
+        )
+        await leader.membership.remove(leader.name)
+        await asyncio.sleep(30.0)
+        assert leader.name not in configured(await camp.led())

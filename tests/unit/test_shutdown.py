@@ -9,6 +9,8 @@ from tests.sim.loop import simulate
 
 from bellcow.shutdown import Waits
 
+pytestmark = pytest.mark.virtual_time
+
 
 class GoneError(Exception):
     """Why they end."""
@@ -23,27 +25,21 @@ async def waiting(waits: Waits, seconds: float) -> str:
     return "done"
 
 
-def test_ended_waits_raise_the_reason_and_finished_ones_keep_their_result():
-    async def story() -> list[str]:
-        waits = Waits(GoneError)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(waiting(waits, seconds)) for seconds in (0.5, 9, 99)]
-            await asyncio.sleep(1)
-            assert not waits.ended
-            waits.end()
-        return [task.result() for task in tasks]
-
-    assert simulate(story()) == ["done", "ended", "ended"]
-
-
-def test_nothing_is_waited_for_after_the_end():
-    async def story() -> str:
-        waits = Waits(GoneError)
+async def test_ended_waits_raise_the_reason_and_finished_ones_keep_their_result():
+    waits = Waits(GoneError)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(waiting(waits, seconds)) for seconds in (0.5, 9, 99)]
+        await asyncio.sleep(1)
+        assert not waits.ended
         waits.end()
-        assert waits.ended
-        return await waiting(waits, 0)
+    assert [task.result() for task in tasks] == ["done", "ended", "ended"]
 
-    assert simulate(story()) == "ended"
+
+async def test_nothing_is_waited_for_after_the_end():
+    waits = Waits(GoneError)
+    waits.end()
+    assert waits.ended
+    assert await waiting(waits, 0) == "ended"
 
 
 def test_other_time_limit_inside_is_no_end():

@@ -67,20 +67,17 @@ def lifecycle_of(server: Server) -> ClusterLifecycle:
     return server.lifecycle
 
 
-def test_request_that_waits_is_woken_when_the_leader_changes(server: Server) -> None:
-    async def woken() -> bool:
-        event = asyncio.Event()
+async def test_request_that_waits_is_woken_when_the_leader_changes(server: Server) -> None:
+    event = asyncio.Event()
 
-        class Waiter:
-            def wake(self) -> None:
-                event.set()
+    class Waiter:
+        def wake(self) -> None:
+            event.set()
 
-        server.waiting.add(["namespaces"], Waiter())
-        server.leadership.on_change()
-        async with asyncio.timeout(1):
-            return await event.wait()
-
-    assert asyncio.run(woken())
+    server.waiting.add(["namespaces"], Waiter())
+    server.leadership.on_change()
+    async with asyncio.timeout(1):
+        assert await event.wait()
 
 
 def test_server_knows_of_another_one_with_its_id(server: Server) -> None:

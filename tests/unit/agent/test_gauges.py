@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tests.contract.http_here import here
 
 # What public dashboards and alert rules name, as far as it has a meaning here.
@@ -55,19 +53,19 @@ NAMED_BY_RULES = [
 ]
 
 
-def test_series_that_alert_rules_name_are_published() -> None:
-    async def published() -> set[str]:
-        async with here() as site, site.client() as client:
-            text = (await client.get("/v1/metrics?format=prometheus")).text
-            return {line.partition("{")[0].partition(" ")[0] for line in text.splitlines()}
+async def test_series_that_alert_rules_name_are_published() -> None:
+    async with here() as site, site.client() as client:
+        text = (await client.get("/v1/metrics?format=prometheus")).text
+        assert (
+            set(NAMED_BY_RULES)
+            - {line.partition("{")[0].partition(" ")[0] for line in text.splitlines()}
+            == set()
+        )
 
-    assert set(NAMED_BY_RULES) - asyncio.run(published()) == set()
 
-
-def test_commits_and_their_way_into_memory_are_timed() -> None:
-    async def samples() -> set[str]:
-        async with here() as site, site.client() as client:
-            await client.put("/v1/namespace", json={"Name": "one"})
-            return {row["Name"] for row in (await client.get("/v1/metrics")).json()["Samples"]}
-
-    assert {"nomad.raft.commitTime", "nomad.raft.fsm.apply"} <= asyncio.run(samples())
+async def test_commits_and_their_way_into_memory_are_timed() -> None:
+    async with here() as site, site.client() as client:
+        await client.put("/v1/namespace", json={"Name": "one"})
+        assert {"nomad.raft.commitTime", "nomad.raft.fsm.apply"} <= {
+            row["Name"] for row in (await client.get("/v1/metrics")).json()["Samples"]
+        }

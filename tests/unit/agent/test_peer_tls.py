@@ -239,17 +239,14 @@ BOTH = (Usage.SERVER_AUTH, Usage.CLIENT_AUTH)
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_servers_with_the_right_certificates_come_to_terms(tmp_path: Path, verify: bool):
+async def test_servers_with_the_right_certificates_come_to_terms(tmp_path: Path, verify: bool):
     authority = Authority(tmp_path)
     here = server_of(authority, verify=verify, usages=BOTH)
     other = server_of(authority, verify=verify, usages=BOTH, name="two")
 
-    async def test() -> None:
-        async with serving(here) as there:
-            assert await call(there, other) == ""
-            assert "id-caller" in there.roster.table.known
-
-    run(test())
+    async with serving(here) as there:
+        assert await call(there, other) == ""
+        assert "id-caller" in there.roster.table.known
 
 
 CALLERS = {
@@ -342,7 +339,7 @@ def told_nothing(here: PeerSecurity, caller: PeerSecurity, reason: str) -> None:
 # --- new files
 
 
-def test_new_files_count_for_the_calls_to_come(tmp_path: Path):
+async def test_new_files_count_for_the_calls_to_come(tmp_path: Path):
     (tmp_path / "new").mkdir()
     old, new = Authority(tmp_path), Authority(tmp_path / "new", "new")
     pair = old.sign(dns=NAME)
@@ -350,35 +347,29 @@ def test_new_files_count_for_the_calls_to_come(tmp_path: Path):
     here, there = security(made), security(made)
     stranger = server_of(new)
 
-    async def test() -> None:
-        async with serving(here) as server:
-            assert await call(server, there) == ""
-            assert await call(server, stranger) != ""
-            for one, other in zip((*pair, old.file), (*new.sign(dns=NAME), new.file), strict=True):
-                shutil.copy(other, one)
-            assert reload_peer_tls(here, made.tls) == 1
-            assert await call(server, stranger) == ""
-            assert await call(server, there) != ""
-            assert reload_peer_tls(there, made.tls) == 1
-            assert await call(server, there) == ""
-
-    run(test())
+    async with serving(here) as server:
+        assert await call(server, there) == ""
+        assert await call(server, stranger) != ""
+        for one, other in zip((*pair, old.file), (*new.sign(dns=NAME), new.file), strict=True):
+            shutil.copy(other, one)
+        assert reload_peer_tls(here, made.tls) == 1
+        assert await call(server, stranger) == ""
+        assert await call(server, there) != ""
+        assert reload_peer_tls(there, made.tls) == 1
+        assert await call(server, there) == ""
 
 
-def test_bad_files_change_nothing(tmp_path: Path):
+async def test_bad_files_change_nothing(tmp_path: Path):
     authority = Authority(tmp_path)
     pair = authority.sign(dns=NAME)
     made = with_files(pair, authority.file)
     here = security(made)
     Path(pair.key).write_text("no key")
 
-    async def test() -> None:
-        async with serving(here) as server:
-            with pytest.raises(Error, match="holds no private key"):
-                reload_peer_tls(here, made.tls)
-            assert await call(server, here) == ""
-
-    run(test())
+    async with serving(here) as server:
+        with pytest.raises(Error, match="holds no private key"):
+            reload_peer_tls(here, made.tls)
+        assert await call(server, here) == ""
 
 
 def test_other_paths_need_a_restart_because_of_etcd(tmp_path: Path):

@@ -24,6 +24,8 @@ from bellcow.state.tables import AUTOPILOT, Tables, with_indexes
 from bellcow.store.protocol import Head
 from bellcow.wire import NEVER, NS_PER_S, Duration, rfc3339_seconds, to_msgpack
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Contacts:
     """Two servers; `b` may fall silent."""
@@ -102,26 +104,20 @@ def test_without_a_leader_all_are_named_and_the_failed_with_since_when():
     assert [each.stable_since for each in health.servers] == [NEVER, rfc3339_seconds(failed_ns)]
 
 
-def test_change_is_reported_once_for_the_server_and_once_for_the_cluster():
-    async def story():
-        loop = Loop()
-        for silent in (False, True, True, False):
-            loop.contacts.silent = silent
-            await loop.autopilot.round()
-        return loop.events
-
-    assert simulate(story()) == ["health_changed", "cluster_health_changed"] * 2
+async def test_change_is_reported_once_for_the_server_and_once_for_the_cluster():
+    loop = Loop()
+    for silent in (False, True, True, False):
+        loop.contacts.silent = silent
+        await loop.autopilot.round()
+    assert loop.events == ["health_changed", "cluster_health_changed"] * 2
 
 
-def test_recovery_is_reported_only_after_its_failure():
-    async def story():
-        loop = Loop()
-        for silent in (True, False):
-            loop.contacts.silent = silent
-            await loop.autopilot.round()
-        return loop.events
-
-    assert simulate(story()) == []
+async def test_recovery_is_reported_only_after_its_failure():
+    loop = Loop()
+    for silent in (True, False):
+        loop.contacts.silent = silent
+        await loop.autopilot.round()
+    assert loop.events == []
 
 
 def test_servers_are_healthy_in_the_first_moment_of_a_new_leadership():
@@ -169,14 +165,11 @@ def test_server_that_was_removed_is_not_shown_any_more():
     assert removed not in shown
 
 
-def test_member_without_a_build_is_shown_without_a_version():
-    async def story():
-        loop = Loop()
-        loop.contacts.tags = {}
-        await loop.autopilot.round()
-        return loop.autopilot.health.servers[0].version
-
-    assert simulate(story()) == ""
+async def test_member_without_a_build_is_shown_without_a_version():
+    loop = Loop()
+    loop.contacts.tags = {}
+    await loop.autopilot.round()
+    assert loop.autopilot.health.servers[0].version == ""
 
 
 def test_rounds_are_two_seconds_apart_and_health_ends_with_leadership():
@@ -197,69 +190,60 @@ def test_rounds_are_two_seconds_apart_and_health_ends_with_leadership():
     assert health == ClusterHealth()
 
 
-def test_new_leadership_remembers_nothing():
-    async def story():
-        loop = Loop()
-        await loop.autopilot.round()
-        await asyncio.sleep(30)
+async def test_new_leadership_remembers_nothing():
+    loop = Loop()
+    await loop.autopilot.round()
+    await asyncio.sleep(30)
+    loop.autopilot.begin_anew()
+    assert loop.autopilot.health.servers is None
+    await loop.autopilot.round()
+    assert (loop.autopilot.health.servers[0].stable_since, loop.events) == (
+        "2027-01-15T08:00:30Z",
+        [],
+    )
+
+
+async def test_health_is_known_a_moment_after_a_restore():
+    loop = Loop()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(loop.autopilot.run())
+        await asyncio.sleep(5)  # in the middle of the pause between two rounds
         loop.autopilot.begin_anew()
-        assert loop.autopilot.health.servers is None
-        await loop.autopilot.round()
-        return loop.autopilot.health.servers[0].stable_since, loop.events
-
-    assert simulate(story()) == ("2027-01-15T08:00:30Z", [])
-
-
-def test_health_is_known_a_moment_after_a_restore():
-    async def story():
-        loop = Loop()
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(loop.autopilot.run())
-            await asyncio.sleep(5)  # in the middle of the pause between two rounds
-            loop.autopilot.begin_anew()
-            at_once = loop.autopilot.health.servers
-            await asyncio.sleep(0.001)
-            soon = loop.autopilot.health.healthy
-            task.cancel()
-        return at_once, soon
-
-    assert simulate(story()) == (None, True)
+        at_once = loop.autopilot.health.servers
+        await asyncio.sleep(0.001)
+        soon = loop.autopilot.health.healthy
+        task.cancel()
+    assert (at_once, soon) == (None, True)
 
 
-def test_configuration_counts_from_the_next_round_on():
-    async def story():
-        async with World("a", "b") as world:
-            leader = await world.begin()
-            world.contact_ms["b"] = 300
-            await asyncio.sleep(ROUND_S + 0.1)
-            before = leader.autopilot.health.healthy
-            wide = AutopilotConfiguration(last_contact_threshold=Duration.parse("1s"))
-            await leader.write(put_setting(AUTOPILOT, wide))
-            await asyncio.sleep(ROUND_S)
-            return before, leader.autopilot.health.healthy
-
-    assert simulate(story()) == (False, True)
+async def test_configuration_counts_from_the_next_round_on():
+    async with World("a", "b") as world:
+        leader = await world.begin()
+        world.contact_ms["b"] = 300
+        await asyncio.sleep(ROUND_S + 0.1)
+        before = leader.autopilot.health.healthy
+        wide = AutopilotConfiguration(last_contact_threshold=Duration.parse("1s"))
+        await leader.write(put_setting(AUTOPILOT, wide))
+        await asyncio.sleep(ROUND_S)
+        assert (before, leader.autopilot.health.healthy) == (False, True)
 
 
-def test_day_of_rounds_is_simulated_in_no_time():
-    async def story():
-        loop = Loop()
-        rounds = 0
-        real = loop.contacts.contacts
+async def test_day_of_rounds_is_simulated_in_no_time():
+    loop = Loop()
+    rounds = 0
+    real = loop.contacts.contacts
 
-        async def counted(server_ids):
-            nonlocal rounds
-            rounds += 1
-            return await real(server_ids)
+    async def counted(server_ids):
+        nonlocal rounds
+        rounds += 1
+        return await real(server_ids)
 
-        loop.contacts.contacts = counted
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(loop.autopilot.run())
-            await asyncio.sleep(24 * 3_600)
-            task.cancel()
-        return rounds, msgspec.structs.asdict(loop.tables.head)["index"]
-
-    assert simulate(story()) == (43_200, 7)
+    loop.contacts.contacts = counted
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(loop.autopilot.run())
+        await asyncio.sleep(24 * 3_600)
+        task.cancel()
+    assert (rounds, msgspec.structs.asdict(loop.tables.head)["index"]) == (43_200, 7)
 
 
 class Cleaner(Loop):
@@ -311,14 +295,11 @@ class Cleaner(Loop):
         self.statuses[server_id] = "left"
 
 
-def test_server_that_returns_during_other_removals_stays():
-    async def story():
-        loop = Cleaner("efg")
-        loop.meanwhile = lambda: loop.statuses.update(f="alive")
-        await loop.autopilot.clean_up()
-        return loop.removed
-
-    assert simulate(story()) == ["e", "g"]
+async def test_server_that_returns_during_other_removals_stays():
+    loop = Cleaner("efg")
+    loop.meanwhile = lambda: loop.statuses.update(f="alive")
+    await loop.autopilot.clean_up()
+    assert loop.removed == ["e", "g"]
 
 
 def test_majority_does_not_go_bit_by_bit_within_the_stabilization_time():
@@ -338,22 +319,16 @@ def test_majority_does_not_go_bit_by_bit_within_the_stabilization_time():
     assert late == ["e", "f", "g", "d"]
 
 
-def test_concurrent_clean_ups_remove_each_server_once():
-    async def story():
-        loop = Cleaner("efg")
-        async with asyncio.TaskGroup() as group:
-            for _ in range(2):
-                group.create_task(loop.autopilot.clean_up())
-        return loop.removed
-
-    assert simulate(story()) == ["e", "f", "g"]
+async def test_concurrent_clean_ups_remove_each_server_once():
+    loop = Cleaner("efg")
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(loop.autopilot.clean_up())
+    assert loop.removed == ["e", "f", "g"]
 
 
-def test_clean_up_spares_a_server_that_is_alive_again():
-    async def story():
-        async with Herd("a", "b", "c") as herd:
-            await herd.begin()
-            with pytest.raises(Error, match="alive again"):
-                await herd.servers["a"].membership.remove_dead("c", 0)
-
-    simulate(story())
+async def test_clean_up_spares_a_server_that_is_alive_again():
+    async with Herd("a", "b", "c") as herd:
+        await herd.begin()
+        with pytest.raises(Error, match="alive again"):
+            await herd.servers["a"].membership.remove_dead("c", 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 from tests.sim.clock import BEGIN_NS, VirtualClock
-from tests.sim.loop import simulate
 
 from bellcow.license.keeper import Licenses
 from bellcow.license.rules import issue, new_key
@@ -15,6 +15,8 @@ from bellcow.model.license import StoredLicense, TemporaryLicense
 from bellcow.state.tables import Tables
 from bellcow.store.protocol import Head
 from bellcow.wire import NS_PER_S, rfc3339, to_msgpack
+
+pytestmark = pytest.mark.virtual_time
 
 PRIVATE, PUBLIC = new_key()
 DAY_S = 24 * 3600
@@ -63,61 +65,46 @@ class Site:
             pass
 
 
-def test_each_phase_is_reported_when_it_begins() -> None:
-    async def story() -> None:
-        site = Site()
-        site.put("short", 6, 16)
-        await site.watch(30)
-        assert site.said == [
-            (0, "license_expiring", "short"),
-            (6, "license_expired", "short"),
-            (16, "license_terminated", "short"),
-        ]
-        assert "Snapshot Agent" in site.licenses.warning()
-
-    simulate(story())
+async def test_each_phase_is_reported_when_it_begins() -> None:
+    site = Site()
+    site.put("short", 6, 16)
+    await site.watch(30)
+    assert site.said == [
+        (0, "license_expiring", "short"),
+        (6, "license_expired", "short"),
+        (16, "license_terminated", "short"),
+    ]
+    assert "Snapshot Agent" in site.licenses.warning()
 
 
-def test_every_phase_but_valid_is_reported_again_each_day() -> None:
-    async def story() -> None:
-        site = Site()
-        site.put("month", 31 * DAY_S, 40 * DAY_S)
-        await site.watch(3.5 * DAY_S)
-        days = [(second // DAY_S, event) for second, event, _ in site.said]
-        assert days == [(day, "license_expiring") for day in (1, 2, 3)]
-
-    simulate(story())
+async def test_every_phase_but_valid_is_reported_again_each_day() -> None:
+    site = Site()
+    site.put("month", 31 * DAY_S, 40 * DAY_S)
+    await site.watch(3.5 * DAY_S)
+    days = [(second // DAY_S, event) for second, event, _ in site.said]
+    assert days == [(day, "license_expiring") for day in (1, 2, 3)]
 
 
-def test_new_license_is_reported_within_a_minute() -> None:
-    async def story() -> None:
-        site = Site()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(site.watch(100))
-            await asyncio.sleep(5)
-            site.put("long", 999 * DAY_S, 1000 * DAY_S)
-        assert site.said == [
-            (0, "license_expiring", "temporary-license"),
-            (60, "license_valid", "long"),
-        ]
-        assert site.licenses.warning() == ""
-
-    simulate(story())
+async def test_new_license_is_reported_within_a_minute() -> None:
+    site = Site()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(site.watch(100))
+        await asyncio.sleep(5)
+        site.put("long", 999 * DAY_S, 1000 * DAY_S)
+    assert site.said == [
+        (0, "license_expiring", "temporary-license"),
+        (60, "license_valid", "long"),
+    ]
+    assert site.licenses.warning() == ""
 
 
-def test_valid_license_is_not_reported() -> None:
-    async def story() -> None:
-        site = Site(issuers=())
-        await site.watch(7 * DAY_S)
-        assert site.said == []
-        assert site.licenses.warning() == ""
-
-    simulate(story())
+async def test_valid_license_is_not_reported() -> None:
+    site = Site(issuers=())
+    await site.watch(7 * DAY_S)
+    assert site.said == []
+    assert site.licenses.warning() == ""
 
 
-def test_health_has_no_license_warning_before_the_state_is_loaded() -> None:
-    async def story() -> None:
-        await asyncio.sleep(0)
-        assert Licenses(Tables(), VirtualClock(), (PUBLIC,)).warning() == ""
-
-    simulate(story())
+async def test_health_has_no_license_warning_before_the_state_is_loaded() -> None:
+    await asyncio.sleep(0)
+    assert Licenses(Tables(), VirtualClock(), (PUBLIC,)).warning() == ""

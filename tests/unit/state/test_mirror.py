@@ -18,6 +18,8 @@ from bellcow.state.waiting import Waiting
 from bellcow.store.protocol import Change, Corrupt, StoreError, Unknown
 from bellcow.wire import to_msgpack
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Seen:
     """A mirror that runs, its memory, and the disk below it."""
@@ -100,19 +102,16 @@ def test_commit_is_applied_and_wakes_waiters():
     assert run(story) == ({"a"}, True)
 
 
-def test_store_is_loaded_before_it_is_followed():
-    async def story():
-        seen = Seen()
-        await seen.put("a")
-        await seen.put("b")
-        seen.disk.forget(2)
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(seen.mirror.run())
-            await seen.mirror.reached(2)
-            task.cancel()
-        return seen.names()
-
-    assert simulate(story()) == {"a", "b"}
+async def test_store_is_loaded_before_it_is_followed():
+    seen = Seen()
+    await seen.put("a")
+    await seen.put("b")
+    seen.disk.forget(2)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(seen.mirror.run())
+        await seen.mirror.reached(2)
+        task.cancel()
+    assert seen.names() == {"a", "b"}
 
 
 def test_lost_commit_is_noticed_at_the_next_commit():
@@ -206,37 +205,31 @@ def test_copy_with_a_lower_index_is_not_loaded():
     assert run(story) == ({"a"}, 1)
 
 
-def test_last_state_on_disk_is_shown_until_the_store_can_be_read():
-    async def story():
-        seen = Seen()
-        await seen.put("a")
-        old = seen.disk.head
-        last = [(key, value) for key, value in seen.disk.objects[old.gen].items()]
-        await seen.put("b")
+async def test_last_state_on_disk_is_shown_until_the_store_can_be_read():
+    seen = Seen()
+    await seen.put("a")
+    old = seen.disk.head
+    last = [(key, value) for key, value in seen.disk.objects[old.gen].items()]
+    await seen.put("b")
+    await seen.mirror.recall(old, last)
+    before = seen.names(), seen.tables.head
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(seen.mirror.run())
+        await seen.mirror.reached(seen.disk.head.index)
         await seen.mirror.recall(old, last)
-        before = seen.names(), seen.tables.head
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(seen.mirror.run())
-            await seen.mirror.reached(seen.disk.head.index)
-            await seen.mirror.recall(old, last)
-            after = seen.names(), seen.tables.head
-            task.cancel()
-        return before == ({"a"}, old), after == ({"a", "b"}, seen.disk.head)
-
-    assert simulate(story()) == (True, True)
+        after = seen.names(), seen.tables.head
+        task.cancel()
+    assert (before == ({"a"}, old), after == ({"a", "b"}, seen.disk.head)) == (True, True)
 
 
-def test_failed_load_is_retried():
-    async def story():
-        seen = Seen()
-        seen.store.fault = script("load", Fault.UNAVAILABLE, Fault.UNAVAILABLE)
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(seen.mirror.run())
-            await seen.mirror.loaded.wait()
-            task.cancel()
-        return asyncio.get_running_loop().time()
-
-    assert simulate(story()) == pytest.approx(0.2)
+async def test_failed_load_is_retried():
+    seen = Seen()
+    seen.store.fault = script("load", Fault.UNAVAILABLE, Fault.UNAVAILABLE)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(seen.mirror.run())
+        await seen.mirror.loaded.wait()
+        task.cancel()
+    assert asyncio.get_running_loop().time() == pytest.approx(0.2)
 
 
 def test_successor_of_a_head_is_returned_when_it_arrives():
@@ -325,14 +318,11 @@ def test_store_damaged_while_it_is_followed_is_reported_once(error: StoreError):
     assert run(story) == (({"a"}, [str(error)]), {"a", "b", "c"})
 
 
-def test_unreadable_state_fails_the_first_load():
-    async def story():
-        seen = Seen()
-        await seen.write(a=b"\xc1")
-        with pytest.raises(Corrupt, match="cannot be read"):
-            await seen.mirror.run()
-
-    simulate(story())
+async def test_unreadable_state_fails_the_first_load():
+    seen = Seen()
+    await seen.write(a=b"\xc1")
+    with pytest.raises(Corrupt, match="cannot be read"):
+        await seen.mirror.run()
 
 
 def test_lost_last_commit_is_loaded_when_the_leader_reports_its_index():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sim.loop import simulate
 
 from bellcow.state.recent_commits import RecentCommits
 from bellcow.store.protocol import Change, Head
+
+pytestmark = pytest.mark.virtual_time
 
 
 def commit(number: int, size: int = 0) -> Change:
@@ -115,25 +117,19 @@ def test_answer_is_always_the_next_commits_without_a_gap(sizes, commits, total, 
         assert len(found) == 1 or sum(left[: len(found)]) <= most or not found
 
 
-def test_waiter_is_woken_by_the_next_commit_and_by_a_load():
-    async def story():
-        ring = ring_of(range(1, 3))
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.5, ring.add, commit(3))
-        loop.call_later(0.7, ring.begin, commit(9).head)
-        times = []
-        for _ in range(2):
-            await asyncio.gather(ring.more(2.0), ring.more(2.0))
-            times.append(round(loop.time(), 3))
-        return times
-
-    assert simulate(story()) == [0.5, 0.7]
+async def test_waiter_is_woken_by_the_next_commit_and_by_a_load():
+    ring = ring_of(range(1, 3))
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.5, ring.add, commit(3))
+    loop.call_later(0.7, ring.begin, commit(9).head)
+    times = []
+    for _ in range(2):
+        await asyncio.gather(ring.more(2.0), ring.more(2.0))
+        times.append(round(loop.time(), 3))
+    assert times == [0.5, 0.7]
 
 
-def test_waiter_returns_after_its_time_limit_and_is_removed():
-    async def story():
-        ring = ring_of(range(1, 3))
-        await ring.more(2.0)
-        return asyncio.get_running_loop().time(), len(ring._waiters)
-
-    assert simulate(story()) == (2.0, 0)
+async def test_waiter_returns_after_its_time_limit_and_is_removed():
+    ring = ring_of(range(1, 3))
+    await ring.more(2.0)
+    assert (asyncio.get_running_loop().time(), len(ring._waiters)) == (2.0, 0)

@@ -50,16 +50,13 @@ def test_fenced_commit_lost_against_another_head_that_watchers_see():
     assert [change.head for change in disk.log] == [disk.head]
 
 
-def test_script_counts_only_its_own_calls_and_ends():
-    async def story():
-        store = MemoryStore(fault=script("confirm", None, Fault.UNAVAILABLE))
-        await store.load()
+async def test_script_counts_only_its_own_calls_and_ends():
+    store = MemoryStore(fault=script("confirm", None, Fault.UNAVAILABLE))
+    await store.load()
+    await store.confirm()
+    with pytest.raises(Unavailable):
         await store.confirm()
-        with pytest.raises(Unavailable):
-            await store.confirm()
-        assert await store.confirm() == NO_HEAD
-
-    asyncio.run(story())
+    assert await store.confirm() == NO_HEAD
 
 
 def test_same_seed_orders_the_same_faults():
@@ -72,28 +69,22 @@ def test_same_seed_orders_the_same_faults():
     assert 30 < sum(fault is not None for fault in ordered(1)) < 90
 
 
-def test_several_clients_share_one_disk_and_one_of_them_may_end():
-    async def story():
-        disk = Disk()
-        one, other = MemoryStore(disk), MemoryStore(disk)
-        stream = other.changes(NO_HEAD)
-        await one.commit(NO_HEAD, FIRST, CHANGES)
-        assert (await anext(stream)).head == FIRST
-        with pytest.raises(Fenced):
-            await other.commit(NO_HEAD, FIRST, CHANGES)
-        await one.close()
-        assert await other.confirm() == FIRST
-        assert dict((await other.load())[1]) == CHANGES
-
-    asyncio.run(story())
+async def test_several_clients_share_one_disk_and_one_of_them_may_end():
+    disk = Disk()
+    one, other = MemoryStore(disk), MemoryStore(disk)
+    stream = other.changes(NO_HEAD)
+    await one.commit(NO_HEAD, FIRST, CHANGES)
+    assert (await anext(stream)).head == FIRST
+    with pytest.raises(Fenced):
+        await other.commit(NO_HEAD, FIRST, CHANGES)
+    await one.close()
+    assert await other.confirm() == FIRST
+    assert dict((await other.load())[1]) == CHANGES
 
 
-def test_forgotten_history_is_a_reload():
-    async def story():
-        store = MemoryStore()
-        stream = store.changes(NO_HEAD)
-        await store.commit(NO_HEAD, FIRST, CHANGES)
-        store.disk.forget(1)
-        assert [each async for each in stream] == [Reload()]
-
-    asyncio.run(story())
+async def test_forgotten_history_is_a_reload():
+    store = MemoryStore()
+    stream = store.changes(NO_HEAD)
+    await store.commit(NO_HEAD, FIRST, CHANGES)
+    store.disk.forget(1)
+    assert [each async for each in stream] == [Reload()]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.sim.loop import simulate
-from tests.sim.raw_http import FIXED, FixedApp, run
+from tests.sim.raw_http import FIXED, FixedApp
 
 from bellcow.api.http.asgi import AsgiBody, asgi
 from bellcow.api.http.budget import Budget
@@ -32,74 +31,56 @@ class Noting(FixedApp):
 
 
 @pytest.mark.parametrize("path", sorted(set(FIXED) - {"/split"}))
-def test_answer_has_the_status_headers_and_body_of_the_app(path: str):
-    async def test() -> None:
-        async with client(FixedApp()) as http:
-            got = await http.get(path)
-        want = FIXED[path]()
-        assert (got.status_code, got.content) == (want.status, want.body)
-        assert got.headers["vary"] == "Accept-Encoding"
-        for name, value in want.headers:
-            assert got.headers[name.decode()] == value.decode()
-
-    run(test())
+async def test_answer_has_the_status_headers_and_body_of_the_app(path: str):
+    async with client(FixedApp()) as http:
+        got = await http.get(path)
+    want = FIXED[path]()
+    assert (got.status_code, got.content) == (want.status, want.body)
+    assert got.headers["vary"] == "Accept-Encoding"
+    for name, value in want.headers:
+        assert got.headers[name.decode()] == value.decode()
 
 
-def test_app_gets_the_request_as_it_was_sent():
-    async def test() -> None:
-        app = Noting()
-        async with client(app) as http:
-            await http.get("/v1/a%2Fb?x=1&y", headers={"X-Nomad-Token": "t"})
-        request = app.asked[0]
-        assert (request.method, request.path, request.raw_path) == (
-            "GET",
-            "/v1/a/b",
-            b"/v1/a%2Fb",
-        )
-        assert (request.raw_query, request.client, request.secure) == (b"x=1&y", "192.0.2.7", False)
-        assert request.header(b"x-nomad-token") == b"t"
-
-    run(test())
+async def test_app_gets_the_request_as_it_was_sent():
+    app = Noting()
+    async with client(app) as http:
+        await http.get("/v1/a%2Fb?x=1&y", headers={"X-Nomad-Token": "t"})
+    request = app.asked[0]
+    assert (request.method, request.path, request.raw_path) == (
+        "GET",
+        "/v1/a/b",
+        b"/v1/a%2Fb",
+    )
+    assert (request.raw_query, request.client, request.secure) == (b"x=1&y", "192.0.2.7", False)
+    assert request.header(b"x-nomad-token") == b"t"
 
 
-def test_stream_is_sent_and_closed():
-    async def test() -> None:
-        app = FixedApp()
-        async with client(app) as http:
-            assert (await http.get("/stream")).text == "onethree"
-        assert app.closed.is_set()
-
-    run(test())
+async def test_stream_is_sent_and_closed():
+    app = FixedApp()
+    async with client(app) as http:
+        assert (await http.get("/stream")).text == "onethree"
+    assert app.closed.is_set()
 
 
-def test_answer_to_head_has_no_body():
-    async def test() -> None:
-        async with client(FixedApp()) as http:
-            got = await http.head("/json")
-        assert (got.content, got.headers["content-length"]) == (b"", "10")
-
-    run(test())
+async def test_answer_to_head_has_no_body():
+    async with client(FixedApp()) as http:
+        got = await http.head("/json")
+    assert (got.content, got.headers["content-length"]) == (b"", "10")
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [(None, "nothing"), (b"", "nothing"), (b"abc", "got abc"), (b"x" * 1000, "got " + "x" * 1000)],
 )
-def test_body_is_read_whole(content: bytes | None, text: str):
-    async def test() -> None:
-        async with client(FixedApp()) as http:
-            assert (await http.put("/a", content=content)).text == text
-
-    run(test())
+async def test_body_is_read_whole(content: bytes | None, text: str):
+    async with client(FixedApp()) as http:
+        assert (await http.put("/a", content=content)).text == text
 
 
-def test_body_over_the_limit_is_refused():
-    async def test() -> None:
-        async with client(FixedApp()) as http:
-            assert (await http.put("/a", content=b"x" * 1001)).status_code == 413
-            assert (await http.put("/a", content=pieces(600))).status_code == 413
-
-    run(test())
+async def test_body_over_the_limit_is_refused():
+    async with client(FixedApp()) as http:
+        assert (await http.put("/a", content=b"x" * 1001)).status_code == 413
+        assert (await http.put("/a", content=pieces(600))).status_code == 413
 
 
 async def pieces(size: int) -> AsyncIterator[bytes]:
@@ -107,28 +88,19 @@ async def pieces(size: int) -> AsyncIterator[bytes]:
         yield b"x" * size
 
 
-def test_empty_chunked_body_is_a_body():
-    async def test() -> None:
-        async with client(FixedApp()) as http:
-            assert (await http.put("/a", content=pieces(0))).text == "got "
-
-    run(test())
+async def test_empty_chunked_body_is_a_body():
+    async with client(FixedApp()) as http:
+        assert (await http.put("/a", content=pieces(0))).text == "got "
 
 
-def test_upload_is_read_in_pieces():
-    async def test() -> None:
-        async with client(FixedApp()) as http:
-            assert (await http.put("/upload", content=pieces(5000))).text == "10000"
-
-    run(test())
+async def test_upload_is_read_in_pieces():
+    async with client(FixedApp()) as http:
+        assert (await http.put("/upload", content=pieces(5000))).text == "10000"
 
 
-def test_other_protocols_than_http_raise():
-    async def test() -> None:
-        with pytest.raises(RuntimeError, match="websocket"):
-            await asgi(FixedApp())({"type": "websocket"}, None, None)
-
-    run(test())
+async def test_other_protocols_than_http_raise():
+    with pytest.raises(RuntimeError, match="websocket"):
+        await asgi(FixedApp())({"type": "websocket"}, None, None)
 
 
 def body_of(
@@ -152,23 +124,19 @@ def piece(data: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.request", "body": data, "more_body": more}
 
 
-def test_late_body_is_a_timeout():
-    async def test() -> None:
-        body = body_of(piece(b"x"), limits=HttpLimits(body_s=0.02))
-        with pytest.raises(Error) as caught:
-            await body.read(100)
-        assert caught.value.code is Code.TIMEOUT
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_late_body_is_a_timeout():
+    body = body_of(piece(b"x"), limits=HttpLimits(body_s=0.02))
+    with pytest.raises(Error) as caught:
+        await body.read(100)
+    assert caught.value.code is Code.TIMEOUT
 
 
-def test_client_that_leaves_within_its_body_is_an_error():
-    async def test() -> None:
-        body = body_of(piece(b"x"), {"type": "http.disconnect"}, limits=HttpLimits())
-        with pytest.raises(Error, match="unexpected EOF"):
-            await body.read(100)
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_client_that_leaves_within_its_body_is_an_error():
+    body = body_of(piece(b"x"), {"type": "http.disconnect"}, limits=HttpLimits())
+    with pytest.raises(Error, match="unexpected EOF"):
+        await body.read(100)
 
 
 async def _count(body: AsgiBody, digest_s: float = 0.0) -> int:
@@ -182,47 +150,37 @@ async def _count(body: AsgiBody, digest_s: float = 0.0) -> int:
 FAST = HttpLimits(upload_window_s=0.2, upload_bytes_per_s=500)  # 100 bytes a window
 
 
-def test_upload_without_progress_is_a_timeout():
-    async def test() -> None:
-        with pytest.raises(Error) as caught:
-            await _count(body_of(piece(b"x" * 10), limits=FAST))
-        assert caught.value.code is Code.TIMEOUT
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_upload_without_progress_is_a_timeout():
+    with pytest.raises(Error) as caught:
+        await _count(body_of(piece(b"x" * 10), limits=FAST))
+    assert caught.value.code is Code.TIMEOUT
 
 
-def test_least_speed_is_an_average_over_the_window():
-    async def test() -> None:
-        slow = [piece(b"x" * 400, more=i < 4) for i in range(5)]
-        assert await _count(body_of(*slow, limits=FAST, each_s=0.11)) == 2000
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_least_speed_is_an_average_over_the_window():
+    slow = [piece(b"x" * 400, more=i < 4) for i in range(5)]
+    assert await _count(body_of(*slow, limits=FAST, each_s=0.11)) == 2000
 
 
-def test_time_between_two_reads_does_not_count_as_the_clients():
-    async def test() -> None:
-        few = [piece(b"x", more=i < 1) for i in range(2)]
-        assert await _count(body_of(*few, limits=FAST), digest_s=0.25) == 2
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_time_between_two_reads_does_not_count_as_the_clients():
+    few = [piece(b"x", more=i < 1) for i in range(2)]
+    assert await _count(body_of(*few, limits=FAST), digest_s=0.25) == 2
 
 
-def test_unfinished_bodies_share_a_budget_and_release_it():
-    async def test() -> None:
-        budget, limits = Budget(100, "too many"), HttpLimits(body_s=5.0)
-        first = asyncio.ensure_future(
-            body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
-        )
-        await asyncio.sleep(1.0)
-        with pytest.raises(Error) as caught:
-            await body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
-        assert caught.value.code is Code.TOO_MANY
-        assert budget.held == 60
-        with pytest.raises(Error):
-            await first
-        assert budget.held == 0
-        whole = piece(b"x" * 100, more=False)
-        assert await body_of(whole, limits=limits, budget=budget).read(100) == b"x" * 100
-        assert budget.held == 0
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_unfinished_bodies_share_a_budget_and_release_it():
+    budget, limits = Budget(100, "too many"), HttpLimits(body_s=5.0)
+    first = asyncio.ensure_future(body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100))
+    await asyncio.sleep(1.0)
+    with pytest.raises(Error) as caught:
+        await body_of(piece(b"x" * 60), limits=limits, budget=budget).read(100)
+    assert caught.value.code is Code.TOO_MANY
+    assert budget.held == 60
+    with pytest.raises(Error):
+        await first
+    assert budget.held == 0
+    whole = piece(b"x" * 100, more=False)
+    assert await body_of(whole, limits=limits, budget=budget).read(100) == b"x" * 100
+    assert budget.held == 0

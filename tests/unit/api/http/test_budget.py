@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from bellcow.api.http.budget import Budget, Share
@@ -42,32 +40,26 @@ async def pairs(chunks):
             before = chunk
 
 
-def test_chunks_are_held_until_a_whole_frame_is_made_of_them():
-    async def test() -> None:
-        budget = Budget(10, "too many bytes")
-        share = Share(budget, "a")
-        assert [each async for each in share.released(pairs(share.counted(pieces(8))))] == (
-            [bytes(10)] * 4
-        )
-        assert budget._held == {}
-
-    asyncio.run(test())
+async def test_chunks_are_held_until_a_whole_frame_is_made_of_them():
+    budget = Budget(10, "too many bytes")
+    share = Share(budget, "a")
+    assert [each async for each in share.released(pairs(share.counted(pieces(8))))] == (
+        [bytes(10)] * 4
+    )
+    assert budget._held == {}
 
 
 @pytest.mark.parametrize("count", [3, 5])
-def test_request_that_ends_early_releases_its_share(count: int):
-    async def test() -> None:
-        budget = Budget(10, "too many bytes")
-        share = Share(budget, "a")
+async def test_request_that_ends_early_releases_its_share(count: int):
+    budget = Budget(10, "too many bytes")
+    share = Share(budget, "a")
 
-        async def never(chunks):
-            async for _ in chunks:
-                pass
-            raise Error(Code.UNKNOWN_OUTCOME, "cut")
-            yield b""
+    async def never(chunks):
+        async for _ in chunks:
+            pass
+        raise Error(Code.UNKNOWN_OUTCOME, "cut")
+        yield b""
 
-        with pytest.raises(Error):
-            [each async for each in share.released(never(share.counted(pieces(count))))]
-        assert budget._held == {}
-
-    asyncio.run(test())
+    with pytest.raises(Error):
+        [each async for each in share.released(never(share.counted(pieces(count))))]
+    assert budget._held == {}

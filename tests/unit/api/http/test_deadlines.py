@@ -8,131 +8,103 @@ import time
 
 import pytest
 from tests.sim.http_wire import wired
-from tests.sim.loop import simulate
-from tests.sim.raw_http import FixedApp, get, request, run, running, trickle
+from tests.sim.raw_http import FixedApp, get, request, running, trickle
 
 from bellcow.api.http import deadlines
 from bellcow.api.http.deadlines import WHEN_LATE, Deadline
 
 
-def test_silent_connection_is_cut_off():
-    async def test() -> None:
-        async with running(header_s=0.05) as site, site.connect() as client:
-            assert await client.rest() == b""
-            assert site.names() == ["http_client_too_slow"]
-
-    run(test())
+async def test_silent_connection_is_cut_off():
+    async with running(header_s=0.05) as site, site.connect() as client:
+        assert await client.rest() == b""
+        assert site.names() == ["http_client_too_slow"]
 
 
 @pytest.mark.parametrize("first", ["", "after an answer"])
-def test_headers_sent_byte_by_byte_are_cut_off(first: str):
-    async def test() -> None:
-        async with running(header_s=0.1) as site, site.connect() as client:
-            if first:
-                await client.get("/json")
-            began = time.monotonic()
-            with contextlib.suppress(ConnectionError):
-                for byte in get("/json", "X-Long: " + "v" * 500):
-                    await client.send(bytes([byte]))
-                    await asyncio.sleep(0.005)
-                    if client.reader.at_eof():
-                        break
-            assert 0.09 < time.monotonic() - began < 2
-            assert site.names() == ["http_client_too_slow"]
-
-    run(test())
+async def test_headers_sent_byte_by_byte_are_cut_off(first: str):
+    async with running(header_s=0.1) as site, site.connect() as client:
+        if first:
+            await client.get("/json")
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for byte in get("/json", "X-Long: " + "v" * 500):
+                await client.send(bytes([byte]))
+                await asyncio.sleep(0.005)
+                if client.reader.at_eof():
+                    break
+        assert 0.09 < time.monotonic() - began < 2
+        assert site.names() == ["http_client_too_slow"]
 
 
-def test_half_a_header_behind_a_slow_request_has_a_deadline():
-    async def test() -> None:
-        async with running(header_s=0.05) as site, site.connect() as client:
-            await client.send(get("/slow") + get("/json")[:-10])
-            assert (await client.answer()).body == b"GET /slow"
-            assert await client.rest() == b""
-            assert site.names() == ["http_client_too_slow"]
-
-    run(test())
+async def test_half_a_header_behind_a_slow_request_has_a_deadline():
+    async with running(header_s=0.05) as site, site.connect() as client:
+        await client.send(get("/slow") + get("/json")[:-10])
+        assert (await client.answer()).body == b"GET /slow"
+        assert await client.rest() == b""
+        assert site.names() == ["http_client_too_slow"]
 
 
-def test_idle_connection_is_closed_after_the_keep_alive_time():
-    async def test() -> None:
-        async with running(keep_alive_s=0.4, header_s=0.1) as site, site.connect() as client:
-            for _ in range(4):
-                assert (await client.get("/json")).status == 200
-                await asyncio.sleep(0.15)
-            began = time.monotonic()
-            assert await client.rest() == b""
-            assert time.monotonic() - began < 1
-            assert site.events == []
-
-    run(test())
+async def test_idle_connection_is_closed_after_the_keep_alive_time():
+    async with running(keep_alive_s=0.4, header_s=0.1) as site, site.connect() as client:
+        for _ in range(4):
+            assert (await client.get("/json")).status == 200
+            await asyncio.sleep(0.15)
+        began = time.monotonic()
+        assert await client.rest() == b""
+        assert time.monotonic() - began < 1
+        assert site.events == []
 
 
-def test_whole_body_has_a_deadline_however_it_trickles():
-    async def test() -> None:
-        async with running(body_s=0.1) as site, site.connect() as client:
-            await client.send(request("PUT", "/a", "Content-Length: 900"))
-            sending = asyncio.ensure_future(trickle(client.send, b"x", 0.01))
-            answer = await client.answer()
-            sending.cancel()
-            assert answer.status == 408
-            assert answer.headers[b"Connection"] == b"close"
-            assert await client.rest() == b""
-
-    run(test())
+async def test_whole_body_has_a_deadline_however_it_trickles():
+    async with running(body_s=0.1) as site, site.connect() as client:
+        await client.send(request("PUT", "/a", "Content-Length: 900"))
+        sending = asyncio.ensure_future(trickle(client.send, b"x", 0.01))
+        answer = await client.answer()
+        sending.cancel()
+        assert answer.status == 408
+        assert answer.headers[b"Connection"] == b"close"
+        assert await client.rest() == b""
 
 
-def test_upload_slower_than_the_least_speed_is_refused():
-    async def test() -> None:
-        async with (
-            running(upload_window_s=0.1, upload_bytes_per_s=10_000) as site,
-            site.connect() as client,
-        ):
-            await client.send(request("PUT", "/upload", "Content-Length: 1000000"))
-            sending = asyncio.ensure_future(trickle(client.send, b"x", 0.01))
-            assert (await client.answer()).status == 408
-            sending.cancel()
-
-    run(test())
+async def test_upload_slower_than_the_least_speed_is_refused():
+    async with (
+        running(upload_window_s=0.1, upload_bytes_per_s=10_000) as site,
+        site.connect() as client,
+    ):
+        await client.send(request("PUT", "/upload", "Content-Length: 1000000"))
+        sending = asyncio.ensure_future(trickle(client.send, b"x", 0.01))
+        assert (await client.answer()).status == 408
+        sending.cancel()
 
 
-def test_upload_that_keeps_the_least_speed_may_take_any_time():
-    async def test() -> None:
-        async with (
-            running(upload_window_s=0.2, upload_bytes_per_s=1000, body_s=0.05) as site,
-            site.connect() as client,
-        ):
-            await client.send(request("PUT", "/upload", "Content-Length: 3000"))
-            for _ in range(30):
-                await client.send(b"x" * 100)
-                await asyncio.sleep(0.015)
-            assert (await client.answer()).body == b"3000"
-
-    run(test())
+async def test_upload_that_keeps_the_least_speed_may_take_any_time():
+    async with (
+        running(upload_window_s=0.2, upload_bytes_per_s=1000, body_s=0.05) as site,
+        site.connect() as client,
+    ):
+        await client.send(request("PUT", "/upload", "Content-Length: 3000"))
+        for _ in range(30):
+            await client.send(b"x" * 100)
+            await asyncio.sleep(0.015)
+        assert (await client.answer()).body == b"3000"
 
 
-def test_small_unread_body_has_a_deadline():
-    async def test() -> None:
-        async with running(body_s=0.05) as site, site.connect() as client:
-            await client.send(request("POST", "/missing", "Content-Length: 5"))
-            await client.answer()
-            assert await client.rest() == b""
-            assert site.names() == ["http_client_too_slow"]
-
-    run(test())
+async def test_small_unread_body_has_a_deadline():
+    async with running(body_s=0.05) as site, site.connect() as client:
+        await client.send(request("POST", "/missing", "Content-Length: 5"))
+        await client.answer()
+        assert await client.rest() == b""
+        assert site.names() == ["http_client_too_slow"]
 
 
-def test_requests_in_a_row_set_no_new_timer():
-    async def test() -> None:
-        with wired(FixedApp()) as (connection, wire):
+async def test_requests_in_a_row_set_no_new_timer():
+    with wired(FixedApp()) as (connection, wire):
+        connection.data_received(get("/json"))
+        timer = connection._deadline._timer
+        for _ in range(100):
             connection.data_received(get("/json"))
-            timer = connection._deadline._timer
-            for _ in range(100):
-                connection.data_received(get("/json"))
-            assert connection._deadline._timer is timer
-            assert len(wire.written) == 101
-
-    run(test())
+        assert connection._deadline._timer is timer
+        assert len(wire.written) == 101
 
 
 class Recorder:
@@ -168,6 +140,7 @@ class Recorder:
         self._note("stop waiting")
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("phase", "action"),
     [
@@ -181,14 +154,11 @@ class Recorder:
         (deadlines.LAST_BYTES, "watch close"),
     ],
 )
-def test_each_phase_ends_in_its_own_way(phase: str, action: str):
-    async def test() -> None:
-        recorder = Recorder()
-        recorder.deadline.expect(phase, 2.0)
-        await asyncio.sleep(10.0)
-        assert recorder.done == [(2.0, action)]
-
-    simulate(test())
+async def test_each_phase_ends_in_its_own_way(phase: str, action: str):
+    recorder = Recorder()
+    recorder.deadline.expect(phase, 2.0)
+    await asyncio.sleep(10.0)
+    assert recorder.done == [(2.0, action)]
 
 
 def test_every_phase_but_our_answer_has_an_action():
@@ -200,36 +170,30 @@ def test_every_phase_but_our_answer_has_an_action():
     assert phases - set(WHEN_LATE) == {deadlines.OUR_ANSWER}
 
 
-def test_later_deadline_fires_when_it_is_due_and_not_before():
-    async def test() -> None:
-        recorder = Recorder()
-        for _ in range(5):
-            recorder.deadline.expect(deadlines.NEXT_REQUEST, 2.0)
-            await asyncio.sleep(1.0)
-        await asyncio.sleep(10.0)
-        assert recorder.done == [(6.0, "close")]
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_later_deadline_fires_when_it_is_due_and_not_before():
+    recorder = Recorder()
+    for _ in range(5):
+        recorder.deadline.expect(deadlines.NEXT_REQUEST, 2.0)
+        await asyncio.sleep(1.0)
+    await asyncio.sleep(10.0)
+    assert recorder.done == [(6.0, "close")]
 
 
-def test_earlier_deadline_replaces_a_later_one():
-    async def test() -> None:
-        recorder = Recorder()
-        recorder.deadline.expect(deadlines.NEXT_REQUEST, 75.0)
-        recorder.deadline.expect(deadlines.HEADERS, 10.0)
-        await asyncio.sleep(100.0)
-        assert recorder.done == [(10.0, "cut off: headers")]
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_earlier_deadline_replaces_a_later_one():
+    recorder = Recorder()
+    recorder.deadline.expect(deadlines.NEXT_REQUEST, 75.0)
+    recorder.deadline.expect(deadlines.HEADERS, 10.0)
+    await asyncio.sleep(100.0)
+    assert recorder.done == [(10.0, "cut off: headers")]
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("end", ["lift", "cancel"])
-def test_nothing_happens_after_the_deadline_is_lifted_or_canceled(end: str):
-    async def test() -> None:
-        recorder = Recorder()
-        recorder.deadline.expect(deadlines.HEADERS, 1.0)
-        getattr(recorder.deadline, end)()
-        await asyncio.sleep(10.0)
-        assert recorder.done == []
-
-    simulate(test())
+async def test_nothing_happens_after_the_deadline_is_lifted_or_canceled(end: str):
+    recorder = Recorder()
+    recorder.deadline.expect(deadlines.HEADERS, 1.0)
+    getattr(recorder.deadline, end)()
+    await asyncio.sleep(10.0)
+    assert recorder.done == []

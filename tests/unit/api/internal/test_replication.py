@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
     from bellcow.store.protocol import Key, Store
 
+pytestmark = pytest.mark.virtual_time
+
 HERD = Cluster("herd", 0)
 
 
@@ -225,15 +227,12 @@ def test_other_cluster_other_epoch_and_a_copy_are_refused(ask, asked, ours, text
     assert told_by(story) is Code.REFUSED
 
 
-def test_voter_that_has_not_loaded_sends_nothing():
-    async def story():
-        async with voting(run=False) as voter:
-            for call in (lambda: voter.told("", 0), voter.state):
-                with pytest.raises(Error, match="not loaded") as refused:
-                    await call()
-                assert refused.value.code is Code.UNAVAILABLE
-
-    simulate(story())
+async def test_voter_that_has_not_loaded_sends_nothing():
+    async with voting(run=False) as voter:
+        for call in (lambda: voter.told("", 0), voter.state):
+            with pytest.raises(Error, match="not loaded") as refused:
+                await call()
+            assert refused.value.code is Code.UNAVAILABLE
 
 
 def test_voter_that_loses_its_vote_while_a_question_waits_refuses_it():

@@ -141,12 +141,9 @@ def localhost(path: str) -> bytes:
 # --- where nothing waits
 
 
-def test_read_on_the_embedded_store_is_answered_at_once():
-    async def test() -> None:
-        async with here() as site:
-            assert isinstance(site.pipeline.answer_now(site.request("GET", PATH)), Response)
-
-    asyncio.run(test())
+async def test_read_on_the_embedded_store_is_answered_at_once():
+    async with here() as site:
+        assert isinstance(site.pipeline.answer_now(site.request("GET", PATH)), Response)
 
 
 @pytest.mark.parametrize("target", [f"{PATH}?stale", "/v1/regions", "/v1/agent/members"])
@@ -158,24 +155,21 @@ def test_stale_or_local_read_is_answered_at_once(target: str):
     run(test)
 
 
-def test_setting_is_shown_as_written_last_though_the_row_before_had_an_index_above_all():
+async def test_setting_is_shown_as_written_last_though_the_row_before_had_an_index_above_all():
     far = SchedulerConfiguration(create_index=1 << 40, modify_index=1 << 40)
 
-    async def test() -> None:
-        async with here() as site:
-            tables = site.server.tables
-            tables.apply(tables.head, {(SCHEDULER.name, ONLY): to_msgpack(far)})
-            before = site.pipeline.answer_now(site.request("GET", PATH))
-            after_it = SchedulerConfiguration(scheduler_algorithm="spread")
-            written = await site.server.commit(put_setting(SCHEDULER, after_it))
-            after = site.pipeline.answer_now(site.request("GET", PATH))
-            assert isinstance(before, Response)
-            assert isinstance(after, Response)
-            assert (b'"binpack"' in before.body, b'"spread"' in after.body) == (True, True)
-            assert (b"X-Nomad-Index", b"%d" % (written.index - 1)) in before.headers
-            assert (b"X-Nomad-Index", b"%d" % written.index) in after.headers
-
-    asyncio.run(test())
+    async with here() as site:
+        tables = site.server.tables
+        tables.apply(tables.head, {(SCHEDULER.name, ONLY): to_msgpack(far)})
+        before = site.pipeline.answer_now(site.request("GET", PATH))
+        after_it = SchedulerConfiguration(scheduler_algorithm="spread")
+        written = await site.server.commit(put_setting(SCHEDULER, after_it))
+        after = site.pipeline.answer_now(site.request("GET", PATH))
+        assert isinstance(before, Response)
+        assert isinstance(after, Response)
+        assert (b'"binpack"' in before.body, b'"spread"' in after.body) == (True, True)
+        assert (b"X-Nomad-Index", b"%d" % (written.index - 1)) in before.headers
+        assert (b"X-Nomad-Index", b"%d" % written.index) in after.headers
 
 
 # --- where it does
@@ -378,20 +372,17 @@ def test_client_that_closes_its_side_gets_a_blocking_query_as_things_stand():
     run(test)
 
 
-def test_read_that_is_being_confirmed_is_answered_when_the_server_stops():
-    async def test() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            site = await stack.enter_async_context(confirmed())
-            site.store.free.clear()
-            await site.client.send(localhost(PATH))
-            await until(lambda: site.store.confirms == 1)
-            asyncio.get_running_loop().call_later(0.1, site.store.free.set)
-            answer = asyncio.ensure_future(site.client.answer())
-            [connection] = connections()
-            connection.shutdown()
-            assert (await answer).status == 200
-
-    asyncio.run(test())
+async def test_read_that_is_being_confirmed_is_answered_when_the_server_stops():
+    async with contextlib.AsyncExitStack() as stack:
+        site = await stack.enter_async_context(confirmed())
+        site.store.free.clear()
+        await site.client.send(localhost(PATH))
+        await until(lambda: site.store.confirms == 1)
+        asyncio.get_running_loop().call_later(0.1, site.store.free.set)
+        answer = asyncio.ensure_future(site.client.answer())
+        [connection] = connections()
+        connection.shutdown()
+        assert (await answer).status == 200
 
 
 def connections() -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from bellcow.api.message import Request
@@ -63,32 +62,26 @@ def test_no_body_an_empty_body_and_one_to_come_are_three_things():
     assert Sent().chunks() is None
 
 
-def test_rest_of_a_body_records_whether_reading_has_begun():
-    async def test() -> None:
-        rest = Rest(Body())
-        chunks = Sent(rest).chunks()
-        assert chunks is not None
-        assert not rest.begun
-        assert [piece async for piece in chunks] == [b"one", b"two"]
-        assert rest.begun
-        other = Rest(Body())
-        assert await other.read(10) == b"all"
-        assert other.begun
-
-    asyncio.run(test())
+async def test_rest_of_a_body_records_whether_reading_has_begun():
+    rest = Rest(Body())
+    chunks = Sent(rest).chunks()
+    assert chunks is not None
+    assert not rest.begun
+    assert [piece async for piece in chunks] == [b"one", b"two"]
+    assert rest.begun
+    other = Rest(Body())
+    assert await other.read(10) == b"all"
+    assert other.begun
 
 
-def test_body_is_read_once_and_only_when_it_is_to_be_decoded():
-    async def test() -> None:
-        sent, upload = Sent(Rest(Body()), limit=10), Sent(Rest(Body()))
-        assert await sent.take()
-        assert (sent.raw, sent.chunks()) == (b"all", None)
-        assert not await sent.take()
-        assert not await upload.take()
-        assert (upload.raw, upload.chunks() is None) == (None, False)
-        assert not await Sent().take()
-
-    asyncio.run(test())
+async def test_body_is_read_once_and_only_when_it_is_to_be_decoded():
+    sent, upload = Sent(Rest(Body()), limit=10), Sent(Rest(Body()))
+    assert await sent.take()
+    assert (sent.raw, sent.chunks()) == (b"all", None)
+    assert not await sent.take()
+    assert not await upload.take()
+    assert (upload.raw, upload.chunks() is None) == (None, False)
+    assert not await Sent().take()
 
 
 def answer(body: bytes | None) -> Answer:
@@ -102,14 +95,11 @@ def test_short_answer_is_a_body_that_nothing_is_done_to():
     assert response.packed
 
 
-def test_long_answer_is_a_stream_whose_end_closes_the_call():
-    async def test() -> None:
-        frames = Frames()
-        response = response_of(Relayed(answer(None), frames))
-        assert response.packed
-        assert response.stream is not None
-        assert [piece async for piece in response.stream] == []
-        await response.stream.aclose()  # type: ignore[attr-defined]
-        assert frames.closed
-
-    asyncio.run(test())
+async def test_long_answer_is_a_stream_whose_end_closes_the_call():
+    frames = Frames()
+    response = response_of(Relayed(answer(None), frames))
+    assert response.packed
+    assert response.stream is not None
+    assert [piece async for piece in response.stream] == []
+    await response.stream.aclose()  # type: ignore[attr-defined]
+    assert frames.closed

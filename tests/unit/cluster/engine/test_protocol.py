@@ -20,14 +20,11 @@ def test_single_server_is_the_only_voter():
     assert members == [Peer(member_id=1, server_id="id", address="127.0.0.1:4647", voter=True)]
 
 
-def test_address_of_a_single_server_may_change():
-    async def story() -> list[str]:
-        single = Single("id", "old:4647", starts=1)
-        await single.update(1, "new:4647")
-        await single.update(2, "other:4647")
-        return [each.address for each in await single.members()]
-
-    assert asyncio.run(story()) == ["new:4647"]
+async def test_address_of_a_single_server_may_change():
+    single = Single("id", "old:4647", starts=1)
+    await single.update(1, "new:4647")
+    await single.update(2, "other:4647")
+    assert [each.address for each in await single.members()] == ["new:4647"]
 
 
 @pytest.mark.parametrize(

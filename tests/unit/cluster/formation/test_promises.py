@@ -144,41 +144,35 @@ def slow_writes(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threa
     return begun, go_on
 
 
-def test_request_during_the_write_of_a_promise_sees_that_promise(tmp_path, monkeypatch):
+async def test_request_during_the_write_of_a_promise_sees_that_promise(tmp_path, monkeypatch):
     scene = Scene(tmp_path, "aa", "c")
     begun, go_on = slow_writes(monkeypatch)
 
-    async def both() -> None:
-        async with asyncio.TaskGroup() as group:
-            first = group.create_task(outcome(scene.asked("aa", "b", "c")))
-            await asyncio.to_thread(begun.wait, 5)
-            scene.meet("a")
-            second = group.create_task(outcome(scene.asked("a", "aa", "b", cluster_id="other")))
-            await asyncio.sleep(0)
-            go_on.set()
-        assert first.result() == "done"
-        assert second.result() == "promised to server aa already"
-
-    asyncio.run(both())
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(outcome(scene.asked("aa", "b", "c")))
+        await asyncio.to_thread(begun.wait, 5)
+        scene.meet("a")
+        second = group.create_task(outcome(scene.asked("a", "aa", "b", cluster_id="other")))
+        await asyncio.sleep(0)
+        go_on.set()
+    assert first.result() == "done"
+    assert second.result() == "promised to server aa already"
 
 
-def test_request_during_the_write_of_a_promise_sees_the_cluster_that_was_formed(
+async def test_request_during_the_write_of_a_promise_sees_the_cluster_that_was_formed(
     tmp_path, monkeypatch
 ):
     scene = Scene(tmp_path, "a", "c")
     begun, go_on = slow_writes(monkeypatch)
 
-    async def both() -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(outcome(scene.asked("a", "b", "c")))
-            await asyncio.to_thread(begun.wait, 5)
-            second = group.create_task(outcome(scene.asked("a", "b", "c", cluster_id="other")))
-            await asyncio.sleep(0)
-            scene.cluster = OURS
-            go_on.set()
-        assert second.result() == "this server belongs to cluster ours"
-
-    asyncio.run(both())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(outcome(scene.asked("a", "b", "c")))
+        await asyncio.to_thread(begun.wait, 5)
+        second = group.create_task(outcome(scene.asked("a", "b", "c", cluster_id="other")))
+        await asyncio.sleep(0)
+        scene.cluster = OURS
+        go_on.set()
+    assert second.result() == "this server belongs to cluster ours"
 
 
 def test_canceled_request_does_not_let_two_writes_overlap(tmp_path, monkeypatch):

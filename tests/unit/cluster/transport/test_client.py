@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.sim.raw_http import run, until
+from tests.sim.raw_http import until
 from tests.sim.wires import KEY, keyed
 
 from bellcow.cluster.members.schedule import Target
@@ -69,145 +69,112 @@ async def refused(client: PeerClient, address: tuple[str, int]) -> Error:
     return caught.value
 
 
-def test_consecutive_calls_share_one_connection():
-    async def test() -> None:
-        async with (
-            crooked(lambda _: reply("200 OK", b"yes")) as server,
-            PeerClient() as client,
-        ):
-            for _ in range(5):
-                assert await client.post(to(server.address), PATH, b"body") == b"yes"
-            assert server.connections == 1
-            assert server.heard[0].startswith(b"POST /v1/internal/hello HTTP/1.1\r\n")
-            assert server.heard[0].endswith(b"\r\n\r\nbody")
-
-    run(test())
+async def test_consecutive_calls_share_one_connection():
+    async with (
+        crooked(lambda _: reply("200 OK", b"yes")) as server,
+        PeerClient() as client,
+    ):
+        for _ in range(5):
+            assert await client.post(to(server.address), PATH, b"body") == b"yes"
+        assert server.connections == 1
+        assert server.heard[0].startswith(b"POST /v1/internal/hello HTTP/1.1\r\n")
+        assert server.heard[0].endswith(b"\r\n\r\nbody")
 
 
-def test_call_is_not_repeated_when_its_connection_breaks():
-    async def test() -> None:
-        async with PeerClient() as client:
-            heard = []
+async def test_call_is_not_repeated_when_its_connection_breaks():
+    async with PeerClient() as client:
+        heard = []
 
-            async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.readuntil(b"body"))
+            if len(heard) == 1:
+                writer.write(reply("200 OK", b"yes"))
                 heard.append(await reader.readuntil(b"body"))
-                if len(heard) == 1:
-                    writer.write(reply("200 OK", b"yes"))
-                    heard.append(await reader.readuntil(b"body"))
-                writer.transport.abort()
+            writer.transport.abort()
 
-            async with await asyncio.start_server(cut, "127.0.0.1", 0) as listener:
-                address = listener.sockets[0].getsockname()
-                assert await client.post(to(address), PATH, b"body") == b"yes"
-                assert (await refused(client, address)).code is Code.UNAVAILABLE
-                await asyncio.sleep(0.05)
-                assert len(heard) == 2
-
-    run(test())
+        async with await asyncio.start_server(cut, "127.0.0.1", 0) as listener:
+            address = listener.sockets[0].getsockname()
+            assert await client.post(to(address), PATH, b"body") == b"yes"
+            assert (await refused(client, address)).code is Code.UNAVAILABLE
+            await asyncio.sleep(0.05)
+            assert len(heard) == 2
 
 
-def test_address_without_a_listener_is_unavailable():
-    async def test() -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            async with PeerClient() as client:
-                assert (await refused(client, free.getsockname())).code is Code.UNAVAILABLE
-
-    run(test())
+async def test_address_without_a_listener_is_unavailable():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        async with PeerClient() as client:
+            assert (await refused(client, free.getsockname())).code is Code.UNAVAILABLE
 
 
 @pytest.mark.parametrize("host", ["x" * 255, "a b", "a/../b", "[", "::1%x", "\x00", "é" * 90, "-"])
-def test_malformed_address_is_unavailable(host: str):
-    async def test() -> None:
-        async with PeerClient() as client:
-            assert (await refused(client, (host, 1))).code is Code.UNAVAILABLE
-
-    run(test())
+async def test_malformed_address_is_unavailable(host: str):
+    async with PeerClient() as client:
+        assert (await refused(client, (host, 1))).code is Code.UNAVAILABLE
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"\x00" * 64, b"HTTP/1.1 200\r\nX"])
-def test_answer_that_is_not_http_is_unavailable(answer: bytes):
-    async def test() -> None:
-        async with crooked(lambda _: answer) as server, PeerClient() as client:
-            error: Exception
-            try:
-                async with asyncio.timeout(0.3):
-                    error = await refused(client, server.address)
-            except TimeoutError:  # half an answer: who calls has the limit
-                assert answer.startswith(b"HTTP")
-            else:
-                assert error.code is Code.UNAVAILABLE
-
-    run(test())
+async def test_answer_that_is_not_http_is_unavailable(answer: bytes):
+    async with crooked(lambda _: answer) as server, PeerClient() as client:
+        error: Exception
+        try:
+            async with asyncio.timeout(0.3):
+                error = await refused(client, server.address)
+        except TimeoutError:  # half an answer: who calls has the limit
+            assert answer.startswith(b"HTTP")
+        else:
+            assert error.code is Code.UNAVAILABLE
 
 
-def test_refusal_has_the_server_s_own_text():
-    async def test() -> None:
-        async with (
-            crooked(lambda _: reply("409 Conflict", b"another cluster " * 100)) as server,
-            PeerClient() as client,
-        ):
-            error = await refused(client, server.address)
-            assert error.code is Code.REFUSED
-            assert error.message.startswith("409: another cluster another")
-            assert len(error.message) < 400
-
-    run(test())
+async def test_refusal_has_the_server_s_own_text():
+    async with (
+        crooked(lambda _: reply("409 Conflict", b"another cluster " * 100)) as server,
+        PeerClient() as client,
+    ):
+        error = await refused(client, server.address)
+        assert error.code is Code.REFUSED
+        assert error.message.startswith("409: another cluster another")
+        assert len(error.message) < 400
 
 
-def test_redirect_is_not_followed():
-    async def test() -> None:
-        async with (
-            crooked(lambda _: reply("307 Temporary Redirect", b"", "Location: /x")) as server,
-            PeerClient() as client,
-        ):
-            assert (await refused(client, server.address)).code is Code.REFUSED
-            assert len(server.heard) == 1
-
-    run(test())
+async def test_redirect_is_not_followed():
+    async with (
+        crooked(lambda _: reply("307 Temporary Redirect", b"", "Location: /x")) as server,
+        PeerClient() as client,
+    ):
+        assert (await refused(client, server.address)).code is Code.REFUSED
+        assert len(server.heard) == 1
 
 
 @pytest.mark.parametrize("status", ["200 OK", "409 Conflict"])
-def test_answer_and_refusal_without_the_key_are_not_accepted(status: str):
-    async def test() -> None:
-        words = b"is its data directory a copy?"
-        trusting = keyed(KEY)
-        client = PeerClient(tls=trusting.call_with, names=trusting.gate.names)
-        async with crooked(lambda _: reply(status, words)) as server, client:
-            error = await refused(client, server.address)
-            assert error.code is not Code.REFUSED
-            assert words.decode() not in error.message
-            assert server.heard == []
-
-    run(test())
+async def test_answer_and_refusal_without_the_key_are_not_accepted(status: str):
+    words = b"is its data directory a copy?"
+    trusting = keyed(KEY)
+    client = PeerClient(tls=trusting.call_with, names=trusting.gate.names)
+    async with crooked(lambda _: reply(status, words)) as server, client:
+        error = await refused(client, server.address)
+        assert error.code is not Code.REFUSED
+        assert words.decode() not in error.message
+        assert server.heard == []
 
 
-def test_endless_answer_is_refused():
-    async def test() -> None:
-        chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
-        endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + 20 * chunk
-        async with crooked(lambda _: endless) as server, PeerClient() as client:
-            assert (await refused(client, server.address)).code is Code.TOO_LARGE
-
-    run(test())
+async def test_endless_answer_is_refused():
+    chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+    endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + 20 * chunk
+    async with crooked(lambda _: endless) as server, PeerClient() as client:
+        assert (await refused(client, server.address)).code is Code.TOO_LARGE
 
 
-def test_canceled_call_closes_its_connection():
-    async def test() -> None:
-        async with crooked(lambda _: b"") as server, PeerClient() as client:
-            call = asyncio.ensure_future(client.post(to(server.address), PATH, b"body"))
-            await until(lambda: len(server.heard) == 1)
-            call.cancel()
-            await asyncio.wait([call])
-            await until(lambda: server.lost == 1)
-
-    run(test())
+async def test_canceled_call_closes_its_connection():
+    async with crooked(lambda _: b"") as server, PeerClient() as client:
+        call = asyncio.ensure_future(client.post(to(server.address), PATH, b"body"))
+        await until(lambda: len(server.heard) == 1)
+        call.cancel()
+        await asyncio.wait([call])
+        await until(lambda: server.lost == 1)
 
 
-def test_closed_client_makes_no_call():
-    async def test() -> None:
-        async with PeerClient() as client:
-            pass
-        assert (await refused(client, ("127.0.0.1", 1))).code is Code.UNAVAILABLE
-
-    run(test())
+async def test_closed_client_makes_no_call():
+    async with PeerClient() as client:
+        pass
+    assert (await refused(client, ("127.0.0.1", 1))).code is Code.UNAVAILABLE

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from tests.sim.clock import FixedClock
-from tests.sim.loop import simulate
 from tests.sim.net import FOLLOWER, itself
 
 from bellcow.cluster.members.roster import Roster
@@ -144,16 +143,13 @@ async def rest(relayed) -> list[bytes]:
     return [piece async for piece in relayed]
 
 
-def test_long_answer_stays_open_until_it_is_closed():
-    async def test() -> None:
-        answer = Frames(encode(msgspec.structs.replace(YES, body=None)), b"one", b"two")
-        relayed = await forwarder(Transport(b=answer)).to_leader(ask())
-        assert await rest(relayed) == [b"one", b"two"]
-        assert answer.closed == 0
-        await relayed.aclose()
-        assert answer.closed == 1
-
-    asyncio.run(test())
+async def test_long_answer_stays_open_until_it_is_closed():
+    answer = Frames(encode(msgspec.structs.replace(YES, body=None)), b"one", b"two")
+    relayed = await forwarder(Transport(b=answer)).to_leader(ask())
+    assert await rest(relayed) == [b"one", b"two"]
+    assert answer.closed == 0
+    await relayed.aclose()
+    assert answer.closed == 1
 
 
 def test_short_answer_counts_though_the_connection_breaks_after_it():
@@ -354,44 +350,38 @@ def fail_after(seconds: float, here: Forwarder) -> None:
     asyncio.get_running_loop().call_later(seconds, fail)
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("method", "code"), [("GET", Code.NO_LEADER), ("PUT", Code.UNKNOWN_OUTCOME)]
 )
-def test_call_ends_when_the_silent_server_has_failed(method, code):
-    async def test() -> float:
-        here = forwarder(Silent())  # type: ignore[arg-type]
-        fail_after(7.0, here)
-        with pytest.raises(Error) as caught:
-            await here.to_leader(ask(method))
-        assert caught.value.code is code
-        return asyncio.get_running_loop().time()
-
-    assert 7.0 <= simulate(test()) <= 7.5
+async def test_call_ends_when_the_silent_server_has_failed(method, code):
+    here = forwarder(Silent())  # type: ignore[arg-type]
+    fail_after(7.0, here)
+    with pytest.raises(Error) as caught:
+        await here.to_leader(ask(method))
+    assert caught.value.code is code
+    assert 7.0 <= asyncio.get_running_loop().time() <= 7.5
 
 
-def test_call_of_a_live_server_has_no_time_limit():
-    async def test() -> None:
-        here = forwarder(Silent())  # type: ignore[arg-type]
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(300):
-                await here.to_leader(ask())
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_call_of_a_live_server_has_no_time_limit():
+    here = forwarder(Silent())  # type: ignore[arg-type]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(300):
+            await here.to_leader(ask())
 
 
-def test_partial_answer_ends_when_the_silent_server_has_failed():
-    async def test() -> None:
-        line = Silent(encode(msgspec.structs.replace(YES, body=None)), b"one")
-        here = forwarder(line)  # type: ignore[arg-type]
-        relayed = await here.to_leader(ask())
-        fail_after(7.0, here)
-        assert await anext(relayed) == b"one"
-        with pytest.raises(Error, match="does not answer any more"):
-            await anext(relayed)
-        await relayed.aclose()
-        assert line.closed
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_partial_answer_ends_when_the_silent_server_has_failed():
+    line = Silent(encode(msgspec.structs.replace(YES, body=None)), b"one")
+    here = forwarder(line)  # type: ignore[arg-type]
+    relayed = await here.to_leader(ask())
+    fail_after(7.0, here)
+    assert await anext(relayed) == b"one"
+    with pytest.raises(Error, match="does not answer any more"):
+        await anext(relayed)
+    await relayed.aclose()
+    assert line.closed
 
 
 class Leads:
@@ -409,43 +399,37 @@ class Leads:
         asyncio.get_running_loop().call_later(seconds, change)
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("new", ["id-a", "id-c"])
 @pytest.mark.parametrize(
     ("method", "code"), [("GET", Code.NO_LEADER), ("PUT", Code.UNKNOWN_OUTCOME)]
 )
-def test_call_of_a_silent_leader_ends_soon_after_another_leads(method, code, new):
-    async def test() -> float:
-        leads = Leads(Silent())
-        leads.change_after(1.6, new)
-        with pytest.raises(Error) as caught:
-            await leads.here.to_leader(ask(method))
-        assert caught.value.code is code
-        return asyncio.get_running_loop().time()
-
-    assert 2.0 <= simulate(test()) <= 2.6
+async def test_call_of_a_silent_leader_ends_soon_after_another_leads(method, code, new):
+    leads = Leads(Silent())
+    leads.change_after(1.6, new)
+    with pytest.raises(Error) as caught:
+        await leads.here.to_leader(ask(method))
+    assert caught.value.code is code
+    assert 2.0 <= asyncio.get_running_loop().time() <= 2.6
 
 
-def test_call_of_a_leader_continues_while_no_other_server_leads():
-    async def test() -> None:
-        leads = Leads(Silent())
-        leads.change_after(1, "")
-        leads.change_after(9.2, "id-c")
-        leads.change_after(9.8, "id-b")
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(60):
-                await leads.here.to_leader(ask())
-
-    simulate(test())
+@pytest.mark.virtual_time
+async def test_call_of_a_leader_continues_while_no_other_server_leads():
+    leads = Leads(Silent())
+    leads.change_after(1, "")
+    leads.change_after(9.2, "id-c")
+    leads.change_after(9.8, "id-b")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(60):
+            await leads.here.to_leader(ask())
 
 
-def test_begun_answer_is_read_to_its_end_after_a_change_of_leader():
-    async def test() -> list[bytes]:
-        leads = Leads(Slow(encode(msgspec.structs.replace(YES, body=None)), b"one", b"two"))
-        relayed = await leads.here.to_leader(ask())
-        leads.leader = "id-c"
-        return await rest(relayed)
-
-    assert simulate(test()) == [b"one", b"two"]
+@pytest.mark.virtual_time
+async def test_begun_answer_is_read_to_its_end_after_a_change_of_leader():
+    leads = Leads(Slow(encode(msgspec.structs.replace(YES, body=None)), b"one", b"two"))
+    relayed = await leads.here.to_leader(ask())
+    leads.leader = "id-c"
+    assert await rest(relayed) == [b"one", b"two"]
 
 
 class Slow(Frames):

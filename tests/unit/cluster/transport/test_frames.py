@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,15 +62,12 @@ def test_length_above_the_limit_is_refused_before_its_payload():
         read((FRAME_BYTES + 1).to_bytes(4, "big"))
 
 
-def test_frame_of_a_caller_has_a_lower_limit():
-    async def test() -> None:
-        async def chunks():
-            yield (QUESTION_BYTES + 1).to_bytes(4, "big")
+async def test_frame_of_a_caller_has_a_lower_limit():
+    async def chunks():
+        yield (QUESTION_BYTES + 1).to_bytes(4, "big")
 
-        with pytest.raises(Error, match="a frame holds at most 1048576 bytes"):
-            [_ async for _ in opened(chunks(), QUESTION_BYTES)]
-
-    asyncio.run(test())
+    with pytest.raises(Error, match="a frame holds at most 1048576 bytes"):
+        [_ async for _ in opened(chunks(), QUESTION_BYTES)]
 
 
 def test_payload_outside_the_limits_raises_value_error():
@@ -110,32 +106,23 @@ async def collect(stream: AsyncIterator[bytes]) -> list[bytes]:
     return [each async for each in stream]
 
 
-def test_framed_payloads_are_read_back_without_empty_ones():
-    async def test() -> None:
-        framed = Framed([b"first"], Source(b"", b"a", b"", b"b"))
-        assert await collect(opened(framed)) == [b"first", b"a", b"b"]
-        assert await collect(opened(Framed())) == []
-
-    asyncio.run(test())
+async def test_framed_payloads_are_read_back_without_empty_ones():
+    framed = Framed([b"first"], Source(b"", b"a", b"", b"b"))
+    assert await collect(opened(framed)) == [b"first", b"a", b"b"]
+    assert await collect(opened(Framed())) == []
 
 
-def test_closing_an_unread_framed_source_closes_its_rest():
-    async def test() -> None:
-        source = Source(b"a")
-        framed = Framed((), source)
-        await framed.aclose()
-        assert source.closed
-        assert await collect(framed) == []
-
-    asyncio.run(test())
+async def test_closing_an_unread_framed_source_closes_its_rest():
+    source = Source(b"a")
+    framed = Framed((), source)
+    await framed.aclose()
+    assert source.closed
+    assert await collect(framed) == []
 
 
-def test_failed_source_is_not_taken_for_complete():
-    async def test() -> None:
-        async def cut() -> AsyncIterator[bytes]:
-            yield whole([b"a", b"b"])[:-1]
+async def test_failed_source_is_not_taken_for_complete():
+    async def cut() -> AsyncIterator[bytes]:
+        yield whole([b"a", b"b"])[:-1]
 
-        with pytest.raises(Error):
-            await collect(opened(cut()))
-
-    asyncio.run(test())
+    with pytest.raises(Error):
+        await collect(opened(cut()))

@@ -31,6 +31,8 @@ from bellcow.store.protocol import Change, Head, Reload, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.virtual_time
+
 HERD = Cluster("herd", 1)
 OTHER = Cluster("herd", 2)
 OWN = Head(index=4, commit="c4")
@@ -138,16 +140,13 @@ def test_missing_history_is_a_reload():
     ],
     ids=["refuses", "behind", "other epoch", "other epoch gone", "empty", "garbled", "silent"],
 )
-def test_failing_voter_is_replaced_by_the_next_which_is_kept(bad):
-    async def story():
-        lines = Lines(a=bad, b=Commits(HERD, (NEXT,)))
-        source = lines.source()
-        first = await source.commits(HERD, OWN)
-        lines.answers["a"] = Commits(HERD, ())
-        second = await source.commits(HERD, OWN)
-        return first, second, lines.asked
-
-    assert simulate(story()) == ((NEXT,), (NEXT,), ["a", "b", "b"])
+async def test_failing_voter_is_replaced_by_the_next_which_is_kept(bad):
+    lines = Lines(a=bad, b=Commits(HERD, (NEXT,)))
+    source = lines.source()
+    first = await source.commits(HERD, OWN)
+    lines.answers["a"] = Commits(HERD, ())
+    second = await source.commits(HERD, OWN)
+    assert (first, second, lines.asked) == ((NEXT,), (NEXT,), ["a", "b", "b"])
 
 
 def test_voters_that_are_all_behind_are_no_failure():
@@ -168,28 +167,22 @@ def test_failure_of_all_voters_names_one_and_its_reason(bad, text):
         commits_from(Lines(a=bad))
 
 
-def test_replication_without_voters_fails_with_that_reason():
-    async def story():
-        source = Voters(Lines(), list, lambda: 0)
-        with pytest.raises(Unavailable, match="no voter is known"):
-            await source.commits(HERD, OWN)
-        with pytest.raises(Unavailable, match="no voter is known"):
-            async with source.state(HERD):
-                pass
-
-    simulate(story())
-
-
-def test_kept_voter_may_leave_the_list():
-    async def story():
-        lines = Lines(a=refuses(), b=Commits(HERD, (NEXT,)), c=Commits(HERD, ()))
-        targets = [target("a"), target("b")]
-        source = Voters(lines, lambda: targets, lambda: 0)
+async def test_replication_without_voters_fails_with_that_reason():
+    source = Voters(Lines(), list, lambda: 0)
+    with pytest.raises(Unavailable, match="no voter is known"):
         await source.commits(HERD, OWN)
-        targets[:] = [target("c")]
-        return await source.commits(HERD, OWN), lines.asked
+    with pytest.raises(Unavailable, match="no voter is known"):
+        async with source.state(HERD):
+            pass
 
-    assert simulate(story()) == ((), ["a", "b", "c"])
+
+async def test_kept_voter_may_leave_the_list():
+    lines = Lines(a=refuses(), b=Commits(HERD, (NEXT,)), c=Commits(HERD, ()))
+    targets = [target("a"), target("b")]
+    source = Voters(lines, lambda: targets, lambda: 0)
+    await source.commits(HERD, OWN)
+    targets[:] = [target("c")]
+    assert (await source.commits(HERD, OWN), lines.asked) == ((), ["a", "b", "c"])
 
 
 def stream_of(head: Head = OWN, cluster: Cluster = HERD) -> list[object]:
@@ -201,13 +194,10 @@ async def state_from(source: Voters):
         return state.head, [chunk async for chunk in state.chunks]
 
 
-def test_state_arrives_in_chunks_and_its_stream_is_closed():
-    async def story():
-        lines = Lines(a=stream_of())
-        assert await state_from(lines.source()) == (OWN, ITEMS)
-        assert lines.frames[0].closed
-
-    simulate(story())
+async def test_state_arrives_in_chunks_and_its_stream_is_closed():
+    lines = Lines(a=stream_of())
+    assert await state_from(lines.source()) == (OWN, ITEMS)
+    assert lines.frames[0].closed
 
 
 @pytest.mark.parametrize(
@@ -224,42 +214,33 @@ def test_state_arrives_in_chunks_and_its_stream_is_closed():
     ],
     ids=["refused", "silent", "empty", "garbled", "other", "garbled chunk", "cut", "stuck"],
 )
-def test_incomplete_state_is_an_error_and_the_next_voter_is_asked(bad, text):
-    async def story():
-        lines = Lines(a=bad, b=stream_of())
-        source = lines.source()
-        with pytest.raises(Unavailable, match=text):
-            await state_from(source)
-        assert all(frames.closed for frames in lines.frames)
-        assert await state_from(source) == (OWN, ITEMS)
-        return lines.asked
-
-    assert simulate(story()) == ["a", "b"]
-
-
-def test_next_voter_is_asked_after_a_state_that_the_store_refuses():
-    async def story():
-        lines = Lines(a=stream_of(), b=stream_of())
-        source = lines.source()
-        with pytest.raises(Unavailable, match="lower"):
-            async with source.state(HERD):
-                raise Unavailable("a lower index")
+async def test_incomplete_state_is_an_error_and_the_next_voter_is_asked(bad, text):
+    lines = Lines(a=bad, b=stream_of())
+    source = lines.source()
+    with pytest.raises(Unavailable, match=text):
         await state_from(source)
-        return lines.asked, lines.frames[0].closed
+    assert all(frames.closed for frames in lines.frames)
+    assert await state_from(source) == (OWN, ITEMS)
+    assert lines.asked == ["a", "b"]
 
-    assert simulate(story()) == (["a", "b"], True)
+
+async def test_next_voter_is_asked_after_a_state_that_the_store_refuses():
+    lines = Lines(a=stream_of(), b=stream_of())
+    source = lines.source()
+    with pytest.raises(Unavailable, match="lower"):
+        async with source.state(HERD):
+            raise Unavailable("a lower index")
+    await state_from(source)
+    assert (lines.asked, lines.frames[0].closed) == (["a", "b"], True)
 
 
-def test_state_comes_from_the_voter_without_the_history():
-    async def story():
-        lines = Lines(a=refuses(), b=Gone(HERD))
-        source = lines.source()
-        assert await source.commits(HERD, OWN) == Reload()
-        lines.answers["b"] = stream_of()
-        await state_from(source)
-        return lines.asked
-
-    assert simulate(story()) == ["a", "b", "b"]
+async def test_state_comes_from_the_voter_without_the_history():
+    lines = Lines(a=refuses(), b=Gone(HERD))
+    source = lines.source()
+    assert await source.commits(HERD, OWN) == Reload()
+    lines.answers["b"] = stream_of()
+    await state_from(source)
+    assert lines.asked == ["a", "b", "b"]
 
 
 class Rounds(Lines):
@@ -271,45 +252,40 @@ class Rounds(Lines):
         return await super().post(target, path, body)
 
 
-def test_voter_without_the_leader_s_commits_is_replaced_by_the_next():
-    async def story():
-        lines = Rounds(cut=Commits(HERD, ()), good=Commits(HERD, (NEXT,)), leader=Gone(HERD))
-        lines.leader_index = 5
-        source = lines.source()
-        return [await source.commits(HERD, OWN) for _ in range(2)], lines.asked
+async def test_voter_without_the_leader_s_commits_is_replaced_by_the_next():
+    lines = Rounds(cut=Commits(HERD, ()), good=Commits(HERD, (NEXT,)), leader=Gone(HERD))
+    lines.leader_index = 5
+    source = lines.source()
+    assert ([await source.commits(HERD, OWN) for _ in range(2)], lines.asked) == (
+        [(NEXT,), (NEXT,)],
+        ["cut", "good", "good"],
+    )
 
-    assert simulate(story()) == ([(NEXT,), (NEXT,)], ["cut", "good", "good"])
 
-
-def test_leader_is_asked_when_no_other_voter_has_its_commits():
-    async def story():
-        lines = Rounds(a=refuses(), cut=Commits(HERD, ()), leader=Commits(HERD, ()))
-        source = lines.source()
-        first = await source.commits(HERD, OWN)
-        lines.answers |= {"a": Commits(HERD, ()), "leader": Commits(HERD, (NEXT,))}
-        lines.leader_index = 5
-        return first, await source.commits(HERD, OWN), lines.asked
-
-    assert simulate(story()) == ((), (NEXT,), ["a", "cut", "cut", "a", "leader"])
+async def test_leader_is_asked_when_no_other_voter_has_its_commits():
+    lines = Rounds(a=refuses(), cut=Commits(HERD, ()), leader=Commits(HERD, ()))
+    source = lines.source()
+    first = await source.commits(HERD, OWN)
+    lines.answers |= {"a": Commits(HERD, ()), "leader": Commits(HERD, (NEXT,))}
+    lines.leader_index = 5
+    assert (first, await source.commits(HERD, OWN), lines.asked) == (
+        (),
+        (NEXT,),
+        ["a", "cut", "cut", "a", "leader"],
+    )
 
 
 @pytest.mark.parametrize("index", [0, 4])
-def test_voter_with_the_leader_s_index_is_kept(index):
-    async def story():
-        lines = Rounds(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
-        lines.leader_index = index
-        return await lines.source().commits(HERD, OWN), lines.asked
-
-    assert simulate(story()) == ((), ["a"])
+async def test_voter_with_the_leader_s_index_is_kept(index):
+    lines = Rounds(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
+    lines.leader_index = index
+    assert (await lines.source().commits(HERD, OWN), lines.asked) == ((), ["a"])
 
 
-def test_voter_that_answers_at_once_gets_time_to_receive_the_commit():
-    async def story():
-        lines = Lines(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
-        lines.leader_index = 5
-        return await lines.source().commits(HERD, OWN), lines.asked
-
-    assert simulate(story()) == ((), ["a"])
+async def test_voter_that_answers_at_once_gets_time_to_receive_the_commit():
+    lines = Lines(a=Commits(HERD, ()), b=Commits(HERD, (NEXT,)))
+    lines.leader_index = 5
+    assert (await lines.source().commits(HERD, OWN), lines.asked) == ((), ["a"])
 
 
 @pytest.mark.parametrize(("size", "here"), [(100, True), (1 << 20, False)])
