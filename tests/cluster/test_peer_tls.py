@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from tests.sim.certificates import Authority, Pair
-from tests.sim.etcd import Cluster, needs_etcd, short_directory
+from tests.sim.etcd import Cluster, needs_etcd, run, short_directory
 
 from bellcow.agent.peer_tls import peer_security
 from bellcow.config.model import Settings, Tls
@@ -53,7 +53,7 @@ def shown_at(address: str, ca: str, pair: Pair | None) -> int:
     return x509.load_der_x509_certificate(shown).serial_number
 
 
-async def test_members_come_to_terms_and_nobody_else_gets_in(tmp_path: Path) -> None:
+def test_members_come_to_terms_and_nobody_else_gets_in(tmp_path: Path) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
     pair = authority.sign(dns=NAME)
     strangers = {
@@ -64,29 +64,35 @@ async def test_members_come_to_terms_and_nobody_else_gets_in(tmp_path: Path) -> 
         "a server of the past": authority.sign("old", dns=NAME, expired=True),
     }
 
-    with short_directory() as directory:
-        async with Cluster(directory, tls=tls_of(pair, authority.file)) as cluster:
-            leader = await cluster.leader()
-            status = await leader.client.status(pb.StatusRequest())
-            assert status.leader
-            for server in cluster.servers.values():
-                address = server.plan.advertise
-                assert shown_at(address, authority.file, pair) == number(pair.cert)
-                for who, shows in strangers.items():
-                    with pytest.raises((OSError, http.client.HTTPException)):
-                        pytest.fail(f"{who}: {shown_at(address, authority.file, shows)}")
+    async def story() -> None:
+        with short_directory() as directory:
+            async with Cluster(directory, tls=tls_of(pair, authority.file)) as cluster:
+                leader = await cluster.leader()
+                status = await leader.client.status(pb.StatusRequest())
+                assert status.leader
+                for server in cluster.servers.values():
+                    address = server.plan.advertise
+                    assert shown_at(address, authority.file, pair) == number(pair.cert)
+                    for who, shows in strangers.items():
+                        with pytest.raises((OSError, http.client.HTTPException)):
+                            pytest.fail(f"{who}: {shown_at(address, authority.file, shows)}")
+
+    run(story())
 
 
-async def test_new_files_are_shown_with_the_next_connection(tmp_path: Path) -> None:
+def test_new_files_are_shown_with_the_next_connection(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     pair, new = authority.sign(dns=NAME), authority.sign("new", dns=NAME)
 
-    with short_directory() as directory:
-        async with Cluster(directory, tls=tls_of(pair, authority.file)) as cluster:
-            address = (await cluster.leader()).plan.advertise
-            old = number(pair.cert)
-            assert shown_at(address, authority.file, pair) == old
-            for there, here in zip(pair, new, strict=True):
-                shutil.copy(here, there)
-            assert shown_at(address, authority.file, pair) == number(new.cert) != old
-            await (await cluster.leader()).client.txn(pb.TxnRequest())
+    async def story() -> None:
+        with short_directory() as directory:
+            async with Cluster(directory, tls=tls_of(pair, authority.file)) as cluster:
+                address = (await cluster.leader()).plan.advertise
+                old = number(pair.cert)
+                assert shown_at(address, authority.file, pair) == old
+                for there, here in zip(pair, new, strict=True):
+                    shutil.copy(here, there)
+                assert shown_at(address, authority.file, pair) == number(new.cert) != old
+                await (await cluster.leader()).client.txn(pb.TxnRequest())
+
+    run(story())

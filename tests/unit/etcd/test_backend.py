@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.sim.etcd import needs_etcd, started, wipe
+from tests.sim.etcd import needs_etcd, run, started, wipe
 
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.backend import FILE, UnreadableError, read_keys
@@ -23,21 +23,24 @@ def member():
 
 @pytest.mark.parametrize("count", [1, 3, 3_000], ids=["one key", "one page", "a tree of pages"])
 @needs_etcd
-async def test_file_holds_what_etcd_has_written(member, count):
-    async with open_client(member) as client:
-        await wipe(client)
-        await write(client, [put(b"k%d" % number, b"old") for number in range(count)])
-        await write(client, [put(b"k%d" % n, b"new" * 500) for n in range(0, count, 2)])
-        await write(client, [put(b"gone", b"x")])
-        await write(client, [delete(b"gone")])
-        everything = await client.range(pb.RangeRequest(key=b"\0", range_end=b"\0"))
-        wanted = {kv.key: (kv.value, kv.mod_revision) for kv in everything.kvs}
-        async with asyncio.timeout(FLUSHED_S):
-            found = read_keys(member / FILE)
-            while found != wanted:  # etcd writes ten times a second
+def test_file_holds_what_etcd_has_written(member, count):
+    async def story():
+        async with open_client(member) as client:
+            await wipe(client)
+            await write(client, [put(b"k%d" % number, b"old") for number in range(count)])
+            await write(client, [put(b"k%d" % n, b"new" * 500) for n in range(0, count, 2)])
+            await write(client, [put(b"gone", b"x")])
+            await write(client, [delete(b"gone")])
+            everything = await client.range(pb.RangeRequest(key=b"\0", range_end=b"\0"))
+            wanted = {kv.key: (kv.value, kv.mod_revision) for kv in everything.kvs}
+            async with asyncio.timeout(FLUSHED_S):
                 found = read_keys(member / FILE)
-                await asyncio.sleep(0.05)
-    assert len(found) == count
+                while found != wanted:  # etcd writes ten times a second
+                    found = read_keys(member / FILE)
+                    await asyncio.sleep(0.05)
+        return found
+
+    assert len(run(story())) == count
 
 
 async def write(client, operations: list[pb.RequestOp]) -> None:

@@ -109,18 +109,21 @@ def test_caller_that_is_canceled_is_canceled(directory):
 
 
 @needs_etcd
-async def test_call_under_way_fails_when_the_client_is_closed(directory):
-    async with asyncio.timeout(20):
-        async with open_client(directory) as client:
-            await answering(client)
-            with stopped(directory):
-                waiting = asyncio.ensure_future(client.status(pb.StatusRequest()))
-                await asyncio.sleep(0.01)
-                await client.close()
-                with pytest.raises(CallFailed, match="ended"):
-                    await waiting
-        with pytest.raises(CallFailed, match="closed"):
-            await client.status(pb.StatusRequest())
+def test_call_under_way_fails_when_the_client_is_closed(directory):
+    async def whole():
+        async with asyncio.timeout(20):
+            async with open_client(directory) as client:
+                await answering(client)
+                with stopped(directory):
+                    waiting = asyncio.ensure_future(client.status(pb.StatusRequest()))
+                    await asyncio.sleep(0.01)
+                    await client.close()
+                    with pytest.raises(CallFailed, match="ended"):
+                        await waiting
+            with pytest.raises(CallFailed, match="closed"):
+                await client.status(pb.StatusRequest())
+
+    etcd.run(whole())
 
 
 @needs_etcd

@@ -405,29 +405,32 @@ def test_python_that_hangs_says_where_and_ends(directory):
 
 @needs_etcd
 @pytest.mark.slow
-async def test_members_talk_to_each_other_over_mutual_tls(directory, tmp_path):
+def test_members_talk_to_each_other_over_mutual_tls(directory, tmp_path):
     authority = Authority(tmp_path)
     pair = authority.sign()
     tls = PeerTls(cert_file=pair.cert, key_file=pair.key, ca_file=authority.file)
     addresses = {"a": free_address(), "b": free_address()}
     founding = Founding(state="new", members=tuple(addresses.items()), token="tls.0")
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        tasks = []
-        for name, address in addresses.items():
-            plan = msgspec.structs.replace(
-                plan_of_one(directory / name, name),
-                bind=address,
-                advertise=address,
-                founding=founding,
-                tls=tls,
-            )
-            tasks.append(group.create_task(Member(plan, SystemClock(), Events()).run()))
-        for name in addresses:
-            async with open_client(directory / name) as client:
-                assert (await answering(client)).leader
-        for task in tasks:
-            task.cancel()
+    async def whole():
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            tasks = []
+            for name, address in addresses.items():
+                plan = msgspec.structs.replace(
+                    plan_of_one(directory / name, name),
+                    bind=address,
+                    advertise=address,
+                    founding=founding,
+                    tls=tls,
+                )
+                tasks.append(group.create_task(Member(plan, SystemClock(), Events()).run()))
+            for name in addresses:
+                async with open_client(directory / name) as client:
+                    assert (await answering(client)).leader
+            for task in tasks:
+                task.cancel()
+
+    etcd.run(whole())
 
 
 def test_warning_that_etcd_repeats_is_told_once_in_a_while(directory, tmp_path):
