@@ -8,6 +8,7 @@ write while the parser still runs. A task (`Cycle`) answers every other request.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -18,6 +19,7 @@ from bellcow.api.http.admission import Admission
 from bellcow.api.http.blocking import BlockingQuery
 from bellcow.api.http.deadlines import Deadline
 from bellcow.api.http.ending import Ending
+from bellcow.api.http.flow import Flow
 from bellcow.api.http.reader import HEAD, Reader, Refusal, Unfinished
 from bellcow.api.http.render import plain
 from bellcow.api.http.task import Cycle, Quick
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from bellcow.api.http.shared import Shared
 
+_NOTHING_QUEUED: Final[deque[Any]] = deque()  # shared: a deque of its own takes 0.7 kB
 # Parsed at a time, so that one read cannot start thousands of pipelined requests.
 _SLICE: Final = 4096
 
@@ -63,6 +66,7 @@ class Connection(HttpToolsProtocol):
         self.secure = secure
         self.admission = Admission(shared)
         self.parser = None  # type: ignore[assignment]  # the reader has its own
+        self.pipeline = _NOTHING_QUEUED
         self.reader = Reader(self, shared.limits.header_bytes, secure=secure)
         self._deadline = Deadline(self.loop, self)
         # what is answered
@@ -80,7 +84,10 @@ class Connection(HttpToolsProtocol):
     # --- life
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        # Not uvicorn's, which also reads both addresses, 0.5 kB that only a task needs.
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = Flow(transport)
         self.ending.begin(transport, self.flow)
         if not self.admission.entered and not self.admission.enter(transport):
             self.ending.ended = True
@@ -102,7 +109,7 @@ class Connection(HttpToolsProtocol):
             self._query.forget()
             self._query = None
         self._held = b""
-        self.pipeline.clear()
+        self.pipeline = _NOTHING_QUEUED
         super().connection_lost(exc)
         self.reader.close()
         self.cancel_task()
@@ -217,6 +224,8 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
+            if self.pipeline is _NOTHING_QUEUED:
+                self.pipeline = deque()
             self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:

@@ -208,8 +208,8 @@ def _scope(connection: Connection, request: Request, version: str) -> HTTPScope:
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": version,
-        "server": connection.server,
-        "client": connection.client,
+        "server": None,  # the app has the addresses from the request
+        "client": None,
         "scheme": "https" if connection.secure else "http",
         "method": request.method,
         "root_path": "",
