@@ -166,12 +166,23 @@ class Response:
 
     Either `body` holds all of it, or `stream` yields it and the answer goes out chunked. `close`
     ends the connection after it. The body is as it goes on the wire: encoded, and compressed
-    where the headers say so. Once `packed` nothing of it changes, and it may be sent many times;
-    `lines` then keeps its headers as they are written. `undone` is a refusal after which nothing
-    was done, so that another try or another server may do it.
+    where the headers say so. Once `packed` nothing of it changes, and it may be sent many times:
+    `lines` are its headers as they are written, `rendered` all of it with the `date`. `undone` is a
+    refusal after which nothing was done, so that another try or another server may do it.
     """
 
-    __slots__ = ("body", "close", "headers", "lines", "packed", "status", "stream", "undone")
+    __slots__ = (
+        "body",
+        "close",
+        "date",
+        "headers",
+        "lines",
+        "packed",
+        "rendered",
+        "status",
+        "stream",
+        "undone",
+    )
 
     def __init__(
         self,
@@ -190,6 +201,8 @@ class Response:
         self.close = close
         self.packed = packed
         self.lines: bytes | None = None
+        self.date: bytes | None = None
+        self.rendered = b""
         self.undone: Error | None = None
 
 

@@ -79,11 +79,17 @@ class Shared:
     ) -> bytes:
         """The bytes of an answer (`render.render`); of a plain 500 if it cannot be written."""
         date = self.state.default_headers[0][1]
+        usual = not (head or old or close)
+        if usual and response.date is date:
+            return response.rendered
         try:
-            return render(response, date, head=head, old=old, close=close)
+            rendered = render(response, date, head=head, old=old, close=close)
         except (ValueError, KeyError, TypeError) as fault:
             self.log("http_answer_malformed", exc_info=fault)
             response.stream = None
             return render(
                 plain(500, "Internal Server Error"), date, head=head, old=old, close=close
             )
+        if usual and response.lines is not None:  # it may be sent again within this second
+            response.date, response.rendered = date, rendered
+        return rendered
