@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nomad
-import nomad.api.exceptions
 import nomadpy
 import pytest
 from nomad.api.exceptions import (

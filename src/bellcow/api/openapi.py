@@ -135,7 +135,8 @@ def document() -> Schema:
 
 
 def _operation(route: Route, schemas: dict[str, Schema]) -> Schema:
-    summary, _, rest = route.summary.partition("\n")
+    written, _, _ = route.summary.partition("\nRaises:\n")  # a client reads the responses
+    summary, _, rest = written.partition("\n")
     asked = route.right or f"`{route.need.value}`"
     right = f"Right: {asked}. Answered by: {route.serve.value}."
     out: Schema = {

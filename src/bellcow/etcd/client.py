@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-import grpc
 import grpc.aio
 
 from bellcow.etcd import etcd_pb2 as pb
@@ -179,12 +178,16 @@ class Client:
         )
 
     async def close(self) -> None:
-        """Close the channel. Calls under way and later ones raise CallFailed."""
+        """Close the channel. Calls under way and later ones end with CallFailed."""
         self.closed = True
         await self._channel.close()
 
     async def watch(self, create: pb.WatchCreateRequest) -> AsyncGenerator[pb.WatchResponse, None]:
-        """The answers of one watch. Raises CallFailed when the stream ends for any reason."""
+        """The answers of one watch.
+
+        Raises:
+            CallFailed: the stream ended, for whatever reason.
+        """
         with self.translated():
             # An iterator: a call's own `write` never returns if the call ends before it begins.
             requests = _Only(pb.WatchRequest(create_request=create))
@@ -207,7 +210,12 @@ class Client:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise CallFailed for an error of gRPC, and when the client is closed."""
+        """Translate the errors of gRPC.
+
+        Raises:
+            CallFailed: gRPC refused or ended the call, or the client is closed.
+            CancelledError: the caller was canceled.
+        """
         if self.closed:
             raise CallFailed("UNAVAILABLE", "the client is closed")
         try:

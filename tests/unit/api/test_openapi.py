@@ -51,6 +51,10 @@ def test_every_reference_leads_to_something():
         assert found, target
 
 
+def test_no_description_lists_exceptions():
+    assert [name for name, _, operation in OPERATIONS if "Raises:" in str(operation)] == []
+
+
 @pytest.mark.parametrize("module", sorted({route.handler.__module__ for route in DOCUMENTED}))
 def test_every_parameter_that_a_handler_reads_is_named(module: str):
     source = Path(importlib.import_module(module).__file__).read_text("utf-8")
