@@ -37,7 +37,11 @@ class Timeout:
         return self._expired
 
     def reschedule(self, when: float | None) -> None:
-        """Set another time. Raises RuntimeError outside the context, or after the time ran out."""
+        """Set another time.
+
+        Raises:
+            RuntimeError: the context is not entered, or its time ran out.
+        """
         if self._task is None or self._expired:
             raise RuntimeError("the time limit is not in force")
         self._when = when

@@ -42,7 +42,11 @@ _armed = os.environ.get(VARIABLE, "")
 
 
 def reach(point: str) -> None:
-    """Kill or stop this process if `point` is armed. Raises ValueError for an unknown point."""
+    """Kill or stop this process if `point` is armed.
+
+    Raises:
+        ValueError: the point is not in the list.
+    """
     if point not in (*POINTS, *FOUND_POINTS):
         raise ValueError(f"{point} is not in the list of fail-points")
     if not _armed:

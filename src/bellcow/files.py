@@ -42,13 +42,21 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace or create the file. Raises OSError."""
+    """Replace or create the file.
+
+    Raises:
+        OSError: it cannot be written or synced.
+    """
     with replacing(path, mode) as file:
         file.write(content)
 
 
 def sync_directory(path: Path) -> None:
-    """Sync the directory, so that new names survive a loss of power. Raises OSError."""
+    """Sync the directory, so that new names survive a loss of power.
+
+    Raises:
+        OSError: it cannot be synced.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -28,7 +28,11 @@ class Waits:
 
     @contextlib.asynccontextmanager
     async def until_ended(self) -> AsyncIterator[None]:
-        """Run the block. Raises the reason when `end` was or is called."""
+        """Run the block; `end` stops it with the reason that was given at the beginning.
+
+        Raises:
+            TimeoutError: the block raised it.
+        """
         if self.ended:
             raise self._reason()
         wait = timeout(None)

@@ -66,7 +66,11 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str) -> Duration:
-        """Read Go's form. Raises ValueError with Go's text."""
+        """Read Go's form.
+
+        Raises:
+            ValueError: the text is no duration; the message is Go's.
+        """
         return cls(parse_duration(text))
 
     @classmethod
@@ -110,7 +114,10 @@ def _quote_bytes(text: str) -> str:
 def parse_duration(text: str) -> int:
     """Nanoseconds of Go's duration text: sign, then groups of decimal number and unit, or a lone 0.
 
-    Raises ValueError whose text is Go's. Source of the grammar: Go's package `time`, ParseDuration.
+    Source of the grammar: Go's package `time`, ParseDuration.
+
+    Raises:
+        ValueError: the text is no duration; the message is Go's.
     """
     negative = text[:1] == "-"
     at = 1 if text[:1] in {"-", "+"} else 0
@@ -207,14 +214,22 @@ def enc_hook(value: object) -> object:
 
 
 def dec_hook(kind: type, value: Any) -> object:
-    """Decode the types that msgspec does not know. Raises ValueError for wrong values."""
+    """Decode the types that msgspec does not know.
+
+    Raises:
+        ValueError: the value does not fit its type.
+    """
     if kind is Duration:
         return _duration(value)
     raise NotImplementedError(f"cannot decode {kind.__name__}")
 
 
 def _duration(value: Any) -> Duration:
-    """Go's text, or whole nanoseconds that fit 64 bits. Raises ValueError for anything else."""
+    """Go's text, or whole nanoseconds that fit 64 bits.
+
+    Raises:
+        ValueError: it is anything else.
+    """
     if isinstance(value, str):
         return Duration.parse(value)
     if type(value) is not int or not -_MAX_NS <= value <= _MAX_NS:

@@ -137,7 +137,11 @@ DENY_ALL = Rules(
 
 
 def parse_rules(rules: str) -> Rules:
-    """Parse and check a policy's rules. Raises Error(INVALID) with Nomad's text."""
+    """Parse and check a policy's rules.
+
+    Raises:
+        invalid: the rules are malformed or wrong; the text is Nomad's.
+    """
     if not rules:
         return Rules()
     try:

@@ -71,7 +71,11 @@ class Resolver:
         return self._tables.one(ACL_BOOTSTRAP) is not None
 
     def resolve(self, secret: str) -> Rights:
-        """The rights of `secret`, "" for none. Raises Error(DENIED) for an unknown secret."""
+        """The rights of `secret`, "" for none.
+
+        Raises:
+            denied: no token has this secret.
+        """
         if not self.enabled:
             return MANAGEMENT
         version = self._tables.version(ACL_TOKENS, ACL_POLICIES)
@@ -143,7 +147,9 @@ class BadTokens:
     def check(self, client: str) -> None:
         """Count one unknown token from `client`.
 
-        Raises Error(TOO_MANY) above `limit` in BAD_TOKEN_WINDOW_S seconds; a limit of 0 is none.
+        Raises:
+            Error: TOO_MANY, the client sent more than `limit` in BAD_TOKEN_WINDOW_S seconds; 0 is
+                no limit.
         """
         if client in self._unsaid or len(self._unsaid) < BAD_TOKEN_ADDRESSES:
             self._unsaid[client] += 1

@@ -137,8 +137,10 @@ def _lookup(host: str) -> tuple[str, ...]:
 
 
 def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = None) -> Addresses:
-    """All six addresses. Raises AddressError with Nomad's text for the first that cannot be
-    resolved.
+    """All six addresses.
+
+    Raises:
+        AddressError: one cannot be resolved; the text is Nomad's, for the first of them.
     """
     machine = machine or this_machine()
     try:
@@ -170,7 +172,11 @@ def resolve_addresses(settings: Settings, dev: bool, machine: Machine | None = N
 
 
 def _check_known(name: str, title: str, host: str, machine: Machine) -> None:
-    """Raises AddressError for a host to listen on that does not resolve."""
+    """Check that a host to listen on resolves.
+
+    Raises:
+        AddressError: it does not.
+    """
     try:
         _ips(host, machine)
     except ValueError as error:
@@ -255,7 +261,11 @@ def _ips(host: str, machine: Machine) -> list[ipaddress.IPv4Address | ipaddress.
 
 
 def split_host_port(text: str, default_port: int) -> Address:
-    """Split `host`, `host:port`, `[v6]:port` or a bare v6 address. Raises ValueError."""
+    """Split `host`, `host:port`, `[v6]:port` or a bare v6 address.
+
+    Raises:
+        ValueError: the port is no number up to 65535.
+    """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or (":" in host and not bracketed):
@@ -266,7 +276,11 @@ def split_host_port(text: str, default_port: int) -> Address:
 
 
 def _single(text: str, machine: Machine) -> str:
-    """The one address that a text or template evaluates to, without brackets. Raises ValueError."""
+    """The one address that a text or template evaluates to, without brackets.
+
+    Raises:
+        ValueError: the template is malformed, or evaluates to none or to several.
+    """
     out = text
     if "{{" in text:
         try:

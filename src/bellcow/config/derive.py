@@ -88,7 +88,11 @@ def first_autopilot_configuration(settings: Settings) -> AutopilotConfiguration:
 
 
 def encrypt_key(settings: Settings) -> bytes:
-    """The key between servers. Raises ValueError with Go's text if it is not base64."""
+    """The key between servers.
+
+    Raises:
+        ValueError: it is not base64; the text is Go's.
+    """
     text = settings.server.encrypt.replace("\r", "").replace("\n", "")
     if not _BASE64.fullmatch(text):
         raise ValueError(f"illegal base64 data at input byte {_first_bad(text)}")

@@ -36,7 +36,9 @@ def is_there(settings: Settings) -> bool:
 def read_keys(settings: Settings) -> tuple[bytes, ...]:
     """All keys, the one that issues certificates first.
 
-    Raises OSError for an unreadable file, and ValueError for a malformed one.
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file or the setting holds no keys.
     """
     path = path_of(settings)
     kept = _read(path) if path else ()
@@ -46,7 +48,11 @@ def read_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def _read(path: Path) -> tuple[bytes, ...]:
-    """The keys of the file, a JSON list of keys in base64; () without a file."""
+    """The keys of the file, a JSON list of keys in base64; () without a file.
+
+    Raises:
+        ValueError: the file is malformed, or holds no key or one of another size.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -182,8 +182,11 @@ def _files_in(path: str) -> list[str]:
 
 
 def _check_is_file(name: str) -> None:
-    """Raises OSError unless this is a regular file: reading a pipe would wait for a writer for
-    ever.
+    """Check that this is a regular file: reading a pipe would wait for a writer for ever.
+
+    Raises:
+        IsADirectoryError: it is a directory.
+        OSError: it is another kind of file, or there is none.
     """
     mode = Path(name).stat().st_mode
     if stat.S_ISDIR(mode):

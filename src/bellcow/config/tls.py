@@ -52,7 +52,11 @@ def make_context(
     min_version: str = "tls12",
     ciphers: str = "",
 ) -> ssl.SSLContext:
-    """A server's context. `ciphers` are Go's names with commas; "" is the default choice."""
+    """A server's context. `ciphers` are Go's names with commas; "" is the default choice.
+
+    Raises:
+        invalid: a file or a setting is wrong; the text names it.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _version(min_version)
     context.set_alpn_protocols(["http/1.1"])
@@ -77,7 +81,8 @@ def make_client_context(
 ) -> ssl.SSLContext:
     """A client's context, with a certificate, that verifies the server's certificate and its name.
 
-    Raises Error(INVALID) that names the file or the setting.
+    Raises:
+        invalid: a file or a setting is wrong; the text names it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _version(min_version)
@@ -90,7 +95,8 @@ def make_client_context(
 def http_context(tls: Tls) -> ssl.SSLContext | None:
     """The context of the HTTP API; None without TLS.
 
-    Raises Error(INVALID) that names the file or the setting.
+    Raises:
+        invalid: a file or a setting is wrong; the text names it.
     """
     if not tls.http:
         return None
@@ -107,7 +113,8 @@ def http_context(tls: Tls) -> ssl.SSLContext | None:
 def peer_contexts(tls: Tls) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Contexts to accept and to make connections between servers, with the operator's certificates.
 
-    Raises Error(INVALID) that names the file or the setting.
+    Raises:
+        invalid: a file or a setting is wrong; the text names it.
     """
     answering = make_context(
         tls.cert_file,
@@ -156,8 +163,11 @@ def trust_as_go_does(context: ssl.SSLContext) -> None:
 def reload(context: ssl.SSLContext, cert: str, key: str, ca: str = "") -> int:
     """Read the files again, for new handshakes; open connections continue.
 
-    A bad file changes nothing and raises Error. Returns how many authorities were removed from the
-    file: they stay trusted until a restart, because a context in use cannot drop one.
+    Returns how many authorities were removed from the file: they stay trusted until a restart,
+    because a context in use cannot drop one.
+
+    Raises:
+        invalid: a file is wrong; nothing has changed.
     """
     fresh = make_context(cert, key, ca)
     gone = set(context.get_ca_certs(binary_form=True)) - set(fresh.get_ca_certs(binary_form=True))

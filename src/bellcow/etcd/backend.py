@@ -63,13 +63,20 @@ class _Meta(NamedTuple):
 def read_keys(path: Path) -> dict[bytes, tuple[bytes, int]]:
     """All keys with their values and the revisions that wrote them.
 
-    For a worker thread: the whole file is read. Raises UnreadableError.
+    For a worker thread: the whole file is read.
+
+    Raises:
+        UnreadableError: the file cannot be read, or is no database of etcd's.
     """
     return _read(path, lambda data, meta: _current(_in_bucket(data, meta, BUCKET)))
 
 
 def read_members(path: Path) -> tuple[Listed, ...]:
-    """The members in this member's own list. Raises UnreadableError."""
+    """The members in this member's own list.
+
+    Raises:
+        UnreadableError: the file cannot be read, or is no database of etcd's.
+    """
     return _read(path, lambda data, meta: tuple(_members(_in_bucket(data, meta, MEMBERS))))
 
 
@@ -96,7 +103,11 @@ def _read(path: Path, look: Callable[[mmap.mmap, _Meta], T]) -> T:
 
 
 def _newest(data: mmap.mmap) -> _Meta:
-    """The later of the two meta pages. Raises ValueError if neither is valid."""
+    """The later of the two meta pages.
+
+    Raises:
+        ValueError: neither is valid.
+    """
     found = [meta for size in PAGE_BYTES for at in (0, size) if (meta := _meta(data, at, size))]
     if not found:
         raise ValueError("it is no database of etcd's")
@@ -139,7 +150,11 @@ def _in_bucket(data: mmap.mmap, meta: _Meta, bucket: bytes) -> Iterator[tuple[by
 def _leaves(
     data: mmap.mmap | bytes, meta: _Meta, at: int, depth: int = 0
 ) -> Iterator[tuple[int, bytes, bytes]]:
-    """Flags, key and value of everything below the page that begins at this byte."""
+    """Flags, key and value of everything below the page that begins at this byte.
+
+    Raises:
+        ValueError: a page is none of a tree, or the tree is too deep.
+    """
     _, flags, count, _ = _PAGE.unpack_from(data, at)
     if depth > _DEPTH_MAX or not flags & (_IS_BRANCH | _IS_LEAF):
         raise ValueError(f"there is no page at byte {at}")

@@ -66,9 +66,13 @@ def has_data(plan: Plan) -> bool:
 
 
 def command_line(plan: Plan) -> list[str]:
-    """Program and flags. Raises CannotRun without data and without a founding.
+    """Program and flags.
 
-    etcd would then found a cluster of one, and answer as if it were this cluster.
+    Without data and without a founding etcd would found a cluster of one, and answer as if it were
+    this cluster.
+
+    Raises:
+        CannotRun: there is neither data nor a founding.
     """
     return [
         plan.program,

@@ -24,7 +24,11 @@ LOOK_S = 0.02
 
 
 async def end_orphan(directory: Path) -> bool:
-    """Make room for a new member in `directory`. True when there was an old one to end."""
+    """Make room for a new member in `directory`. True when there was an old one to end.
+
+    Raises:
+        CannotRun: another program answers at the socket, or the old member does not end.
+    """
     orphan = _find(directory)
     if orphan is not None:
         await _end(orphan)

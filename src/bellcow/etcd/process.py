@@ -68,7 +68,11 @@ _KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
 
 
 async def look_for_etcd(wanted: str, report: Report) -> tuple[str, Version]:
-    """The program and its version, if it may be used. Raises CannotRun."""
+    """The program and its version, if it may be used.
+
+    Raises:
+        CannotRun: there is no program, it does not answer, or its release is unsafe.
+    """
     program = find_program(wanted)
     version = await read_version(program)
     if note := judge(version):
@@ -94,8 +98,10 @@ class Member:
     async def run(self) -> None:
         """Keep the member running; cancel to stop it.
 
-        Returns when it is no longer a member of its cluster, mostly shown by exit code 0. Raises
-        CannotRun when it cannot start, or exits `EXITS_MAX` times within `STEADY_S`.
+        Returns when it is no longer a member of its cluster, mostly shown by exit code 0.
+
+        Raises:
+            CannotRun: the member cannot start, or exited `EXITS_MAX` times within `STEADY_S`.
         """
         directory = self._plan.directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,7 +129,11 @@ class Member:
         )
 
     async def _run_once(self) -> int:
-        """Start the guard, which starts the member; returns the member's exit code."""
+        """Start the guard, which starts the member; returns the member's exit code.
+
+        Raises:
+            CannotRun: the guard or the member cannot be started.
+        """
         command = command_line(self._plan)
         if await end_orphan(self._plan.directory):
             self._report("etcd_orphan_stopped", directory=self._plan.directory)

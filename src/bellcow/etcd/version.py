@@ -21,7 +21,11 @@ class CannotRun(Exception):
 
 
 def find_program(wanted: str) -> str:
-    """The path of etcd: `wanted`, or the one in PATH. Raises CannotRun."""
+    """The path of etcd: `wanted`, or the one in PATH.
+
+    Raises:
+        CannotRun: there is no such program.
+    """
     found = shutil.which(wanted or "etcd")
     if found is not None:
         return found
@@ -35,7 +39,11 @@ def find_program(wanted: str) -> str:
 
 
 async def read_version(program: str) -> Version:
-    """The version that the program prints. Raises CannotRun."""
+    """The version that the program prints.
+
+    Raises:
+        CannotRun: the program cannot be started, does not answer, or prints no version.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             program,
@@ -57,7 +65,11 @@ async def read_version(program: str) -> Version:
 
 
 def parse_version(program: str, output: str) -> Version:
-    """The version in the output of `etcd --version`. Raises CannotRun."""
+    """The version in the output of `etcd --version`.
+
+    Raises:
+        CannotRun: the output has no version.
+    """
     line = _LINE.search(output)
     if line is None:
         raise CannotRun(f"{program} does not say which version of etcd it is: {output[:200]!r}")
@@ -66,7 +78,11 @@ def parse_version(program: str, output: str) -> Version:
 
 
 def judge(version: Version) -> str:
-    """A warning about this release, or "". Raises CannotRun for an unsafe one."""
+    """A warning about this release, or "".
+
+    Raises:
+        CannotRun: the release may lose data, or speaks another protocol.
+    """
     text = ".".join(map(str, version))
     minor = version[:2]
     if version < (3, 4, 21) or (3, 5, 0) <= version <= (3, 5, 5):

@@ -42,9 +42,12 @@ class _Token(NamedTuple):
 
 
 def compiled(source: str) -> Callable[[Any], bool]:
-    """The expression as a test of objects. Raises FilterError if it is malformed.
+    """The expression as a test of objects.
 
     Nomad: an object without the selected field never matches, whatever the operator.
+
+    Raises:
+        FilterError: the expression is malformed.
     """
     test = _Reader(source).whole()
 
@@ -192,7 +195,11 @@ def _unquoted(token: _Token) -> str:
 
 
 def _path(token: _Token) -> _Path:
-    """The names of `Meta.team`, or of `"/Meta/team"`, which allows dots in names."""
+    """The names of `Meta.team`, or of `"/Meta/team"`, which allows dots in names.
+
+    Raises:
+        FilterError: the token is not the name of a field.
+    """
     if not _SELECTOR.fullmatch(token.text):
         raise FilterError(
             f"at character {token.at}: {token.text} is not the name of a field: names stand before"
@@ -219,7 +226,11 @@ def _equals(path: _Path, wanted: str) -> _Test:
 
 
 def _same(found: Any, wanted: str) -> bool:
-    """Whether a text means this value; it is converted to the value's type."""
+    """Whether a text means this value; it is converted to the value's type.
+
+    Raises:
+        _AbsentError: the value is none that a text can mean.
+    """
     if isinstance(found, bool):
         return wanted == ("true" if found else "false")
     if isinstance(found, int | float):

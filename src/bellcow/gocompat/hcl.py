@@ -70,7 +70,11 @@ class Block(NamedTuple):
 
 
 def parse(text: str) -> Body:
-    """Read HCL 1, or JSON when the first character is a brace; raises HCLError."""
+    """Read HCL 1, or JSON when the first character is a brace.
+
+    Raises:
+        HCLError: the text is malformed or too large; it has line and column.
+    """
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise HCLError(1, 1, f"the text is larger than {MAX_BYTES} bytes")
     text = text.replace("\r\n", "\n")
@@ -83,7 +87,10 @@ def blocks(item: Item, labels: int = 0) -> Iterator[Block]:
     """The blocks of an item, each with the wanted number of labels.
 
     Labels are words before the brace or, in JSON, keys of nested objects; a list of objects is that
-    many blocks. Raises HCLError if the item is not a block.
+    many blocks.
+
+    Raises:
+        HCLError: the item is not a block.
     """
     yield from _unfold(item.labels, item.value, labels, item)
 
@@ -226,7 +233,11 @@ def _json_body(tokens: Tokens, opening: Token, depth: int) -> Body:
 
 
 def _json_value(tokens: Tokens, depth: int) -> Value | None:
-    """The next value; None for `null`, which counts as not written."""
+    """The next value; None for `null`, which counts as not written.
+
+    Raises:
+        HCLError: the next token begins no value.
+    """  # noqa: DOC501  made by `_at`
     token = tokens.next()
     if token.kind in {"NUMBER", "FLOAT", "BOOL", "STRING"}:
         return _scalar(token)

@@ -39,7 +39,11 @@ class _AskAgain(Exception):
 
 
 def decode(kind: type, body: bytes | None) -> Decoded:
-    """A struct of `kind` from a body; None is no body. Raises DecodeError."""
+    """A struct of `kind` from a body; None is no body.
+
+    Raises:
+        DecodeError: there is no body, it is malformed, or a value does not fit its field.
+    """
     if body is None:
         raise DecodeError("Request body is empty")
     try:

@@ -43,7 +43,11 @@ class Pairs(list[tuple[str, Any]]):
 
 
 def parse(body: bytes) -> Any:
-    """The first JSON value: Pairs, list, str, Number, bool or None. Raises DecodeError."""
+    """The first JSON value: Pairs, list, str, Number, bool or None.
+
+    Raises:
+        DecodeError: there is none, or it is malformed.
+    """
     reader = _Reader(body)
     if reader.space() is None:
         raise DecodeError("EOF")
@@ -78,7 +82,11 @@ class _Reader:
         raise DecodeError(f"invalid character {_quote_byte(byte)} {where}")
 
     def read(self) -> Any:
-        """One value. Open containers are on a stack of our own, so that depth costs no frames."""
+        """One value. Open containers are on a stack of our own, so that depth costs no frames.
+
+        Raises:
+            DecodeError: the value is malformed, too deep, or of too many values.
+        """
         stack: list[Pairs | list[Any]] = []
         keys: list[str] = []
         for _ in range(MAX_VALUES):

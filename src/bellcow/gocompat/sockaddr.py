@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(template: str, network: Network) -> str:
-    """The text that a template evaluates to. Raises TemplateError."""
+    """The text that a template evaluates to.
+
+    Raises:
+        TemplateError: the template is malformed, or asks for what does not exist.
+    """
     try:
         out, rest = _render(_pieces(template), network, network.interfaces)
     except RecursionError:
@@ -112,7 +116,11 @@ def _with(
 
 
 def _whole(tokens: Sequence[tuple[str, str]], network: Network, dot: Any) -> Any:
-    """The value of a whole action."""
+    """The value of a whole action.
+
+    Raises:
+        TemplateError: a token is left over.
+    """
     left = list(tokens)
     value = _pipeline(left, network, dot)
     if left:

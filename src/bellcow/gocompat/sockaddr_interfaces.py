@@ -201,7 +201,13 @@ _SELECTORS: dict[str, Callable[[str], list[Callable[[Interface], bool]]]] = {
 
 
 def by_flags(parameter: str, interfaces: Sequence[Interface], keep: bool) -> list[Interface]:
-    """Nomad: the interface needs all of its named flags, or the address any of its own."""
+    """The interfaces with the named flags, or without them.
+
+    Nomad: the interface needs all of its named flags, or the address any of its own.
+
+    Raises:
+        TemplateError: a flag is unknown.
+    """
     names = parameter.lower().split("|")
     unknown = [name for name in names if name not in {*_OF_INTERFACE, *_OF_ADDRESS}]
     if unknown:

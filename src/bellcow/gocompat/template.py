@@ -26,9 +26,12 @@ _Part = Callable[[Scope], str]
 
 
 def render(source: str, data: Any, go_type: str = "") -> str:
-    """The output of the template for `data`. Raises TemplateError.
+    """The output of the template for `data`.
 
     `go_type` is Go's name of the type of `data`, for the error of an unknown field.
+
+    Raises:
+        TemplateError: the template is malformed, fails for `data`, or its output is too large.
     """
     try:
         text = _Parser(source, go_type, data).whole()(Scope(data, {"$": data}))

@@ -40,7 +40,11 @@ class Piece:
 
 
 def split_template(source: str) -> list[Piece]:
-    """The pieces in order. Raises TemplateError for an action that is not closed."""
+    """The pieces in order.
+
+    Raises:
+        TemplateError: an action is not closed, or holds a malformed token.
+    """
     pieces: list[Piece] = []
     at = 0
     trim = False

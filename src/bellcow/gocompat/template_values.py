@@ -24,7 +24,11 @@ def truth(value: Any) -> bool:
 
 
 def range_entries(value: Any) -> list[tuple[Any, Any]]:
-    """What `range` visits: indexes and elements of a list, keys and values of an object."""
+    """What `range` visits: indexes and elements of a list, keys and values of an object.
+
+    Raises:
+        TemplateError: the value has no entries.
+    """
     if isinstance(value, dict):
         return sorted(value.items())
     if isinstance(value, list | tuple):

@@ -15,7 +15,11 @@ _DIGITS = "0123456789abcdef"
 
 
 def parse_bool(text: str) -> bool:
-    """Go's `strconv.ParseBool`."""
+    """Go's `strconv.ParseBool`.
+
+    Raises:
+        ValueError: the text is none of Go's booleans.
+    """
     if text in _TRUE:
         return True
     if text in _FALSE:
@@ -24,7 +28,11 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_uint(text: str) -> int:
-    """Go's `strconv.ParseUint` in base 0: decimal, `0x`, `0b`, and octal with `0` or `0o`."""
+    """Go's `strconv.ParseUint` in base 0: decimal, `0x`, `0b`, and octal with `0` or `0o`.
+
+    Raises:
+        ValueError: the text is no number, or one of more than 64 bits; the message is Go's.
+    """
     base = _BASES.get(text[:2].lower(), 0)
     digits = text[2:] if base else text
     if not base:
@@ -38,7 +46,11 @@ def parse_uint(text: str) -> int:
 
 
 def parse_int(text: str) -> int:
-    """A signed decimal number, with the error of Go's own integer flags."""
+    """A signed decimal number, with the error of Go's own integer flags.
+
+    Raises:
+        ValueError: the text is no number of at most 19 digits.
+    """
     digits = text[1:] if text[:1] in {"-", "+"} else text
     if not digits or len(digits) > 19 or not set(digits) <= set(_DIGITS[:10]):
         raise ValueError("parse error")

@@ -66,7 +66,11 @@ class Licenses:
             return rules.temporary(start_ns)
 
     def put(self, blob: str) -> Callable[[Draft], Written]:
-        """The command that stores `blob`. Raises Error(INVALID) with the reason of a refusal."""
+        """The command that stores `blob`.
+
+        Raises:
+            invalid: the license is refused; the text has the reason.
+        """
         if not self._issuers:
             raise invalid("no license issuer is configured on this cluster")
         rules.verify(blob, self._issuers, self._clock.wall_ns(), self._cluster_id())

@@ -111,7 +111,10 @@ def new_key() -> tuple[str, str]:
 def issue(claims: Mapping[str, Any], private_pem: str) -> str:
     """Sign a license. The claims are those that `GET /v1/operator/license` shows.
 
-    IssueTime defaults to StartTime. Raises Error(INVALID) for wrong claims or a wrong key.
+    IssueTime defaults to StartTime.
+
+    Raises:
+        invalid: the claims or the key are wrong.
     """
     from joserfc import jws
 
@@ -130,9 +133,10 @@ def issue(claims: Mapping[str, Any], private_pem: str) -> str:
 
 
 def verify(blob: str, issuers: Sequence[str], now_ns: int, cluster_id: str) -> License:
-    """The license in a signed text, if it may be installed now.
+    """The license in a signed text, if it may be installed now. `now_ns` is wall time.
 
-    Raises Error(INVALID) with the reason. `now_ns` is wall time.
+    Raises:
+        invalid: what `read` refuses, or it is not valid yet, or has expired.
     """
     license_ = read(blob, issuers, cluster_id)
     dates = _dates(license_)
@@ -146,7 +150,8 @@ def verify(blob: str, issuers: Sequence[str], now_ns: int, cluster_id: str) -> L
 def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
     """The license in a signed text, whatever its dates: for one that is installed already.
 
-    Raises Error(INVALID) with the reason.
+    Raises:
+        invalid: no issuer signed it, or its claims are wrong, or of another installation.
     """
     text = blob.strip()
     if not issuers:
@@ -162,10 +167,13 @@ def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
 
 
 def check_form(blob: str) -> None:
-    """Raise Error(INVALID) unless size, parts and header are those of a license.
+    """Check that size, parts and header are those of a license.
 
     The algorithm is checked before any key is tried: the text must not choose it.
-    """
+
+    Raises:
+        invalid: they are not.
+    """  # noqa: DOC501  made by `_not_a_license` too
     if len(blob) > MAX_BYTES:
         raise invalid(f"the license is larger than {MAX_BYTES} bytes")
     parts = blob.split(".")
@@ -292,7 +300,11 @@ def _time(name: str, text: str) -> int:
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 time with any offset. Raises ValueError."""
+    """Nanoseconds since 1970 of an RFC 3339 time with any offset.
+
+    Raises:
+        ValueError: the text is no such time.
+    """
     found = _RFC3339.fullmatch(text)
     if found is None:
         raise ValueError("not an RFC 3339 time")

@@ -159,7 +159,11 @@ def encode_hello(hello: Hello) -> bytes:
 
 
 def decode_hello(data: bytes) -> Hello:
-    """Decode a hello. Raises Error(INVALID) that says what is wrong."""
+    """Decode a hello.
+
+    Raises:
+        invalid: the message is malformed, or contradicts itself; the text says where.
+    """
     try:
         hello = _decoder.decode(data)
     except UNDECODABLE as error:

@@ -71,7 +71,11 @@ class IndexReply(Wire, frozen=True, kw_only=True):
 
 
 def issuer_key(issuer: str) -> str:
-    """The public key, in base64, of an entry of `issuers`. Raises Error(INVALID) for other text."""
+    """The public key, in base64, of an entry of `issuers`.
+
+    Raises:
+        invalid: the entry is no issuer.
+    """
     found = _ISSUER.fullmatch(issuer.strip())
     if found is None:
         # Shortened: it may be the private key, by mistake.

@@ -99,7 +99,11 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """Decode a message. Raises Error(INVALID) that says what is wrong."""
+    """Decode a message.
+
+    Raises:
+        invalid: the message is malformed; the text says where.
+    """
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except UNDECODABLE as error:

@@ -87,9 +87,10 @@ class Restorer:
     async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
         """Replace the state by the archive in `body`.
 
-        Raises Error: UNKNOWN_OUTCOME when the switch may have been done; with any other code
-        nothing has changed.
-        """
+        Raises:
+            Error: UNKNOWN_OUTCOME, the switch may have been done; with any other code nothing has
+                changed.
+        """  # noqa: DOC501  made by `_explained` too
         if self._busy:
             raise Error(Code.CONFLICT, "another snapshot restore is in progress")
         self._busy = True
@@ -129,7 +130,12 @@ class Restorer:
         upload.seek(0)
 
     def _verify(self, upload: BinaryIO, spool: BinaryIO) -> archive.Archive:
-        """Read the whole archive and check every object. For a worker thread. Raises Error."""
+        """Read the whole archive and check every object. For a worker thread.
+
+        Raises:
+            Error: the archive is refused, with the code that `archive.read` or `Verifier.check`
+                gives.
+        """
         upload.seek(0, 2)
         size = upload.tell()
         upload.seek(0)

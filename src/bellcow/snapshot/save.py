@@ -92,7 +92,11 @@ class Saved:
 
 
 def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
-    """Write an archive to a nameless file in `folder`. For a worker thread. Raises OSError."""
+    """Write an archive to a nameless file in `folder`. For a worker thread.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     out = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  it outlives this function
     try:
         with tempfile.TemporaryFile(dir=folder) as spool:
@@ -108,7 +112,10 @@ def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.W
 def write_where_space_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
     """As `write_file`, but on a full disk in the folder for temporary files.
 
-    The state of a server with a full disk should be saved before any repair. Raises OSError.
+    The state of a server with a full disk should be saved before any repair.
+
+    Raises:
+        OSError: a file cannot be written there either.
     """
     try:
         return write_file(moment, folder)
@@ -119,7 +126,11 @@ def write_where_space_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO,
 
 
 def keep_file(moment: Moment, folder: Path, name: str) -> Path:
-    """Write an archive to `folder`, whole or not at all. For a worker thread. Raises OSError."""
+    """Write an archive to `folder`, whole or not at all. For a worker thread.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path = folder / name
     with files.replacing(path) as out, tempfile.TemporaryFile(dir=folder) as spool:
         archive.write(out, moment.origin, moment.records(), spool)

@@ -44,7 +44,11 @@ class Snapshots:
         self.last_term = 0
 
     async def save(self) -> save.Saved:
-        """An archive of the state, taken when a slot is free. Raises Error(UNAVAILABLE)."""
+        """An archive of the state, taken when a slot is free.
+
+        Raises:
+            Error: UNAVAILABLE, no file can be written.
+        """
         await self._slots.acquire()
         try:
             moment = save.take(self._tables, self._clock)
@@ -71,7 +75,10 @@ class Snapshots:
         return f"no snapshot was made: {reason}, on the server in {' and in '.join(places)}"
 
     async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
-        """Replace the whole state, then call `on_restored`. Raises Error."""
+        """Replace the whole state, then call `on_restored`.
+
+        What `Restorer.restore` raises passes through.
+        """
         restored = await self._restorer.restore(body, content_type)
         self._on_restored()
         return restored

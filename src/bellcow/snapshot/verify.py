@@ -32,7 +32,11 @@ class Verifier:
         self._secrets: set[str] = set()
 
     def check(self, record: archive.Record) -> None:
-        """Check the next record. Records of unknown tables pass. Raises Error(INVALID)."""
+        """Check the next record. Records of unknown tables pass.
+
+        Raises:
+            invalid: a value is wrong, or an id occurs twice; the text names the row.
+        """
         name, row_id, value = record
         table = REGISTRY.get(name)
         if table is None:

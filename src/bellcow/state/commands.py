@@ -49,9 +49,9 @@ def put_namespace(namespace: Namespace) -> Callable[[Draft], Written]:
 
 
 def delete_namespace(name: str) -> Callable[[Draft], Written]:
-    """Delete a namespace; the command raises Error(REFUSED) for the default one.
+    """Delete a namespace. Nomad: deleting an unknown one succeeds.
 
-    Nomad: deleting an unknown one succeeds.
+    The command raises `refused` for the default one.
     """
 
     def command(draft: Draft) -> Written:

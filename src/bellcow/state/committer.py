@@ -96,8 +96,12 @@ class Committer:
     async def commit(self, command: Callable[[Draft], T]) -> T:
         """Run `command` in the next batch and return its answer.
 
-        Raises what the command raises, and Error: NO_LEADER when this server does not lead,
-        TOO_MANY, TOO_LARGE and UNAVAILABLE when nothing was done, UNKNOWN_OUTCOME.
+        What the command raises passes through.
+
+        Raises:
+            no_leader: this server does not lead, or lost the leadership; nothing was done.
+            Error: TOO_MANY, TOO_LARGE or UNAVAILABLE, nothing was done; UNKNOWN_OUTCOME, it may
+                have been.
         """
         if not self._leading:
             raise no_leader()
@@ -122,7 +126,8 @@ class Committer:
     async def run(self, claim: Head) -> None:
         """Commit what is queued, from the head `claim` on.
 
-        Raises Fenced or another StoreError, which ends this leadership.
+        Raises:
+            StoreError: this leadership has ended; Fenced if another server claimed.
         """
         self.known = claim
         self._failure = None
@@ -181,7 +186,11 @@ class Committer:
             await self._commit(jobs, known, head, changes)
 
     async def _confirm(self, jobs: list[_Job], known: Head) -> None:
-        """Nothing to write, but the commands must have read the current state."""
+        """Nothing to write, but the commands must have read the current state.
+
+        Raises:
+            Fenced: another head is the truth.
+        """
         try:
             confirmed = await self._store.confirm()
         except Unavailable as error:
@@ -292,7 +301,10 @@ class Committer:
     async def advance(self, head: Head, changes: dict[Key, bytes | None]) -> None:
         """Commit `head` with `changes` and wait until memory has it. The caller holds the lock.
 
-        Raises StoreError.
+        Raises:
+            Fenced: the claim was dropped.
+            CancelledError: the caller was canceled; the outcome is unknown, so leadership is over.
+            StoreError: the store refused the commit, or its outcome is unknown.
         """
         known = self.known
         if known is None:
@@ -345,7 +357,11 @@ def _size(changes: dict[Key, bytes | None]) -> int:
 
 
 def _check_size(changes: dict[Key, bytes | None], limits: Limits) -> None:
-    """Raise Error(TOO_LARGE) if one commit cannot hold these changes of one command."""
+    """Check the changes of one command against the limits of one commit.
+
+    Raises:
+        Error: TOO_LARGE, one commit cannot hold them.
+    """
     largest = max((len(value or b"") for value in changes.values()), default=0)
     if largest > limits.object_bytes:
         raise Error(Code.TOO_LARGE, f"an object may have at most {limits.object_bytes} bytes")

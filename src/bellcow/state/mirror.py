@@ -70,7 +70,11 @@ class Mirror:
         self.ring = RecentCommits()  # for servers that copy them
 
     async def run(self) -> None:
-        """Load and follow the store for ever. Raises StoreError if the first load is impossible."""
+        """Load and follow the store for ever.
+
+        Raises:
+            StoreError: the first load is impossible.
+        """
         while True:
             try:
                 await self._load()
@@ -107,7 +111,10 @@ class Mirror:
     async def recall(self, head: Head, items: list[tuple[Key, bytes]]) -> None:
         """Fill memory with a committed but maybe old state, if it is still empty.
 
-        It stays until the store can be read, which may never happen. Raises Corrupt.
+        It stays until the store can be read, which may never happen.
+
+        Raises:
+            Corrupt: an object cannot be decoded.
         """
         with _readable():
             rows = await asyncio.to_thread(fill, items)
@@ -167,7 +174,8 @@ class Mirror:
     async def reached(self, index: int, timeout_s: float = 5.0) -> None:
         """Wait until memory has `index` or a higher one; loads again if it takes a second.
 
-        Raises Unknown after `timeout_s` seconds: the commit is done, but memory does not show it.
+        Raises:
+            Unknown: `timeout_s` seconds are over; the commit is done, but memory does not show it.
         """
         if self._tables.index >= index and self._tables.head is not NO_HEAD:
             return
@@ -207,7 +215,11 @@ def _follows(change: Change, head: Head) -> bool:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Raise Corrupt for what cannot be decoded."""
+    """Translate what decoding raises.
+
+    Raises:
+        Corrupt: an object cannot be decoded.
+    """
     try:
         yield
     except UNDECODABLE as error:

@@ -167,7 +167,10 @@ class Rows:
 def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
     """A stored object as a row of its table.
 
-    Raises UnknownTableError, and UNDECODABLE of `wire` when the object is no such row.
+    UNDECODABLE of `wire` passes through when the object is no such row.
+
+    Raises:
+        UnknownTableError: a newer version wrote the object.
     """
     table = REGISTRY.get(key[0])
     if table is None:
@@ -188,7 +191,7 @@ def _interned(value: Any) -> Any:
 
 
 def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
-    """New rows from stored objects. Raises as `decode`. May run in another thread."""
+    """New rows from stored objects. What `decode` raises passes through. For any thread."""
     rows = Rows()
     for key, value in items:
         table, row = decode(key, value)
@@ -261,7 +264,8 @@ class Tables:
     def apply(self, head: Head, changes: Mapping[Key, bytes | None]) -> set[str]:
         """Apply one whole commit. Called by the mirror only.
 
-        Returns the names of the tables it changed. Raises as `decode`, with nothing changed.
+        Returns the names of the tables it changed. What `decode` raises passes through, with
+        nothing changed.
         """
         touched: set[str] = set()
         # Decode all before any change: an unreadable row must not leave half a commit.

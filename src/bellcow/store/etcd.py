@@ -167,7 +167,9 @@ class EtcdStore:
     async def _write(self, known: Head, operations: list[pb.RequestOp]) -> int:
         """Run the operations in one transaction if `known` is the head; returns its revision.
 
-        Raises Fenced, Unknown, Unavailable, TooLarge, NoSpace.
+        Raises:
+            Fenced: `known` is not the head.
+            StoreError: Unknown, Unavailable, TooLarge or NoSpace, as `refusal` reads etcd's answer.
         """
         self._check_open()
         seen = self._find(known)
@@ -205,7 +207,10 @@ class EtcdStore:
 def read_file(directory: Path) -> tuple[Head, list[tuple[Key, bytes]]]:
     """The state in a member's directory, read without its etcd; for a worker thread.
 
-    The last commits may be missing: etcd writes its file a tenth of a second late. Raises Corrupt.
+    The last commits may be missing: etcd writes its file a tenth of a second late.
+
+    Raises:
+        Corrupt: the file cannot be read, or holds something that is not ours.
     """
     try:
         keys = read_keys(directory / FILE)
@@ -224,7 +229,11 @@ def read_file(directory: Path) -> tuple[Head, list[tuple[Key, bytes]]]:
 
 @contextmanager
 def translated(*, write: bool) -> Iterator[None]:
-    """Raise the StoreError that a failed call means; `write` if the call may change data."""
+    """Translate the failure of a call; `write` if the call may change data.
+
+    Raises:
+        StoreError: the call failed.
+    """  # noqa: DOC501  made by `refusal`
     try:
         yield
     except CallFailed as error:
@@ -244,7 +253,11 @@ def _revision(event: pb.Event) -> int:
 
 
 def _objects(pages: deque[pb.RangeResponse]) -> Iterator[tuple[Key, bytes]]:
-    """The objects of all pages. Each page is freed once it is read. Raises Corrupt."""
+    """The objects of all pages. Each page is freed once it is read.
+
+    Raises:
+        Corrupt: a key is not one of ours.
+    """
     while pages:
         for pair in pages.popleft().kvs:
             yield etcd_keys.read_key(pair.key), pair.value

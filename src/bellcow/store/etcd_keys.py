@@ -65,14 +65,21 @@ def commit(head: Head, changes: Mapping[Key, bytes | None]) -> list[pb.RequestOp
 
 
 def read_head(raw: bytes) -> Head:
-    """The head of a stored value. Raises Corrupt."""
+    """The head of a stored value.
+
+    Raises:
+        Corrupt: the value is no head.
+    """
     return _decoded(raw, Head, "head")
 
 
 def read_change(events: Iterable[pb.Event]) -> Change | None:
     """The commit of one revision; None when `head` was not written, as by stage and drop.
 
-    A deleted head is NO_HEAD. Raises Corrupt.
+    A deleted head is NO_HEAD.
+
+    Raises:
+        Corrupt: the head, a key or the list of deletes is not one of ours.
     """
     written = {event.kv.key: event for event in events}
     if HEAD not in written:
@@ -96,7 +103,11 @@ def read_change(events: Iterable[pb.Event]) -> Change | None:
 
 
 def read_key(raw: bytes) -> Key:
-    """Table and id of an object's key. Raises Corrupt."""
+    """Table and id of an object's key.
+
+    Raises:
+        Corrupt: the key is not one of ours.
+    """
     try:
         _, _, table, name = raw.decode().split("/", 3)
     except ValueError as error:

@@ -28,7 +28,11 @@ class Freed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def defragment(directory: Path) -> Freed:
-    """Defragment the file of the member in `directory`. Raises StoreError."""
+    """Defragment the file of the member in `directory`.
+
+    Raises:
+        StoreError: the member refused, or did not answer.
+    """
     async with open_client(directory) as client:
         with translated(write=False):
             before = await client.status(pb.StatusRequest())

@@ -102,7 +102,11 @@ class FollowStore:
         return head, self._watched(items)
 
     def _watched(self, items: Iterator[tuple[Key, bytes]]) -> Iterator[tuple[Key, bytes]]:
-        """The objects; one that is damaged makes the next load fetch the state again."""
+        """The objects; one that is damaged makes the next load fetch the state again.
+
+        Raises:
+            Unavailable: an object is damaged.
+        """
         try:
             yield from items
         except Corrupt as error:
@@ -127,6 +131,9 @@ class FollowStore:
         """The commits that follow `after`, stored in the copy by now.
 
         Memory may be ahead of a copy that is old or new: then the copy catches up first.
+
+        Raises:
+            Unavailable: the store is closed.
         """
         while True:
             copy = self._copy
@@ -205,8 +212,9 @@ class FollowStore:
     async def _work(self, work: Callable[[], T]) -> T:
         """Work on the file. After a failure the copy is unchanged, or marked as damaged.
 
-        Raises Unavailable for every StoreError.
-        """
+        Raises:
+            Unavailable: the store is closed, or the work raised a StoreError.
+        """  # noqa: DOC501  made by `_is_closed` too
         if self._waits.ended:
             raise _is_closed()
         try:

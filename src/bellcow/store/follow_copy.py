@@ -48,8 +48,11 @@ def open_copy(
 ) -> tuple[Copy, Aside | None]:
     """The copy in `path`; a new one if it is damaged or of another cluster or epoch.
 
-    `damage` is why the present file is already known to be damaged. Raises Unavailable when another
-    process has it, or when the rights of other users cannot be removed; StoreError.
+    `damage` is why the present file is already known to be damaged.
+
+    Raises:
+        Unavailable: another process has it, or the rights of other users cannot be removed.
+        StoreError: no file can be opened in its place.
     """
     reason = damage
     if not reason:
@@ -83,7 +86,11 @@ class Copy:
             raise
 
     def _read(self) -> Follows | None:
-        """Read head and note. Raises Corrupt."""
+        """Read head and note.
+
+        Raises:
+            Corrupt: the file does not say whose copy it is.
+        """
         self._stored = self._files.read_head()
         note = self._files.note(_NOTE)
         if note is None:

@@ -76,12 +76,20 @@ T = TypeVar("T")
 
 
 def decode_told(data: bytes) -> Told:
-    """Raises Error(INVALID) with what is wrong."""
+    """Decode a voter's word on its state.
+
+    Raises:
+        invalid: the message is malformed; the text says where.
+    """
     return _decoded(_told, data)
 
 
 def decode_begin(data: bytes) -> StateBegin:
-    """Raises Error(INVALID) with what is wrong."""
+    """Decode the beginning of a state.
+
+    Raises:
+        invalid: the message is malformed; the text says where.
+    """
     return _decoded(_begin, data)
 
 
@@ -91,7 +99,11 @@ def encode_chunk(items: Iterable[tuple[Key, bytes]]) -> bytes:
 
 
 def decode_chunk(data: bytes) -> list[tuple[Key, bytes]]:
-    """Raises Error(INVALID) with what is wrong. For a worker thread."""
+    """Decode objects of a state. For a worker thread.
+
+    Raises:
+        invalid: the message is malformed; the text says where.
+    """
     return [((table, row_id), value) for table, row_id, value in _decoded(_chunk, data)]
 
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def check_chain(known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> None:
-    """Raise ValueError unless `head` may follow `known` with these changes."""
+    """Check that `head` may follow `known` with these changes.
+
+    Raises:
+        ValueError: it is not the next one, or does not count the changes.
+    """
     if head.prev != known.commit or head.ops != len(changes):
         raise ValueError("head.prev must be known.commit and head.ops the number of changes")
     if not head.commit or head.commit == known.commit:
@@ -21,13 +25,21 @@ def check_chain(known: Head, head: Head, changes: Mapping[Key, bytes | None]) ->
 
 
 def check_unseen(known: Head, gen: int) -> None:
-    """Raise ValueError for the current generation."""
+    """Check that no reader sees the generation yet.
+
+    Raises:
+        ValueError: it is the current one.
+    """
     if gen == known.gen:
         raise ValueError(f"generation {gen} is the truth: it changes by commits only")
 
 
 def check_limits(limits: Limits, items: Iterable[tuple[Key, bytes | None]]) -> None:
-    """Raise TooLarge for more than one commit may hold."""
+    """Check what one commit is to hold.
+
+    Raises:
+        TooLarge: an object, the number of changes or their total is over its limit.
+    """
     count = 0
     total = 0
     for (table, name), value in items:

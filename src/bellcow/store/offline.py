@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 def opened(path: Path) -> Iterator[tuple[Head, Iterator[tuple[Key, bytes]]]]:
     """The head and the objects of its generation, of one commit.
 
-    Raises Corrupt when the file is damaged or not ours, Unavailable when it cannot be read.
+    Raises:
+        Corrupt: the file is damaged or not ours.
+        Unavailable: it cannot be read.
     """
     remembered = _look_beside(path)
     with _refusals(path), contextlib.closing(_connect(path)) as connection:
@@ -51,7 +53,11 @@ def _look_beside(path: Path) -> Totals:
 
     This comes before the state is read, because a server may be writing both. A server that starts
     a new log meanwhile looks like damage, but only once.
-    """
+
+    Raises:
+        Corrupt: the log is damaged.
+        Unavailable: a file cannot be read.
+    """  # noqa: DOC501  made by `_damaged` too
     try:
         if path.exists():
             end = sqlite_log.look(path)
@@ -100,7 +106,12 @@ def _damaged(path: Path, what: str) -> Corrupt:
 
 @contextlib.contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Raise Corrupt or Unavailable with what is wrong with the file."""
+    """Translate the errors of SQLite.
+
+    Raises:
+        Corrupt: the file is damaged or not ours.
+        Unavailable: it cannot be read.
+    """  # noqa: DOC501  made by `_damaged` too
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -110,39 +110,56 @@ class Store(Protocol):
     async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
         """One consistent revision: head and the objects of `head.gen`.
 
-        Local and possibly stale. The iterator may be consumed in another thread, once.
-        Raises Unavailable, Corrupt; the iterator too.
+        Local and possibly stale. The iterator may be consumed in another thread, once, and raises
+        the same.
+
+        Raises:
+            Unavailable: the store cannot be read now.
+            Corrupt: what it holds is not what was written.
         """
 
     async def confirm(self) -> Head:
-        """The newest head, linearizable. Raises Unavailable."""
+        """The newest head, linearizable.
+
+        Raises:
+            Unavailable: no majority confirms it now.
+        """
 
     async def confirm_in_term(self) -> tuple[Head, int]:
         """The newest head, and the term of the consensus (not of the claim) that confirmed it.
 
-        Raises Unavailable.
+        Raises:
+            Unavailable: no majority confirms it now.
         """
 
     async def commit(self, known: Head, head: Head, changes: Mapping[Key, bytes | None]) -> Head:
         """If `known` is the head, replace it by `head` and apply `changes` to its generation.
 
         All or nothing. `head.prev` must be `known.commit` and `head.ops` the number of changes.
-        Raises Fenced, Unknown, Unavailable, TooLarge, NoSpace.
+
+        Raises:
+            Fenced: `known` is not the head.
+            Unknown: it may have been done or not.
+            Unavailable: it was certainly not done.
+            TooLarge: one commit cannot hold the changes.
+            NoSpace: the disk or a quota is full.
         """
 
     def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
         """Whole commits in order, from the one that follows `after`; `Reload` where it cannot."""
 
     async def stage(self, known: Head, gen: int, items: Iterable[tuple[Key, bytes]]) -> None:
-        """Write one chunk of a generation that no reader sees yet.
+        """Write one chunk of a generation that no reader sees yet. What `commit` raises, it raises
+        too.
 
-        Raises as `commit`; ValueError for the generation of `known`.
+        Raises:
+            ValueError: the generation is that of `known`.
         """
 
     async def drop(self, known: Head, gen: int) -> bool:
         """Delete up to 1,000 objects of a generation that is not the current one.
 
-        True when none is left. Raises as `stage`.
+        True when none is left. It raises what `stage` raises.
         """
 
     async def close(self) -> None:

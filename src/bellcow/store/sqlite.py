@@ -31,8 +31,10 @@ T = TypeVar("T")
 async def open_store(path: Path | None, clock: Clock) -> SqliteStore:
     """Open or create the store in `path`; None keeps it in memory.
 
-    Raises Corrupt when the files are damaged or missing, Unavailable when another process has them
-    or when the rights of other users cannot be removed; StoreError.
+    Raises:
+        Corrupt: the files are damaged or missing.
+        Unavailable: another process has them, or the rights of other users cannot be removed.
+        StoreError: the files cannot be opened for another reason.
     """
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
     try:

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 def check_present(path: Path, mark: Mark, refusals: Refusals) -> None:
-    """Raise Corrupt if the file is missing or empty and something was stored in it."""
+    """Check that the file is there if something was stored in it.
+
+    Raises:
+        Corrupt: it is missing or empty.
+    """
     if has_bytes(path):
         return
     if mark.written:
@@ -41,9 +45,13 @@ def check_present(path: Path, mark: Mark, refusals: Refusals) -> None:
 
 
 def check_content(path: Path, mark: Mark, refusals: Refusals) -> None:
-    """Raise Corrupt for a damaged file or log, Unavailable for a file of another format.
+    """Check a file before SQLite opens it for writing.
 
     The file is read only, so that a refusal leaves it and its log as they are.
+
+    Raises:
+        Corrupt: the file or its log is damaged.
+        Unavailable: the file has another format.
     """
     end = sqlite_log.look(path)
     log = f"its write-ahead log {path.name}-wal: {end.broken}"

@@ -23,7 +23,11 @@ class Reader:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises sqlite3.Error."""
+        """Open the file and begin to read.
+
+        Raises:
+            sqlite3.Error: the file cannot be opened.
+        """
         self.connection = connect(_read_only(path))
         try:
             self.connection.execute("BEGIN")
@@ -40,9 +44,12 @@ class Reader:
 
 
 def connect(name: str, *, alone: bool = False) -> sqlite3.Connection:
-    """A connection without implicit transactions. Raises sqlite3.Error.
+    """A connection without implicit transactions.
 
     Text is returned as bytes, since damage may break its encoding. `alone` locks all others out.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened.
     """
     connection = sqlite3.connect(
         name, isolation_level=None, check_same_thread=False, uri=name.startswith("file:")
@@ -66,7 +73,8 @@ def connect(name: str, *, alone: bool = False) -> sqlite3.Connection:
 def connect_unshared(path: Path) -> sqlite3.Connection:
     """A read-only connection before anybody writes. Without a log it creates no file at all.
 
-    Raises sqlite3.Error.
+    Raises:
+        sqlite3.Error: the file cannot be opened.
     """
     has_log = has_bytes(beside(path, "-wal"))
     return connect(_read_only(path) if has_log else f"{_read_only(path)}&immutable=1")
@@ -88,8 +96,12 @@ def has_bytes(path: Path) -> bool:
 def restrict(path: Path) -> tuple[Path, ...]:
     """Make the directory of `path`, and remove the rights of other users to it and to the files.
 
-    Returns the paths that others had rights to. Raises Unavailable when they cannot be removed, or
-    when a file is a symbolic link, which SQLite would follow; OSError.
+    Returns the paths that others had rights to.
+
+    Raises:
+        Unavailable: the rights cannot be removed, or a file is a symbolic link, which SQLite would
+            follow.
+        OSError: the directory cannot be made, or a file's mode cannot be read.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = [path, *(beside(path, end) for end in ("-wal", "-shm", ".mark"))]

@@ -51,7 +51,11 @@ class Refusals:
 
     @contextlib.contextmanager
     def damage_named(self) -> Iterator[None]:
-        """Raise Corrupt for Damaged."""
+        """Translate Damaged.
+
+        Raises:
+            Corrupt: the work raised it; the text has the path and the advice.
+        """
         try:
             yield
         except Damaged as error:
@@ -59,7 +63,13 @@ class Refusals:
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise a StoreError for an error of SQLite or of the file system."""
+        """Translate the errors of SQLite and of the file system.
+
+        Raises:
+            NoSpace: the disk or a quota is full.
+            Unavailable: the file cannot be used now.
+            StoreError: Corrupt or Unknown, as `of` reads SQLite's code.
+        """
         try:
             yield
         except sqlite3.Error as error:

@@ -105,6 +105,9 @@ class Files:
         """The connection that writes. On a full disk it is the only one, which needs no space.
 
         Connections share the index of the log in a file that SQLite makes at each start.
+
+        Raises:
+            sqlite3.Error: the file cannot be opened.
         """
         try:
             return connect(name)
@@ -220,7 +223,8 @@ class Files:
     def _transaction(self, known: Head) -> Iterator[Transaction]:
         """One SQLite transaction in which `known` is the head. It writes the totals at its end.
 
-        Raises Fenced when another head is stored.
+        Raises:
+            Fenced: another head is stored.
         """
         self._writer.execute("BEGIN IMMEDIATE")
         try:
@@ -240,7 +244,12 @@ class Files:
         self._totals = totals
 
     def check_not_replaced(self) -> None:
-        """Raise Corrupt if the file was deleted or replaced: a restart would lose the writes."""
+        """Check that the open file is still the one in the directory: a restart would lose the
+        writes.
+
+        Raises:
+            Corrupt: it was deleted or replaced.
+        """
         if self._path is None:
             return
         try:

@@ -64,7 +64,11 @@ def record_sum(name: bytes, value: bytes) -> int:
 
 
 def read_records(connection: sqlite3.Connection) -> dict[str, bytes]:
-    """The whole table `head`: a search could miss a row whose name is damaged. Raises Damaged."""
+    """The whole table `head`: a search could miss a row whose name is damaged.
+
+    Raises:
+        Damaged: a record is not what was written.
+    """
     found = {}
     for name, value, total in connection.execute("SELECT name, value, sum FROM head"):
         if not isinstance(name, bytes) or not isinstance(value, bytes):
@@ -76,9 +80,12 @@ def read_records(connection: sqlite3.Connection) -> dict[str, bytes]:
 
 
 def read_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """Generation, table, id and value of all objects. Raises Damaged, also late.
+    """Generation, table, id and value of all objects.
 
     All generations are read: a search for one ends early at a row whose number is damaged.
+
+    Raises:
+        Damaged: a row is not what was written; rows before it may have been returned.
     """
     rows = connection.execute("SELECT gen, tbl, id, value, sum FROM objects")
     try:
@@ -91,7 +98,11 @@ def read_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes, byte
 
 
 def totals_in(records: dict[str, bytes]) -> Totals | None:
-    """The totals written with the last transaction; None if there are none. Raises Damaged."""
+    """The totals written with the last transaction; None if there are none.
+
+    Raises:
+        Damaged: they cannot be decoded.
+    """
     raw = records.get(TOTALS)
     if raw is None:
         return None
@@ -109,7 +120,11 @@ def counted(connection: sqlite3.Connection, writes: int = 0) -> Totals:
 
 
 def check_totals(connection: sqlite3.Connection, records: dict[str, bytes], version: int) -> Totals:
-    """The written totals. Raises Damaged if they are not those of the rows."""
+    """The written totals, compared with the rows.
+
+    Raises:
+        Damaged: the totals are missing, or are not those of the rows.
+    """
     written = totals_in(records)
     if written is None:
         found = counted(connection)

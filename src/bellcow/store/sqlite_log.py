@@ -55,7 +55,11 @@ class _Frame(msgspec.Struct, frozen=True):
 
 
 def look(path: Path) -> End:
-    """Read the log beside the database in `path`. Raises OSError."""
+    """Read the log beside the database in `path`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         file = path.with_name(f"{path.name}-wal").open("rb")
     except FileNotFoundError:

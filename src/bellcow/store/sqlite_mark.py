@@ -43,7 +43,12 @@ class Mark:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises Unavailable when another process has the store; OSError."""
+        """Open the mark and lock it, which locks the store.
+
+        Raises:
+            Unavailable: another process has the store.
+            OSError: the mark cannot be opened.
+        """
         self._path = mark_of(path)
         flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW
         self._handle = os.open(self._path, flags, 0o600)
@@ -99,7 +104,11 @@ def mark_of(path: Path) -> Path:
 
 
 def remembered_beside(path: Path) -> Totals:
-    """The totals in the mark of the store in `path`; zero without a mark. Raises OSError."""
+    """The totals in the mark of the store in `path`; zero without a mark.
+
+    Raises:
+        OSError: the mark cannot be read.
+    """
     try:
         return _newest(_lines_in(mark_of(path).read_bytes()))
     except FileNotFoundError:

@@ -37,7 +37,10 @@ _UNSOUND = f"{_UNREAD}failed checking integrity of snapshot: "
 def unpack(source: BinaryIO, spool: BinaryIO, limit: Limit) -> Meta:
     """Verify the whole envelope and write the state to `spool`.
 
-    Raises Error: REFUSED, INVALID for an index that no server can have, TOO_LARGE.
+    Raises:
+        refused: the envelope is malformed, or its checksums do not match.
+        invalid: the index is one that no server can have.
+        Error: TOO_LARGE, unpacked it is over the limit.
     """
     stream = _opened(source, limit)
     members = _Members()

@@ -92,14 +92,22 @@ class Gunzip:
             raise BadStreamError("flate: corrupt input") from error
 
     def check_room(self, more_bytes: int) -> None:
-        """Raise Error(TOO_LARGE) when `more_bytes` would break the limit."""
+        """Check that `more_bytes` fit.
+
+        Raises:
+            Error: TOO_LARGE, they would break the limit.
+        """
         if self._size + more_bytes > self._limit_bytes:
             raise Error(
                 Code.TOO_LARGE, f"unpacked it is larger than the limit of {self._limit_bytes} bytes"
             )
 
     def finish(self) -> None:
-        """Check checksum and size, and that nothing follows them."""
+        """Check checksum and size, and that nothing follows them.
+
+        Raises:
+            BadStreamError: the end is cut off or wrong, or something follows it.
+        """
         rest = self._inflate.unused_data
         rest += self._source.read(max(18 - len(rest), 0))
         if len(rest) < 8:

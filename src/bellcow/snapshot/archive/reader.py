@@ -34,7 +34,11 @@ class Archive(msgspec.Struct, frozen=True, kw_only=True):
     spool: Any  # the file with state.bin
 
     def records(self) -> Iterator[Record]:
-        """Every object; each call begins at the first. Raises Error(INVALID) for a bad state."""
+        """Every object; each call begins at the first.
+
+        Raises:
+            Error: INVALID, the state is malformed.
+        """
         try:
             for chunk in read_chunks(self.spool, self.header):
                 yield from (record for record in chunk if record[0] not in self.skipped)
@@ -53,7 +57,9 @@ def read(
     """Verify an archive and unpack its state into `spool`, an empty file.
 
     `known` are the tables of this program; others are refused, or left out with `skip_unknown`.
-    Raises Error with REFUSED for a bad envelope, INVALID for a bad state in a sound one, TOO_LARGE.
+
+    Raises:
+        Error: REFUSED, a bad envelope; INVALID, a bad state in a sound one; TOO_LARGE.
     """
     try:
         meta = unpack(source, spool, limit)
@@ -86,7 +92,8 @@ def inspect(source: BinaryIO, check: Callable[[Meta], Check] | None = None) -> I
     """Verify a seekable archive to its last object and count the objects.
 
     `check` makes of the metadata a function that is called with each record. It may raise, so that
-    an archive is refused that a restore would refuse. Raises Error as `read`, without `PREFIX`.
+    an archive is refused that a restore would refuse. What `read` raises passes through, without
+    `PREFIX`.
     """
     size = source.seek(0, 2)
     source.seek(0)

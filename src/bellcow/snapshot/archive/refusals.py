@@ -20,12 +20,20 @@ RAFT: Final = "Raft error when restoring snapshot: "
 
 
 def refuse(text: str) -> NoReturn:
-    """Raise Error(REFUSED)."""
+    """Refuse an archive with this text.
+
+    Raises:
+        Error: REFUSED, always.
+    """
     raise Error(Code.REFUSED, text)
 
 
 def broken(reason: str) -> NoReturn:
-    """Raise Error(INVALID)."""
+    """Refuse an archive for a fault of its state.
+
+    Raises:
+        Error: INVALID, always.
+    """
     raise Error(Code.INVALID, RAFT + reason)
 
 

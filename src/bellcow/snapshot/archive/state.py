@@ -46,7 +46,11 @@ def spool_records(records: Iterable[Record], spool: BinaryIO) -> dict[str, int]:
 
 
 def read_header(spool: BinaryIO) -> Header:
-    """The header of the state in `spool`. Raises Error(INVALID)."""
+    """The header of the state in `spool`.
+
+    Raises:
+        invalid: it is malformed, or of a format that this version does not know.
+    """
     spool.seek(0)
     if spool.read(len(MAGIC)) != MAGIC:
         broken(
@@ -68,7 +72,8 @@ def read_header(spool: BinaryIO) -> Header:
 def read_chunks(spool: BinaryIO, header: Header) -> Iterator[Chunk]:
     """The objects, a frame at a time.
 
-    Raises Error(INVALID) unless the state ends where the writer ended it.
+    Raises:
+        invalid: the state does not end where the writer ended it.
     """
     spool.seek(len(MAGIC))
     _take_frame(spool)
@@ -98,7 +103,11 @@ def read_chunks(spool: BinaryIO, header: Header) -> Iterator[Chunk]:
 
 
 def _take_frame(spool: BinaryIO) -> bytes | None:
-    """The next frame, or None for the empty one before the trailer. Raises Error(INVALID)."""
+    """The next frame, or None for the empty one before the trailer.
+
+    Raises:
+        invalid: the state ends early, or the frame is too large.
+    """
     prefix = spool.read(4)
     size = int.from_bytes(prefix, "big")
     if len(prefix) == 4 and size == 0:

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 
 def write(out: BinaryIO, origin: Origin, records: Iterable[Record], spool: BinaryIO) -> Written:
-    """Write an archive of `records` to `out`. `spool` is an empty file. Raises OSError."""
+    """Write an archive of `records` to `out`. `spool` is an empty file.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     counts = spool_records(records, spool)
     header = Header(
         format=FORMAT,
