@@ -84,8 +84,11 @@ class Unreadable(Exception):
 def engine_of(folder: Path | None, wanted: str, *, several: bool) -> str:
     """Which engine a server runs: "embedded", "etcd", or "convert" from embedded to etcd.
 
-    Files on disk override what the settings suggest. Raises Unreadable if they contradict each
-    other. `several` is true if the settings name or expect other servers.
+    Files on disk override what the settings suggest. `several` is true if the settings name or
+    expect other servers.
+
+    Raises:
+        Unreadable: files and settings contradict each other, or a file is damaged.
     """
     state = read(folder / LOCAL_STATE, LocalState) if folder else None
     if state is not None:
@@ -103,7 +106,11 @@ def engine_of(folder: Path | None, wanted: str, *, several: bool) -> str:
 
 
 def read(path: Path, kind: type[T]) -> T | None:
-    """The file's content; None without a file. Raises Unreadable for a damaged one."""
+    """The file's content; None without a file.
+
+    Raises:
+        Unreadable: the file is damaged, or cannot be read.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
@@ -116,12 +123,20 @@ def read(path: Path, kind: type[T]) -> T | None:
 
 
 def write(path: Path, value: msgspec.Struct) -> None:
-    """Replace the file atomically: a crash leaves the old or the new content. Raises OSError."""
+    """Replace the file atomically: a crash leaves the old or the new content.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     files.write(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
 
 
 def remove(path: Path) -> None:
-    """Remove the file, if there is one, and sync its directory. Raises OSError."""
+    """Remove the file, if there is one, and sync its directory.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
     path.unlink(missing_ok=True)
     files.sync_directory(path.parent)
 
@@ -132,9 +147,12 @@ def stamp_of(time_ns: int) -> str:
 
 
 def set_aside(directory: Path, stamp: str) -> Path | None:
-    """Rename a directory of etcd to `NAME.old-STAMP`; None without one. Raises OSError.
+    """Rename a directory of etcd to `NAME.old-STAMP`; None without one.
 
     Of all directories that were renamed so, the last two are kept.
+
+    Raises:
+        OSError: it cannot be renamed.
     """
     if not directory.exists():
         return None

@@ -124,7 +124,11 @@ class Leadership:
         return self._term if seen is not None and self._clock.monotonic() - seen <= FRESH_S else 0
 
     async def wait_for_leader(self) -> None:
-        """Return when a leader is known. Raises Error(NO_LEADER) after five seconds."""
+        """Return when a leader is known.
+
+        Raises:
+            no_leader: none is known after five seconds.
+        """
         try:
             async with timeout(HOLD_S):
                 while not self.leader_id:
@@ -137,8 +141,12 @@ class Leadership:
     async def hand_over(self, member_id: int) -> None:
         """Drop the claim, then have the consensus elect that member.
 
-        Raises StoreError when it does not; this server then claims again if it still leads. The
-        transfer goes on if the caller is canceled, as the leader's loops are.
+        The transfer goes on if the caller is canceled, as the leader's loops are.
+
+        Raises:
+            NotLeader: this server does not lead.
+            Busy: a transfer is under way already.
+            StoreError: the member was not elected; this server claims again if it still leads.
         """
         if not self.is_leader:
             raise NotLeader("this server does not lead")
@@ -191,8 +199,12 @@ class Leadership:
     async def _claim(self) -> _Claim | None:
         """Write a claim into `head` if the consensus names our member twice, in one term.
 
-        None when it does not. On a full disk a server without others leads without the write:
-        reads go on, and each write is refused until there is space. Raises StoreError.
+        None when it does not. On a full disk a server without others leads without the write: reads
+        go on, and each write is refused until there is space.
+
+        Raises:
+            NoSpace: the disk is full, and there is nothing to lead with or there are others.
+            StoreError: the store did not confirm or commit.
         """
         if not await self._is_named():
             return None
@@ -258,7 +270,11 @@ class Leadership:
         return index, {(RAFT.name, ONLY): to_msgpack(row)}
 
     async def _lead(self, claim: _Claim) -> None:
-        """Run the committer and the loops until one of them finds that this server is deposed."""
+        """Run the committer and the loops until one of them finds that this server is deposed.
+
+        Raises:
+            CancelledError: the caller was canceled.
+        """
         over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as group:
@@ -308,7 +324,11 @@ class Leadership:
                 raise Deposed("leadership was lost and won again")
 
     async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """Run one loop; after a bug in it, report it and start the loop again."""
+        """Run one loop; after a bug in it, report it and start the loop again.
+
+        Raises:
+            StoreError: the loop raised it, which ends the leadership.
+        """
         while True:
             try:
                 await loop()

@@ -73,7 +73,10 @@ class EtcdMember:
     async def running(self, start: Start | None) -> AsyncIterator[Running]:
         """The member, which ends on leaving the context. `start` is for its first start.
 
-        Raises StoreError; an exception of the context's body passes through unwrapped.
+        An exception of the context's body passes through unwrapped.
+
+        Raises:
+            StoreError: the member cannot be started.
         """
         plan = msgspec.structs.replace(self._plan, founding=_founding(start))
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -106,9 +109,10 @@ async def _until(ended: asyncio.Future[None], member: Member) -> None:
 
 
 def check_schemes(plan: Plan) -> None:
-    """Raise Corrupt if this server uses TLS and the others' peer URLs do not, or vice versa.
+    """Check that this server uses TLS between servers exactly if the others' peer URLs do.
 
-    Its calls would fail for ever.
+    Raises:
+        Corrupt: it does not, and its calls would fail for ever.
     """
     try:
         members = read_members(plan.directory / FILE) if has_data(plan) else ()

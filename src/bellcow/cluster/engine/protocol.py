@@ -49,7 +49,11 @@ class Peers(Protocol):
     """
 
     async def status(self) -> Status:
-        """Our member's view. Raises Unavailable if it does not answer."""
+        """Our member's view.
+
+        Raises:
+            Unavailable: the member does not answer.
+        """
 
     async def members(self) -> list[Peer]: ...
 
@@ -98,7 +102,8 @@ class Engine(Protocol):
     async def last_state(self) -> State:
         """The state in its files, whether it runs or not: committed, but perhaps not the latest.
 
-        Raises StoreError.
+        Raises:
+            StoreError: the files cannot be read.
         """
 
     def running(self, start: Start | None) -> AbstractAsyncContextManager[Running]: ...

@@ -45,7 +45,11 @@ class PromiseBook:
         self._promises: tuple[Promise, ...] = ()
 
     def read(self) -> None:
-        """Raises Unreadable."""
+        """Read the promises of earlier runs.
+
+        Raises:
+            Unreadable: the file is damaged.
+        """
         promises = files.read(self._path, Promises)
         self._promises = promises.open if promises else ()
 
@@ -80,9 +84,12 @@ class PromiseBook:
     # Changes
 
     async def give(self, request: BootstrapRequest, cluster: Callable[[], Cluster | None]) -> None:
-        """Promise what another server asks. Raises Error(REFUSED).
+        """Promise what another server asks.
 
         `cluster` returns ours at that time: it may change while an earlier request is served.
+
+        Raises:
+            refused: a rule forbids it, or the promise cannot be written.
         """
         async with self._changing:
             check_request(request, self._roster.table, cluster(), self._open(), *self._now())
@@ -94,7 +101,9 @@ class PromiseBook:
     async def propose(self, cluster_id: str, members: tuple[tuple[str, str], ...]) -> Promise:
         """Promise what this server is about to ask of others.
 
-        Raises Error(REFUSED) while an earlier promise forbids it, OSError if it cannot be written.
+        Raises:
+            refused: an earlier promise forbids it.
+            OSError: the promise cannot be written.
         """
         async with self._changing:
             if holding := self._binding(members):
@@ -102,12 +111,20 @@ class PromiseBook:
             return await self._add(cluster_id, self._roster.itself.server_id, members)
 
     async def withdraw(self, promise: Promise) -> None:
-        """Withdraw our own refused proposal: its cluster id was never published. Raises OSError."""
+        """Withdraw our own refused proposal: its cluster id was never published.
+
+        Raises:
+            OSError: this cannot be written.
+        """
         async with self._changing:
             await self._write(tuple(each for each in self._promises if each is not promise))
 
     async def forget_own(self) -> None:
-        """Drop our own proposals: they ended with the process that made them. Raises OSError."""
+        """Drop our own proposals: they ended with the process that made them.
+
+        Raises:
+            OSError: this cannot be written.
+        """
         me = self._roster.itself.server_id
         async with self._changing:
             kept = (each for each in self._promises if each.proposer != me or each.given_up)
@@ -116,7 +133,10 @@ class PromiseBook:
     async def give_up(self, cluster: Cluster) -> None:
         """Stop forming this cluster, though some of the others may still form it.
 
-        So the promise still binds: no other cluster without most of its servers. Raises OSError.
+        So the promise still binds: no other cluster without most of its servers.
+
+        Raises:
+            OSError: this cannot be written.
         """
         promise = self.of(cluster)
         kept = (msgspec.structs.replace(promise, given_up=True),) if promise else ()
@@ -124,7 +144,11 @@ class PromiseBook:
             await self._write(kept)
 
     async def drop(self) -> None:
-        """Drop all promises. Raises OSError."""
+        """Drop all promises.
+
+        Raises:
+            OSError: this cannot be written.
+        """
         async with self._changing:
             await self._write(())
 
@@ -167,8 +191,10 @@ class PromiseBook:
 
 
 async def _to_the_end(work: Callable[..., None], *args: object) -> None:
-    """Do it in a thread. A cancellation takes effect only after it is done, so that writes do not
-    overlap.
+    """Do it in a thread, and to its end, so that writes do not overlap.
+
+    Raises:
+        CancelledError: the caller was canceled; the work is done all the same.
     """
     doing = asyncio.get_running_loop().run_in_executor(None, work, *args)
     try:

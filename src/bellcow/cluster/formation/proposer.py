@@ -58,7 +58,8 @@ class Proposer:
     async def propose(self) -> Promise | None:
         """Ask the other first servers if our id is the lowest; None unless all have promised.
 
-        Raises OSError when the promise cannot be written.
+        Raises:
+            OSError: the promise cannot be written.
         """
         chosen = founders(self._roster.table)
         me = self._roster.itself.server_id

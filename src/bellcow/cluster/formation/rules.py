@@ -53,9 +53,12 @@ def check_request(
     now: float,
     now_ns: int,
 ) -> None:
-    """Raise Error(REFUSED) unless this server may promise what is asked.
+    """Check that this server may promise what is asked.
 
     `now` is monotonic, in seconds, and `now_ns` is wall time.
+
+    Raises:
+        refused: there is a cluster, this server sees other servers, or an earlier promise binds it.
     """
     if cluster is not None:
         raise refused(f"this server belongs to cluster {cluster.id}")

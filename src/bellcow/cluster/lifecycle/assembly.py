@@ -59,7 +59,10 @@ def assemble(
     """The lifecycle of a server on etcd, with its files read.
 
     `joins` says whether the settings name servers to join; the callables are explained where they
-    are used. Raises Unreadable when a file does not hold what was written.
+    are used.
+
+    Raises:
+        Unreadable: a file does not hold what was written.
     """
     reminders = Reminders(clock, report)
     promises = PromiseBook(folder, roster, clock)

@@ -88,7 +88,8 @@ class Context:
     async def leave_history(self, cluster: Cluster) -> None:
         """Set aside the files of an earlier membership, before one of `cluster` begins.
 
-        Raises OSError.
+        Raises:
+            OSError: they cannot be set aside.
         """
         await self.files.set_aside(cluster)
         await self.promises.drop()
@@ -96,7 +97,11 @@ class Context:
     # Files
 
     def read_files(self) -> None:
-        """Raises Unreadable."""
+        """Read what this server wrote about its cluster.
+
+        Raises:
+            Unreadable: a file does not hold what was written.
+        """
         self.files.read()
         self.promises.read()
 

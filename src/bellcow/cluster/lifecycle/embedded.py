@@ -49,12 +49,20 @@ class EmbeddedLifecycle:
         """Return at once: there are no steps."""
 
     async def promise(self, request: BootstrapRequest) -> Done:
-        """Raises Error(REFUSED)."""
+        """Refuse to form another cluster.
+
+        Raises:
+            refused: always.
+        """
         del request
         raise refused("this server has a cluster of its own")
 
     async def obey(self, order: MemberOrder) -> Done:
-        """Raises Error(REFUSED)."""
+        """Refuse to become a member of another cluster.
+
+        Raises:
+            refused: always.
+        """
         del order
         raise refused("the embedded store has one voter; others need engine = etcd")
 

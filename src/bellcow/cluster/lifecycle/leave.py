@@ -55,7 +55,11 @@ async def leave(
     line: Transport,
     within_s: float,
 ) -> None:
-    """Leave the cluster within that many seconds. Raises Error(UNAVAILABLE) if not removed."""
+    """Leave the cluster within that many seconds.
+
+    Raises:
+        Error: UNAVAILABLE, this server was not removed.
+    """
     until = asyncio.get_running_loop().time() + within_s - ANNOUNCE_S
     await _announce(exchange, "leaving")
     try:

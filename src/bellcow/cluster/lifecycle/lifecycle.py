@@ -63,8 +63,10 @@ class ClusterLifecycle:
         """`follow` opens the store that copies a cluster's commits.
 
         `recover` returns whether this server votes after a recovery; None when there was none.
-        `duplicate` describes another server with our id; "" while none was heard. Raises
-        Unreadable when a file of the data directory does not hold what was written.
+        `duplicate` describes another server with our id; "" while none was heard.
+
+        Raises:
+            Unreadable: a file of the data directory does not hold what was written.
         """
         self._context = context
         self._voting = voting
@@ -114,12 +116,20 @@ class ClusterLifecycle:
         return Charter(cluster_id=promise.cluster_id, servers=tuple(servers))
 
     async def promise(self, request: BootstrapRequest) -> Done:
-        """Promise to form this cluster with these servers. Raises Error(REFUSED)."""
+        """Promise to form this cluster with these servers.
+
+        Raises:
+            refused: a rule of formation forbids it.
+        """
         await self._context.promises.give(request, lambda: self.cluster)
         return Done()
 
     async def obey(self, order: MemberOrder) -> Done:
-        """Start a member that the leader has added to the consensus. Raises Error(REFUSED)."""
+        """Start a member that the leader has added to the consensus.
+
+        Raises:
+            refused: the order is for another server, cluster or member.
+        """
         files, me = self._context.files, self._context.roster.itself.server_id
         if order.server_id != me:
             raise refused(f"this is server {me}")
@@ -152,7 +162,11 @@ class ClusterLifecycle:
     # The steps
 
     async def run(self) -> None:
-        """Take one step after another, for ever. Raises Corrupt for a duplicate server id."""
+        """Take one step after another, for ever.
+
+        Raises:
+            Corrupt: another server has our id.
+        """
         try:
             await self._steps()
         finally:
@@ -217,9 +231,12 @@ class ClusterLifecycle:
             await context.pause(LOOK_S / 2)
 
     async def _check_duplicate(self) -> None:
-        """Raise Corrupt while others hear another server with our id: its member may vote twice.
+        """Check that others hear no other server with our id: its member may vote twice.
 
         A server that has moved is heard at its previous address for some seconds.
+
+        Raises:
+            Corrupt: they still do when these are over.
         """
         context = self._context
         end = context.clock.monotonic() + DUPLICATE_S

@@ -41,7 +41,11 @@ class LocalFiles:
         self._unmarked: MemberMark | None = None  # for member.json, not written yet
 
     def read(self) -> None:
-        """Raises Unreadable."""
+        """Read what was recorded.
+
+        Raises:
+            Unreadable: the file is damaged.
+        """
         self._local_state = files.read(self._path, LocalState)
 
     # cluster.json
@@ -55,7 +59,11 @@ class LocalFiles:
         return self._local_state.cluster if self._local_state else None
 
     async def record_role(self, cluster: Cluster, role: Literal["voter", "non-voter"]) -> None:
-        """Record that this server belongs to `cluster`, in that role. Raises OSError."""
+        """Record that this server belongs to `cluster`, in that role.
+
+        Raises:
+            OSError: this cannot be written.
+        """
         before = self._local_state
         local_state = LocalState(
             cluster_id=cluster.id,
@@ -69,7 +77,11 @@ class LocalFiles:
         self._local_state = local_state
 
     async def remove_local_state(self) -> None:
-        """Record that this server is in no cluster. Raises OSError."""
+        """Record that this server is in no cluster.
+
+        Raises:
+            OSError: the file cannot be removed.
+        """
         await asyncio.to_thread(files.remove, self._path)
         self._local_state = None
 
@@ -102,7 +114,8 @@ class LocalFiles:
     async def create_member_directory(self, cluster: Cluster, member_id: int) -> None:
         """Create etcd's directory with member.json in it, then record this server as a voter.
 
-        Raises OSError, with the directory removed.
+        Raises:
+            OSError: something cannot be written; the directory is removed.
         """
         mark = MemberMark(cluster_id=cluster.id, epoch=cluster.epoch, member_id=member_id)
         try:
@@ -128,13 +141,21 @@ class LocalFiles:
         self._unmarked = None
 
     async def write_mark(self) -> None:
-        """Write member.json as noted, if it is not written yet. Raises OSError."""
+        """Write member.json as noted, if it is not written yet.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         if self._unmarked is not None:
             await asyncio.to_thread(files.write, self._directory / files.MEMBER, self._unmarked)
             self._unmarked = None
 
     async def set_aside(self, cluster: Cluster) -> None:
-        """Set etcd's directory aside before a member of `cluster` starts. Raises OSError."""
+        """Set etcd's directory aside before a member of `cluster` starts.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
         stamp = files.stamp_of(self._clock.wall_ns())
         aside = await asyncio.to_thread(files.set_aside, self._directory, stamp)
         if aside is not None:

@@ -42,10 +42,18 @@ class Lifecycle(Protocol):
     async def run(self) -> None: ...
 
     async def promise(self, request: BootstrapRequest) -> Done:
-        """Promise to form this cluster with these servers. Raises Error(REFUSED)."""
+        """Promise to form this cluster with these servers.
+
+        Raises:
+            refused: this server may not promise it.
+        """
 
     async def obey(self, order: MemberOrder) -> Done:
-        """Start a member that the leader has added to the consensus. Raises Error(REFUSED)."""
+        """Start a member that the leader has added to the consensus.
+
+        Raises:
+            refused: the order is not for this server, or not for its cluster.
+        """
 
     async def rejoin(self) -> None:
         """Ask for admission again if this server was removed."""

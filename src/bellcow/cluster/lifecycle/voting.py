@@ -65,7 +65,11 @@ class Voting:
         self._waiting_since = 0.0  # since it served, or asked for its standing
 
     async def run(self, start: Start | None) -> Step:
-        """Run the member until the server loses its vote. Raises OSError."""
+        """Run the member until the server loses its vote.
+
+        Raises:
+            OSError: a file of this server cannot be written.
+        """
         context = self._context
         try:
             async with self._engine.running(start) as running:

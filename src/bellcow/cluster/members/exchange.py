@@ -46,8 +46,11 @@ class Transport(Protocol):
     """Sends one message to another server."""
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
-        """The answer. Raises Error: UNAVAILABLE without an answer, DENIED if the answering side
-        is not authenticated, REFUSED with the server's own text.
+        """The answer.
+
+        Raises:
+            Error: UNAVAILABLE, there is no answer; DENIED, the answering side is not authenticated;
+                REFUSED, with the server's own text.
         """
 
 
@@ -122,18 +125,29 @@ class Exchange:
         self._changed.set()
 
     def answer(self, hello: Hello) -> bytes:
-        """The answer to another server's hello. Raises Error as `hear` does."""
+        """The answer to another server's hello.
+
+        Raises:
+            Error: as `hear` does.
+        """
         self._hear(hello, answer=False)
         return self._hello(hello.sender.server_id, hello.region)
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """All addresses of a name. Raises Error(UNAVAILABLE) with the reason if there are none."""
+        """All addresses of a name.
+
+        Raises:
+            Error: UNAVAILABLE, there are none; the text has the reason.
+        """
         return (host,) if self._lookup is None else await self._lookup(host)
 
     async def join(self, address: tuple[str, int], name: str = "") -> None:
-        """Say hello once at `address`. Raises Error with the reason of a failure.
+        """Say hello once at `address`.
 
         `name` is the host name that resolved to it; the certificate may contain only the name.
+
+        Raises:
+            Error: no server answered, or it refused.
         """
         await self._greet(address, name)
 
@@ -239,8 +253,10 @@ class Exchange:
     async def _call_name(self, target: Target) -> None:
         """Say hello at every address of a name to join except our own.
 
-        Raises Error if no server answers. If only this server does, the other addresses are
-        reported.
+        If only this server answers, the other addresses are reported.
+
+        Raises:
+            Error: no server answers.
         """
         host, port = target.address
         itself = self._roster.itself
@@ -268,7 +284,11 @@ class Exchange:
         return hello.sender.server_id != itself.server_id and hello.region == itself.region
 
     async def _greet(self, address: tuple[str, int], name: str) -> Hello:
-        """Say hello at one address of a name, to any server there."""
+        """Say hello at one address of a name, to any server there.
+
+        Raises:
+            Error: no server answered, or it refused.
+        """
         target = Target(server_id="", address=address, region=self._roster.itself.region)
         try:
             return await self._call(target)

@@ -53,8 +53,11 @@ _RANK = {ALIVE: 0, LEAVING: 1, FAILED: 2, LEFT: 3}
 def hear(table: Table, hello: Hello, inputs: Inputs, now: float, *, answer: bool) -> Outcome:
     """The table after a hello; `answer` is true if it replies to one of ours.
 
-    Raises Error(CONFLICT) for a server with our id, another address, cluster or recovery, and
-    Error(TOO_MANY) if the table is full; then the table must not change.
+    After an error the table must not change.
+
+    Raises:
+        Error: CONFLICT, the sender has our id, another address, cluster or recovery; TOO_MANY, the
+            table is full.
     """
     sender = hello.sender
     if sender.server_id == table.me.server_id:
@@ -95,7 +98,11 @@ def is_refusal(text: str) -> bool:
 
 
 def _hear_own_id(table: Table, hello: Hello) -> Outcome:
-    """Ignore our own hello, sent to an address that leads back here; refuse another server."""
+    """Ignore our own hello, sent to an address that leads back here; refuse another server.
+
+    Raises:
+        Error: CONFLICT, another server has our id.
+    """
     if hello.sender.itself == table.me.itself:
         return Outcome(table)
     raise Error(
@@ -107,8 +114,10 @@ def _hear_own_id(table: Table, hello: Hello) -> Outcome:
 def _with_room(table: Table) -> Table:
     """The table with room for a server that has sent a hello itself.
 
-    If it is full, the oldest server that never answered is removed. Raises Error(TOO_MANY) if all
-    have answered.
+    If it is full, the oldest server that never answered is removed.
+
+    Raises:
+        Error: TOO_MANY, all have answered.
     """
     unheard = never_answered(table)
     if len(unheard) < UNHEARD_MAX and not is_full(table):
@@ -145,7 +154,11 @@ def _check_cluster(theirs: Cluster | None, ours: Cluster | None) -> None:
 
 
 def _check_address(table: Table, sender: Record, now: float) -> None:
-    """Raise Error(CONFLICT) if the id answers at another address; a silent server may move."""
+    """Check that no other server has the sender's id; a silent server may move.
+
+    Raises:
+        Error: CONFLICT, the id answers at another address.
+    """
     if speaks_elsewhere(table, sender, now):
         raise Error(
             Code.CONFLICT,

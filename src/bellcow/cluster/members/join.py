@@ -30,14 +30,26 @@ class Greeter(Protocol):
     """The part of the `Exchange` that a join needs."""
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """All addresses of a name. Raises Error(UNAVAILABLE) with the reason if there are none."""
+        """All addresses of a name.
+
+        Raises:
+            Error: UNAVAILABLE, there are none; the text has the reason.
+        """
 
     async def join(self, address: tuple[str, int], name: str = "") -> None:
-        """Say hello at one address. Raises Error with the reason of a failure."""
+        """Say hello at one address.
+
+        Raises:
+            Error: no server answered, or it refused.
+        """
 
 
 async def knock_over_tcp(address: tuple[str, int]) -> None:
-    """Open a connection and close it. Raises OSError."""
+    """Open a connection and close it.
+
+    Raises:
+        OSError: nothing listens there, or it is not reached.
+    """
     _, writer = await asyncio.open_connection(*address)
     writer.close()
 

@@ -37,8 +37,9 @@ class Lookups:
     async def addresses(self, host: str) -> tuple[str, ...]:
         """All IPv6 and IPv4 addresses of a name; an address resolves to itself.
 
-        Raises Error(UNAVAILABLE) with Go's text if none is found within `LOOKUP_S`.
-        """
+        Raises:
+            Error: UNAVAILABLE, none is found within `LOOKUP_S`; the text is Go's.
+        """  # noqa: DOC501  made by `_no_addresses`
         if _is_address(host):
             return (host,)
         if fault := host_fault(host):

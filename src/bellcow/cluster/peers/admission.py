@@ -50,8 +50,9 @@ Admission: TypeAlias = Admitted | WaitFor | Written
 def admission(inputs: Inputs, request: JoinRequest, cluster_id: str) -> Admission:
     """The next thing to do for the admission of this server.
 
-    Raises Error: CONFLICT for a server of another cluster or a duplicate, UNAVAILABLE when the
-    server does not answer, TOO_MANY when the configuration is full of live servers.
+    Raises:
+        Error: CONFLICT, it is of another cluster or a duplicate; UNAVAILABLE, it does not answer;
+            TOO_MANY, the configuration is full of live servers.
     """
     _check_cluster(request, cluster_id)
     _check_duplicates(inputs, request)
@@ -84,7 +85,11 @@ def _check_cluster(request: JoinRequest, cluster_id: str) -> None:
 
 
 def _check_duplicates(inputs: Inputs, request: JoinRequest) -> None:
-    """Refuse another live server's id, and another live server's address."""
+    """Refuse another live server's id, and another live server's address.
+
+    Raises:
+        Error: CONFLICT, another live server has the id or the address.
+    """
     for server_id in inputs.view.answering:
         address = inputs.view.addresses.get(server_id)
         if (server_id == request.server_id) != (address == request.address):
@@ -109,7 +114,11 @@ def _obstacle(inputs: Inputs, request: JoinRequest, mine: RaftServer | None) -> 
 
 
 def _dead_non_voter(inputs: Inputs) -> RaftServer:
-    """The first dead non-voter. Raises Error(TOO_MANY) where there is none."""
+    """The first dead non-voter.
+
+    Raises:
+        Error: TOO_MANY, there is none.
+    """
     for server in inputs.configuration.servers:
         if not server.voter and server.id not in inputs.view.alive:
             return server
@@ -121,7 +130,11 @@ def _dead_non_voter(inputs: Inputs) -> RaftServer:
 
 
 def _has_lost_its_data(inputs: Inputs, voter: RaftServer) -> bool:
-    """Whether a listed voter takes no part in the consensus: it started without its data."""
+    """Whether a listed voter takes no part in the consensus: it started without its data.
+
+    Raises:
+        Error: UNAVAILABLE, the voter has not answered a hello yet.
+    """
     role = inputs.view.roles.get(voter.id)
     if role is None:
         raise Error(Code.UNAVAILABLE, f"{voter.name} has not answered a hello yet; ask again")

@@ -54,7 +54,12 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_promotion(configuration: RaftConfiguration, server_id: str) -> RaftConfiguration:
-    """Raises Error(CONFLICT) for a voter, UNAVAILABLE while another change is under way."""
+    """Begin the change that gives a server its vote.
+
+    Raises:
+        Error: CONFLICT, it votes already; UNAVAILABLE, another change is under way.
+        refused: there is no such server.
+    """
     _check_idle(configuration)
     server = find_server(configuration, by="id", value=server_id)
     if server.voter:
@@ -65,9 +70,12 @@ def with_promotion(configuration: RaftConfiguration, server_id: str) -> RaftConf
 def with_demotion(
     configuration: RaftConfiguration, server_id: str, view: ClusterView
 ) -> RaftConfiguration:
-    """Raises Error(CONFLICT) for a non-voter or for a voter that the quorum needs.
+    """Begin the change that takes a server's vote away.
 
-    Raises Error(UNAVAILABLE) while another change is under way.
+    Raises:
+        Error: CONFLICT, it has no vote or the quorum needs it; UNAVAILABLE, another change is under
+            way.
+        refused: there is no such server, or no other voter.
     """
     _check_idle(configuration)
     server = find_server(configuration, by="id", value=server_id)
@@ -82,8 +90,10 @@ def with_removal(
 ) -> RaftConfiguration:
     """Remove a non-voter at once; of a voter, begin a change that removes its member first.
 
-    Raises Error(CONFLICT) for a voter that the quorum needs, unless forced, and UNAVAILABLE while
-    another change is under way.
+    Raises:
+        Error: CONFLICT, the quorum needs the voter and `why` does not force it; UNAVAILABLE,
+            another change is under way.
+        refused: there is no such server, or no other voter.
     """
     _check_idle(configuration)
     server = find_server(configuration, by="id", value=server_id)

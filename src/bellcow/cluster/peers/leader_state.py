@@ -42,7 +42,11 @@ class Lead(Protocol):
     def leader_id(self) -> str: ...
 
     async def hand_over(self, member_id: int) -> None:
-        """Drop the claim, then transfer leadership to that member. Raises StoreError."""
+        """Drop the claim, then transfer leadership to that member.
+
+        Raises:
+            StoreError: the member was not elected.
+        """
 
 
 class LeaderState:
@@ -78,7 +82,11 @@ class LeaderState:
         self._line = line
 
     def check_leads(self) -> None:
-        """Raise Error(NO_LEADER) unless this server leads."""
+        """Check that this server leads.
+
+        Raises:
+            no_leader: it does not.
+        """
         if not self.lead.is_leader:
             raise no_leader()
 
@@ -94,13 +102,21 @@ class LeaderState:
         return identity.cluster_id if identity else ""
 
     def cluster(self) -> tuple[str, int]:
-        """Id and epoch. Raises Error(NO_LEADER) until the first state is loaded."""
+        """Id and epoch.
+
+        Raises:
+            no_leader: the first state is not loaded yet.
+        """
         if not self.cluster_id:
             raise no_leader()
         return self.cluster_id, self._tables.head.epoch
 
     async def gather(self) -> Inputs:
-        """Raises StoreError when the members of the consensus cannot be listed."""
+        """What the rules need to know.
+
+        Raises:
+            StoreError: the members of the consensus cannot be listed.
+        """
         peers = await self.peers.members()
         return Inputs(
             me=self.me,
@@ -113,7 +129,8 @@ class LeaderState:
     async def write(self, before: RaftConfiguration, after: RaftConfiguration) -> bool:
         """Commit, unless the configuration has changed since `before`; returns whether it did.
 
-        Raises StoreError.
+        Raises:
+            Error: as `Committer.commit` does.
         """
         done: Any = await self._committer.commit(put_setting(RAFT, after, before.modify_index))
         for server in removed_for_dead(before, after) if done.updated else ():
@@ -138,7 +155,12 @@ class LeaderState:
         return True
 
     async def post(self, target: Target, path: str, body: bytes, limit_s: float) -> bytes:
-        """Raises Error, UNAVAILABLE when there is no answer in that many seconds."""
+        """Send a message between servers; returns the answer.
+
+        Raises:
+            Error: UNAVAILABLE, there is no answer in that many seconds; or as `Transport.post`
+                does.
+        """
         try:
             async with timeout(limit_s):
                 return await self._line.post(target, path, body)

@@ -70,7 +70,11 @@ class ChangeLoop:
         self._state.written.set()
 
     def check_may_promote(self, server_id: str) -> None:
-        """Raise Error(UNAVAILABLE) while the pause after a failed promotion lasts."""
+        """Check that no failed promotion was a short time ago.
+
+        Raises:
+            Error: UNAVAILABLE, the pause after one lasts.
+        """
         count, due = self._failures.get(server_id, (0, 0.0))
         if self._state.clock.monotonic() < due:
             raise Error(Code.UNAVAILABLE, f"promoting {server_id} failed {count} times; later")

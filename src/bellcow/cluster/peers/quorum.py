@@ -45,7 +45,8 @@ def describe(
 def find_server(configuration: RaftConfiguration, *, by: str, value: str) -> RaftServer:
     """The server with that `id` or `address`.
 
-    Nomad: raises Error(REFUSED) in the words that clients match on.
+    Raises:
+        refused: there is none. Nomad: clients match on these words.
     """
     for server in configuration.servers:
         if (server.id if by == "id" else server.address) == value:
@@ -66,10 +67,14 @@ def check_removal(
     answering: Collection[str] | None = None,
     force: bool = False,
 ) -> None:
-    """Raise Error(CONFLICT) if the removal of a live voter leaves too few voters that answer.
+    """Check that the voters that are left keep the quorum.
 
-    `force` allows that. Raises Error(REFUSED) for the last voter, always. `answering` is stricter
-    than `alive`, as which a dead server counts for some seconds; None means `alive`.
+    `force` lets a removal cost it. `answering` is stricter than `alive`, as which a dead server
+    counts for some seconds; None means `alive`.
+
+    Raises:
+        refused: it is the last voter, whatever `force` is.
+        Error: CONFLICT, the voter is alive, and too few of those left answer.
     """
     left = [other for other in configuration.servers if other.id != server.id]
     voters = [other.id for other in left if other.voter]

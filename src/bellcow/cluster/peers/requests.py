@@ -137,12 +137,18 @@ class Membership:
     async def remove_dead(self, server_id: str, silent_since_ns: int) -> None:
         """Remove a server that has not answered since then, in wall time.
 
-        Raises Error(CONFLICT) also when it answers again during the wait for another change.
+        Raises:
+            Error: CONFLICT, a rule forbids it, or the server answered again during the wait for
+                another change.
         """
         await self._remove(server_id, by=AUTOPILOT, silent_since_ns=silent_since_ns)
 
     async def remove_left(self, server_id: str) -> None:
-        """Remove a server that left by itself. Raises Error(CONFLICT) also when it is back."""
+        """Remove a server that left by itself.
+
+        Raises:
+            Error: CONFLICT, a rule forbids it, or the server is back.
+        """
         if server_id in self._state.look().alive:
             raise Error(Code.CONFLICT, f"{server_id} is alive again")
         await self._remove(server_id, by=ITSELF)
@@ -150,8 +156,11 @@ class Membership:
     async def leave(self, server_id: str) -> Standing:
         """Remove a server that is leaving, unless the quorum needs it.
 
-        Any server may ask this in its name, so the leader calls it first. Raises Error(CONFLICT)
-        also where the server does not say itself that it is leaving.
+        Any server may ask this in its name, so the leader calls it first.
+
+        Raises:
+            Error: CONFLICT, a rule forbids it, or the server does not say itself that it is
+                leaving.
         """
         self._state.check_leads()
         if server_id != self._state.me:
@@ -170,6 +179,9 @@ class Membership:
 
         Nomad: an unknown name is no error, and a live server is not removed this way. `force`
         removes a live one, even if the quorum is lost.
+
+        Raises:
+            Error: CONFLICT, a rule forbids it, or it is the last voter.
         """
         self._state.check_leads()
         stored, view = self._state.stored, self._state.look()
@@ -245,7 +257,9 @@ class Membership:
     async def promote(self, server_id: str) -> None:
         """Write down that a server is to vote; the loop makes the change.
 
-        Raises Error(UNSUPPORTED) on the embedded store.
+        Raises:
+            Error: UNSUPPORTED, the store is the embedded one; UNAVAILABLE, a promotion failed a
+                short time ago.
         """
         self._state.check_leads()
         if problem := self.why_no_votes():
@@ -259,7 +273,12 @@ class Membership:
         await self._begin(lambda stored: with_demotion(stored, server_id, self._state.look()))
 
     async def transfer(self, server_id: str) -> None:
-        """Transfer leadership to another voter; returns when the consensus has elected it."""
+        """Transfer leadership to another voter; returns when the consensus has elected it.
+
+        Raises:
+            Error: UNAVAILABLE, the server does not answer, has no vote, or was not elected;
+                UNKNOWN_OUTCOME, it was not elected in time.
+        """
         self._state.check_leads()
         if server_id not in self._state.look().taking_part:
             await self._greet(server_id)
@@ -281,7 +300,11 @@ class Membership:
             raise Error(Code.UNAVAILABLE, f"leadership was not transferred: {error.told}") from None
 
     async def hand_on(self) -> None:
-        """Transfer leadership to any other voter that takes part. Raises Error where none does."""
+        """Transfer leadership to any other voter that takes part.
+
+        Raises:
+            Error: UNAVAILABLE, none does; or as `transfer` does.
+        """
         view, me = self._state.look(), self._state.me
         successors = [
             server.id
@@ -372,7 +395,11 @@ class Membership:
 async def _deadline(
     limit_s: float, text: str, code: Code = Code.UNAVAILABLE
 ) -> AsyncIterator[None]:
-    """Raise Error with this text when what is inside takes longer."""
+    """Limit the time of what is inside.
+
+    Raises:
+        Error: with this text and code, it takes longer.
+    """
     try:
         async with timeout(limit_s):
             yield

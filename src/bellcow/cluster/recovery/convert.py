@@ -32,7 +32,10 @@ async def convert(
 ) -> Founded | None:
     """Move the state of the embedded store into etcd; None when there is no state.
 
-    The old file stays as `store.db.before-etcd-TIME`. Raises StoreError; then nothing has changed.
+    The old file stays as `store.db.before-etcd-TIME`.
+
+    Raises:
+        StoreError: the state cannot be read or written, and nothing has changed.
     """
     path = server_dir / STORE
     if not await asyncio.to_thread(path.exists):

@@ -74,8 +74,10 @@ async def read(
 ) -> OfflineState | None:
     """The newest copy in a server's directory by epoch, then index; None if none was written.
 
-    Raises StoreError for a copy that cannot be read, instead of falling back to an older one.
     `plan_of` is called only if there is a directory of etcd.
+
+    Raises:
+        StoreError: a copy cannot be read, which never falls back to an older one.
     """
     copies = [
         await asyncio.to_thread(read_file, server_dir / name)
@@ -93,7 +95,8 @@ async def read_stopped(
 ) -> OfflineState | None:
     """`read`, for a caller that has only the directory and perhaps the path of etcd.
 
-    Raises StoreError, also when etcd is needed and cannot be found.
+    Raises:
+        StoreError: a copy cannot be read, or etcd is needed and cannot be found.
     """
     plan = await _bare_plan(etcd_path, server_dir, report) if has_etcd(server_dir) else None
 
@@ -129,7 +132,11 @@ def has_etcd(server_dir: Path) -> bool:
 
 
 def read_file(path: Path) -> OfflineState:
-    """The state in a SQLite file: an embedded store or a non-voter's copy. Raises StoreError."""
+    """The state in a SQLite file: an embedded store or a non-voter's copy.
+
+    Raises:
+        StoreError: the file is damaged, or cannot be read.
+    """
     with offline.opened(path) as (head, items):
         return OfflineState(source=path.name, head=head, items=tuple(items))
 

@@ -35,7 +35,11 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def parse(data: bytes, name: str = NAME) -> tuple[Listed, ...]:
-    """The servers in the order of the file. Raises Error that says what is wrong, and where."""
+    """The servers in the order of the file.
+
+    Raises:
+        invalid: the file is wrong; the text says what is, and where.
+    """  # noqa: DOC501  made by `_refusal`
     try:
         entries = msgspec.json.decode(data)
     except UNDECODABLE as error:
@@ -55,7 +59,11 @@ def parse(data: bytes, name: str = NAME) -> tuple[Listed, ...]:
 
 
 def _listed(entry: Any) -> Listed:
-    """Raises ValueError with what is wrong with this entry."""
+    """One entry of the file.
+
+    Raises:
+        ValueError: the entry is wrong; the text says what is.
+    """
     if isinstance(entry, str):
         return Listed(normal(entry))
     if not isinstance(entry, dict):
@@ -77,7 +85,11 @@ def _listed(entry: Any) -> Listed:
 
 
 def normal(address: str) -> str:
-    """The one spelling of a `host:port`. Raises ValueError with the reason if it is none."""
+    """The one spelling of a `host:port`.
+
+    Raises:
+        ValueError: it is none; the text has the reason.
+    """
     text = address.strip()
     if not text:
         raise ValueError("empty address")

@@ -80,7 +80,11 @@ class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def found(rebuild: Rebuild, clock: Clock, report: Report) -> Founded:
-    """Rebuild the cluster on this server. Raises StoreError; then the old state is unchanged."""
+    """Rebuild the cluster on this server.
+
+    Raises:
+        StoreError: etcd does not run or does not store it, and the old state is unchanged.
+    """
     new = rebuild.server_dir / NEW
     await _clear(new)
     head = _first_head(rebuild, new_uuid(clock), clock.wall_ns())
@@ -178,8 +182,11 @@ def _complete(new: Path, founded: Founded) -> None:
 async def finish(server_dir: Path) -> Founded | None:
     """Complete an interrupted rebuild, or remove what it left if it was not complete.
 
-    Each start calls this before it reads anything else in the directory. Raises Unreadable for a
-    damaged file and Unavailable when a leftover etcd cannot be ended.
+    Each start calls this before it reads anything else in the directory.
+
+    Raises:
+        Unreadable: a file is damaged.
+        Unavailable: a leftover etcd cannot be ended.
     """
     await _clear(server_dir / READ)
     new = server_dir / NEW

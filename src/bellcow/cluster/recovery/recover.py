@@ -74,8 +74,12 @@ async def recover(
 ) -> Outcome:
     """Follow peers.json until this server has rebuilt the cluster or must join; may take forever.
 
-    The exchange runs meanwhile, and none of this server's stores is open. Raises Error for a wrong
-    file and StoreError for a copy that cannot be read; then nothing has changed.
+    The exchange runs meanwhile, and none of this server's stores is open. After an error nothing
+    has changed.
+
+    Raises:
+        invalid: the file is wrong.
+        StoreError: a copy cannot be read.
     """
     listed = await asyncio.to_thread(read_listed, server_dir, me)
     copy = await offline_state.read(server_dir, plan_of, clock, report)
@@ -101,7 +105,11 @@ async def recover(
 
 
 def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:
-    """The servers of peers.json, this one among them. Raises Error that says what is wrong."""
+    """The servers of peers.json, this one among them.
+
+    Raises:
+        invalid: the file is wrong or lacks this server; the text says what is wrong.
+    """
     path = file_of(server_dir)
     with path.open("rb") as file:
         data = file.read(FILE_BYTES + 1)
@@ -236,8 +244,11 @@ async def recover_embedded(*, server_dir: Path, me: Itself, clock: Clock, report
     """Follow peers.json, if there is one, on a server with the embedded store.
 
     It waits for no other server: only this one votes, and no copy is newer. The store must not be
-    open yet. One commit makes this server the only one; then the file is removed. Raises Error for
-    a wrong file and StoreError for a store that cannot be read or written.
+    open yet. One commit makes this server the only one; then the file is removed.
+
+    Raises:
+        invalid: the file is wrong.
+        StoreError: the store cannot be read or written.
     """
     if not _exists(file_of(server_dir)):
         return

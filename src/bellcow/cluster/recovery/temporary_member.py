@@ -38,7 +38,9 @@ async def with_member(
 ) -> T:
     """Call `work` with a client and the member's id; returns its result once etcd has stopped.
 
-    Raises Unavailable with etcd's last lines when it does not run, and the StoreErrors of `work`.
+    Raises:
+        Unavailable: etcd does not run; the text has its last lines.
+        StoreError: `work` raised it.
     """
     from bellcow.etcd.process import Member
 
@@ -60,7 +62,8 @@ async def with_member(
 async def stopped(directory: Path) -> None:
     """End the etcd that a killed process of ours left running in this directory, if any.
 
-    Raises Unavailable when it cannot be ended.
+    Raises:
+        Unavailable: it cannot be ended.
     """
     from bellcow.etcd.orphan import end_orphan
     from bellcow.etcd.version import CannotRun
@@ -120,7 +123,11 @@ async def _use(plan: Plan, work: Callable[[Client, int], Awaitable[T]], lines: _
 
 
 async def _led(client: Client, plan: Plan, lines: _EtcdLines) -> int:
-    """The member's id, once it leads. Raises Unavailable when it ends or `START_S` is over."""
+    """The member's id, once it leads.
+
+    Raises:
+        Unavailable: it ends, or `START_S` is over.
+    """
     from bellcow.etcd import etcd_pb2 as pb
     from bellcow.etcd.client import CallFailed
 

@@ -69,7 +69,11 @@ class PeerClient:
             self._session = None
 
     def _opened(self) -> aiohttp.ClientSession:
-        """The session, made for the first call: a server alone needs no HTTP client."""
+        """The session, made for the first call: a server alone needs no HTTP client.
+
+        Raises:
+            Error: UNAVAILABLE, the client is closed.
+        """
         if not self._open:
             raise Error(Code.UNAVAILABLE, "the client is closed")
         if self._session is None:
@@ -86,7 +90,11 @@ class PeerClient:
         return self._session
 
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
-        """See `exchange.Transport`. Raises Error as it says."""
+        """See `exchange.Transport`.
+
+        Raises:
+            Error: as it says.
+        """  # noqa: DOC501  made by `_refusal` too
         import aiohttp
 
         headers = {"Content-Type": "application/msgpack"}
@@ -106,11 +114,14 @@ class PeerClient:
     ) -> PeerStream:
         """Send frames; return those of the answer as soon as it begins. There is no time limit.
 
-        The request leaves with its first frame. Raises Error: UNAVAILABLE if nothing was sent,
-        UNKNOWN_OUTCOME if the connection broke or the server failed, DENIED if the other side is
-        not authenticated, REFUSED with the server's own text, or what `frames` raised. Reading the
-        answer raises the same. The caller closes the stream.
-        """
+        The request leaves with its first frame. Reading the answer raises the same. The caller
+        closes the stream. What `frames` raised passes through.
+
+        Raises:
+            Error: UNAVAILABLE, nothing was sent; UNKNOWN_OUTCOME, the connection broke or the
+                server failed; DENIED, the other side is not authenticated; REFUSED, with the
+                server's own text.
+        """  # noqa: DOC501  made by `_refusal` too
         headers = {"Content-Type": "application/octet-stream"}
         sent = _Outgoing(frames)
         with _explained(sent):
@@ -157,7 +168,11 @@ class PeerClient:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body. Raises Error(TOO_LARGE) above `ANSWER_BYTES`."""
+    """The body.
+
+    Raises:
+        Error: TOO_LARGE, it is above `ANSWER_BYTES`.
+    """
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
@@ -194,7 +209,11 @@ class PeerStream:
             return await anext(self._frames)
 
     async def refusal_text(self) -> str:
-        """The beginning of a refusal. Raises Error as `stream` does."""
+        """The beginning of a refusal.
+
+        Raises:
+            Error: as `stream` does.
+        """
         with _explained(self._sent):
             raw = await self._response.content.read(REFUSAL_BYTES)
         return raw.decode("utf-8", "replace")
@@ -236,7 +255,11 @@ class _Outgoing:
 
 @contextlib.contextmanager
 def _explained(sent: _Outgoing) -> Iterator[None]:
-    """Translate the errors of aiohttp; an error of the sent frames comes first."""
+    """Translate the errors of aiohttp; an error of the sent frames comes first.
+
+    Raises:
+        Error: the call failed.
+    """  # noqa: DOC501  made by `_translated` too
     import aiohttp
 
     try:

@@ -86,7 +86,11 @@ def _any_server() -> bool:
 
 @contextlib.asynccontextmanager
 async def while_alive(is_alive: Callable[[], bool]) -> AsyncIterator[None]:
-    """Raise Error(UNKNOWN_OUTCOME) inside the context once `is_alive` is false."""
+    """Run the context as long as `is_alive` is true.
+
+    Raises:
+        Error: UNKNOWN_OUTCOME, it no longer is.
+    """
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
 
@@ -148,8 +152,11 @@ class Forwarder:
         self._configured = configured
 
     async def to_leader(self, ask: Ask, content: Chunks | None = None) -> Relayed:
-        """The leader's answer. Raises Error(NO_LEADER) if none is known or it was not reached,
-        UNKNOWN_OUTCOME if a write was sent and not answered, and the leader's own refusal.
+        """The leader's answer.
+
+        Raises:
+            no_leader: none is known, or it was not reached.
+            Error: UNKNOWN_OUTCOME, a write was sent and not answered; or the leader's own refusal.
         """
         record = self._server(self._leader_id())
         if record is None:
@@ -162,9 +169,12 @@ class Forwarder:
     async def to_region(self, region: str, ask: Ask, content: Chunks | None = None) -> Relayed:
         """The answer of a live server of another region, which may forward to its leader.
 
-        The server known for longest comes first, so that a new member cannot attract requests
-        while the older ones are alive. Raises Error(REFUSED) if none is reached, otherwise as
-        `to_leader`.
+        The server known for longest comes first, so that a new member cannot attract requests while
+        the older ones are alive.
+
+        Raises:
+            refused: none is reached.
+            Error: as `to_leader` does.
         """
         for record in self._of_region(region):
             with contextlib.suppress(_UnsentError):
@@ -172,8 +182,11 @@ class Forwarder:
         raise refused("No path to region")
 
     async def to_server(self, name: str, ask: Ask, content: Chunks | None = None) -> Relayed:
-        """The answer of the server that `finds` confirmed. Raises Error(UNAVAILABLE) if it is not
-        reached, otherwise as `to_leader`.
+        """The answer of the server that `finds` confirmed.
+
+        Raises:
+            no_leader: the server is not known any more.
+            Error: UNAVAILABLE, it is not reached; or as `to_leader` does.
         """
         record = self._named(name)
         if record is None:
@@ -242,7 +255,12 @@ class Forwarder:
         content: Chunks | None,
         may_answer: Callable[[], bool] = _any_server,
     ) -> Relayed:
-        """Send to one server. `may_answer` is checked until the answer begins."""
+        """Send to one server. `may_answer` is checked until the answer begins.
+
+        Raises:
+            Error: the server refused, or did not answer.
+            _UnsentError: nothing was sent.
+        """  # noqa: DOC501  made by `_translated`
         frames = _framed(msgspec.structs.replace(ask, hops=hops), content)
 
         def is_alive() -> bool:
@@ -268,7 +286,11 @@ class Forwarder:
 
 
 async def _begun(frames: Frames, ask: Ask) -> Relayed:
-    """The answer with its first frame; a short answer is read completely."""
+    """The answer with its first frame; a short answer is read completely.
+
+    Raises:
+        Error: the answer is lost or malformed, or the server says that nothing was done.
+    """  # noqa: DOC501  made by `_lost` too
     try:
         answer = decode(await anext(frames), Answer)
     except StopAsyncIteration:

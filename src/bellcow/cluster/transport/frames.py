@@ -21,18 +21,18 @@ END = bytes(_LENGTH)
 
 
 def frame(payload: bytes) -> bytes:
-    """The frame of a payload. Raises ValueError for an empty one, which would be the end."""
+    """The frame of a payload.
+
+    Raises:
+        ValueError: it is empty, which would be the end, or too large.
+    """
     if not 0 < len(payload) <= FRAME_BYTES:
         raise ValueError(f"a frame holds 1 to {FRAME_BYTES} bytes, not {len(payload)}")
     return len(payload).to_bytes(_LENGTH, "big") + payload
 
 
 class Decoder:
-    """Splits the bytes of a stream into payloads.
-
-    `feed` raises Error(DENIED) for bytes after the end frame, and for a payload of more than
-    `frame_bytes`.
-    """
+    """Splits the bytes of a stream into payloads of at most `frame_bytes`."""
 
     def __init__(self, frame_bytes: int = FRAME_BYTES) -> None:
         self._frame_bytes = frame_bytes
@@ -40,7 +40,11 @@ class Decoder:
         self.ended = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The payloads that are complete with `data`. Raises Error(DENIED)."""
+        """The payloads that are complete with `data`.
+
+        Raises:
+            denied: a payload is too large, or follows the end frame.
+        """
         self._held += data
         while True:
             payload = self._next()
@@ -49,7 +53,11 @@ class Decoder:
             yield payload
 
     def finish(self) -> None:
-        """Raise Error(UNKNOWN_OUTCOME) unless the end frame has arrived."""
+        """Check that the end frame has arrived.
+
+        Raises:
+            Error: UNKNOWN_OUTCOME, it has not.
+        """  # noqa: DOC501  made by `cut`
         if not self.ended:
             raise cut()
 
@@ -123,10 +131,12 @@ class Framed:
 async def opened(
     chunks: AsyncIterator[bytes], frame_bytes: int = FRAME_BYTES
 ) -> AsyncIterator[bytes]:
-    """The payloads of a stream. Raises Error: DENIED if it is malformed or a payload too large,
-    UNKNOWN_OUTCOME if it is truncated.
+    """The payloads of a stream.
 
     `chunks` are read to their end, so that the connection can be reused.
+
+    Raises:
+        Error: DENIED, it is malformed or a payload too large; UNKNOWN_OUTCOME, it is truncated.
     """
     decoder = Decoder(frame_bytes)
     async for chunk in chunks:

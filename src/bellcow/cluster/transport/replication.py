@@ -161,7 +161,11 @@ async def _chunks(target: Target, frames: Frames) -> AsyncGenerator[list[tuple[K
 
 
 async def _next(target: Target, frames: Frames) -> bytes | None:
-    """The next piece; None after the last one. Raises Unavailable for a broken stream."""
+    """The next piece; None after the last one.
+
+    Raises:
+        Unavailable: the stream is broken.
+    """  # noqa: DOC501  made by `_unavailable`
     try:
         async with timeout(PIECE_S):
             return await anext(frames, None)

@@ -29,14 +29,22 @@ class ServerNames(msgspec.Struct, frozen=True):
         return f"server.{region}.{self.ending}"
 
     def check(self, names: Collection[str], region: str) -> None:
-        """Raise Error(DENIED) unless the names include that of a server of this region."""
+        """Check that the names include that of a server of this region.
+
+        Raises:
+            denied: they do not.
+        """
         wanted = self.of(region)
         if wanted not in names:
             shown = ", ".join(sorted(names)[:4]) or "none"
             raise denied(f"certificate is not one of {wanted}; its names: {shown}")
 
     def check_any(self, names: Collection[str]) -> None:
-        """Raise Error(DENIED) unless the names include that of a server of any region."""
+        """Check that the names include that of a server of any region.
+
+        Raises:
+            denied: they do not.
+        """
         ending = f".{self.ending}"
         if not any(name.startswith("server.") and name.endswith(ending) for name in names):
             raise denied(f"certificate is not one of a server: server.<region>{ending}")
