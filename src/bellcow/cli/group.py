@@ -53,7 +53,12 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def refuse(self, ctx: click.Context, args: list[str]) -> None:
-        """Raise with this group's help, or what is wrong, unless the first word names a command."""
+        """Refuse a first word that names no command.
+
+        Raises:
+            ShowHelp: help is asked for, or the word is no command of this group.
+            MisuseError: a flag stands before the command.
+        """
         first = args[0] if args else ""
         if first in HELP_WORDS:
             raise ShowHelp(self.get_help(ctx), 0)

@@ -117,7 +117,12 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _before_command(program: str, leading: list[str], rest: list[str]) -> int | None:
-    """The exit status of what the leading flags ask for; None if a command is still to be run."""
+    """The exit status of what the leading flags ask for; None if a command is still to be run.
+
+    Raises:
+        ShowHelp: the flags ask for help.
+        MisuseError: a flag of a command stands before it.
+    """
     names = [word.lstrip("-") for word in leading]
     if any(word in _VERSION_WORDS for word in leading):
         output.say(version_text(program))

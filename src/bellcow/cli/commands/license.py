@@ -121,7 +121,11 @@ def put(session: Session, *, words: tuple[str, ...]) -> None:
 
 
 def _read_one(words: tuple[str, ...]) -> str:
-    """The license in the file that the argument names."""
+    """The license in the file that the argument names.
+
+    Raises:
+        CommandError: there is not exactly one argument, or the file cannot be read.
+    """
     prefix = "Error parsing arguments: "
     if not words:
         raise CommandError(f"{prefix}Missing LICENSE argument")
@@ -158,7 +162,11 @@ def inspect(
 
 
 def _claims(blob: str) -> dict[str, Any]:
-    """The claims of a license, not verified."""
+    """The claims of a license, not verified.
+
+    Raises:
+        CommandError: the text is no signed license, or lacks a claim.
+    """
     try:
         payload = blob.split(".")[1]
         padded = payload + "=" * (-len(payload) % 4)

@@ -183,7 +183,12 @@ def alive(client: Client) -> set[str] | None:
 
 
 def _member_name(session: Session, given: str, prefix: str) -> str:
-    """The full name of the member."""
+    """The full name of the member.
+
+    Raises:
+        CommandError: no server has the name, or several have.
+        RequestError: the members cannot be listed for another reason than the token's rights.
+    """
     try:
         found: list[dict[str, Any]] = session.client.get(MEMBERS)["Members"] or []
     except RequestError as error:

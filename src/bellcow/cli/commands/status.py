@@ -76,7 +76,11 @@ def _named(kind: str) -> str:
 
 
 def _or_nothing(session: Session, method: str, path: str, body: Any = None) -> Any:
-    """The answer; None from a server without this endpoint."""
+    """The answer; None from a server without this endpoint.
+
+    Raises:
+        RequestError: the server refused, or did not answer.
+    """
     import msgspec
 
     data = None if body is None else msgspec.json.encode(body)

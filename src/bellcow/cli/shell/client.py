@@ -63,7 +63,11 @@ class Answer:
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives. Raises RequestError if the connection breaks."""
+        """The body as it arrives.
+
+        Raises:
+            RequestError: the connection broke.
+        """
         try:
             yield from self.response.stream(_CHUNK, decode_content=True)
         except (urllib3_errors.HTTPError, OSError) as error:
@@ -124,7 +128,12 @@ class Client:
         accept: frozenset[int] = frozenset({200}),
         **sent: Any,
     ) -> Answer:
-        """As `send`, but a status outside `accept` raises RequestError with the server's text."""
+        """As `send`, for the statuses that the caller expects.
+
+        Raises:
+            RequestError: there is no answer, or its status is not in `accept`; then it has the
+                server's text.
+        """
         answer = self.send(method, path, **sent)
         if answer.status in accept:
             return answer
@@ -164,10 +173,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         read_s: float | None = READ_S,
     ) -> Answer:
-        """One request, whatever its status. Raises RequestError without an answer.
+        """One request, whatever its status.
 
-        `read_s` is the longest wait for the next piece of the answer in seconds; None has no
-        limit.
+        `read_s` is the longest wait for the next piece of the answer in seconds; None has no limit.
+
+        Raises:
+            RequestError: there is no answer.
         """
         target = self.target(path, query)
         shown = f'{method.capitalize()} "{self.address}{target}"'

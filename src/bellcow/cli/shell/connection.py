@@ -70,7 +70,11 @@ def default_port(scheme: str) -> int:
 
 
 def check_tls_files(settings: Settings) -> None:
-    """Nomad: unusable TLS files are refused whatever the scheme. Raises CommandError."""
+    """Nomad: unusable TLS files are refused whatever the scheme.
+
+    Raises:
+        CommandError: a file cannot be read, or one of certificate and key is missing.
+    """
     if bool(settings.client_cert) != bool(settings.client_key):
         raise CommandError(
             "Error initializing client: Both client cert and client key must be provided"

@@ -47,7 +47,11 @@ def page() -> str:
 
 
 def _context(path: list[str]) -> tuple[click.Command, click.Context]:
-    """The command at the end of the path, and the click context for its help."""
+    """The command at the end of the path, and the click context for its help.
+
+    Raises:
+        LookupError: there is no such command.
+    """
     command: click.Command = LazyGroup(None, TREE)
     ctx = click.Context(command, info_name=PROGRAM)
     for name in path:

@@ -60,7 +60,11 @@ class ShowHelp(Exception):
 
 @contextlib.contextmanager
 def failing(prefix: str) -> Iterator[None]:
-    """Turn a RequestError inside into a `CommandError` that begins with `prefix`."""
+    """Translate the errors of a request.
+
+    Raises:
+        CommandError: the request failed; the text begins with `prefix`.
+    """
     try:
         yield
     except (RequestError, Error) as error:
@@ -70,7 +74,11 @@ def failing(prefix: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_flags() -> Iterator[None]:
-    """In a refusal inside, replace the name of a URL parameter by that of the flag."""
+    """In a refusal inside, replace the name of a URL parameter by that of the flag.
+
+    Raises:
+        RequestError: the request inside raised it.
+    """
     try:
         yield
     except RequestError as error:

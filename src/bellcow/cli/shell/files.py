@@ -18,7 +18,11 @@ _INPUT_MAX = 64 << 20
 
 
 def read_input(name: str, prefix: str = "Failed to read file: ") -> str:
-    """The text of a file, or of standard input for `-`."""
+    """The text of a file, or of standard input for `-`.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
     try:
         data = sys.stdin.buffer.read(_INPUT_MAX) if name == "-" else Path(name).read_bytes()
     except OSError as error:
@@ -47,7 +51,11 @@ def _write_new(path: Path, text: str, mode: int) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A private file that is renamed to `path` once it is on disk, and removed on an error."""
+    """A private file that is renamed to `path` once it is on disk, and removed on an error.
+
+    Raises:
+        CommandError: the file cannot be created or written.
+    """
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(files.replacing(path))

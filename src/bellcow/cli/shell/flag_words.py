@@ -26,7 +26,10 @@ def normalize(
     """Split a command's words into canonical flags and arguments.
 
     `flags` maps each name to whether it takes a value. Such a flag becomes `--name=value`, a switch
-    `--name` or `--not-name`. Raises MisuseError for a wrong flag; `lenient` skips it instead.
+    `--name` or `--not-name`. `lenient` skips wrong flags.
+
+    Raises:
+        MisuseError: a flag is unknown, or lacks its value.
     """
     found: list[str] = []
     switches: dict[str, bool] = {}

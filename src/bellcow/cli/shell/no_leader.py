@@ -21,7 +21,11 @@ UNHEALTHY = 429
 
 
 def last_known_health(client: Client) -> dict[str, Any]:
-    """The last health that the asked server has, leader or not. Raises RequestError."""
+    """The last health that the asked server has, leader or not.
+
+    Raises:
+        RequestError: it does not answer, or refuses.
+    """
     accept = frozenset({200, UNHEALTHY})
     answer: dict[str, Any] = client.request(
         "GET", HEALTH, accept=accept, query={"stale": ""}
@@ -32,9 +36,12 @@ def last_known_health(client: Client) -> dict[str, Any]:
 def explain(
     session: Session, prefix: str, refusal: RequestError, known: Callable[[], str]
 ) -> NoReturn:
-    """Print why no server leads, which servers to start, and what `known` returns; exit status 1.
+    """Print why no server leads, which servers to start, and what `known` returns.
 
     `known` returns "" if the server has no list of servers, and may raise RequestError.
+
+    Raises:
+        CommandError: always, without a text, as all is printed.
     """
     complain(f"{prefix}{refusal.message}")
     try:

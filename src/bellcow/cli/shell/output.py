@@ -187,7 +187,11 @@ def _whole(value: Any) -> Any:
 
 
 def formatted(value: Any, *, as_json: bool, template: str, go_type: str = "") -> str | None:
-    """`value` as JSON or through the template; None if neither was asked for."""
+    """`value` as JSON or through the template; None if neither was asked for.
+
+    Raises:
+        CommandError: both were asked for, or the template fails.
+    """
     if as_json and template:
         raise CommandError("Both json and template formatting are not allowed")
     if as_json:

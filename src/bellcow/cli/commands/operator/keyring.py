@@ -51,7 +51,11 @@ def _act(session: Session, action: str, key: str = "") -> None:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """The refusal with an explanation: Nomad's text only counts the servers that refused."""
+    """The refusal with an explanation: Nomad's text only counts the servers that refused.
+
+    Raises:
+        CommandError: the command inside raised it.
+    """
     try:
         yield
     except CommandError as error:

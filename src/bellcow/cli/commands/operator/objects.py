@@ -31,7 +31,11 @@ def by_table(
     secrets: bool,
     wanted: Callable[[Any], bool] = _everything,
 ) -> dict[str, Any]:
-    """The wanted objects of (table, id, value), by table; tables without any are left out."""
+    """The wanted objects of (table, id, value), by table; tables without any are left out.
+
+    Raises:
+        CommandError: an object cannot be decoded.
+    """
     tables: dict[str, Any] = {}
     for table, name, packed in records:
         try:

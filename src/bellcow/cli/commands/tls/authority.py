@@ -58,7 +58,11 @@ def make_authority(name: str, domains: Sequence[str], days: int, now: datetime) 
 
 
 def make_certificate(by: Pair, subject: Subject, days: int, now: datetime) -> Pair:
-    """A certificate signed by the authority."""
+    """A certificate signed by the authority.
+
+    Raises:
+        invalid: the authority may not sign for a name, or ends before the certificate would.
+    """
     authority, signer = _read(by)
     names = [_name(each) for each in subject.names]
     _check_allowed(authority, names)
@@ -148,7 +152,11 @@ def _read(by: Pair) -> tuple[x509.Certificate, Any]:
 
 
 def _check_allowed(authority: x509.Certificate, names: Sequence[str]) -> None:
-    """Raises Error for names that the authority may not sign for; else handshakes would fail."""
+    """Check that the authority may sign for the names; else handshakes would fail.
+
+    Raises:
+        invalid: it may not sign for one of them.
+    """
     try:
         found = authority.extensions.get_extension_for_class(x509.NameConstraints)
     except x509.ExtensionNotFound:

@@ -141,7 +141,11 @@ def create_certificate(
 
 
 def _check_word(name: str, text: str) -> None:
-    """Refuse a word that cannot be part of a DNS name and of a file name."""
+    """Check a word that becomes part of a DNS name and of a file name.
+
+    Raises:
+        CommandError: it has other characters than letters, digits, dots and hyphens.
+    """
     if not _IN_A_FILE_NAME.fullmatch(text):
         raise CommandError(f"-{name} must be letters, digits, dots and hyphens: {text!r}")
 

@@ -74,7 +74,11 @@ def _last_known(client: Client) -> str:
 
 
 def _rehearse(client: Client, peer: dict[str, Any] | None, wanted: str, prefix: str) -> None:
-    """Print what a removal would do, and whether the quorum would survive it."""
+    """Print what a removal would do, and whether the quorum would survive it.
+
+    Raises:
+        CommandError: the server would refuse the removal.
+    """
     if peer is None:
         raise CommandError(f"{prefix}no peer has {wanted}")
     servers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
@@ -110,6 +114,9 @@ def _confirm(client: Client, peer: dict[str, Any]) -> None:
     """On a terminal, ask before removing a live voter if no further server could fail then.
 
     Removing a dead voter does not lower the number of servers that may fail.
+
+    Raises:
+        CommandError: the answer is not yes.
     """
     if not peer["Voter"] or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
@@ -218,7 +225,11 @@ def transfer_leadership(session: Session, **named: str | None) -> None:
 def _successor(
     client: Client, named: dict[str, str | None], prefix: str
 ) -> tuple[dict[str, Any] | None, dict[str, str]]:
-    """The next leader, if it had to be looked up, and the parameter that names it to the server."""
+    """The next leader, if it had to be looked up, and the parameter that names it to the server.
+
+    Raises:
+        CommandError: there is no such peer, or no other voter is healthy.
+    """
     if not any(named.values()):
         peer = _chosen(client, prefix)
         say(f"Chose {peer['Node']}, the healthiest of the other voters")
@@ -233,7 +244,11 @@ def _successor(
 
 
 def _chosen(client: Client, prefix: str) -> dict[str, Any]:
-    """The peer that is to lead next."""
+    """The peer that is to lead next.
+
+    Raises:
+        CommandError: there is no other voter, or none is healthy.
+    """
     peers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
     others = [peer for peer in peers if peer["Voter"] and not peer["Leader"]]
     if not others:
@@ -266,7 +281,11 @@ def healthiest(peers: list[dict[str, Any]], health: list[dict[str, Any]]) -> dic
 
 
 def _target(named: dict[str, str | None], prefix: str, missing: str) -> tuple[str, str]:
-    """The parameter that names the peer, `address`, `id` or `name`, and its value."""
+    """The parameter that names the peer, `address`, `id` or `name`, and its value.
+
+    Raises:
+        CommandError: the flags name no peer, or name it in several ways.
+    """
     given = [(key.removeprefix("peer_"), value) for key, value in named.items() if value]
     if not given:
         raise CommandError(prefix + missing)
@@ -280,7 +299,11 @@ def _target(named: dict[str, str | None], prefix: str, missing: str) -> tuple[st
 
 
 def _find(client: Client, key: str, value: str) -> dict[str, Any] | None:
-    """The named peer; a name may omit the region."""
+    """The named peer; a name may omit the region.
+
+    Raises:
+        CommandError: several peers have the name.
+    """
     peers: list[dict[str, Any]] = _configuration(client, stale=False)["Servers"] or []
     if key != "name":
         field = {"address": "Address", "id": "ID"}[key]

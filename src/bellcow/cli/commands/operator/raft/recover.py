@@ -81,7 +81,11 @@ def server_dir_of(given: str) -> Path:
 
 @contextlib.contextmanager
 def locked(server_dir: Path) -> Iterator[None]:
-    """Hold the server's lock, so that it cannot start. Raises CommandError if it runs."""
+    """Hold the server's lock, so that it cannot start.
+
+    Raises:
+        CommandError: the server runs, or its lock cannot be opened.
+    """
     from bellcow.agent.data_dir import LOCK
 
     path = server_dir / LOCK
@@ -127,7 +131,11 @@ def _read(server_dir: Path, etcd: str) -> OfflineState | None:
 
 
 async def read_copy(server_dir: Path, etcd: str = "") -> OfflineState | None:
-    """The copies of the state that a stopped server has, newest first. Raises StoreError."""
+    """The copies of the state that a stopped server has, newest first.
+
+    Raises:
+        StoreError: a copy cannot be read.
+    """
     from bellcow.clock import SystemClock
     from bellcow.cluster.recovery.offline_state import read_stopped
 
@@ -167,7 +175,11 @@ def _show(
 
 
 def _chosen(servers: str, known: Sequence[RaftServer], own_id: str) -> list[Listed]:
-    """The chosen servers, each once, this one among them."""
+    """The chosen servers, each once, this one among them.
+
+    Raises:
+        CommandError: a word is neither a known server nor an address, or this server is missing.
+    """
     from bellcow.cluster.recovery.peers_json import Listed, normal, parse, written
     from bellcow.errors import Error
 
@@ -224,7 +236,11 @@ def _ask(path: Path, listed: Sequence[Listed], known: Sequence[RaftServer], *, y
 
 
 def _write(path: Path, listed: Sequence[Listed]) -> Path | None:
-    """Write the file, owned by the server's user; an existing one is renamed."""
+    """Write the file, owned by the server's user; an existing one is renamed.
+
+    Raises:
+        CommandError: the file cannot be written, or its directory is a symbolic link.
+    """
     from bellcow.clock import SystemClock
     from bellcow.cluster.datadir import stamp_of
     from bellcow.cluster.recovery.peers_json import written

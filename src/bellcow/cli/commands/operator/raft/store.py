@@ -80,7 +80,11 @@ def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
 
 
 def _found(given: str) -> Path:
-    """The SQLite file to read, or the data directory of a server with etcd."""
+    """The SQLite file to read, or the data directory of a server with etcd.
+
+    Raises:
+        CommandError: there is no file of a store, or it cannot be looked for.
+    """
     from bellcow.cluster.recovery.offline_state import has_etcd
 
     path = Path(given)

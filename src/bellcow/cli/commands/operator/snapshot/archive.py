@@ -172,9 +172,12 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _checked(file: BinaryIO, *, rows: bool = False, more: str = "") -> Info:
-    """The content of the archive. Raises CommandError for a bad archive or, with `rows`, bad rows.
+    """The content of the archive.
 
     A server may be newer than this program: without `rows`, the rows are left to the server.
+
+    Raises:
+        CommandError: the archive is bad or, with `rows`, one of its rows.
     """
     from bellcow.errors import Error
     from bellcow.snapshot import archive, verify
@@ -197,7 +200,11 @@ def _why_none(file: BinaryIO) -> str:
 
 
 def _confirm(info: Info, client: Client, *, yes: bool, force: bool) -> None:
-    """On a terminal, ask. Without one, go on, but refuse `-force` without `-yes`."""
+    """On a terminal, ask. Without one, go on, but refuse `-force` without `-yes`.
+
+    Raises:
+        CommandError: the answer is not yes, or `-yes` is missing without a terminal.
+    """
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):

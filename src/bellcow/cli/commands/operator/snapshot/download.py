@@ -41,7 +41,11 @@ def fetch(client: Client, *, stale: bool) -> Answer:
 
 
 def checked(answer: Answer) -> Iterator[bytes]:
-    """The bytes of the archive. Raises CommandError at their end if the digest is wrong."""
+    """The bytes of the archive.
+
+    Raises:
+        CommandError: the connection broke, or, after the last byte, the digest is wrong.
+    """
     wanted = answer.headers.get("Digest", "")
     digest = hashlib.sha256()
     with failing("Failed to download snapshot file: "):

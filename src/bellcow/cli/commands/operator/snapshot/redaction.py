@@ -28,7 +28,11 @@ _DROPPED = {
 
 
 def redact(source: BinaryIO, out: BinaryIO) -> Counter[str]:
-    """Write `source` to `out` without secrets. Returns how many objects were left out, by table."""
+    """Write `source` to `out` without secrets. Returns how many objects were left out, by table.
+
+    Raises:
+        CommandError: the archive is bad.
+    """
     left_out: Counter[str] = Counter()
 
     def kept(records: Iterator[archive.Record]) -> Iterator[archive.Record]:
