@@ -55,7 +55,11 @@ class DataDirectory:
             ) from error
 
     def _make(self) -> Above:
-        """Create missing directories and remove the access of other users, before any write."""
+        """Create missing directories and remove the access of other users, before any write.
+
+        Raises:
+            DataDirectoryError: a file is in the place of a directory, or an entry is not ours.
+        """
         data_dir = self.path.parent
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,7 +81,11 @@ class DataDirectory:
         return self.path, self.path / SNAPSHOTS, self.path / RAFT
 
     def _take_lock(self) -> TextIO:
-        """Lock the directory. The kernel releases the lock however the process ends."""
+        """Lock the directory. The kernel releases the lock however the process ends.
+
+        Raises:
+            DataDirectoryError: another process has it.
+        """
         handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         lock = os.fdopen(handle, "r+", encoding="ascii")
         try:

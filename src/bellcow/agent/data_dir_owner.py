@@ -35,7 +35,9 @@ class Above(msgspec.Struct, frozen=True):
 def make_own(folder: Path) -> None:
     """Create the directory, or check an existing one, and remove the access of other users.
 
-    Raises DataDirectoryError or OSError.
+    Raises:
+        DataDirectoryError: there is a file, a link, or a directory of another user.
+        OSError: it cannot be created or changed.
     """
     try:
         folder.mkdir(mode=0o700)
@@ -55,7 +57,11 @@ def make_own(folder: Path) -> None:
 
 
 def check_entries(folder: Path) -> None:
-    """Raise DataDirectoryError if an entry is a link or belongs to another user."""
+    """Check who owns the entries of a directory.
+
+    Raises:
+        DataDirectoryError: an entry is a link, or belongs to another user.
+    """
     for each in _entries(folder):
         _check_entry(each)
 
@@ -64,7 +70,9 @@ def look_above(data_dir: Path) -> Above:
     """Remove write access of other users to `data_dir`: they could replace the server's directory.
 
     A directory with the sticky bit, such as /tmp, is left as it is: other users cannot rename ours.
-    Raises OSError when it cannot be read.
+
+    Raises:
+        OSError: it cannot be read.
     """
     found = data_dir.stat()
     if found.st_uid not in _trusted():

@@ -16,13 +16,21 @@ class Later(Generic[T]):
         self._part: T | None = None
 
     def set(self, part: T) -> None:
-        """Set the part. Raises RuntimeError when it is set already."""
+        """Set the part.
+
+        Raises:
+            RuntimeError: it is set already.
+        """
         if self._part is not None:
             raise RuntimeError("the part is built already")
         self._part = part
 
     def __call__(self) -> T:
-        """The part. Raises RuntimeError before it is set."""
+        """The part.
+
+        Raises:
+            RuntimeError: it is not set yet.
+        """
         if self._part is None:
             raise RuntimeError("the part is not built yet")
         return self._part

@@ -42,7 +42,11 @@ class LogFile:
     def __init__(
         self, path: Path, clock: Clock, *, age_s: float = 0.0, size: int = 0, kept: int = 0
     ) -> None:
-        """Raises OSError when the file cannot be opened."""
+        """Open the file to append to it.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
         self._path = path
         self._clock = clock
         self._age_s = age_s
@@ -96,9 +100,12 @@ class LogFile:
 
 
 def log_path(written: str) -> Path:
-    """The file of the setting `log_file`. Raises OSError when its directory cannot be created.
+    """The file of the setting `log_file`.
 
     A path that ends in a slash or is an existing directory means FILE_NAME in that directory.
+
+    Raises:
+        OSError: the directory cannot be created.
     """
     path = Path(written)
     if written.endswith("/"):
@@ -111,7 +118,12 @@ class Syslog:
     """The machine's syslog, at one facility."""
 
     def __init__(self, facility: str, path: str = SYSLOG_SOCKET) -> None:
-        """Raises OSError when no syslog listens at `path`, KeyError for an unknown facility."""
+        """Connect to the syslog that listens at `path`.
+
+        Raises:
+            OSError: none listens there.
+            KeyError: the facility is unknown.
+        """
         self._facility = SYSLOG_FACILITIES[facility.upper()]
         self._path = path
         self._socket = self._connected()

@@ -119,7 +119,11 @@ class _Agent:
         self._workers = ThreadPoolExecutor(thread_name_prefix="work")
 
     async def live(self) -> int:
-        """Start, run until a signal, stop. Raises StartError."""
+        """Start, run until a signal, stop.
+
+        Raises:
+            StartError: the server cannot start, or what it stored cannot be read.
+        """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         raise_file_limit()
         asyncio.get_running_loop().set_default_executor(self._workers)
@@ -166,7 +170,11 @@ class _Agent:
         listener: socket.socket,
         between: socket.socket,
     ) -> None:
-        """Start every task, answer until a signal, stop in the opposite order."""
+        """Start every task, answer until a signal, stop in the opposite order.
+
+        Raises:
+            StartError: a task of the server failed.
+        """
         self._log.report("starting", version=bellcow.BUILD, pid=os.getpid())
         self._report_configuration()
         report_exposure(self._settings, addresses, security, self._log.report)

@@ -52,8 +52,10 @@ def peer_security(
 ) -> PeerSecurity:
     """The protection that the settings ask for.
 
-    `hosts` are the addresses and names of this server, `folder` is its directory. Raises
-    Error(INVALID), which names the wrong file or setting.
+    `hosts` are the addresses and names of this server, `folder` is its directory.
+
+    Raises:
+        invalid: a file or a setting is wrong; the text names it.
     """
     kind = protection(settings)
     if kind == "certificates":
@@ -78,7 +80,11 @@ def _with_certificates(settings: model.Settings) -> PeerSecurity:
 
 
 def _with_key(settings: model.Settings, hosts: Iterable[str], folder: Path | None) -> PeerSecurity:
-    """Protection with a certificate issued now, by an authority derived from the shared key."""
+    """Protection with a certificate issued now, by an authority derived from the shared key.
+
+    Raises:
+        invalid: the keys cannot be read.
+    """
     try:
         keys = keyring.read_keys(settings)
     except (OSError, ValueError) as error:
@@ -121,7 +127,10 @@ def reload_peer_tls(security: PeerSecurity, tls: model.Tls) -> int:
 
     Those have left the file and stay trusted until a restart. The paths must be those of the start,
     because etcd reads its files at each connection and cannot get other paths. Certificates derived
-    from a key do not change. Raises Error(INVALID), and then changes nothing.
+    from a key do not change.
+
+    Raises:
+        invalid: a file is wrong, or a path has changed; then nothing has changed.
     """
     if (
         security.protection != "certificates"
@@ -139,7 +148,10 @@ def reload_peer_tls(security: PeerSecurity, tls: model.Tls) -> int:
 def keep_key(settings: model.Settings) -> bool:
     """Write the key of the settings to the keyring file, if there is none. True if written.
 
-    Nomad: from then on the file counts, whatever the settings say. Raises Error(INVALID).
+    Nomad: from then on the file counts, whatever the settings say.
+
+    Raises:
+        invalid: the file cannot be written.
     """
     path = keyring.path_of(settings)
     if path is None or path.exists() or not settings.server.encrypt:

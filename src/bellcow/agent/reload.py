@@ -117,7 +117,11 @@ class Reloader:
         )
 
     def _take_over(self, settings: model.Settings) -> None:
-        """Apply settings. Raises Error, and then changes nothing: what may fail comes first."""
+        """Apply settings; what may fail comes first.
+
+        Raises:
+            Error: a setting is refused, and nothing has changed.
+        """
         self._context = self._secured(settings.tls)
         self._server.current.settings = settings
         self._server.bad_tokens.limit = settings.limits.http_max_bad_tokens

@@ -29,9 +29,12 @@ class JoinError(Exception):
 async def join_at_start(
     settings: model.Settings, exchange: Exchange, roster: Roster, knock: Knock = knock_over_tcp
 ) -> None:
-    """Try `start_join` once; then limit the time of `retry_join`. Raises JoinError.
+    """Try `start_join` once; then limit the time of `retry_join`.
 
     Nomad: `retry_max` N allows N + 1 tries.
+
+    Raises:
+        JoinError: no server was joined.
     """
     told = server_join(settings)
     if told.start_join:

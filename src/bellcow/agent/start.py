@@ -50,7 +50,11 @@ class StartError(Exception):
 
 
 def open_log_file(settings: Settings, clock: Clock) -> LogFile | None:
-    """The file of the setting `log_file`."""
+    """The file of the setting `log_file`.
+
+    Raises:
+        StartError: it cannot be opened.
+    """
     if not settings.log_file:
         return None
     try:
@@ -67,7 +71,11 @@ def open_log_file(settings: Settings, clock: Clock) -> LogFile | None:
 
 
 def open_syslog(settings: Settings) -> Syslog | None:
-    """The machine's syslog, if the settings ask for it."""
+    """The machine's syslog, if the settings ask for it.
+
+    Raises:
+        StartError: none listens.
+    """
     if not settings.enable_syslog:
         return None
     try:
@@ -81,7 +89,11 @@ def open_syslog(settings: Settings) -> Syslog | None:
 def bind_port(
     stack: contextlib.ExitStack | contextlib.AsyncExitStack, name: str, address: tuple[str, int]
 ) -> socket.socket:
-    """A listening socket of the port that the settings call `name`; `stack` closes it."""
+    """A listening socket of the port that the settings call `name`; `stack` closes it.
+
+    Raises:
+        StartError: the address cannot be listened on.
+    """
     try:
         listener = bind(*address)
     except OSError as error:
@@ -106,7 +118,11 @@ def open_data(
     clock: Clock,
     report: Report,
 ) -> tuple[Path | None, str]:
-    """The locked data directory and the server's id; None and a new id without a directory."""
+    """The locked data directory and the server's id; None and a new id without a directory.
+
+    Raises:
+        StartError: the directory is in use, or cannot be used safely.
+    """
     path = server_directory(settings)
     if path is None:
         return None, new_uuid(clock)
@@ -125,7 +141,11 @@ def open_data(
 
 
 def make_security(settings: Settings, addresses: Addresses, folder: Path | None) -> PeerSecurity:
-    """The protection between servers. Also writes the keyring file at the first start."""
+    """The protection between servers. Also writes the keyring file at the first start.
+
+    Raises:
+        StartError: a file or a setting is wrong.
+    """
     hosts = hosts_of(addresses, this_machine(), os.uname().nodename)
     try:
         security = peer_security(settings, hosts, folder)
@@ -144,7 +164,11 @@ async def make_storage(
     clock: Clock,
     report: Report,
 ) -> Storage:
-    """The embedded store, opened, or an etcd process that is not started yet."""
+    """The embedded store, opened, or an etcd process that is not started yet.
+
+    Raises:
+        StartError: the storage cannot be opened.
+    """
     try:
         return await open_storage(settings, addresses, itself, security, folder, clock, report)
     except StorageError as error:
@@ -152,7 +176,11 @@ async def make_storage(
 
 
 def refuse_if_cut_off(server: Server, clock: Clock) -> None:
-    """Refuse loopback addresses between servers when the cluster has servers elsewhere."""
+    """Refuse loopback addresses between servers when the cluster has servers elsewhere.
+
+    Raises:
+        StartError: these are loopback addresses, and a server of the cluster is elsewhere.
+    """
     own = server.roster.itself.serf
     if not server.facts.closed_peers:
         return
@@ -165,7 +193,11 @@ def refuse_if_cut_off(server: Server, clock: Clock) -> None:
 
 
 def make_tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context of the HTTP API; None without TLS."""
+    """The TLS context of the HTTP API; None without TLS.
+
+    Raises:
+        StartError: a file or a setting is wrong.
+    """
     try:
         return http_context(settings.tls)
     except Error as error:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def check_state(loaded: Loaded, server: Server) -> None:
-    """Report differences of state and files. Raises StartError for a state of another region."""
+    """Report differences of state and files.
+
+    Raises:
+        StartError: the state is of another region.
+    """
     cluster, settings = server.tables.one(CLUSTER), loaded.settings
     if cluster is not None and cluster.region != settings.region:
         raise StartError(

@@ -71,7 +71,8 @@ async def open_storage(
 ) -> Storage:
     """Open the embedded store, or prepare etcd. Finishes an interrupted recovery or conversion.
 
-    Raises StorageError.
+    Raises:
+        StorageError: the files cannot be read, or etcd is needed and cannot be run.
     """
     several = settings.server.bootstrap_expect > 1 or bool(join_addresses(settings))
     try:
@@ -122,7 +123,11 @@ async def _plan(
     folder: Path,
     report: Report,
 ) -> Plan:
-    """The start parameters of etcd that do not depend on the cluster. Raises StorageError."""
+    """The start parameters of etcd that do not depend on the cluster.
+
+    Raises:
+        StorageError: there is no program, or its release is unsafe.
+    """
     from bellcow.etcd.flags import Plan
     from bellcow.etcd.process import look_for_etcd
     from bellcow.etcd.version import CannotRun

@@ -22,7 +22,7 @@ REASON_CHARS = 200  # of the reason in a refusal
 
 
 class Verifier:
-    """Checks the records of one archive. `check` raises Error(INVALID), which names the row."""
+    """Checks the records of one archive."""
 
     def __init__(self, index: int, object_bytes: int = Limits().object_bytes) -> None:
         """`index` is the archive's; `object_bytes` is the store's limit for one object."""
