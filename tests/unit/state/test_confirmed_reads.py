@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
-from tests.sim.loop import simulate
+import pytest
 
 from bellcow.state.confirmed_reads import RETRY_S, ConfirmedReads
 from bellcow.state.waiting import Waiting
@@ -15,6 +15,8 @@ from bellcow.store.protocol import NO_HEAD, Corrupt, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from bellcow.store.protocol import Head, StoreError
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Confirming:
@@ -103,35 +105,24 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def run(story):
-    async def whole():
-        async with running() as site:
-            return await story(site)
-
-    return simulate(whole())
-
-
-def test_nothing_is_confirmed_until_a_read_asks():
-    async def story(site):
+async def test_nothing_is_confirmed_until_a_read_asks():
+    async with running() as site:
         await asyncio.sleep(10)
-        return site.store.began
-
-    assert run(story) == []
+        assert site.store.began == []
 
 
-def test_one_confirm_serves_all_reads_that_arrived_before_it_began():
-    async def story(site):
+async def test_one_confirm_serves_all_reads_that_arrived_before_it_began():
+    async with running() as site:
         readers = [Reader(site) for _ in range(100)]
         await turn()
         site.store.answer()
         await turn()
-        return [each.confirmed for each in readers], len(site.store.began)
+        assert [each.confirmed for each in readers] == [[True]] * 100
+        assert len(site.store.began) == 1
 
-    assert run(story) == ([[True]] * 100, 1)
 
-
-def test_read_that_arrives_during_a_confirm_waits_for_the_next_one():
-    async def story(site):
+async def test_read_that_arrives_during_a_confirm_waits_for_the_next_one():
+    async with running() as site:
         early = Reader(site)
         await turn()
         late = Reader(site)
@@ -144,13 +135,11 @@ def test_read_that_arrives_during_a_confirm_waits_for_the_next_one():
         assert len(site.store.began) == 2
         site.store.answer()
         await turn()
-        return late.confirmed
-
-    assert run(story) == [True]
+        assert late.confirmed == [True]
 
 
-def test_read_waits_until_memory_has_the_head_that_was_confirmed():
-    async def story(site):
+async def test_read_waits_until_memory_has_the_head_that_was_confirmed():
+    async with running() as site:
         site.store.index = 7
         reader = Reader(site)
         await turn()
@@ -161,13 +150,11 @@ def test_read_waits_until_memory_has_the_head_that_was_confirmed():
         assert reader.confirmed == []
         site.memory.move(7)
         await turn()
-        return reader.confirmed
-
-    assert run(story) == [True]
+        assert reader.confirmed == [True]
 
 
-def test_failed_round_is_served_by_the_next_that_succeeds():
-    async def story(site):
+async def test_failed_round_is_served_by_the_next_that_succeeds():
+    async with running() as site:
         first = Reader(site)
         await turn()
         second = Reader(site)
@@ -179,13 +166,12 @@ def test_failed_round_is_served_by_the_next_that_succeeds():
         assert len(site.store.began) == 2
         site.store.answer()
         await turn()
-        return first.confirmed, second.confirmed
+        assert first.confirmed == [True]
+        assert second.confirmed == [True]
 
-    assert run(story) == ([True], [True])
 
-
-def test_confirm_fails_when_memory_does_not_reach_the_head():
-    async def story(site):
+async def test_confirm_fails_when_memory_does_not_reach_the_head():
+    async with running() as site:
         site.memory.fails = True
         reader = Reader(site)
         await turn()
@@ -197,13 +183,11 @@ def test_confirm_fails_when_memory_does_not_reach_the_head():
         await turn()
         site.store.answer()
         await turn()
-        return reader.confirmed
-
-    assert run(story) == [True]
+        assert reader.confirmed == [True]
 
 
-def test_failed_confirm_is_not_retried_when_no_read_waits():
-    async def story(site):
+async def test_failed_confirm_is_not_retried_when_no_read_waits():
+    async with running() as site:
         reader = Reader(site)
         await turn()
         reader.leave()
@@ -214,29 +198,27 @@ def test_failed_confirm_is_not_retried_when_no_read_waits():
         await turn()
         site.store.answer()
         await turn()
-        return reader.confirmed, again.confirmed, len(site.waiting)
-
-    assert run(story) == ([], [True], 0)
-
-
-def test_round_that_no_read_asked_for_is_not_confirmed():
-    async def story(site):
-        return site.reads.is_confirmed(0), site.reads.is_confirmed(1)
-
-    assert run(story) == (False, False)
+        assert reader.confirmed == []
+        assert again.confirmed == [True]
+        assert len(site.waiting) == 0
 
 
-def test_reads_do_not_wait_where_the_store_confirms_locally():
-    async def story(site):
+async def test_round_that_no_read_asked_for_is_not_confirmed():
+    async with running() as site:
+        assert not site.reads.is_confirmed(0)
+        assert not site.reads.is_confirmed(1)
+
+
+async def test_reads_do_not_wait_where_the_store_confirms_locally():
+    async with running() as site:
         waits = site.reads.immediate
         site.store.confirms_locally = True
-        return waits, site.reads.immediate
+        assert not waits
+        assert site.reads.immediate
 
-    assert run(story) == (False, True)
 
-
-def test_damaged_store_confirms_nothing_and_is_reported():
-    async def story(site):
+async def test_damaged_store_confirms_nothing_and_is_reported():
+    async with running() as site:
         reader = Reader(site)
         await turn()
         site.store.answer(Corrupt("corrupt cluster"))
@@ -244,6 +226,5 @@ def test_damaged_store_confirms_nothing_and_is_reported():
         await turn()
         site.store.answer()
         await turn()
-        return reader.confirmed, site.memory.said
-
-    assert run(story) == ([True], ["corrupt cluster"])
+        assert reader.confirmed == [True]
+        assert site.memory.said == ["corrupt cluster"]

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
-from tests.sim.loop import simulate
 from tests.sim.store import Disk, Fault, MemoryStore, script
 from tests.sim.world import LossyStore
 
@@ -81,25 +80,16 @@ async def following():
         task.cancel()
 
 
-def run(story):
-    async def whole():
-        async with following() as seen:
-            return await story(seen)
-
-    return simulate(whole())
-
-
-def test_commit_is_applied_and_wakes_waiters():
-    async def story(seen):
+async def test_commit_is_applied_and_wakes_waiters():
+    async with following() as seen:
         woken = asyncio.Event()
         woken.wake = woken.set
         seen.waiting.add(["namespaces"], woken)
         head = await seen.put("a")
         await seen.mirror.reached(1)
         await woken.wait()
-        return seen.names(), seen.tables.head == head
-
-    assert run(story) == ({"a"}, True)
+        assert seen.names() == {"a"}
+        assert seen.tables.head == head
 
 
 async def test_store_is_loaded_before_it_is_followed():
@@ -114,19 +104,17 @@ async def test_store_is_loaded_before_it_is_followed():
     assert seen.names() == {"a", "b"}
 
 
-def test_lost_commit_is_noticed_at_the_next_commit():
-    async def story(seen):
+async def test_lost_commit_is_noticed_at_the_next_commit():
+    async with following() as seen:
         seen.store.lose = 1
         await seen.put("a")
         await seen.put("b")
         await asyncio.sleep(0.01)
-        return seen.names()
-
-    assert run(story) == {"a", "b"}
+        assert seen.names() == {"a", "b"}
 
 
-def test_commit_that_arrives_in_part_is_loaded_whole():
-    async def story(seen: Seen):
+async def test_commit_that_arrives_in_part_is_loaded_whole():
+    async with following() as seen:
         known = seen.disk.head
         head = msgspec.structs.replace(known, index=1, commit="c1", prev=known.commit, ops=2)
         rows = {
@@ -137,60 +125,50 @@ def test_commit_that_arrives_in_part_is_loaded_whole():
         part = {("namespaces", "first"): rows["namespaces", "first"]}
         seen.disk.log[-1] = Change(head, part)
         await seen.mirror.reached(1)
-        return seen.names()
-
-    assert run(story) == {"first", "second"}
+        assert seen.names() == {"first", "second"}
 
 
-def test_lost_last_commit_is_loaded_after_a_second_of_waiting_for_it():
-    async def story(seen):
+async def test_lost_last_commit_is_loaded_after_a_second_of_waiting_for_it():
+    async with following() as seen:
         seen.store.lose = 1
         await seen.put("a")
         began = asyncio.get_running_loop().time()
         await seen.mirror.reached(1)
-        return seen.names(), asyncio.get_running_loop().time() - began
-
-    names, seconds = run(story)
-    assert names == {"a"}
-    assert 1.0 <= seconds < 1.2
+        assert seen.names() == {"a"}
+        assert 1.0 <= asyncio.get_running_loop().time() - began < 1.2
 
 
-def test_waiting_for_an_index_ends_after_five_seconds():
-    async def story(seen):
+async def test_waiting_for_an_index_ends_after_five_seconds():
+    async with following() as seen:
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unknown, match="memory has not reached index 9 within 5 s"):
             await seen.mirror.reached(9)
-        return asyncio.get_running_loop().time() - began
-
-    assert run(story) == 5.0
+        assert asyncio.get_running_loop().time() - began == 5.0
 
 
-def test_waiting_for_a_reached_index_returns_at_once():
-    async def story(seen):
+async def test_waiting_for_a_reached_index_returns_at_once():
+    async with following() as seen:
         await seen.put("a")
         await seen.mirror.reached(1)
         began = asyncio.get_running_loop().time()
         await seen.mirror.reached(1)
-        return asyncio.get_running_loop().time() - began
-
-    assert run(story) == 0.0
+        assert asyncio.get_running_loop().time() - began == 0.0
 
 
-def test_another_generation_is_loaded_whole():
-    async def story(seen):
+async def test_another_generation_is_loaded_whole():
+    async with following() as seen:
         await seen.put("a")
         known = seen.disk.head
         row = to_msgpack(Namespace(name="b", modify_index=1))
         await seen.client.stage(known, 1, [(("namespaces", "b"), row)])
         await seen.put(gen=1, gens=1, floor=2)
         await seen.mirror.reached(2)
-        return seen.names(), seen.tables.table_index(NAMESPACES)
+        assert seen.names() == {"b"}
+        assert seen.tables.table_index(NAMESPACES) == 2
 
-    assert run(story) == ({"b"}, 2)
 
-
-def test_copy_with_a_lower_index_is_not_loaded():
-    async def story(seen):
+async def test_copy_with_a_lower_index_is_not_loaded():
+    async with following() as seen:
         await seen.put("a")
         await seen.mirror.reached(1)
         older = Disk()
@@ -200,9 +178,8 @@ def test_copy_with_a_lower_index_is_not_loaded():
         await seen.put("b")
         seen.disk.wake()
         await asyncio.sleep(3)
-        return seen.names(), seen.tables.index
-
-    assert run(story) == ({"a"}, 1)
+        assert seen.names() == {"a"}
+        assert seen.tables.index == 1
 
 
 async def test_last_state_on_disk_is_shown_until_the_store_can_be_read():
@@ -232,40 +209,34 @@ async def test_failed_load_is_retried():
     assert asyncio.get_running_loop().time() == pytest.approx(0.2)
 
 
-def test_successor_of_a_head_is_returned_when_it_arrives():
-    async def story(seen):
+async def test_successor_of_a_head_is_returned_when_it_arrives():
+    async with following() as seen:
         known = await seen.put("a")
         future = seen.mirror.successor_of(known, 5)
         head = await seen.put("b")
         assert await future == head
         assert await seen.mirror.successor_of(known, 5) == head  # also afterwards
-        return True
-
-    assert run(story)
 
 
-def test_successor_is_found_among_earlier_heads():
-    async def story(seen):
+async def test_successor_is_found_among_earlier_heads():
+    async with following() as seen:
         first = await seen.put("a")
         second = await seen.put("b")
         await seen.put("c")
         await seen.mirror.reached(3)
-        return await seen.mirror.successor_of(first, 5) == second
-
-    assert run(story)
+        assert await seen.mirror.successor_of(first, 5) == second
 
 
-def test_successor_of_a_head_is_none_after_the_time_limit():
-    async def story(seen):
+async def test_successor_of_a_head_is_none_after_the_time_limit():
+    async with following() as seen:
         head = await seen.put("a")
         successor = await seen.mirror.successor_of(head, 5)
-        return successor, asyncio.get_running_loop().time()
+        assert successor is None
+        assert asyncio.get_running_loop().time() == 5.0
 
-    assert run(story) == (None, 5.0)
 
-
-def test_recent_commits_are_those_that_memory_applied_and_are_cleared_by_a_load():
-    async def story(seen):
+async def test_recent_commits_are_those_that_memory_applied_and_are_cleared_by_a_load():
+    async with following() as seen:
         first = await seen.put("a")
         second = await seen.put("b")
         await seen.mirror.reached(2)
@@ -274,14 +245,14 @@ def test_recent_commits_are_those_that_memory_applied_and_are_cleared_by_a_load(
         await seen.mirror.reached(3)
         ring = seen.mirror.ring
         found = [change.head.commit for change in kept]
-        return found == [second.commit], ring.after(second.commit), ring.after(third.commit)
-
-    assert run(story) == (True, None, [])
+        assert found == [second.commit]
+        assert ring.after(second.commit) is None
+        assert ring.after(third.commit) == []
 
 
 @pytest.mark.parametrize("odd", [b"\xc1", b"\x01", b"\x81\xa4Name\xa1\xff"])
-def test_unreadable_row_leaves_memory_unchanged_until_it_is_repaired(odd: bytes):
-    async def story(seen):
+async def test_unreadable_row_leaves_memory_unchanged_until_it_is_repaired(odd: bytes):
+    async with following() as seen:
         await seen.put("a")
         await seen.mirror.reached(1)
         good = to_msgpack(Namespace(name="b", modify_index=2))
@@ -290,14 +261,13 @@ def test_unreadable_row_leaves_memory_unchanged_until_it_is_repaired(odd: bytes)
         before = seen.names(), seen.tables.index, len(seen.reasons)
         await seen.write(c=good)
         await seen.mirror.reached(3)
-        return before, seen.names()
-
-    assert run(story) == (({"a"}, 1, 1), {"a", "b", "c"})
+        assert before == ({"a"}, 1, 1)
+        assert seen.names() == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("error", [Corrupt("corrupt cluster"), StoreError("odd")])
-def test_store_damaged_while_it_is_followed_is_reported_once(error: StoreError):
-    async def story(seen):
+async def test_store_damaged_while_it_is_followed_is_reported_once(error: StoreError):
+    async with following() as seen:
         await seen.put("a")
         await seen.mirror.reached(1)
         load = seen.store.load
@@ -313,9 +283,8 @@ def test_store_damaged_while_it_is_followed_is_reported_once(error: StoreError):
         before = seen.names(), seen.reasons
         seen.store.load = load
         await asyncio.sleep(2)
-        return before, seen.names()
-
-    assert run(story) == (({"a"}, [str(error)]), {"a", "b", "c"})
+        assert before == ({"a"}, [str(error)])
+        assert seen.names() == {"a", "b", "c"}
 
 
 async def test_unreadable_state_fails_the_first_load():
@@ -325,19 +294,17 @@ async def test_unreadable_state_fails_the_first_load():
         await seen.mirror.run()
 
 
-def test_lost_last_commit_is_loaded_when_the_leader_reports_its_index():
-    async def story(seen):
+async def test_lost_last_commit_is_loaded_when_the_leader_reports_its_index():
+    async with following() as seen:
         seen.store.lose = 1
         await seen.put("a")
         seen.leader_index = 1
         await asyncio.sleep(2.1)
-        return seen.names()
-
-    assert run(story) == {"a"}
+        assert seen.names() == {"a"}
 
 
-def test_memory_behind_the_leader_is_loaded_every_five_seconds():
-    async def story(seen):
+async def test_memory_behind_the_leader_is_loaded_every_five_seconds():
+    async with following() as seen:
         await seen.put("a")
         await seen.mirror.reached(1)
         loads, load = [], seen.store.load
@@ -349,13 +316,11 @@ def test_memory_behind_the_leader_is_loaded_every_five_seconds():
         seen.store.load = counted
         seen.leader_index = 9
         await asyncio.sleep(60)
-        return len(loads)
-
-    assert 9 <= run(story) <= 12
+        assert 9 <= len(loads) <= 12
 
 
-def test_memory_that_catches_up_is_not_loaded_again():
-    async def story(seen):
+async def test_memory_that_catches_up_is_not_loaded_again():
+    async with following() as seen:
         first = seen.tables.head
 
         async def never():
@@ -366,6 +331,4 @@ def test_memory_that_catches_up_is_not_loaded_again():
             seen.leader_index = index
             await asyncio.sleep(0.9)
             await seen.put(f"n{index}")
-        return first != seen.tables.head
-
-    assert run(story)
+        assert first != seen.tables.head
