@@ -7,11 +7,11 @@ written down, and that it keeps the quorum.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, TypeVar
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 import pytest
-from tests.sim.loop import simulate
 from tests.sim.world import World, configuration, target
 
 from bellcow.autopilot.rules import Silence
@@ -38,7 +38,7 @@ from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import ONLY, RAFT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable
     from pathlib import Path
 
     from tests.sim.peers import Change
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from bellcow.cluster.engine.protocol import Peer
     from bellcow.cluster.members.schedule import Target
     from bellcow.cluster.peers.inputs import ClusterView
-
-T = TypeVar("T")
 
 CLUSTER_ID = "the-herd"
 ELECTION_S = 1.0
@@ -282,15 +280,12 @@ class Herd(World):
         task.add_done_callback(self._stops.discard)
 
 
-def run(story: Callable[[Herd], Awaitable[T]], *names: str) -> T:
-    """The result of a story on these servers; on a, b and c unless named."""
-
-    async def whole() -> T:
-        async with Herd(*(names or ("a", "b", "c"))) as herd:
-            await herd.begin()
-            return await story(herd)
-
-    return simulate(whole())
+@asynccontextmanager
+async def begun(*names: str) -> AsyncIterator[Herd]:
+    """A herd of these servers, or of a, b and c unless named; the first leads."""
+    async with Herd(*(names or ("a", "b", "c"))) as herd:
+        await herd.begin()
+        yield herd
 
 
 async def refusal(work: Awaitable[object]) -> Error:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.sim.herd import CLUSTER_ID, refusal, run
+import pytest
+from tests.sim.herd import CLUSTER_ID, begun, refusal
 from tests.sim.store import Fault
 
 from bellcow.errors import Code
 from bellcow.model.membership_calls import MEMBER_PATH, MemberOrder, decode
 
+pytestmark = pytest.mark.virtual_time
 
-def test_order_names_every_member_and_the_new_one_by_its_own_id():
-    async def story(herd):
+
+async def test_order_names_every_member_and_the_new_one_by_its_own_id():
+    async with begun() as herd:
         orders = []
         real = herd.post
 
@@ -26,16 +29,14 @@ def test_order_names_every_member_and_the_new_one_by_its_own_id():
         await herd.ask_to_join("d")
         await herd.servers["a"].membership.promote("d")
         await herd.settle()
-        return orders
-
-    target, order = run(story)[0]
-    assert target == order.server_id == "d"
-    assert order.members == tuple((name, f"{name}:4647") for name in "abcd")
-    assert (order.member_id, order.token) == (4, f"{CLUSTER_ID}.0")
+        target, order = orders[0]
+        assert target == order.server_id == "d"
+        assert order.members == tuple((name, f"{name}:4647") for name in "abcd")
+        assert (order.member_id, order.token) == (4, f"{CLUSTER_ID}.0")
 
 
-def test_promotion_that_failed_is_refused_until_its_pause_is_over():
-    async def story(herd):
+async def test_promotion_that_failed_is_refused_until_its_pause_is_over():
+    async with begun() as herd:
         membership = herd.servers["a"].membership
         herd.votes.fault = lambda change: Fault.UNAVAILABLE if change == "add" else None
         herd.start("d")
@@ -46,9 +47,6 @@ def test_promotion_that_failed_is_refused_until_its_pause_is_over():
         early = await refusal(membership.promote("d"))
         await asyncio.sleep(10)
         await herd.settle()
-        return early, herd.votes.voters()
-
-    early, voters = run(story)
-    assert early.code is Code.UNAVAILABLE
-    assert "failed 1 times" in early.message
-    assert "d" in voters
+        assert early.code is Code.UNAVAILABLE
+        assert "failed 1 times" in early.message
+        assert "d" in herd.votes.voters()
