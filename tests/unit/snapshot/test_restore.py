@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.sim.clock import BEGIN_NS
-from tests.sim.loop import simulate
 from tests.sim.store import Fault, no_fault, script
 from tests.sim.world import SimServer, World
 
@@ -33,12 +33,10 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def run(tmp_path, story, *, folder=True):
-    async def whole():
-        async with World("a", folder=tmp_path if folder else None) as world:
-            return await story(await world.begin())
-
-    return simulate(whole())
+@asynccontextmanager
+async def leading(folder: Path | None):
+    async with World("a", folder=folder) as world:
+        yield await world.begin()
 
 
 async def body_of(packed: bytes, piece: int = 64):
@@ -72,107 +70,97 @@ def made(records, *, index: int = 50) -> bytes:
     return out.getvalue()
 
 
-def test_state_is_that_of_the_archive_at_an_index_above_all(tmp_path):
-    async def story(server):
+async def test_state_is_that_of_the_archive_at_an_index_above_all(tmp_path):
+    async with leading(tmp_path) as server:
         await put(server, "kept")
         packed = await saved(server)
         last = await put(server, "gone")
         restored = await server.snapshots.restore(body_of(packed), "")
-        return names(server), restored.index - last, server.tables.head.floor == restored.index
+        assert names(server) == {"default", "kept"}
+        assert restored.index - last == 1
+        assert server.tables.head.floor == restored.index
 
-    assert run(tmp_path, story) == ({"default", "kept"}, 1, True)
 
-
-def test_rows_keep_the_indexes_of_the_archive_and_tables_have_the_new_one(tmp_path):
-    async def story(server):
+async def test_rows_keep_the_indexes_of_the_archive_and_tables_have_the_new_one(tmp_path):
+    async with leading(tmp_path) as server:
         index = await put(server, "kept")
         packed = await saved(server)
         restored = await server.snapshots.restore(body_of(packed), "")
         row = server.tables.get(NAMESPACES, "kept")
-        return row.modify_index == index, server.tables.table_index(NAMESPACES) == restored.index
+        assert row.modify_index == index
+        assert server.tables.table_index(NAMESPACES) == restored.index
 
-    assert run(tmp_path, story) == (True, True)
 
-
-def test_index_goes_above_that_of_an_archive_from_far_ahead(tmp_path):
-    async def story(server):
+async def test_index_goes_above_that_of_an_archive_from_far_ahead(tmp_path):
+    async with leading(tmp_path) as server:
         packed = made([("namespaces", "n", to_msgpack(Namespace(name="n")))], index=5_000)
         restored = await server.snapshots.restore(body_of(packed), "")
-        return restored.index, restored.objects, await put(server, "x")
+        assert restored.index == 5_001
+        assert restored.objects == 1
+        assert await put(server, "x") == 5_002
 
-    assert run(tmp_path, story) == (5_001, 1, 5_002)
 
-
-def test_members_and_identity_stay_those_of_this_cluster(tmp_path):
-    async def story(server):
+async def test_members_and_identity_stay_those_of_this_cluster(tmp_path):
+    async with leading(tmp_path) as server:
         before = server.tables.one(RAFT), server.tables.one(CLUSTER)
         foreign = [
             ("raft_configuration", "-", to_msgpack({"Servers": []})),
             ("cluster", "-", to_msgpack({"ClusterID": "x", "CreateTime": "", "Region": "y"})),
         ]
         restored = await server.snapshots.restore(body_of(made(foreign)), "")
-        return restored.objects, (server.tables.one(RAFT), server.tables.one(CLUSTER)) == before
+        assert restored.objects == 0
+        assert (server.tables.one(RAFT), server.tables.one(CLUSTER)) == before
 
-    assert run(tmp_path, story) == (0, True)
 
-
-def test_what_must_exist_stays_where_the_archive_lacks_it(tmp_path):
-    async def story(server):
+async def test_what_must_exist_stays_where_the_archive_lacks_it(tmp_path):
+    async with leading(tmp_path) as server:
         mine = AutopilotConfiguration(max_trailing_logs=7)
         await server.write(put_setting(AUTOPILOT, mine))
         await server.snapshots.restore(body_of(made([])), "")
-        return (
-            server.tables.one(AUTOPILOT).max_trailing_logs,
-            server.tables.one(SCHEDULER) is not None,
-            names(server),
-        )
-
-    assert run(tmp_path, story) == (7, True, {"default"})
+        assert server.tables.one(AUTOPILOT).max_trailing_logs == 7
+        assert server.tables.one(SCHEDULER) is not None
+        assert names(server) == {"default"}
 
 
-def test_what_the_archive_has_replaces_what_must_exist(tmp_path):
-    async def story(server):
+async def test_what_the_archive_has_replaces_what_must_exist(tmp_path):
+    async with leading(tmp_path) as server:
         theirs = to_msgpack(AutopilotConfiguration(max_trailing_logs=9))
         await server.snapshots.restore(
             body_of(made([("autopilot_configuration", "-", theirs)])), ""
         )
-        return server.tables.one(AUTOPILOT).max_trailing_logs
-
-    assert run(tmp_path, story) == 9
+        assert server.tables.one(AUTOPILOT).max_trailing_logs == 9
 
 
-def test_many_objects_are_staged_in_chunks_and_dropped_in_slices(tmp_path, monkeypatch):
+async def test_many_objects_are_staged_in_chunks_and_dropped_in_slices(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "OBJECTS", 10)
     records = [(
         "namespaces", f"n{n}", to_msgpack(Namespace(name=f"n{n}"))
     ) for n in range(2_345)]  # fmt: skip
 
-    async def story(server):
+    async with leading(tmp_path) as server:
         for _ in range(2):
             restored = await server.snapshots.restore(body_of(made(records), 4_096), "")
         await asyncio.sleep(1)
         disk = server.store.disk
         kept = [gen for gen, rows in disk.objects.items() if rows]
-        return restored.objects, len(names(server)), kept == [disk.head.gen]
+        assert restored.objects == 2_345
+        assert len(names(server)) == 2_346
+        assert kept == [disk.head.gen]
 
-    assert run(tmp_path, story) == (2_345, 2_346, True)
 
-
-def test_what_no_field_takes_is_not_stored(tmp_path):
-    async def story(server):
+async def test_what_no_field_takes_is_not_stored(tmp_path):
+    async with leading(tmp_path) as server:
         odd = to_msgpack({"Name": "n", "New": [[[[1]]]]})
         await server.snapshots.restore(body_of(made([("namespaces", "n", odd)])), "")
         disk = server.store.disk
-        return disk.objects[disk.head.gen]["namespaces", "n"] == to_msgpack(Namespace(name="n"))
-
-    assert run(tmp_path, story)
+        assert disk.objects[disk.head.gen]["namespaces", "n"] == to_msgpack(Namespace(name="n"))
 
 
 # Refused
 
 
-def test_row_that_the_api_would_refuse_is_named_and_nothing_is_touched(tmp_path):
-    async def story(server):
+async def test_row_that_the_api_would_refuse_is_named_and_nothing_is_touched(tmp_path):
+    async with leading(tmp_path) as server:
         before = server.store.disk.head
         odd = to_msgpack({"LastContactThreshold": []})
         rows = [
@@ -181,24 +169,20 @@ def test_row_that_the_api_would_refuse_is_named_and_nothing_is_touched(tmp_path)
         ]
         error = await refusal(server, made(rows))
         await saved(server)
-        return error, server.store.disk.head == before
-
-    error, untouched = run(tmp_path, story)
-    assert error.code is Code.INVALID
-    assert error.message.startswith(
-        "failed to restore from snapshot: Raft error when restoring snapshot: "
-        'autopilot_configuration "-": it cannot be decoded: '
-    )
-    assert untouched
-    assert files_in(tmp_path) == []
+        assert error.code is Code.INVALID
+        assert error.message.startswith(
+            "failed to restore from snapshot: Raft error when restoring snapshot: "
+            'autopilot_configuration "-": it cannot be decoded: '
+        )
+        assert server.store.disk.head == before
+        assert files_in(tmp_path) == []
 
 
-def test_row_with_an_index_above_the_archive_is_refused(tmp_path):
-    async def story(server):
+async def test_row_with_an_index_above_the_archive_is_refused(tmp_path):
+    async with leading(tmp_path) as server:
         row = to_msgpack(Namespace(name="n", create_index=51, modify_index=51))
-        return (await refusal(server, made([("namespaces", "n", row)], index=50))).message
-
-    assert 'namespaces "n": CreateIndex 51, ModifyIndex 51' in run(tmp_path, story)
+        error = await refusal(server, made([("namespaces", "n", row)], index=50))
+        assert 'namespaces "n": CreateIndex 51, ModifyIndex 51' in error.message
 
 
 async def test_archive_of_an_index_that_servers_do_not_believe_stops_no_cluster(tmp_path):
@@ -218,54 +202,44 @@ async def test_archive_of_an_index_that_servers_do_not_believe_stops_no_cluster(
         )
 
 
-def test_object_that_cannot_be_decoded_is_refused_before_anything_is_touched(tmp_path):
-    async def story(server):
+async def test_object_that_cannot_be_decoded_is_refused_before_anything_is_touched(tmp_path):
+    async with leading(tmp_path) as server:
         before = server.store.disk.head
         records = [("namespaces", "good", to_msgpack(Namespace(name="good")))]
         error = await refusal(
             server, made([*records, ("namespaces", "bad", to_msgpack({"Name": 5}))])
         )
-        return error, server.store.disk.head == before, server.saw("snapshot_refused")
-
-    error, untouched, said = run(tmp_path, story)
-    assert error.code is Code.INVALID
-    assert error.message.startswith(
-        "failed to restore from snapshot: Raft error when restoring snapshot: "
-        'namespaces "bad": it cannot be decoded: '
-    )
-    assert untouched
-    assert said == 1
-    assert files_in(tmp_path) == []
+        assert error.code is Code.INVALID
+        assert error.message.startswith(
+            "failed to restore from snapshot: Raft error when restoring snapshot: "
+            'namespaces "bad": it cannot be decoded: '
+        )
+        assert server.store.disk.head == before
+        assert server.saw("snapshot_refused") == 1
+        assert files_in(tmp_path) == []
 
 
-def test_garbage_is_refused_and_a_form_is_told_to_be_one(tmp_path):
-    async def story(server):
+async def test_garbage_is_refused_and_a_form_is_told_to_be_one(tmp_path):
+    async with leading(tmp_path) as server:
         plain = await refusal(server, b"not an archive")
         form = await refusal(server, b"a=b" * 20, "application/x-www-form-urlencoded")
-        return plain.message, form.message
-
-    plain, form = run(tmp_path, story)
-    assert (
-        plain
-        == "failed to restore from snapshot: failed to decompress snapshot: gzip: invalid header"
-    )
-    assert form.startswith(plain)
-    assert "--data-binary @FILE" in form
+        assert plain.message == (
+            "failed to restore from snapshot: failed to decompress snapshot: gzip: invalid header"
+        )
+        assert form.message.startswith(plain.message)
+        assert "--data-binary @FILE" in form.message
 
 
-def test_a_bad_archive_sent_as_documented_is_not_blamed_on_its_form(tmp_path):
-    async def story(server):
+async def test_a_bad_archive_sent_as_documented_is_not_blamed_on_its_form(tmp_path):
+    async with leading(tmp_path) as server:
         cut = (await saved(server))[:-200] + b"\n"
         plain = await refusal(server, cut)
         form = await refusal(server, cut, "application/x-www-form-urlencoded")
-        return plain.message, form.message
-
-    plain, form = run(tmp_path, story)
-    assert form == plain
+        assert form.message == plain.message
 
 
-def test_second_restore_is_refused_while_the_first_is_read(tmp_path):
-    async def story(server):
+async def test_second_restore_is_refused_while_the_first_is_read(tmp_path):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
 
         async def slow():
@@ -277,13 +251,12 @@ def test_second_restore_is_refused_while_the_first_is_read(tmp_path):
             first = group.create_task(server.snapshots.restore(slow(), ""))
             await asyncio.sleep(1)
             error = await refusal(server, packed)
-        return error.code, first.result().objects > 0
+        assert error.code == Code.CONFLICT
+        assert first.result().objects > 0
 
-    assert run(tmp_path, story) == (Code.CONFLICT, True)
 
-
-def test_broken_upload_changes_nothing_and_leaves_room_for_the_next(tmp_path):
-    async def story(server):
+async def test_broken_upload_changes_nothing_and_leaves_room_for_the_next(tmp_path):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
 
         async def broken():
@@ -294,25 +267,21 @@ def test_broken_upload_changes_nothing_and_leaves_room_for_the_next(tmp_path):
             await server.snapshots.restore(broken(), "")
         before = files_in(tmp_path)
         await server.snapshots.restore(body_of(packed), "")
-        return before
-
-    assert run(tmp_path, story) == []
+        assert before == []
 
 
-def test_restore_without_leadership_is_refused(tmp_path):
-    async def story(server):
+async def test_restore_without_leadership_is_refused(tmp_path):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
         server.peers.votes.elect(None)
         await asyncio.sleep(0.3)
-        return (await refusal(server, packed)).code
-
-    assert run(tmp_path, story) is Code.NO_LEADER
+        assert (await refusal(server, packed)).code is Code.NO_LEADER
 
 
 @pytest.mark.parametrize("call", ["stage", "commit"])
 @pytest.mark.parametrize("fault", [Fault.NO_SPACE, Fault.UNAVAILABLE])
-def test_full_disk_changes_nothing_and_the_litter_goes(tmp_path, call, fault):
-    async def story(server):
+async def test_full_disk_changes_nothing_and_the_litter_goes(tmp_path, call, fault):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
         await put(server, "later")
         server.store.fault = script(call, fault)
@@ -322,16 +291,13 @@ def test_full_disk_changes_nothing_and_the_litter_goes(tmp_path, call, fault):
         assert "later" in names(server)
         kept = [gen for gen, rows in server.store.disk.objects.items() if rows]
         assert kept == [server.store.disk.head.gen]
-        return error
-
-    error = run(tmp_path, story)
-    assert error.code is Code.UNAVAILABLE
-    assert error.message.startswith("not restored, nothing changed: ")
+        assert error.code is Code.UNAVAILABLE
+        assert error.message.startswith("not restored, nothing changed: ")
 
 
 @pytest.mark.parametrize("fault", [Fault.UNKNOWN_DONE, Fault.UNKNOWN_NOT_DONE, Fault.FENCED])
-def test_lost_answer_to_the_switch_is_told_as_unknown_and_the_claim_renewed(tmp_path, fault):
-    async def story(server):
+async def test_lost_answer_to_the_switch_is_told_as_unknown_and_the_claim_renewed(tmp_path, fault):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
         await put(server, "later")
         server.store.fault = script("commit", None, fault)
@@ -342,28 +308,27 @@ def test_lost_answer_to_the_switch_is_told_as_unknown_and_the_claim_renewed(tmp_
         assert ("later" not in names(server)) is restored
         kept = [gen for gen, rows in server.store.disk.objects.items() if rows]
         assert kept == [server.store.disk.head.gen]
-        return error.code, server.leadership.is_leader, server.saw("leadership_lost")
+        assert error.code == Code.UNKNOWN_OUTCOME
+        assert server.leadership.is_leader
+        assert server.saw("leadership_lost") == 1
 
-    assert run(tmp_path, story) == (Code.UNKNOWN_OUTCOME, True, 1)
 
-
-def test_litter_that_meets_a_full_disk_waits_and_leadership_goes_on(tmp_path):
-    async def story(server):
+async def test_litter_that_meets_a_full_disk_waits_and_leadership_goes_on(tmp_path):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
         server.store.fault = script("drop", Fault.NO_SPACE, Fault.NO_SPACE)
         await server.snapshots.restore(body_of(packed), "")
         await asyncio.sleep(60)
         kept = [gen for gen, rows in server.store.disk.objects.items() if rows]
-        return kept == [server.store.disk.head.gen], server.saw("leadership_lost")
-
-    assert run(tmp_path, story) == (True, 0)
+        assert kept == [server.store.disk.head.gen]
+        assert server.saw("leadership_lost") == 0
 
 
 # What is kept
 
 
-def test_state_before_a_restore_is_kept_and_can_be_restored(tmp_path):
-    async def story(server):
+async def test_state_before_a_restore_is_kept_and_can_be_restored(tmp_path):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
         await put(server, "later")
         restored = await server.snapshots.restore(body_of(packed), "")
@@ -371,39 +336,32 @@ def test_state_before_a_restore_is_kept_and_can_be_restored(tmp_path):
         with open(restored.kept, "rb") as file:  # noqa: ASYNC230, PTH123  a test may wait
             before = file.read()
         await server.snapshots.restore(body_of(before), "")
-        return "later" in names(server)
-
-    assert run(tmp_path, story)
+        assert "later" in names(server)
 
 
-def test_only_the_newest_of_the_kept_archives_stay(tmp_path, monkeypatch):
+async def test_only_the_newest_of_the_kept_archives_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(restore, "KEPT_ARCHIVES", 3)
 
-    async def story(server):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
         for _ in range(5):
             await server.snapshots.restore(body_of(packed), "")
-
-    run(tmp_path, story)
-    assert len(files_in(tmp_path)) == 3
+        assert len(files_in(tmp_path)) == 3
 
 
-def test_server_without_a_folder_restores_too(tmp_path):
-    async def story(server):
+async def test_server_without_a_folder_restores_too(tmp_path):
+    async with leading(None) as server:
         packed = await saved(server)
-        return (await server.snapshots.restore(body_of(packed), "")).kept
-
-    assert run(tmp_path, story, folder=False) == ""
+        assert (await server.snapshots.restore(body_of(packed), "")).kept == ""
 
 
-def test_health_begins_anew_after_a_restore(tmp_path):
-    async def story(server):
+async def test_health_begins_anew_after_a_restore(tmp_path):
+    async with leading(tmp_path) as server:
         packed = await saved(server)
         await asyncio.sleep(3)
         assert server.autopilot.health.servers is not None
         await server.snapshots.restore(body_of(packed), "")
         begun = server.autopilot.health.servers
         await asyncio.sleep(2.1)
-        return begun, server.autopilot.health.healthy
-
-    assert run(tmp_path, story) == (None, True)
+        assert begun is None
+        assert server.autopilot.health.healthy

@@ -7,11 +7,11 @@ import base64
 import errno
 import hashlib
 import io
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.sim.clock import FixedClock
-from tests.sim.loop import simulate
 from tests.sim.world import World, configuration
 
 from bellcow.errors import Code, Error
@@ -24,6 +24,8 @@ from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
@@ -111,30 +113,26 @@ def test_archive_that_cannot_be_written_leaves_nothing(tables, tmp_path, monkeyp
 # The service around it
 
 
-def run(tmp_path, story):
-    async def whole():
-        async with World("a", folder=tmp_path) as world:
-            return await story(await world.begin())
-
-    return simulate(whole())
+@asynccontextmanager
+async def leading(folder: Path):
+    async with World("a", folder=folder) as world:
+        yield await world.begin()
 
 
-def test_saved_archive_is_sent_in_pieces_and_told_by_its_digest(tmp_path, monkeypatch):
+async def test_saved_archive_is_sent_in_pieces_and_told_by_its_digest(tmp_path, monkeypatch):
     monkeypatch.setattr(save, "PIECE", 100)
 
-    async def story(server):
+    async with leading(tmp_path) as server:
         saved = await server.snapshots.save()
         pieces = [piece async for piece in saved]
         assert len(pieces) > 1
         assert saved.size == sum(map(len, pieces))
-        return saved.digest, hashlib.sha256(b"".join(pieces)).digest()
-
-    told, digest = run(tmp_path, story)
-    assert told == "sha-256=" + base64.b64encode(digest).decode()
+        digest = hashlib.sha256(b"".join(pieces)).digest()
+        assert saved.digest == "sha-256=" + base64.b64encode(digest).decode()
 
 
-def test_two_saves_at_once_and_no_more(tmp_path):
-    async def story(server):
+async def test_two_saves_at_once_and_no_more(tmp_path):
+    async with leading(tmp_path) as server:
         first, second = await server.snapshots.save(), await server.snapshots.save()
         async with asyncio.TaskGroup() as group:
             third = group.create_task(server.snapshots.save())
@@ -144,12 +142,10 @@ def test_two_saves_at_once_and_no_more(tmp_path):
             await (await third).aclose()
         await second.aclose()
         await second.aclose()
-        return server.saw("snapshot_saved")
-
-    assert run(tmp_path, story) == 3
+        assert server.saw("snapshot_saved") == 3
 
 
-def test_save_on_a_full_disk_goes_where_temporary_files_go(tmp_path, monkeypatch):
+async def test_save_on_a_full_disk_goes_where_temporary_files_go(tmp_path, monkeypatch):
     write = save.write_file
 
     def full_here(moment, folder):
@@ -157,16 +153,16 @@ def test_save_on_a_full_disk_goes_where_temporary_files_go(tmp_path, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(moment, folder)
 
-    async def story(server):
+    async with leading(tmp_path) as server:
         with monkeypatch.context() as patch:
             patch.setattr(save, "write_file", full_here)
-            return b"".join([piece async for piece in await server.snapshots.save()])
+            packed = b"".join([piece async for piece in await server.snapshots.save()])
+        assert read(packed).meta.index
 
-    assert read(run(tmp_path, story)).meta.index
 
+async def test_save_that_fails_says_why_and_gives_its_place_back(tmp_path, monkeypatch):
+    async with leading(tmp_path) as server:
 
-def test_save_that_fails_says_why_and_gives_its_place_back(tmp_path, monkeypatch):
-    async def story(server):
         def fail(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -181,6 +177,4 @@ def test_save_that_fails_says_why_and_gives_its_place_back(tmp_path, monkeypatch
                     "on the server in its data directory and in its folder for temporary files"
                 )
         await server.write(put_namespace(Namespace(name="x")))
-        return [piece async for piece in await server.snapshots.save()]
-
-    assert run(tmp_path, story)
+        assert [piece async for piece in await server.snapshots.save()]
