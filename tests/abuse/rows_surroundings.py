@@ -137,7 +137,7 @@ def open_secret(site: Site) -> None:
 
 def with_issuer(folder: Path) -> dict[str, Any]:
     """Settings of a server that believes one issuer, whose key stands beside them."""
-    from bellcow.license.rules import new_key
+    from bellcow.license.signature import new_key
 
     pem, issuer = new_key()
     (folder / "issuer-key.pem").write_text(pem)
@@ -183,7 +183,8 @@ def _base64(data: bytes) -> str:
 
 @row("F4", "licenses that are none", needs="acl", settings=with_issuer, writes=True)
 def licenses(site: Site) -> None:
-    from bellcow.license.rules import issue, new_key
+    from bellcow.license.rules import issue
+    from bellcow.license.signature import new_key
 
     assert site.agent is not None
     pem = (site.agent.folder / "issuer-key.pem").read_text()

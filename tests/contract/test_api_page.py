@@ -16,7 +16,8 @@ from tests.contract.http_replay import RFC3339, UUID, members, rehashed, replace
 from tests.harness import Agent
 from tests.sim.certificates import Authority
 
-from bellcow.license.rules import issue, new_key
+from bellcow.license.rules import issue
+from bellcow.license.signature import new_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

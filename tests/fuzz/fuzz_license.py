@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from tests.fuzz.mutation import Target, main
 
 from bellcow.errors import Code, Error
-from bellcow.license import rules
+from bellcow.license import rules, signature
 
 if TYPE_CHECKING:
     from bellcow.model.license import License
 
-PEM, ISSUER = rules.new_key()
+PEM, ISSUER = signature.new_key()
 CLUSTER = "3ec8e47d-8e11-1f72-b2b5-bda9f3ed7b91"
 CLAIMS = {
     "LicenseID": "lic-1",

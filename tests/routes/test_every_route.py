@@ -183,9 +183,15 @@ def test_a_route_has_a_summary_sentence(route: Route) -> None:
     assert re.match(r"[A-Z].+\.$", route.summary.partition("\n")[0]), route.summary
 
 
+def page_of(route: Route) -> Path:
+    """The page of the topic: modules of one topic are named TOPIC or TOPIC_PART."""
+    module = route.handler.__module__.rpartition(".")[2]
+    return DOCS / f"{module.partition('_')[0]}.md"
+
+
 @documented
 def test_a_route_has_a_heading_in_the_page_of_its_topic(route: Route) -> None:
-    page = DOCS / (route.handler.__module__.rpartition(".")[2] + ".md")
+    page = page_of(route)
     headings = re.findall(r"^## (.+)$", page.read_text("utf-8"), re.MULTILINE)
     assert f"{route.method} {route.path.removesuffix('*')}" in headings
 
@@ -200,7 +206,7 @@ SERVED = {
 
 @documented
 def test_a_route_is_documented_with_its_right_its_server_and_a_sample(route: Route) -> None:
-    page = DOCS / (route.handler.__module__.rpartition(".")[2] + ".md")
+    page = page_of(route)
     heading = f"\n## {route.method} {route.path.removesuffix('*')}\n"
     text = page.read_text("utf-8").partition(heading)[2].partition("\n## ")[0]
     if text.strip().startswith(("The same as ", "As GET")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.errors import Error, invalid
-from bellcow.license import rules
+from bellcow.license import built_in, rules
 from bellcow.model.license import StoredLicense
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import CLUSTER, LICENSE, LICENSE_TEMPORARY
@@ -38,10 +38,10 @@ class Licenses:
         began = self._tables.one(LICENSE_TEMPORARY)
         start_ns = rules.parse_time(began.start_time) if began else self._clock.wall_ns()
         if not self._issuers:
-            return rules.community(start_ns)
+            return built_in.community(start_ns)
         stored = self._tables.one(LICENSE)
         if stored is None:
-            return rules.temporary(start_ns)
+            return built_in.temporary(start_ns)
         # Compare the row itself: a restore may bring another license with the same index.
         if self._read is None or self._read[0] is not stored:
             self._read = (stored, self._verified(stored, start_ns))
@@ -63,7 +63,7 @@ class Licenses:
         try:
             return rules.read(stored.blob, self._issuers, self._cluster_id())
         except Error:
-            return rules.temporary(start_ns)
+            return built_in.temporary(start_ns)
 
     def put(self, blob: str) -> Callable[[Draft], Written]:
         """The command that stores `blob`.

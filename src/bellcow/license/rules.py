@@ -7,26 +7,28 @@ are used: most servers never see a signed license.
 from __future__ import annotations
 
 import enum
-import functools
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from calendar import timegm
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bellcow.errors import Error, invalid
-from bellcow.model.license import FEATURES, ISSUER_PREFIX, License, issuer_key
-from bellcow.wire import NS_PER_S, rfc3339, to_json
+from bellcow.errors import invalid
+from bellcow.license.signature import (
+    _ALGORITHM,
+    _one_algorithm,
+    _private_key,
+    check_form,
+    payload_of,
+)
+from bellcow.model.license import FEATURES, License
+from bellcow.wire import NS_PER_S, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from joserfc.jwk import OKPKey
-    from joserfc.jws import JWSRegistry
 
-MAX_BYTES = 64 * 1024
 PRODUCT = "nomad"
 ANY_INSTALLATION = "*"
 WARN_BEFORE_NS = 30 * 24 * 3600 * NS_PER_S
@@ -38,13 +40,7 @@ LICENSED = frozenset(
 )
 FREE = frozenset(FEATURES) - LICENSED
 
-_ALGORITHM = "EdDSA"
-# A header is three words. The limit keeps the depth of its JSON harmless before it is read.
-_MAX_HEADER = 512
 _DAY_NS = 24 * 3600 * NS_PER_S
-_TEMPORARY_NS = 6 * 3600 * NS_PER_S
-_COMMUNITY_NS = 36_525 * _DAY_NS  # 100 years
-_MODULES = ("governance-policy",)
 _RFC3339 = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})"
     r"(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
@@ -79,11 +75,6 @@ class Told(msgspec.Struct, frozen=True):
     at_ns: int
 
 
-class _Header(msgspec.Struct):
-    alg: str = ""
-    crit: Any = None
-
-
 class _Dates(msgspec.Struct, frozen=True):
     start_ns: int
     expiration_ns: int
@@ -91,21 +82,6 @@ class _Dates(msgspec.Struct, frozen=True):
 
 
 # Keys and signed texts
-
-
-def new_key() -> tuple[str, str]:
-    """A private key as PEM, and its public key in the form of `license { issuers = [...] }`."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    public = urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=")
-    return pem.decode(), ISSUER_PREFIX + public.decode()
 
 
 def issue(claims: Mapping[str, Any], private_pem: str) -> str:
@@ -157,100 +133,13 @@ def read(blob: str, issuers: Sequence[str], cluster_id: str) -> License:
     if not issuers:
         raise invalid("no license issuer is configured on this cluster")
     check_form(text)
-    license_ = _decode(_payload(text, issuers))
+    license_ = _decode(payload_of(text, issuers))
     _check(license_)
     if license_.installation_id not in {ANY_INSTALLATION, cluster_id}:
         raise invalid(
             f"the license is for installation {license_.installation_id}, this is {cluster_id}"
         )
     return license_
-
-
-def check_form(blob: str) -> None:
-    """Check that size, parts and header are those of a license.
-
-    The algorithm is checked before any key is tried: the text must not choose it.
-
-    Raises:
-        invalid: they are not.
-    """  # noqa: DOC501  made by `_not_a_license` too
-    if len(blob) > MAX_BYTES:
-        raise invalid(f"the license is larger than {MAX_BYTES} bytes")
-    parts = blob.split(".")
-    if not blob.isascii() or len(parts) != 3 or not all(parts):
-        raise _not_a_license()
-    if len(parts[0]) > _MAX_HEADER:
-        raise _not_a_license()
-    try:
-        header = msgspec.json.decode(_unbase64(parts[0]), type=_Header)
-    except (ValueError, RecursionError):
-        raise _not_a_license() from None
-    if header.alg != _ALGORITHM:
-        raise invalid(
-            f"the license is signed with algorithm {header.alg[:40]!a}; "
-            f"only {_ALGORITHM} is accepted"
-        )
-    if header.crit is not None:
-        raise invalid("the license requires extensions that are not supported")
-
-
-def _payload(blob: str, issuers: Sequence[str]) -> bytes:
-    from joserfc import jws
-    from joserfc.errors import JoseError
-
-    for issuer in issuers:
-        try:
-            key = _public_key(issuer)
-            return jws.deserialize_compact(blob, key, registry=_one_algorithm()).payload
-        except JoseError:
-            continue
-    raise invalid("the signature of the license is not that of a configured issuer")
-
-
-@functools.cache
-def _one_algorithm() -> JWSRegistry:
-    """The library's list of algorithms, reduced to EdDSA.
-
-    The library warns at each use that RFC 9864 prefers another name for it. Other tools know only
-    the name EdDSA, and an operator could do nothing about the warning.
-    """
-    from joserfc.errors import UnsupportedAlgorithmError
-    from joserfc.jws import JWSRegistry
-
-    class OneAlgorithm(JWSRegistry):
-        def get_alg(self, name: str) -> Any:
-            if name != _ALGORITHM:
-                raise UnsupportedAlgorithmError(name)
-            return self.algorithms[name]
-
-    return OneAlgorithm()
-
-
-def _public_key(issuer: str) -> OKPKey:
-    from joserfc.jwk import OKPKey
-
-    return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": issuer_key(issuer)})
-
-
-def _private_key(pem: str) -> OKPKey:
-    from joserfc.errors import JoseError
-    from joserfc.jwk import OKPKey
-
-    try:
-        key = OKPKey.import_key(pem)
-    except (JoseError, ValueError, TypeError):
-        raise invalid("the private key is not a PEM file of `bellcow license keygen`") from None
-    if key.curve_name != "Ed25519" or not key.is_private:
-        raise invalid("the key is not a private Ed25519 key")
-    return key
-
-
-def _unbase64(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def _not_a_license() -> Error:
-    return invalid("the text is not a license: three parts in base64 joined by dots are expected")
 
 
 # Claims
@@ -320,33 +209,6 @@ def parse_time(text: str) -> int:
 
 
 # Built-in licenses
-
-
-def community(start_ns: int) -> License:
-    """The license of a cluster without issuers: all features, for a hundred years."""
-    return _built_in("community", "community", start_ns, _COMMUNITY_NS)
-
-
-def temporary(start_ns: int) -> License:
-    """The license of a new cluster with issuers, until one is installed; six hours."""
-    return _built_in("temporary-license", "temporary license customer", start_ns, _TEMPORARY_NS)
-
-
-def _built_in(license_id: str, customer_id: str, start_ns: int, lasts_ns: int) -> License:
-    start, end = rfc3339(start_ns), rfc3339(start_ns + lasts_ns)
-    return License(
-        customer_id=customer_id,
-        expiration_time=end,
-        features=FEATURES,
-        flags={"modules": list(_MODULES)},
-        installation_id=ANY_INSTALLATION,
-        issue_time=start,
-        license_id=license_id,
-        modules=_MODULES,
-        product=PRODUCT,
-        start_time=start,
-        termination_time=end,
-    )
 
 
 # The phase of a license

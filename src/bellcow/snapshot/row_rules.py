@@ -19,7 +19,7 @@ from bellcow.acl.validation import (
     validate_token_ids,
 )
 from bellcow.errors import Error
-from bellcow.license.rules import check_form
+from bellcow.license.signature import check_form
 from bellcow.model.acl import ACLBootstrap, ACLPolicy, ACLToken
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.license import StoredLicense, TemporaryLicense

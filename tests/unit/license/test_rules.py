@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.errors import Code, Error
-from bellcow.license import rules
+from bellcow.license import built_in, rules, signature
 from bellcow.license.rules import Phase
 from bellcow.model.license import FEATURES, License, issuer_key
 from bellcow.wire import NS_PER_S, rfc3339, to_json
@@ -28,8 +28,8 @@ START = rules.parse_time("2026-01-01T00:00:00.000000001Z")
 EXPIRATION = START + 365 * DAY
 TERMINATION = EXPIRATION + 10 * DAY
 
-PEM, ISSUER = rules.new_key()
-OTHER_PEM, OTHER_ISSUER = rules.new_key()
+PEM, ISSUER = signature.new_key()
+OTHER_PEM, OTHER_ISSUER = signature.new_key()
 
 
 def claims(**changed):
@@ -506,7 +506,7 @@ def test_a_time_written_is_the_time_read(wall_ns):
 
 def test_the_temporary_license_looks_like_the_documented_one():
     start = rules.parse_time("2020-06-01T08:50:16.581304556-04:00")
-    assert msgspec.json.decode(to_json(rules.temporary(start))) == {
+    assert msgspec.json.decode(to_json(built_in.temporary(start))) == {
         "CustomerID": "temporary license customer",
         "ExpirationTime": "2020-06-01T18:50:16.581304556Z",
         "Features": [
@@ -531,14 +531,14 @@ def test_the_temporary_license_looks_like_the_documented_one():
 
 
 def test_the_temporary_license_ends_after_six_hours():
-    license_ = rules.temporary(START)
+    license_ = built_in.temporary(START)
     end = START + 6 * 3600 * NS_PER_S
     assert rules.features_in_force(license_, end - 1) >= set(FEATURES)
     assert rules.status(license_, end).phase is Phase.TERMINATED
 
 
 def test_the_community_license_has_everything_for_a_hundred_years():
-    license_ = rules.community(START)
+    license_ = built_in.community(START)
     assert license_.license_id == "community"
     late = START + 99 * 365 * DAY
     assert rules.status(license_, late).phase is Phase.VALID
@@ -575,7 +575,8 @@ def test_a_clock_set_back_before_the_start_stops_nothing():
 
 def test_a_server_that_sees_no_license_loads_no_key_library():
     code = (
-        "import sys; from bellcow.license import rules; rules.status(rules.community(0), 0); "
+        "import sys; from bellcow.license import built_in, rules; "
+        "rules.status(built_in.community(0), 0); "
         "print({'cryptography', 'joserfc'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

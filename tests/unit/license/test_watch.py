@@ -9,7 +9,8 @@ import pytest
 from tests.sim.clock import BEGIN_NS, VirtualClock
 
 from bellcow.license.keeper import Licenses
-from bellcow.license.rules import issue, new_key
+from bellcow.license.rules import issue
+from bellcow.license.signature import new_key
 from bellcow.license.watch import LicenseWatch
 from bellcow.model.license import StoredLicense, TemporaryLicense
 from bellcow.state.tables import Tables

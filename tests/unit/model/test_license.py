@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bellcow.errors import Code, Error
-from bellcow.license.rules import new_key
+from bellcow.license.signature import new_key
 from bellcow.model.license import ISSUER_PREFIX, issuer_key
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.rows import ACCESSOR, TIME, token
 
 from bellcow.acl.hashing import namespace_hash, policy_hash
-from bellcow.license.rules import MAX_BYTES
+from bellcow.license.signature import MAX_BYTES
 from bellcow.model.acl import ACLBootstrap, ACLPolicy
 from bellcow.model.agent import ClusterIdentity
 from bellcow.model.autopilot import AutopilotConfiguration

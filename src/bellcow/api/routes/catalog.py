@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from bellcow.api.route import ROUTES, Route
-from bellcow.api.routes import (
-    acl,
+from bellcow.api.routes import (  # noqa: F401  each declares its routes when it is imported
+    acl_bootstrap,
+    acl_policies,
+    acl_tokens,
     agent,
+    agent_health,
+    agent_host,
+    agent_monitor,
     enterprise,
     events,
     jobs,
     keyring,
     namespaces,
     operator,
-    pprof,
-    search,
-    status,
-    system,
-    ui,
-)
-
-MODULES = (
-    acl,
-    agent,
-    enterprise,
-    events,
-    jobs,
-    keyring,
-    namespaces,
-    operator,
+    operator_raft,
     pprof,
     search,
     status,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import INVALID_METHOD, Serve, route
-from bellcow.api.routes.agent import must_allow_debugging, must_be_meant
+from bellcow.api.routes.agent_host import must_allow_debugging, must_be_meant
 from bellcow.api.routes.host_redaction import REDACTED, is_secret_name, is_secret_value
 from bellcow.errors import Code, Error, invalid, not_found
 

@@ -189,7 +189,7 @@ def _claims(blob: str) -> dict[str, Any]:
 )
 @flag("out", "file", "Path of the private key.", default="license.key")
 def keygen(*, out: str) -> None:
-    from bellcow.license.rules import new_key
+    from bellcow.license.signature import new_key
 
     private, public = new_key()
     write_private(Path(out), private)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bellcow.api.routes import agent
+from bellcow.api.routes import agent_host
 
 if TYPE_CHECKING:
     import pytest
@@ -22,8 +22,8 @@ def test_disk_that_may_not_be_looked_into_hides_no_other(monkeypatch: pytest.Mon
     parts = [SimpleNamespace(mountpoint=path) for path in ("/closed", "/open")]
     monkeypatch.setattr(psutil, "disk_partitions", lambda: parts)
     monkeypatch.setattr(psutil, "disk_usage", usage)
-    assert agent._host_data()["Disk"] == {"/open": {"DiskMB": 3, "UsedMB": 1}}
+    assert agent_host._host_data()["Disk"] == {"/open": {"DiskMB": 3, "UsedMB": 1}}
 
 
 def test_unreadable_system_file_is_replaced_by_the_reason() -> None:
-    assert agent._text_of("/nowhere/hosts") == "open /nowhere/hosts: no such file or directory"
+    assert agent_host._text_of("/nowhere/hosts") == "open /nowhere/hosts: no such file or directory"
