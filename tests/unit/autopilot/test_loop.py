@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
 
 import msgspec
 import pytest
 from tests.sim.camp import Camp
 from tests.sim.clock import VirtualClock
 from tests.sim.herd import Herd
-from tests.sim.loop import simulate
 from tests.sim.world import World, configuration
 
 from bellcow.autopilot.loop import ROUND_S, Autopilot
@@ -76,29 +73,23 @@ def test_there_is_no_health_before_the_first_round():
     assert not ClusterHealth().healthy
 
 
-def test_round_finds_the_health_of_all_servers():
-    async def story():
-        loop = Loop()
-        await loop.autopilot.round()
-        return loop.autopilot.health
-
-    health = simulate(story())
+async def test_round_finds_the_health_of_all_servers():
+    loop = Loop()
+    await loop.autopilot.round()
+    health = loop.autopilot.health
     assert health.healthy
     assert [server.id for server in health.servers] == ["a", "b"]
     assert health.leader == "a"
 
 
-def test_without_a_leader_all_are_named_and_the_failed_with_since_when():
-    async def story():
-        loop = Loop()
-        loop.contacts.silent = True
-        loop.contacts.failed = {"b": Silence(failed_s=7, silent_s=12)}
-        met = {"a": loop.contacts.members_by_id()["a"]}
-        loop.contacts.members_by_id = lambda: met
-        health = await loop.autopilot.last_known("")
-        return health, VirtualClock().wall_ns() - 7 * NS_PER_S
-
-    health, failed_ns = simulate(story())
+async def test_without_a_leader_all_are_named_and_the_failed_with_since_when():
+    loop = Loop()
+    loop.contacts.silent = True
+    loop.contacts.failed = {"b": Silence(failed_s=7, silent_s=12)}
+    met = {"a": loop.contacts.members_by_id()["a"]}
+    loop.contacts.members_by_id = lambda: met
+    health = await loop.autopilot.last_known("")
+    failed_ns = VirtualClock().wall_ns() - 7 * NS_PER_S
     names = [(each.name, each.leader, each.healthy) for each in health.servers]
     assert names == [("a.global", False, True), ("b.global", False, False)]
     assert [each.stable_since for each in health.servers] == [NEVER, rfc3339_seconds(failed_ns)]
@@ -120,49 +111,41 @@ async def test_recovery_is_reported_only_after_its_failure():
     assert loop.events == []
 
 
-def test_servers_are_healthy_in_the_first_moment_of_a_new_leadership():
-    async def story():
-        async with Camp(tmp, "a", "b", "c") as camp:
-            for name in camp.names:
-                camp.start(name)
-            await asyncio.sleep(8)
+async def test_servers_are_healthy_in_the_first_moment_of_a_new_leadership(tmp_path):
+    async with Camp(tmp_path, "a", "b", "c") as camp:
+        for name in camp.names:
+            camp.start(name)
+        await asyncio.sleep(8)
+        leader = await camp.led()
+        seen = set()
+        for _ in range(3):
+            heir = next(each for each in camp.servers.values() if each is not leader)
+            await leader.membership.transfer(heir.name)
             leader = await camp.led()
-            seen = set()
-            for _ in range(3):
-                heir = next(each for each in camp.servers.values() if each is not leader)
-                await leader.membership.transfer(heir.name)
-                leader = await camp.led()
-                assert leader is heir
-                end = camp.clock.monotonic() + 3
-                while camp.clock.monotonic() < end:
-                    await asyncio.sleep(0.05)
-                    health = leader.autopilot.health
-                    seen.add((health.healthy, len(health.servers or ())))
-            told = [e for each in camp.servers.values() for e, _ in each.events]
-            return seen, "health_changed" in told, "cluster_health_changed" in told
-
-    with tempfile.TemporaryDirectory() as folder:
-        tmp = Path(folder)
-        assert simulate(story()) == ({(True, 3)}, False, False)
+            assert leader is heir
+            end = camp.clock.monotonic() + 3
+            while camp.clock.monotonic() < end:
+                await asyncio.sleep(0.05)
+                health = leader.autopilot.health
+                seen.add((health.healthy, len(health.servers or ())))
+        told = [e for each in camp.servers.values() for e, _ in each.events]
+        assert seen == {(True, 3)}
+        assert "health_changed" not in told
+        assert "cluster_health_changed" not in told
 
 
-def test_server_that_was_removed_is_not_shown_any_more():
-    async def story():
-        async with Camp(tmp, "a", "b", "c") as camp:
-            for name in camp.names:
-                camp.start(name)
-            await asyncio.sleep(8)
-            leader = await camp.led()
-            other = next(each for each in camp.servers.values() if each is not leader)
-            await leader.membership.remove(other.name)
-            await asyncio.sleep(0.01)
-            return [server.id for server in leader.autopilot.health.servers or ()], other.name
-
-    with tempfile.TemporaryDirectory() as folder:
-        tmp = Path(folder)
-        shown, removed = simulate(story())
-    assert len(shown) == 2
-    assert removed not in shown
+async def test_server_that_was_removed_is_not_shown_any_more(tmp_path):
+    async with Camp(tmp_path, "a", "b", "c") as camp:
+        for name in camp.names:
+            camp.start(name)
+        await asyncio.sleep(8)
+        leader = await camp.led()
+        other = next(each for each in camp.servers.values() if each is not leader)
+        await leader.membership.remove(other.name)
+        await asyncio.sleep(0.01)
+        shown = [server.id for server in leader.autopilot.health.servers or ()]
+        assert len(shown) == 2
+        assert other.name not in shown
 
 
 async def test_member_without_a_build_is_shown_without_a_version():
@@ -172,22 +155,18 @@ async def test_member_without_a_build_is_shown_without_a_version():
     assert loop.autopilot.health.servers[0].version == ""
 
 
-def test_rounds_are_two_seconds_apart_and_health_ends_with_leadership():
-    async def story():
-        loop = Loop()
-        seen = []
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(loop.autopilot.run())
-            for _ in range(3):
-                await asyncio.sleep(ROUND_S - 0.1 if not seen else ROUND_S)
-                seen.append(len(loop.events))
-                loop.contacts.silent = not loop.contacts.silent
-            task.cancel()
-        return seen, loop.autopilot.health
-
-    seen, health = simulate(story())
+async def test_rounds_are_two_seconds_apart_and_health_ends_with_leadership():
+    loop = Loop()
+    seen = []
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(loop.autopilot.run())
+        for _ in range(3):
+            await asyncio.sleep(ROUND_S - 0.1 if not seen else ROUND_S)
+            seen.append(len(loop.events))
+            loop.contacts.silent = not loop.contacts.silent
+        task.cancel()
     assert seen == [0, 2, 4]
-    assert health == ClusterHealth()
+    assert loop.autopilot.health == ClusterHealth()
 
 
 async def test_new_leadership_remembers_nothing():
@@ -302,21 +281,17 @@ async def test_server_that_returns_during_other_removals_stays():
     assert loop.removed == ["e", "g"]
 
 
-def test_majority_does_not_go_bit_by_bit_within_the_stabilization_time():
-    async def story():
-        loop = Cleaner("efg")
-        await loop.autopilot.clean_up()
-        loop.statuses["d"] = "failed"
-        await loop.autopilot.clean_up()  # as a join asks for it
-        soon, events = list(loop.removed), list(loop.events)
-        await asyncio.sleep(11)
-        await loop.autopilot.clean_up()
-        return soon, events, loop.removed
-
-    soon, events, late = simulate(story())
+async def test_majority_does_not_go_bit_by_bit_within_the_stabilization_time():
+    loop = Cleaner("efg")
+    await loop.autopilot.clean_up()
+    loop.statuses["d"] = "failed"
+    await loop.autopilot.clean_up()  # as a join asks for it
+    soon, events = list(loop.removed), list(loop.events)
+    await asyncio.sleep(11)
+    await loop.autopilot.clean_up()
     assert soon == ["e", "f", "g"]
     assert events == ["dead_server_not_removed"]
-    assert late == ["e", "f", "g", "d"]
+    assert loop.removed == ["e", "f", "g", "d"]
 
 
 async def test_concurrent_clean_ups_remove_each_server_once():

@@ -51,19 +51,16 @@ def test_a_store_that_is_in_use_is_read_as_of_its_last_commit(tmp_path: Path) ->
     assert listed(path) == (ONE, OBJECTS)
 
 
-def test_a_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
+async def test_a_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     later = Head(index=6, commit="b", prev="a", ops=1, gen=1, gens=1)
 
-    async def go() -> None:
-        store = await open_store(path, SystemClock())
-        await store.commit(NO_HEAD, ONE, OBJECTS)
-        with offline.opened(path) as (head, items):
-            await store.commit(ONE, later, {("namespaces", "web"): None})
-            assert (head, dict(items)) == (ONE, OBJECTS)
-        await store.close()
-
-    asyncio.run(go())
+    store = await open_store(path, SystemClock())
+    await store.commit(NO_HEAD, ONE, OBJECTS)
+    with offline.opened(path) as (head, items):
+        await store.commit(ONE, later, {("namespaces", "web"): None})
+        assert (head, dict(items)) == (ONE, OBJECTS)
+    await store.close()
     assert listed(path)[0] == later
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.sim.loop import simulate
 
 from bellcow.cluster.engine.protocol import Status
 from bellcow.cluster.engine.quota import LOOK_S, Quota, level
 from bellcow.store.protocol import Unavailable
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Member:
@@ -25,20 +26,17 @@ class Member:
         return Status(member_id=1, leader_id=1, term=1, db_bytes=size)
 
 
-def told_of(*sizes: int | None) -> list[str]:
+async def told_of(*sizes: int | None) -> list[str]:
     """What is told of a store with a quota of 1,000 bytes."""
     events: list[str] = []
 
     def report(event: str, /, **fields: object) -> None:
         events.append(f"{event} {fields.get('percent', '')}".strip())
 
-    async def story() -> None:
-        room = Quota(Member(*sizes), 1_000, report)
-        task = asyncio.get_running_loop().create_task(room.run())
-        await asyncio.sleep(LOOK_S * (len(sizes) - 0.5))
-        task.cancel()
-
-    simulate(story())
+    room = Quota(Member(*sizes), 1_000, report)
+    task = asyncio.get_running_loop().create_task(room.run())
+    await asyncio.sleep(LOOK_S * (len(sizes) - 0.5))
+    task.cancel()
     return events
 
 
@@ -49,9 +47,9 @@ def test_levels_begin_at_four_fifths(used, step):
     assert level(used, 1_000) == step
 
 
-def test_each_step_is_reported_once_and_the_return_below_it():
+async def test_each_step_is_reported_once_and_the_return_below_it():
     sizes = (500, 800, 820, 851, 849, 852, 999, 100, 100, 805)
-    assert told_of(*sizes) == [
+    assert await told_of(*sizes) == [
         "store_usage_high 80",
         "store_usage_high 85",
         "store_usage_high 85",
@@ -61,5 +59,6 @@ def test_each_step_is_reported_once_and_the_return_below_it():
     ]
 
 
-def test_member_that_does_not_answer_changes_nothing():
-    assert told_of(900, None, 900, None, 100) == ["store_usage_high 90", "store_usage_normal"]
+async def test_member_that_does_not_answer_changes_nothing():
+    events = await told_of(900, None, 900, None, 100)
+    assert events == ["store_usage_high 90", "store_usage_normal"]

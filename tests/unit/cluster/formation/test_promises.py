@@ -175,7 +175,7 @@ async def test_request_during_the_write_of_a_promise_sees_the_cluster_that_was_f
     assert second.result() == "this server belongs to cluster ours"
 
 
-def test_canceled_request_does_not_let_two_writes_overlap(tmp_path, monkeypatch):
+async def test_canceled_request_does_not_let_two_writes_overlap(tmp_path, monkeypatch):
     scene = Scene(tmp_path, "a", "c")
     begun, go_on, write = threading.Event(), threading.Event(), datadir.write
     under_way: list[int] = []
@@ -190,18 +190,15 @@ def test_canceled_request_does_not_let_two_writes_overlap(tmp_path, monkeypatch)
 
     monkeypatch.setattr(datadir, "write", slow)
 
-    async def story() -> None:
-        async with asyncio.TaskGroup() as group:
-            first = group.create_task(outcome(scene.asked("a", "b", "c", cluster_id="one")))
-            await asyncio.to_thread(begun.wait, 5)
-            first.cancel()
-            second = group.create_task(outcome(scene.asked("a", "b", "c", cluster_id="two")))
-            await asyncio.sleep(0.01)
-            go_on.set()
-        assert first.cancelled()
-        assert second.result() == "done"
-
-    asyncio.run(story())
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(outcome(scene.asked("a", "b", "c", cluster_id="one")))
+        await asyncio.to_thread(begun.wait, 5)
+        first.cancel()
+        second = group.create_task(outcome(scene.asked("a", "b", "c", cluster_id="two")))
+        await asyncio.sleep(0.01)
+        go_on.set()
+    assert first.cancelled()
+    assert second.result() == "done"
     assert scene.proposers() == ("a",)
 
 

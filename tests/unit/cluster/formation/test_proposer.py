@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.sim.clock import VirtualClock
-from tests.sim.loop import simulate
 from tests.sim.net import itself, meet
 
 from bellcow.cluster import datadir
@@ -21,10 +20,11 @@ from bellcow.model.membership_calls import BOOTSTRAP_PATH, BootstrapRequest, Don
 from bellcow.throttle import Reminders
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from bellcow.cluster.members.schedule import Target
+
+pytestmark = pytest.mark.virtual_time
 
 ALWAYS = 1e12  # seconds: a server that answered then still counts as answering
 
@@ -76,19 +76,6 @@ class Scene:
         return promises.open if promises else ()
 
 
-def plays(
-    folder: Path, others: str, story: Callable[[Scene], Awaitable[None]], **fields: object
-) -> Scene:
-    """Run the story in virtual time; returns its scene."""
-
-    async def play() -> Scene:
-        scene = Scene(folder, *others, **fields)  # type: ignore[arg-type]
-        await story(scene)
-        return scene
-
-    return simulate(play())
-
-
 async def calm(scene: Scene) -> Promise | None:
     """The first call starts the calm."""
     await scene.proposer.propose()
@@ -96,102 +83,87 @@ async def calm(scene: Scene) -> Promise | None:
     return await scene.proposer.propose()
 
 
-def test_all_others_are_asked_for_the_promise_made_here(tmp_path):
-    async def story(scene: Scene) -> None:
-        promise = await calm(scene)
-        assert promise is not None
-        assert promise.members == (("b", "b:4647"), ("c", "c:4647"), ("d", "d:4647"))
-        wanted = BootstrapRequest(
-            cluster_id=promise.cluster_id, proposer="b", members=promise.members
-        )
-        assert sorted(scene.asked, key=lambda each: each[0]) == [("c", wanted), ("d", wanted)]
-        assert scene.promised() == (promise,)
-
-    assert plays(tmp_path, "cd", story).events == [("bootstrapped", None)]
+async def test_all_others_are_asked_for_the_promise_made_here(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    promise = await calm(scene)
+    assert promise is not None
+    assert promise.members == (("b", "b:4647"), ("c", "c:4647"), ("d", "d:4647"))
+    wanted = BootstrapRequest(cluster_id=promise.cluster_id, proposer="b", members=promise.members)
+    assert sorted(scene.asked, key=lambda each: each[0]) == [("c", wanted), ("d", wanted)]
+    assert scene.promised() == (promise,)
+    assert scene.events == [("bootstrapped", None)]
 
 
 @pytest.mark.parametrize("others", ["c", "ac"], ids=["too few", "another is lower"])
-def test_only_the_lowest_id_proposes(tmp_path, others):
-    async def story(scene: Scene) -> None:
-        assert await calm(scene) is None
-        assert scene.promised() == ()
+async def test_only_the_lowest_id_proposes(tmp_path, others):
+    scene = Scene(tmp_path, *others)
+    assert await calm(scene) is None
+    assert scene.promised() == ()
+    assert scene.asked == []
 
-    assert plays(tmp_path, others, story).asked == []
 
-
-def test_proposer_waits_again_when_another_server_appears(tmp_path):
-    async def story(scene: Scene) -> None:
-        await scene.proposer.propose()
-        await asyncio.sleep(CALM_S - 0.1)
-        scene.meet("e")
-        assert await scene.proposer.propose() is None
-        await asyncio.sleep(0.2)
-        assert await scene.proposer.propose() is None
-        await asyncio.sleep(CALM_S)
-        assert await scene.proposer.propose() is not None
-
-    plays(tmp_path, "cd", story)
+async def test_proposer_waits_again_when_another_server_appears(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    await scene.proposer.propose()
+    await asyncio.sleep(CALM_S - 0.1)
+    scene.meet("e")
+    assert await scene.proposer.propose() is None
+    await asyncio.sleep(0.2)
+    assert await scene.proposer.propose() is None
+    await asyncio.sleep(CALM_S)
+    assert await scene.proposer.propose() is not None
 
 
 @pytest.mark.parametrize(("joins", "waits"), [(True, True), (False, False)])
-def test_server_that_forms_a_cluster_alone_first_waits_for_the_servers_to_join(
+async def test_server_that_forms_a_cluster_alone_first_waits_for_the_servers_to_join(
     tmp_path, joins, waits
 ):
-    async def story(scene: Scene) -> None:
-        assert (await scene.proposer.propose() is None) == waits
-        if waits:
-            await asyncio.sleep(GRACE_S)
-            assert await scene.proposer.propose() is not None
-
-    assert plays(tmp_path, "", story, count=1, joins=joins).asked == []
-
-
-def test_refusal_leaves_no_cancellation_counted_on_the_proposing_task(tmp_path):
-    async def story(scene: Scene) -> None:
-        scene.refusals["d"] = "not now"
-        await calm(scene)
-        task = asyncio.current_task()
-        assert task is not None
-        assert task.cancelling() == 0
-
-    assert plays(tmp_path, "cd", story).events == [("bootstrap_refused", "not now")]
-
-
-def test_one_refusal_withdraws_the_promise_and_is_logged(tmp_path):
-    async def story(scene: Scene) -> None:
-        scene.refusals["d"] = "not now"
-        assert await calm(scene) is None
-        assert scene.promised() == ()
-        scene.refusals.clear()
+    scene = Scene(tmp_path, count=1, joins=joins)
+    assert (await scene.proposer.propose() is None) == waits
+    if waits:
+        await asyncio.sleep(GRACE_S)
         assert await scene.proposer.propose() is not None
-
-    events = plays(tmp_path, "cd", story).events
-    assert events == [("bootstrap_refused", "not now"), ("bootstrapped", None)]
+    assert scene.asked == []
 
 
-def test_server_that_does_not_answer_in_time_has_not_promised(tmp_path):
-    async def story(scene: Scene) -> None:
-        scene.silent.add("d")
-        began = scene.clock.monotonic()
-        assert await calm(scene) is None
-        assert scene.clock.monotonic() - began == pytest.approx(CALM_S + ROUND_S, abs=0.5)
-        assert scene.promised() == ()
+async def test_refusal_leaves_no_cancellation_counted_on_the_proposing_task(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    scene.refusals["d"] = "not now"
+    await calm(scene)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    assert scene.events == [("bootstrap_refused", "not now")]
 
-    assert plays(tmp_path, "cd", story).events == [("bootstrap_refused", "no answer in time")]
+
+async def test_one_refusal_withdraws_the_promise_and_is_logged(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    scene.refusals["d"] = "not now"
+    assert await calm(scene) is None
+    assert scene.promised() == ()
+    scene.refusals.clear()
+    assert await scene.proposer.propose() is not None
+    assert scene.events == [("bootstrap_refused", "not now"), ("bootstrapped", None)]
 
 
-def test_no_proposal_is_made_while_a_promise_to_another_binds(tmp_path):
-    async def story(scene: Scene) -> None:
-        members = (("a", "a:4647"), ("b", "b:4647"), ("c", "c:4647"))
-        held = Promise(
-            cluster_id="old", proposer="a", members=members, time_ns=scene.clock.wall_ns()
-        )
-        datadir.write(tmp_path / datadir.PROMISE, Promises((held,)))
-        scene.book.read()
-        assert await calm(scene) is None
-        assert scene.promised() == (held,)
+async def test_server_that_does_not_answer_in_time_has_not_promised(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    scene.silent.add("d")
+    began = scene.clock.monotonic()
+    assert await calm(scene) is None
+    assert scene.clock.monotonic() - began == pytest.approx(CALM_S + ROUND_S, abs=0.5)
+    assert scene.promised() == ()
+    assert scene.events == [("bootstrap_refused", "no answer in time")]
 
-    scene = plays(tmp_path, "cd", story)
+
+async def test_no_proposal_is_made_while_a_promise_to_another_binds(tmp_path):
+    scene = Scene(tmp_path, "c", "d")
+    members = (("a", "a:4647"), ("b", "b:4647"), ("c", "c:4647"))
+    held = Promise(cluster_id="old", proposer="a", members=members, time_ns=scene.clock.wall_ns())
+    datadir.write(tmp_path / datadir.PROMISE, Promises((held,)))
+    scene.book.read()
+    assert await calm(scene) is None
+    assert scene.promised() == (held,)
     assert scene.asked == []
     reason = "promised to server a already, waiting for it"
     assert scene.events == [("bootstrap_refused", reason)]

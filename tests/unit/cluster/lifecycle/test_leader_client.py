@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.sim.clock import VirtualClock
-from tests.sim.loop import simulate
 from tests.sim.net import itself
 
 from bellcow.cluster.lifecycle.leader_client import CALL_S, LeaderClient
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
     from bellcow.cluster.members.schedule import Target
 
+pytestmark = pytest.mark.virtual_time
+
 STANDING = Standing(
     cluster_id="ours", epoch=2, founding="", configured=True, voter=False, is_member=True
 )
@@ -45,25 +46,20 @@ class Scene:
         self.asked: list[tuple[str, str, bytes]] = []
         self.events: list[tuple[str, Any]] = []
 
-    def asks(
+    async def asks(
         self, question: Callable[[LeaderClient], Awaitable[Standing | None]]
     ) -> Standing | None:
-        async def story() -> Standing | None:
-            clock = VirtualClock()
-            roster = Roster(itself("b", server_id="b", non_voting=True, zone="z1"), clock)
-            other = Record(
-                itself=itself("a", server_id="a"), start_ns=1, status="alive", status_seq=0
-            )
-            roster.table = Table(
-                me=roster.table.me,
-                known={"a": Known(other, 0.0)},
-                contacts={},
-                leader=Leader(server_id=self.leader, epoch=2, term=1, heard=0.0),
-            )
-            reminders = Reminders(clock, self.report)
-            return await question(LeaderClient(roster, self, clock, reminders))
-
-        return simulate(story())
+        clock = VirtualClock()
+        roster = Roster(itself("b", server_id="b", non_voting=True, zone="z1"), clock)
+        other = Record(itself=itself("a", server_id="a"), start_ns=1, status="alive", status_seq=0)
+        roster.table = Table(
+            me=roster.table.me,
+            known={"a": Known(other, 0.0)},
+            contacts={},
+            leader=Leader(server_id=self.leader, epoch=2, term=1, heard=0.0),
+        )
+        reminders = Reminders(clock, self.report)
+        return await question(LeaderClient(roster, self, clock, reminders))
 
     def report(self, event: str, /, **fields: object) -> None:
         self.events.append((event, fields.get("reason")))
@@ -78,9 +74,9 @@ class Scene:
         return encode(self.answer)
 
 
-def test_join_request_has_the_servers_own_facts():
+async def test_join_request_has_the_servers_own_facts():
     scene = Scene(STANDING)
-    assert scene.asks(lambda line: line.join("ours")) == STANDING
+    assert await scene.asks(lambda line: line.join("ours")) == STANDING
     ((whom, path, body),) = scene.asked
     assert (whom, path) == ("a", JOIN_PATH)
     assert decode(body, JoinRequest) == JoinRequest(
@@ -95,18 +91,18 @@ def test_join_request_has_the_servers_own_facts():
     )
 
 
-def test_standing_request_names_the_servers_member():
+async def test_standing_request_names_the_servers_member():
     scene = Scene(STANDING)
-    assert scene.asks(lambda line: line.standing(7)) == STANDING
+    assert await scene.asks(lambda line: line.standing(7)) == STANDING
     ((whom, path, body),) = scene.asked
     assert (whom, path) == ("a", STANDING_PATH)
     assert decode(body, StandingRequest) == StandingRequest(server_id="b", member_id=7)
 
 
 @pytest.mark.parametrize("leader", ["b", "x"], ids=["we lead", "one that is not known leads"])
-def test_no_request_is_sent_without_a_leader(leader):
+async def test_no_request_is_sent_without_a_leader(leader):
     scene = Scene(STANDING, leader)
-    assert scene.asks(lambda line: line.standing(7)) is None
+    assert await scene.asks(lambda line: line.standing(7)) is None
     assert (scene.asked, scene.events) == ([], [])
 
 
@@ -115,8 +111,8 @@ def test_no_request_is_sent_without_a_leader(leader):
     [(Error(Code.REFUSED, "not now"), "not now"), (CALL_S + 1.0, "no answer in time")],
     ids=["refused", "late"],
 )
-def test_failed_request_is_logged_and_not_raised(answer, reason):
+async def test_failed_request_is_logged_and_not_raised(answer, reason):
     scene = Scene(answer)
-    assert scene.asks(lambda line: line.join("")) is None
-    assert scene.asks(lambda line: line.standing(7)) is None
+    assert await scene.asks(lambda line: line.join("")) is None
+    assert await scene.asks(lambda line: line.standing(7)) is None
     assert scene.events == [("join_refused", reason), ("membership_unconfirmed", reason)]

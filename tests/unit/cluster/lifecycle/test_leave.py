@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.sim.loop import simulate
 from tests.sim.net import Net
 
 from bellcow.cluster.lifecycle.leave import leave
 from bellcow.errors import Code, Error
 from bellcow.model.membership_calls import LEAVE_PATH, LeaveRequest, decode
+
+pytestmark = pytest.mark.virtual_time
 
 WITHIN_S = 2.5
 
@@ -41,49 +42,45 @@ class Leader:
         return b""
 
 
-def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
+async def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
     """Let a server leave; returns the error, and its status as the others see it."""
-
-    async def story():
-        async with Net() as net:
-            leader.net = net
-            for name, join in (("a", ""), ("b", "a"), ("c", "a")):
-                net.start(name, join=join)
-            net.hosts["a"].lead(1)
-            await asyncio.sleep(3)
-            host, reason = net.hosts[who], ""
-            if deaf:
-                net.cut(who, deaf)
-            began = net.clock.monotonic()
-            try:
-                await leave(
-                    roster=host.roster,
-                    exchange=host.exchange,
-                    lead=leader,
-                    membership=leader,
-                    line=leader,
-                    within_s=WITHIN_S,
-                )
-            except Error as error:
-                reason = error.message
-            assert net.clock.monotonic() - began <= WITHIN_S + 0.01
-            await net.stop(who)
-            await asyncio.sleep(0.5)  # the others call it to check that it has left
-            return reason, [each.statuses()[who] for each in net.hosts.values()]
-
-    return simulate(story())
+    async with Net() as net:
+        leader.net = net
+        for name, join in (("a", ""), ("b", "a"), ("c", "a")):
+            net.start(name, join=join)
+        net.hosts["a"].lead(1)
+        await asyncio.sleep(3)
+        host, reason = net.hosts[who], ""
+        if deaf:
+            net.cut(who, deaf)
+        began = net.clock.monotonic()
+        try:
+            await leave(
+                roster=host.roster,
+                exchange=host.exchange,
+                lead=leader,
+                membership=leader,
+                line=leader,
+                within_s=WITHIN_S,
+            )
+        except Error as error:
+            reason = error.message
+        assert net.clock.monotonic() - began <= WITHIN_S + 0.01
+        await net.stop(who)
+        await asyncio.sleep(0.5)  # the others call it to check that it has left
+        return reason, [each.statuses()[who] for each in net.hosts.values()]
 
 
-def test_follower_asks_the_leader_and_announces_that_it_left():
+async def test_follower_asks_the_leader_and_announces_that_it_left():
     leader = Leader()
-    assert goes(leader) == ("", ["left", "left"])
+    assert await goes(leader) == ("", ["left", "left"])
     assert (leader.asked, leader.seen) == (["id-b"], ["leaving"])
 
 
-def test_leader_that_leaves_asks_its_own_membership():
+async def test_leader_that_leaves_asks_its_own_membership():
     leader = Leader()
     leader.is_leader, leader.leader_id = True, "nobody"
-    assert goes(leader, "a") == ("", ["left", "left"])
+    assert await goes(leader, "a") == ("", ["left", "left"])
     assert leader.asked == ["id-a"]
 
 
@@ -95,18 +92,18 @@ def test_leader_that_leaves_asks_its_own_membership():
     ],
     ids=["refused", "too slow"],
 )
-def test_server_that_may_not_leave_announces_that_it_is_alive(leader, reason):
-    assert goes(leader) == (reason, ["alive", "alive"])
+async def test_server_that_may_not_leave_announces_that_it_is_alive(leader, reason):
+    assert await goes(leader) == (reason, ["alive", "alive"])
 
 
-def test_dead_server_does_not_delay_an_announcement():
+async def test_dead_server_does_not_delay_an_announcement():
     leader = Leader(takes_s=60.0)
-    reason, _ = goes(leader, deaf="c")
+    reason, _ = await goes(leader, deaf="c")
     assert reason == f"not removed from the cluster within {WITHIN_S:.1f} s"
 
 
-def test_server_without_a_leader_does_not_leave():
+async def test_server_without_a_leader_does_not_leave():
     leader = Leader()
     leader.leader_id = ""
-    assert goes(leader) == ("No cluster leader", ["alive", "alive"])
+    assert await goes(leader) == ("No cluster leader", ["alive", "alive"])
     assert not leader.asked

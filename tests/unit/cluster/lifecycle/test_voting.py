@@ -16,7 +16,6 @@ from tests.sim.lifecycle import (
     put_member,
     standing,
 )
-from tests.sim.loop import simulate
 
 from bellcow.cluster import datadir
 from bellcow.cluster.datadir import LocalState, MemberMark, Promises
@@ -141,31 +140,28 @@ def test_promises_are_dropped_once_the_clusters_state_is_loaded(tmp_path):
 # A formation that is given up
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("dies_after", "in_cluster", "given_up"),
     [("set_aside raft", True, False), ("remove cluster.json", False, True)],
 )
-def test_promise_binds_after_a_crash_while_formation_is_given_up(
+async def test_promise_binds_after_a_crash_while_formation_is_given_up(
     tmp_path, dies_after, in_cluster, given_up
 ):
     """Others may still form that cluster: the promise is marked before cluster.json goes."""
-
-    async def story() -> None:
-        async with Camp(tmp_path, "a", "b", "c") as camp:
-            camp.start("a").dies = Dies(1, before=False, what="write cluster.json")
-            camp.start("b")
-            camp.start("c")
-            await asyncio.sleep(5)
-            for name in "bc":
-                await camp.stop(name)
-                camp.wipe(name)
-            camp.start("a").dies = Dies(1, before=False, what=dies_after)
-            camp.start("b")
-            camp.start("c")
-            await asyncio.sleep(120)
-            assert "a" not in camp.servers, "it was not killed"
-
-    simulate(story())
+    async with Camp(tmp_path, "a", "b", "c") as camp:
+        camp.start("a").dies = Dies(1, before=False, what="write cluster.json")
+        camp.start("b")
+        camp.start("c")
+        await asyncio.sleep(5)
+        for name in "bc":
+            await camp.stop(name)
+            camp.wipe(name)
+        camp.start("a").dies = Dies(1, before=False, what=dies_after)
+        camp.start("b")
+        camp.start("c")
+        await asyncio.sleep(120)
+        assert "a" not in camp.servers, "it was not killed"
     assert (tmp_path / "a" / datadir.LOCAL_STATE).exists() == in_cluster
     promises = datadir.read(tmp_path / "a" / datadir.PROMISE, Promises)
     assert promises is not None

@@ -60,7 +60,7 @@ def test_malformed_name_is_refused_without_a_lookup(host):
     assert asked == []
 
 
-def test_hanging_resolver_is_abandoned_and_called_once(monkeypatch, caplog):
+async def test_hanging_resolver_is_abandoned_and_called_once(monkeypatch, caplog):
     monkeypatch.setattr(lookup, "LOOKUP_S", 0.05)
     release, asked = threading.Event(), []
 
@@ -69,31 +69,26 @@ def test_hanging_resolver_is_abandoned_and_called_once(monkeypatch, caplog):
         release.wait(10)
         raise OSError("too late")
 
-    async def story():
-        lookups = Lookups(look)
-        for _ in range(3):
-            with pytest.raises(Error, match="lookup slow: i/o timeout"):
-                await lookups.addresses("slow")
-        release.set()
-        (late,) = [each for each in threading.enumerate() if each.name == "lookup"]
-        await asyncio.to_thread(late.join, 10)
-        await asyncio.sleep(0)  # the answer that came too late
-
-    asyncio.run(story())
+    lookups = Lookups(look)
+    for _ in range(3):
+        with pytest.raises(Error, match="lookup slow: i/o timeout"):
+            await lookups.addresses("slow")
+    release.set()
+    (late,) = [each for each in threading.enumerate() if each.name == "lookup"]
+    await asyncio.to_thread(late.join, 10)
+    await asyncio.sleep(0)  # the answer that came too late
     assert asked == ["slow"]
     assert caplog.text == ""
 
 
-def test_concurrent_callers_share_one_lookup():
+async def test_concurrent_callers_share_one_lookup():
     asked = []
 
     def look(host):
         asked.append(host)
         return ("10.0.0.1",)
 
-    async def story():
-        lookups = Lookups(look)
-        return await asyncio.gather(*(lookups.addresses("a") for _ in range(5)))
-
-    assert asyncio.run(story()) == [("10.0.0.1",)] * 5
+    lookups = Lookups(look)
+    answers = await asyncio.gather(*(lookups.addresses("a") for _ in range(5)))
+    assert answers == [("10.0.0.1",)] * 5
     assert asked == ["a"]

@@ -6,7 +6,6 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.sim.loop import simulate
 from tests.sim.net import Net
 
 from bellcow.cluster.peers.inputs import ClusterView, see
@@ -14,20 +13,17 @@ from bellcow.cluster.peers.inputs import ClusterView, see
 pytestmark = pytest.mark.virtual_time
 
 
-def test_view_has_the_servers_of_the_region_and_their_addresses():
-    async def story():
-        async with Net() as net:
-            for name, join in (("a", ""), ("b", "a"), ("c", "a"), ("w", "a")):
-                net.start(name, "west" if name == "w" else "global", join=join)
-            net.hosts["a"].lead(1)
-            await asyncio.sleep(3)
-            await net.stop("c")
-            await asyncio.sleep(2)
-            early = see(net.hosts["a"].roster)
-            await asyncio.sleep(6)
-            return early, see(net.hosts["a"].roster)
-
-    early, late = simulate(story())
+async def test_view_has_the_servers_of_the_region_and_their_addresses():
+    async with Net() as net:
+        for name, join in (("a", ""), ("b", "a"), ("c", "a"), ("w", "a")):
+            net.start(name, "west" if name == "w" else "global", join=join)
+        net.hosts["a"].lead(1)
+        await asyncio.sleep(3)
+        await net.stop("c")
+        await asyncio.sleep(2)
+        early = see(net.hosts["a"].roster)
+        await asyncio.sleep(6)
+        late = see(net.hosts["a"].roster)
     assert early.alive == {"id-a", "id-b", "id-c"}
     assert early.answering == {"id-a", "id-b"}
     assert late.alive == {"id-a", "id-b"}
@@ -45,18 +41,15 @@ def test_server_without_a_member_answers_and_takes_no_part():
     assert view.taking_part == {"a"}
 
 
-def test_server_whose_member_is_down_takes_no_part():
-    async def story():
-        async with Net() as net:
-            host, other = net.start("a"), net.start("b", join="a")
-            other.raft = msgspec.structs.replace(other.raft, works=False)
-            await asyncio.sleep(2)
-            down = see(host.roster)
-            other.raft = msgspec.structs.replace(other.raft, works=True)
-            await asyncio.sleep(2)
-            return down, see(host.roster)
-
-    down, well = simulate(story())
+async def test_server_whose_member_is_down_takes_no_part():
+    async with Net() as net:
+        host, other = net.start("a"), net.start("b", join="a")
+        other.raft = msgspec.structs.replace(other.raft, works=False)
+        await asyncio.sleep(2)
+        down = see(host.roster)
+        other.raft = msgspec.structs.replace(other.raft, works=True)
+        await asyncio.sleep(2)
+        well = see(host.roster)
     assert (down.answering, down.taking_part) == ({"id-a", "id-b"}, {"id-a"})
     assert well.taking_part == {"id-a", "id-b"}
 
