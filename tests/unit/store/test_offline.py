@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -24,29 +23,26 @@ def listed(path: Path) -> tuple[Head, dict[tuple[str, str], bytes]]:
         return head, dict(items)
 
 
-def fill(path: Path, while_open: Callable[[], None] = lambda: None) -> None:
-    async def go() -> None:
-        store = await open_store(path, SystemClock())
-        await store.commit(NO_HEAD, ONE, OBJECTS)
-        await store.stage(ONE, 2, [(("namespaces", "unseen"), b"\x80")])
-        while_open()
-        await store.close()
-
-    asyncio.run(go())
+async def fill(path: Path, while_open: Callable[[], None] = lambda: None) -> None:
+    store = await open_store(path, SystemClock())
+    await store.commit(NO_HEAD, ONE, OBJECTS)
+    await store.stage(ONE, 2, [(("namespaces", "unseen"), b"\x80")])
+    while_open()
+    await store.close()
 
 
-def test_a_stopped_store_is_read_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+async def test_a_stopped_store_is_read_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    fill(path)
+    await fill(path)
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
     assert listed(path) == (ONE, OBJECTS)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
-def test_a_store_that_is_in_use_is_read_as_of_its_last_commit(tmp_path: Path) -> None:
+async def test_a_store_that_is_in_use_is_read_as_of_its_last_commit(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     seen: list[object] = []
-    fill(path, lambda: seen.append(listed(path)))
+    await fill(path, lambda: seen.append(listed(path)))
     assert seen == [(ONE, OBJECTS)]
     assert listed(path) == (ONE, OBJECTS)
 
@@ -64,11 +60,8 @@ async def test_a_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
     assert listed(path)[0] == later
 
 
-def test_a_store_that_was_never_written_holds_nothing(tmp_path: Path) -> None:
-    async def go() -> None:
-        await (await open_store(tmp_path / "store.db", SystemClock())).close()
-
-    asyncio.run(go())
+async def test_a_store_that_was_never_written_holds_nothing(tmp_path: Path) -> None:
+    await (await open_store(tmp_path / "store.db", SystemClock())).close()
     assert listed(tmp_path / "store.db") == (NO_HEAD, {})
 
 
@@ -81,9 +74,9 @@ def test_a_store_that_was_never_written_holds_nothing(tmp_path: Path) -> None:
         ("DROP TABLE objects", "no such table"),
     ],
 )
-def test_a_damaged_store_is_refused(tmp_path: Path, statement: str, what: str) -> None:
+async def test_a_damaged_store_is_refused(tmp_path: Path, statement: str, what: str) -> None:
     path = tmp_path / "store.db"
-    fill(path)
+    await fill(path)
     connection = sqlite3.connect(path)
     connection.execute(statement)
     connection.commit()
@@ -98,8 +91,8 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
         listed(tmp_path / "store.db")
 
 
-def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
-    fill(tmp_path / "store.db")
+async def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
+    await fill(tmp_path / "store.db")
     connection = sqlite3.connect(tmp_path / "store.db")
     connection.execute("PRAGMA user_version = 9")
     connection.close()
