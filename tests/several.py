@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.harness import WAIT_S, Agent, until
-from tests.sim.etcd import short_directory
+from tests.support.etcd import short_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.abuse.rows import left_out, row
 from tests.abuse.wire import elsewhere, in_parallel, request, reset, talk
-from tests.sim.certificates import Authority
+from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,10 +19,10 @@ from tests.abuse.rows import left_out, row
 from tests.abuse.rows_http import AUTOPILOT
 from tests.abuse.wire import elsewhere, request, talk
 from tests.harness import BELLCOW, Answer
-from tests.sim.certificates import Authority
-from tests.sim.etcd import PROGRAM, WHY
 from tests.sim.net import itself
-from tests.sim.wires import keyed
+from tests.support.certificates import Authority
+from tests.support.etcd import PROGRAM, WHY
+from tests.support.wires import keyed
 
 from bellcow.cluster.members.exchange import HELLO_PATH
 from bellcow.model.hello import Cluster, Hello, Record, encode_hello

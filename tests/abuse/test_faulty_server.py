@@ -21,9 +21,9 @@ import pytest
 from tests.abuse.rows_http import AUTOPILOT, RAFT, SCHEDULER
 from tests.abuse.site import FAULT
 from tests.several import Several
-from tests.sim.etcd import needs_etcd
 from tests.sim.net import itself
-from tests.sim.wires import KEY, keyed
+from tests.support.etcd import needs_etcd
+from tests.support.wires import KEY, keyed
 
 from bellcow.cluster.members.exchange import HELLO_PATH
 from bellcow.cluster.members.schedule import Target

@@ -20,7 +20,7 @@ from tests.abuse.site import FAULT, STATE
 from tests.abuse.wire import in_parallel
 from tests.harness import Agent
 from tests.several import Several
-from tests.sim.etcd import needs_etcd, short_directory
+from tests.support.etcd import needs_etcd, short_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.sim.etcd import Events, free_address, plan_of_one, run
 from tests.sim.net import itself
+from tests.support.etcd import Events, free_address, plan_of_one, run
 
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.recovery import convert as conversion

@@ -17,7 +17,7 @@ import msgspec
 import psutil
 from tests.cluster.chaos.cluster import SETTLE_S, Cluster, Copy, Server, wait_until
 from tests.cluster.load import Record, records_of
-from tests.sim.etcd import run
+from tests.support.etcd import run
 
 from bellcow.acl.hashing import policy_hash
 from bellcow.etcd import etcd_pb2 as pb

@@ -22,7 +22,7 @@ from tests.cluster.restoring import (
     votes_of,
     watched,
 )
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 from bellcow.state.tables import ACL_POLICIES
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from tests.cluster.restoring import SNAPSHOT, Four, Held, Sending, archive_of, names_in, watched
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 from bellcow.failpoint import POINTS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 pytestmark = [pytest.mark.slow, needs_etcd]
 

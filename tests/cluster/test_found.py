@@ -23,7 +23,7 @@ from tests.cluster.founding import (
     write,
 )
 from tests.harness import BELLCOW
-from tests.sim.etcd import PROGRAM, Cluster, Events, needs_etcd, run, short_directory
+from tests.support.etcd import PROGRAM, Cluster, Events, needs_etcd, run, short_directory
 
 from bellcow.clock import SystemClock
 from bellcow.cluster import datadir

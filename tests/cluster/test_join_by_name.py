@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness import Agent, free_ports, until
-from tests.sim.etcd import short_directory
+from tests.support.etcd import short_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

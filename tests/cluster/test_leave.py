@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness import Agent, until
-from tests.sim.etcd import needs_etcd, short_directory
+from tests.support.etcd import needs_etcd, short_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from tests.harness import WAIT_S, Agent, until
-from tests.sim.etcd import needs_etcd, short_directory
+from tests.support.etcd import needs_etcd, short_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

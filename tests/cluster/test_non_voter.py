@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cluster.chaos.cluster import wait_until
 from tests.cluster.restoring import SNAPSHOT, Four, Held, archive_of
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.cluster.chaos.cluster import KEY, Cluster, wait_until
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 from bellcow.model.membership_calls import FORWARD_PATH, STATE_PATH
 

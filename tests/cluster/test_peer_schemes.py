@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cluster.chaos.cluster import KEY, Cluster, wait_until
 from tests.harness import BELLCOW, Agent
-from tests.sim.etcd import needs_etcd, short_directory
+from tests.support.etcd import needs_etcd, short_directory
 
 if TYPE_CHECKING:
     from tests.cluster.chaos.cluster import Server

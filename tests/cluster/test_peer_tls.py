@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
-from tests.sim.certificates import Authority, Pair
-from tests.sim.etcd import Cluster, needs_etcd, run, short_directory
+from tests.support.certificates import Authority, Pair
+from tests.support.etcd import Cluster, needs_etcd, run, short_directory
 
 from bellcow.agent.peer_tls import peer_security
 from bellcow.config.model import Settings, Tls

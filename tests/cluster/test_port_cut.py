@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cluster.chaos.cluster import Cluster, wait_until
 from tests.cluster.chaos.wires import can_have_namespaces
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 if TYPE_CHECKING:
     from tests.cluster.chaos.cluster import Server

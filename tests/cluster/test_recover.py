@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 import pytest
 from tests.cluster.founding import CLOCK, US, copy_of, fill_embedded, me, plan_of
-from tests.sim.etcd import Events, needs_etcd, run, short_directory
+from tests.support.etcd import Events, needs_etcd, run, short_directory
 
 from bellcow.cluster import datadir
 from bellcow.cluster.members.exchange import Exchange

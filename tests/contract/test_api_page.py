@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from tests.contract.http_replay import RFC3339, UUID, members, rehashed, replaced, sums
 from tests.harness import Agent
-from tests.sim.certificates import Authority
+from tests.support.certificates import Authority
 
 from bellcow.license.rules import issue
 from bellcow.license.signature import new_key

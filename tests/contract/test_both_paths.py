@@ -7,8 +7,8 @@ import gzip
 import re
 
 import pytest
-from tests.contract.http_here import Here, here
 from tests.harness import exchange
+from tests.support.http_here import Here, here
 
 from bellcow.api.message import Response, Wait
 from bellcow.api.routes.catalog import routes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from tests.contract.cli_replay import Case, Outcome, Stage, load
 from tests.several import HEALTH, Several
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

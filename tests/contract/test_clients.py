@@ -20,7 +20,7 @@ from nomad.api.exceptions import (
 from nomadpy import QueryOptions, UnexpectedResponseError, WriteOptions
 from prometheus_client.parser import text_string_to_metric_families
 from tests.harness import Agent, free_ports, until
-from tests.sim.certificates import Authority
+from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from tests.contract.cluster_replay import RECORDED, SOME, Replay
 from tests.contract.http_differences import JSON, TEXT, Instead, changed, refused
 from tests.contract.http_replay import Expected, expected_of
 from tests.several import Several
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.contract.http_here import Here, here
 from tests.harness import Answer, exchange
+from tests.support.http_here import Here, here
 
 from bellcow.api.message import Wait
 from bellcow.api.routes.catalog import routes

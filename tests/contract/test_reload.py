@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.sim.certificates import Authority
+from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
     from tests.harness import Agent

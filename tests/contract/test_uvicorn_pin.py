@@ -11,8 +11,8 @@ import inspect
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.sim.certificates import Authority
-from tests.sim.raw_http import FIXED, get, request, running, until
+from tests.support.certificates import Authority
+from tests.support.raw_http import FIXED, get, request, running, until
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from bellcow.config.tls import make_context

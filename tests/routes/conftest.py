@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
-from tests.contract.http_here import leading
+from tests.support.http_here import leading
 
 from bellcow.acl.rights import Need
 from bellcow.api.http.asgi import asgi

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from tests.harness import BELLCOW
 from tests.routes.machines import Machines, blocks, commands, section
-from tests.sim.etcd import needs_etcd, short_directory
+from tests.support.etcd import needs_etcd, short_directory
 
 from bellcow.etcd.version import CannotRun, judge
 from bellcow.events import EVENTS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness import BELLCOW, free_ports
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 import bellcow
 

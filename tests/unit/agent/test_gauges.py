@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.http_here import here
+from tests.support.http_here import here
 
 # What public dashboards and alert rules name, as far as it has a meaning here.
 NAMED_BY_RULES = [

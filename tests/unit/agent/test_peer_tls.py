@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
-from tests.sim.certificates import Authority, Pair
-from tests.sim.raw_http import run
-from tests.sim.wires import host
+from tests.support.certificates import Authority, Pair
+from tests.support.raw_http import run
+from tests.support.wires import host
 
 from bellcow.agent.peer_tls import (
     FOLDER,

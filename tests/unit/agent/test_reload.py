@@ -8,8 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.sim.certificates import Authority
 from tests.sim.clock import FixedClock
+from tests.support.certificates import Authority
 
 from bellcow.acl.tokens import BadTokens
 from bellcow.agent.metrics import Metrics

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.http_here import built
+from tests.support.http_here import built
 
 from bellcow.agent.running import background, leader_loops, running
 from bellcow.agent.start import StartError

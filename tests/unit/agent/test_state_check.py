@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.http_here import leading
+from tests.support.http_here import leading
 
 from bellcow.agent.start import StartError
 from bellcow.agent.state_check import check_state

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from tests.contract.http_here import Here, here
+from tests.support.http_here import Here, here
 
 from bellcow.api.pipeline import body as bodies
 from bellcow.api.route import SMALL_LIMIT

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
-from tests.sim.certificates import Authority, Pair
+from tests.support.certificates import Authority, Pair
 
 from bellcow.config.certificates import Pem, Wanted, command_for, find_flaws
 from bellcow.config.tls import make_client_context, make_context

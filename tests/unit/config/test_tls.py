@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.sim.certificates import Authority, Pair, shake_hands
+from tests.support.certificates import Authority, Pair, shake_hands
 
 from bellcow.config.model import Tls
 from bellcow.config.tls import http_context, make_context, reload

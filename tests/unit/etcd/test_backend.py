@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.sim.etcd import needs_etcd, run, started, wipe
+from tests.support.etcd import needs_etcd, run, started, wipe
 
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.backend import FILE, UnreadableError, read_keys

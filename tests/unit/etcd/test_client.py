@@ -4,8 +4,16 @@ import asyncio
 import contextlib
 
 import pytest
-from tests.sim import etcd
-from tests.sim.etcd import answering, etcd_pid, freeze, needs_etcd, short_directory, started, thaw
+from tests.support import etcd
+from tests.support.etcd import (
+    answering,
+    etcd_pid,
+    freeze,
+    needs_etcd,
+    short_directory,
+    started,
+    thaw,
+)
 
 from bellcow.etcd import client as module
 from bellcow.etcd import etcd_pb2 as pb

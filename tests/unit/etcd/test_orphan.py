@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from tests.sim.etcd import short_directory
+from tests.support.etcd import short_directory
 
 from bellcow.etcd.flags import SOCKET
 from bellcow.etcd.guard import PID_FILE

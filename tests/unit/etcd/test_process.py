@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from tests.sim import etcd
-from tests.sim.certificates import Authority
-from tests.sim.etcd import (
+from tests.support import etcd
+from tests.support.certificates import Authority
+from tests.support.etcd import (
     Events,
     answering,
     etcd_pid,
@@ -339,7 +339,7 @@ sys.path.insert(0, sys.argv[2])
 from bellcow.clock import SystemClock
 from bellcow.etcd.client import open_client
 from bellcow.etcd.process import Member
-from tests.sim.etcd import Events, answering, plan_of_one
+from tests.support.etcd import Events, answering, plan_of_one
 
 async def main():
     plan = plan_of_one(Path(sys.argv[1]))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.sim.etcd import needs_etcd
+from tests.support.etcd import needs_etcd
 
 from bellcow.etcd.version import CannotRun, find_program, judge, parse_version, read_version
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.sim.etcd import started
+from tests.support.etcd import started
 from tests.support.sqlite_stores import copy_to, fill, opened, small_pages
 
 if TYPE_CHECKING:

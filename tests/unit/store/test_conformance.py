@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tests.sim.etcd import needs_etcd, wipe
 from tests.sim.store import MemoryStore
+from tests.support.etcd import needs_etcd, wipe
 
 from bellcow.clock import SystemClock
 from bellcow.etcd.client import open_client

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
-from tests.sim import etcd
-from tests.sim.etcd import (
+from tests.support import etcd
+from tests.support.etcd import (
     Cluster,
     answering,
     forget,

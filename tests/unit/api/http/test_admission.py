@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tests.sim.raw_http import running, until
+from tests.support.raw_http import running, until
 
 
 async def test_connections_over_the_limit_of_an_address_get_a_429():

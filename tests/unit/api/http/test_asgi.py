@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.sim.raw_http import FIXED, FixedApp
+from tests.support.raw_http import FIXED, FixedApp
 
 from bellcow.api.http.asgi import AsgiBody, asgi
 from bellcow.api.http.budget import Budget

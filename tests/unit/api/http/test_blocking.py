@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.sim.http_wire import Wire
-from tests.sim.raw_http import get, running, until
+from tests.support.http_wire import Wire
+from tests.support.raw_http import get, running, until
 
 from bellcow.api.http.blocking import BlockingQuery
 from bellcow.api.message import Request, Response, Wait

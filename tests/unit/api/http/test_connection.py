@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.sim.http_wire import FullWire, wired
-from tests.sim.invalid_requests import INVALID
-from tests.sim.raw_http import FIXED, FixedApp, get, request, running, until
+from tests.support.http_wire import FullWire, wired
+from tests.support.invalid_requests import INVALID
+from tests.support.raw_http import FIXED, FixedApp, get, request, running, until
 
 
 @pytest.mark.parametrize("path", sorted(FIXED))

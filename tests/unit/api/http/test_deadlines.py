@@ -7,8 +7,8 @@ import contextlib
 import time
 
 import pytest
-from tests.sim.http_wire import wired
-from tests.sim.raw_http import FixedApp, get, request, running, trickle
+from tests.support.http_wire import wired
+from tests.support.raw_http import FixedApp, get, request, running, trickle
 
 from bellcow.api.http import deadlines
 from bellcow.api.http.deadlines import WHEN_LATE, Deadline

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.sim.http_wire import Wire
-from tests.sim.raw_http import get, running
+from tests.support.http_wire import Wire
+from tests.support.raw_http import get, running
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from bellcow.api.http.deadlines import Deadline

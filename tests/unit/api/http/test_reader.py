@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sim.invalid_requests import INVALID
-from tests.sim.raw_http import get, request
+from tests.support.invalid_requests import INVALID
+from tests.support.raw_http import get, request
 
 from bellcow.api.http.reader import BODY, HEAD, Reader, Refusal
 

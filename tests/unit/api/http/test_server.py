@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.sim.certificates import Authority, Pair
-from tests.sim.raw_http import connected, get, request, run, running, until
+from tests.support.certificates import Authority, Pair
+from tests.support.raw_http import connected, get, request, run, running, until
 
 from bellcow.api.http.limits import HttpLimits
 from bellcow.api.http.server import bind

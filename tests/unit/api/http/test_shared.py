@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.sim.raw_http import running
+from tests.support.raw_http import running
 
 
 @pytest.mark.parametrize(("path", "open_after"), [("/boom", True), ("/fault", False)])

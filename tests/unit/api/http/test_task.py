@@ -6,8 +6,8 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING
 
-from tests.sim.http_wire import LostWire, wired
-from tests.sim.raw_http import FixedApp, get, request, running, trickle, until
+from tests.support.http_wire import LostWire, wired
+from tests.support.raw_http import FixedApp, get, request, running, trickle, until
 
 from bellcow.api.message import Body, Request, Response
 

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.sim.certificates import Authority, Pair
-from tests.sim.raw_http import Client, connected, get, request, running, until
+from tests.support.certificates import Authority, Pair
+from tests.support.raw_http import Client, connected, get, request, running, until
 
 from bellcow.api.http.limits import HttpLimits
 from bellcow.config.tls import make_context, reload

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
-from tests.contract.http_here import Here, here
 from tests.sim.net import FOLLOWER, itself
-from tests.sim.raw_http import connected, get, request, until
-from tests.sim.wires import KEY, client_of, keyed
+from tests.support.http_here import Here, here
+from tests.support.raw_http import connected, get, request, until
+from tests.support.wires import KEY, client_of, keyed
 
 from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
@@ -42,7 +42,7 @@ from bellcow.state.waiting import Waiting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from tests.sim.raw_http import Answer, Client
+    from tests.support.raw_http import Answer, Client
 
 SCHEDULER = "/v1/operator/scheduler/configuration"
 LEADER = "id-leader"

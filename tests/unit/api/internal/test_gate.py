@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 import uvloop
-from tests.sim.certificates import Authority
-from tests.sim.raw_http import connected, request, until
-from tests.sim.wires import KEY, client_of, host, with_clock_ahead
+from tests.support.certificates import Authority
+from tests.support.raw_http import connected, request, until
+from tests.support.wires import KEY, client_of, host, with_clock_ahead
 
 from bellcow.api.internal.gate import HELD_BYTES, LIMITS
 from bellcow.cluster.members.compose import compose

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from tests.sim.loop import simulate
 from tests.sim.net import itself
-from tests.sim.wires import KEY, client_of, keyed
+from tests.support.wires import KEY, client_of, keyed
 
 from bellcow.api.http.server import bind, serve
 from bellcow.api.internal import replication

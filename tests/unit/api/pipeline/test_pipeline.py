@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
-from tests.contract.http_here import Here, here
-from tests.sim.raw_http import connected, get, until
+from tests.support.http_here import Here, here
+from tests.support.raw_http import connected, get, until
 
 from bellcow.api.message import Request, Response, Wait
 from bellcow.api.pipeline.answers import contact
@@ -27,7 +27,7 @@ from bellcow.wire import to_msgpack
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from tests.sim.raw_http import Client
+    from tests.support.raw_http import Client
 
     from bellcow.store.protocol import Head
 

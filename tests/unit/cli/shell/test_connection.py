@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.sim.certificates import Authority, shake_hands
+from tests.support.certificates import Authority, shake_hands
 
 from bellcow.cli.shell import connection
 from bellcow.cli.shell.client import Client

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.sim.clock import FixedClock
-from tests.sim.etcd import Events, run, short_directory
+from tests.support.etcd import Events, run, short_directory
 
 from bellcow.cluster.engine.etcd_member import EtcdMember
 from bellcow.cluster.engine.protocol import Start

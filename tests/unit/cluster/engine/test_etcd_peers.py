@@ -8,8 +8,8 @@ import signal
 
 import msgspec
 import pytest
-from tests.sim import etcd
-from tests.sim.etcd import (
+from tests.support import etcd
+from tests.support.etcd import (
     START_S,
     VERSION,
     Cluster,

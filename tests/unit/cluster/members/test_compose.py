@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.sim.tables import (
+from tests.support.tables import (
     FOLLOWING,
     empty,
     hello,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.sim.tables import (
+from tests.support.tables import (
     FOLLOWING,
     HOUR,
     empty,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sim.tables import (
+from tests.support.tables import (
     FOLLOWING,
     NEW,
     US,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.sim.tables import (
+from tests.support.tables import (
     FOLLOWING,
     empty,
     hello,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.tables import (
+from tests.support.tables import (
     empty,
     hello,
     knowing,

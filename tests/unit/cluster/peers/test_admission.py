@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tests.sim.configuration import change, entry, inputs, request, shown
+from tests.support.configuration import change, entry, inputs, request, shown
 
 from bellcow.cluster.peers.admission import (
     SERVERS_MAX,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.sim.configuration import change, entry, inputs, shown
+from tests.support.configuration import change, entry, inputs, shown
 
 from bellcow.cluster.peers.changes import (
     DEMOTE,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sim.configuration import change, entry, inputs, member, shown
+from tests.support.configuration import change, entry, inputs, member, shown
 
 from bellcow.cluster.members.schedule import Target
 from bellcow.cluster.peers.changes import (

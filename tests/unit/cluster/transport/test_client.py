@@ -8,8 +8,8 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.sim.raw_http import until
-from tests.sim.wires import KEY, keyed
+from tests.support.raw_http import until
+from tests.support.wires import KEY, keyed
 
 from bellcow.cluster.members.schedule import Target
 from bellcow.cluster.transport.client import PeerClient

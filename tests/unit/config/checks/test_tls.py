@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.sim.certificates import Authority
+from tests.support.certificates import Authority
 from tests.support.settings_checks import check, errors, warnings
 
 from bellcow.config.keys import put_value

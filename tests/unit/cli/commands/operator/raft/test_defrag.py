@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.sim.etcd import answering, needs_etcd, started
+from tests.support.etcd import answering, needs_etcd, started
 
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.client import CallFailed, open_client

@@ -12,7 +12,7 @@ from bellcow.api.http.server import Listener
 from bellcow.state.waiting import Waiting
 
 if TYPE_CHECKING:
-    from tests.sim.raw_http import FixedApp
+    from tests.support.raw_http import FixedApp
 
 
 class Wire(asyncio.Transport):
