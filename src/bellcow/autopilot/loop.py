@@ -45,8 +45,10 @@ if TYPE_CHECKING:
 
 ROUND_S = 2.0  # Source: raft-autopilot, options.go, DefaultUpdateInterval
 _CLUSTER = ""  # the cluster as a whole, among the ids of servers
-EARLY_ROUND_S = 0.25  # while a server has not answered since this leadership began
-SETTLE_S = 10.0  # of leadership before a dead server is removed: its status may be outdated
+EARLY_ROUND_S = 0.25  # chosen: while a server has not answered since this leadership began
+# Chosen: of leadership before a dead server is removed, twice the silence after which one fails.
+# Before that its status may be outdated.
+SETTLE_S = 10.0
 
 
 class Contacts(Protocol):

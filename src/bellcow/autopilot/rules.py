@@ -21,9 +21,11 @@ from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"
-UNKNOWN_IS_DEAD_AFTER_S = 15.0  # seconds; a new leader hears of the others only by and by
-REMEMBERED_S = 24 * 3_600.0  # seconds for which health lists a removed server
-REMOVED_AFTER_S = 10.0  # seconds after it has failed, so that a slow restart costs no vote
+# Chosen: raft-autopilot, reconcile.go, `pruneDeadServers`, waits for neither. A new leader hears of
+# the others only by and by, so an unknown server has as long as a failed one: 5 s to fail, 10 more.
+UNKNOWN_IS_DEAD_AFTER_S = 15.0
+REMOVED_AFTER_S = 10.0  # after it has failed, so that a slow restart costs no vote
+REMEMBERED_S = 24 * 3_600.0  # chosen: in health, as long as a server that left is among the members
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +124,10 @@ def failure_tolerance(voters: int, healthy: int) -> int:
 
 
 def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
-    """Judge each server of the raft configuration, in its order. `before` is the last outcome."""
+    """Judge each server of the raft configuration, in its order. `before` is the last outcome.
+
+    Source: raft-autopilot, state.go, `nextStateWithInputs`; `removed` is bellcow's own.
+    """
     found: dict[str, Found] = {}
     servers = []
     for facts in inputs.servers:
@@ -212,7 +217,8 @@ class Dead(msgspec.Struct, frozen=True):
 def promotions(inputs: Inputs, found: dict[str, Found]) -> tuple[str, ...]:
     """Non-voters that have been healthy for the stabilization time.
 
-    Source: raft-autopilot, stable_promoter.go, `CalculatePromotionsAndDemotions`.
+    Source: raft-autopilot, stable_promoter.go, `CalculatePromotionsAndDemotions`. It ignores that
+    time while it has run for less itself (types.go, `ServerStabilizationTime`); here it counts.
     Nomad: the number of voters may become even.
     """
     stable_ns = inputs.configuration.server_stabilization_time.ns

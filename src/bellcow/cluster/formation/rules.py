@@ -3,6 +3,9 @@
 Pure: takes the table of members, the promises and the time. Each proposal has a list of servers and
 a new cluster id. A server forms only the cluster it promised last, and promises another list only
 when the earlier ones cannot succeed. So of two lists that share a server at most one succeeds.
+
+The protocol and its times are bellcow's own. Nomad, nomad/serf.go, `maybeBootstrap`: each server
+asks the others only whether they have peers, then bootstraps by its own list of members.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Cluster, Itself
     from bellcow.model.membership_calls import BootstrapRequest
 
-ROUND_S = 5.0  # within which all servers must promise
-FRESH_S = 10.0  # after which a proposal has succeeded or never will; above ROUND_S
-GIVEN_UP_S = 60.0  # of silence, after which a proposer or a missing majority is given up
+ROUND_S = 5.0  # chosen: within which all servers must promise
+FRESH_S = 10.0  # twice ROUND_S: after which a proposal has succeeded or never will
+GIVEN_UP_S = 60.0  # chosen: of silence, after which a proposer or a missing majority is given up
 
 
 def founders(table: Table) -> tuple[Itself, ...]:
