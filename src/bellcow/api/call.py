@@ -54,7 +54,8 @@ class Call:
     def resolve(self, secret: str) -> Rights:
         """The rights of `secret`. An unknown one counts against the limit of the client's address.
 
-        Raises Error(DENIED) for an unknown token, Error(TOO_MANY) after too many of them.
+        Raises:
+            Error: DENIED, the token is unknown; TOO_MANY, the client has sent too many of them.
         """
         try:
             return self.server.resolver.resolve(secret)

@@ -226,8 +226,9 @@ class Body(Protocol):
     async def read(self, limit: int) -> bytes | None:
         """All of it; None when there is none (no body, or a length of 0).
 
-        Raises Error(TOO_LARGE) above `limit` bytes, without reading on, and Error(TIMEOUT) when the
-        client is too slow.
+        Raises:
+            Error: TOO_LARGE, it has more than `limit` bytes, which are not read; TIMEOUT, the
+                client is too slow.
         """
 
     def chunks(self) -> AsyncIterator[bytes]:

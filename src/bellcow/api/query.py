@@ -28,7 +28,8 @@ class Parameter(msgspec.Struct, frozen=True):
 def read_query(declared: Iterable[Parameter], request: Request) -> dict[str, Any]:
     """The values of the declared parameters that the client sent, empty ones too.
 
-    Raises Error(INVALID) for the first that cannot be read.
+    Raises:
+        invalid: one cannot be read, the first of them.
     """
     return {
         each.name: each.read(request.param(each.name))
@@ -38,7 +39,11 @@ def read_query(declared: Iterable[Parameter], request: Request) -> dict[str, Any
 
 
 def parse_uint(text: str, prefix: str) -> int:
-    """An unsigned decimal number of 64 bits. Raises Error(INVALID) in Go's words."""
+    """An unsigned decimal number of 64 bits.
+
+    Raises:
+        invalid: the text is none; the message is Go's.
+    """
     digits = text.lstrip("0")
     if not text.isascii() or not text.isdigit():
         why = "invalid syntax"

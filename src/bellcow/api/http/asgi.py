@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def asgi(app: App, limits: HttpLimits | None = None) -> Asgi:
-    """The ASGI callable that answers every request by `app`. Raises RuntimeError if not HTTP."""
+    """The ASGI callable that answers every request by `app`; it raises RuntimeError if not HTTP."""
     bounds = limits or HttpLimits()
     budget = Budget(bounds.bodies_bytes, "too many request bodies at once; try again")
 

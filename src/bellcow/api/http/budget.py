@@ -28,7 +28,11 @@ class Budget:
         return sum(self._held.values())
 
     def take(self, size: int, holder: str = "") -> None:
-        """Hold so many bytes more. Raises Error(TOO_MANY), holding no more, over the limit."""
+        """Hold so many bytes more.
+
+        Raises:
+            Error: TOO_MANY, they are over the limit; no more are held.
+        """
         held = self._held.get(holder, 0) + size
         if held > self._limit:
             raise Error(Code.TOO_MANY, self._refusal)
@@ -52,7 +56,11 @@ class Share:
         self._size = 0
 
     async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same chunks, each taken from the budget first. Raises Error(TOO_MANY)."""
+        """The same chunks, each taken from the budget first.
+
+        Raises:
+            Error: TOO_MANY, a chunk is over the limit.
+        """
         async for chunk in chunks:
             self._budget.take(len(chunk), self._holder)
             self._size += len(chunk)

@@ -211,7 +211,11 @@ class Reader:
     # --- checks
 
     def _check_headers(self, version: str) -> bool:
-        """Whether a body follows. Raises _InvalidRequest."""
+        """Whether a body follows.
+
+        Raises:
+            _InvalidRequest: the headers are those of no request that is served.
+        """
         hosts = 0
         has_body = False
         for name, value in self._headers:
@@ -263,7 +267,10 @@ class Reader:
     def _split_url(self, url: bytes) -> tuple[bytes, bytes]:
         """Path and query of an absolute URL, whose host must be that of the Host header.
 
-        For the target of CONNECT, a host and port, the path is `/`. Raises _InvalidRequest.
+        For the target of CONNECT, a host and port, the path is `/`.
+
+        Raises:
+            _InvalidRequest: the URL is malformed, or has another host.
         """
         scheme, separator, rest = url.partition(b"://")
         if separator and scheme.lower() not in {b"http", b"https"}:

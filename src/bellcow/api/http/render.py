@@ -30,8 +30,10 @@ def _lines(headers: Headers) -> bytes:
 def render(response: Response, date: bytes, *, head: bool, old: bool, close: bool) -> bytes:
     """The bytes of an answer, or only its head if it is a stream.
 
-    `head`: the request was HEAD. `old`: HTTP/1.0, which has no chunks. Raises ValueError if a
-    header holds a line break.
+    `head`: the request was HEAD. `old`: HTTP/1.0, which has no chunks.
+
+    Raises:
+        ValueError: a header holds a line break.
     """
     headers = response.headers
     body = response.body

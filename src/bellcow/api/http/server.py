@@ -36,7 +36,11 @@ _CLEAN_UP_S: Final = 1.0  # for canceled tasks to close what they have open
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 means a free one. Raises OSError that names the address."""
+    """A listening socket; port 0 means a free one.
+
+    Raises:
+        OSError: nothing can listen there; the text names the address.
+    """
     try:
         family, kind, number, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -177,7 +177,11 @@ class Cycle(RequestResponseCycle):
             write(b"0\r\n\r\n")
 
     async def _drain(self) -> None:
-        """Wait until the client has read enough. Raises _Gone if it reads nothing in time."""
+        """Wait until the client has read enough.
+
+        Raises:
+            _Gone: it has read nothing in time.
+        """
         if self.transport.is_closing():
             # A lost connection takes every byte and never pauses. The loop must run to report the
             # loss, which cancels this task.

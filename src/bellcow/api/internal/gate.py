@@ -78,7 +78,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     names: ServerNames | None = None
 
     def check(self, names: Collection[str], region: str) -> None:
-        """Raise Error(DENIED) unless a certificate with these names is one of a server there."""
+        """Check that a certificate with these names is one of a server of that region.
+
+        Raises:
+            denied: it is not.
+        """
         if self.names is not None:
             self.names.check(names, region)
 

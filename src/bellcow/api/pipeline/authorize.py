@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def authorize(route: Route, call: Call) -> None:
-    """Resolve the token. Raises Error(DENIED) without the declared right.
+    """Resolve the token and check the declared right.
 
-    An unknown token is refused with the code that the route declares, and with Error(TOO_MANY)
-    after too many of them.
+    Raises:
+        Error: DENIED, the right is missing; the route's code, the token is unknown; TOO_MANY, after
+            too many of those.
     """
     if not route.token:
         call.rights = NOTHING
@@ -51,7 +52,11 @@ def may_send(route: Route, call: Call) -> bool:
 
 
 def _check(route: Route, call: Call) -> None:
-    """Raise Error(DENIED) when the rights do not reach."""
+    """Check that the rights reach.
+
+    Raises:
+        denied: they do not.
+    """
     if not call.rights.allows(route.need):
         raise denied()
     if route.admit is not None:

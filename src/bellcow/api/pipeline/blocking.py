@@ -24,7 +24,8 @@ RIGHTS_TABLES = (ACL_BOOTSTRAP, ACL_TOKENS, ACL_POLICIES)
 def asked_wait(route: Route, request: Request) -> tuple[float, int]:
     """Seconds to wait, and the index to wait for; 0 for none. Nomad: `wait` is looked at first.
 
-    Raises Error(INVALID) for a malformed one.
+    Raises:
+        invalid: one of them is malformed.
     """
     wait_s, index = MAX_WAIT_S, 0
     if not request.raw_query or request.method != "GET" or not route.reads_wait:

@@ -48,8 +48,9 @@ class Decoders:
     async def arguments(self, route: Route, call: Call, raw: bytes | None) -> tuple[Any, ...]:
         """The body as the handler wants it: nothing, bytes, None, or the declared struct.
 
-        Raises Error with the route's code for a body that cannot be read, and what `problem()` of
-        the struct finds wrong in it.
+        Raises:
+            Error: with the route's code, the body cannot be read; or what its `problem()` finds
+                wrong.
         """
         if route.body is None:
             return ()
@@ -79,7 +80,11 @@ class Decoders:
 
 
 def _check_keys(kind: type, rules: BodyRules, decoded: Decoded) -> None:
-    """Raise Error for null and for a body without a known key, where the rules are strict."""
+    """Check, where the rules are strict, that a body has a known key.
+
+    Raises:
+        Error: with the rules' code, it is null, or has only unknown keys.
+    """
     if rules.strict and decoded.null:
         raise Error(rules.code, f"{rules.prefix}the body is null; send an object")
     if rules.strict and decoded.unknown and not decoded.known:

@@ -35,7 +35,11 @@ class Guards:
         self._known: set[bytes] = set()
 
     def check(self, request: Request) -> None:
-        """Raise Error(MISDIRECTED) for a foreign Host, Error(DENIED) for a foreign Origin."""
+        """Check the names that a browser sends.
+
+        Raises:
+            Error: MISDIRECTED, the Host is foreign; DENIED, the Origin is.
+        """
         host = request.header(b"host")
         # HTTP/1.0 allows requests without it: old health checks send them, browsers never do.
         if self._loopback_only and host is not None:
@@ -67,16 +71,23 @@ class Guards:
 
 
 def refuse_page(request: Request) -> None:
-    """Raise Error(DENIED) for a request that a web page sends to the port between servers.
+    """Refuse a request that a web page sends to the port between servers.
 
     Browsers name the page's origin with every POST; servers have none.
+
+    Raises:
+        denied: the request has an origin.
     """
     if request.header(b"origin") is not None:
         raise denied("a web page may not speak to the port between servers")
 
 
 def secret_of(request: Request) -> str:
-    """The token a request carries, "" for none. Two that disagree are refused."""
+    """The token a request carries, "" for none.
+
+    Raises:
+        denied: it carries two that differ.
+    """
     secret = ""
     for name, value in request.headers:
         if name == b"x-nomad-token":

@@ -200,6 +200,9 @@ class Pipeline:
 
         A request that certainly changed nothing is tried again: until the time is over when no
         server led, but only once when the leader could not commit.
+
+        Raises:
+            Error: the request is refused, or no leader was found in time.
         """
         request, now = call.request, self._server.clock.monotonic
         sent = Sent()
@@ -227,7 +230,11 @@ class Pipeline:
             await self._wait_until(until, self._server.leadership.wait_for_leader())
 
     async def _wait_until(self, until: float, awaited: Awaitable[object]) -> None:
-        """Wait for a leader, or for memory. Raises Error(NO_LEADER) when the time is over."""
+        """Wait for a leader, or for memory.
+
+        Raises:
+            no_leader: the time is over.
+        """
         try:
             async with timeout(max(0.0, until - self._server.clock.monotonic())):
                 await awaited
@@ -286,7 +293,11 @@ class Pipeline:
         return self._handle(route, call)
 
     def _held(self, decision: Decision, request: Request) -> Wait | Decision:
-        """A wait for the confirm, if that is it. Raises Error for a refusal."""
+        """A wait for the confirm, if that is it.
+
+        Raises:
+            Error: NO_LEADER or REFUSED, the decision is to refuse.
+        """  # noqa: DOC501  made by `as_error`
         if isinstance(decision, Refuse):
             raise as_error(decision)
         return self._confirm(request) if decision is CONFIRM else decision

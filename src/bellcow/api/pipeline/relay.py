@@ -56,7 +56,8 @@ class Sent:
     async def take(self) -> bool:
         """Read it, unless it is an upload or was read before. Returns whether it was awaited.
 
-        Raises Error(TOO_LARGE) above the limit and Error(TIMEOUT) when the client is too slow.
+        Raises:
+            Error: TOO_LARGE, it is above the limit; TIMEOUT, the client is too slow.
         """
         if self.rest is None or self._limit is None:
             return False
@@ -69,7 +70,11 @@ class Sent:
 
 
 async def send(forwarder: Forwarder, to: Forward, request: Request, sent: Sent) -> Relayed:
-    """The answer of the server that `to` names. Raises Error when none could be asked."""
+    """The answer of the server that `to` names.
+
+    Raises:
+        Error: as the forwarder does, also when no server could be asked.
+    """
     ask, rest = ask_of(request, sent), sent.chunks()
     match to:
         case Forward.REGION:

@@ -36,7 +36,11 @@ class BootstrapBody(Wire, frozen=True, kw_only=True):
     body_rules=BodyRules(optional=True, limit=SMALL_LIMIT),
 )
 async def bootstrap(call: Call, body: BootstrapBody | None) -> Reply[ACLTokenReply]:
-    """Make the first management token; once, and again only with the reset file in place."""
+    """Make the first management token; once, and again only with the reset file in place.
+
+    Raises:
+        invalid: the wanted secret is no UUID, or the bootstrap is done already.
+    """
     must_be_on(call)
     server = call.server
     secret = body.bootstrap_secret if body else ""

@@ -71,7 +71,11 @@ def _visible_policies(call: Call) -> list[str]:
     watch=(ACL_POLICIES,),
 )
 def read_policy(call: Call) -> Reply[ACLPolicyReply]:
-    """One policy with its rules; for a management token or one that has it."""
+    """One policy with its rules; for a management token or one that has it.
+
+    Raises:
+        denied: the request's token neither is a management token nor has the policy.
+    """
     must_be_on(call)
     name = named(call.tail, "Missing Policy Name")
     visible = call.rights.management or name == ANONYMOUS_POLICY or name in _visible_policies(call)
@@ -97,7 +101,12 @@ def read_policy(call: Call) -> Reply[ACLPolicyReply]:
     body_rules=BODY,
 )
 async def put_policy(call: Call, body: ACLPolicyBody) -> Reply[None]:
-    """Create or replace a policy."""
+    """Create or replace a policy.
+
+    Raises:
+        invalid: the body has another name than the path.
+        invalid_policy: the policy is wrong; the text has every reason.
+    """
     must_be_on(call)
     name = named(call.tail, "Missing Policy Name")
     if body.name != name:

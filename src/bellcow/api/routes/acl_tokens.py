@@ -46,7 +46,11 @@ def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
     token=False,
 )
 def read_own_token(call: Call) -> Reply[ACLTokenReply]:
-    """The token that the request carries."""
+    """The token that the request carries.
+
+    Raises:
+        refused: the request carries no token.
+    """
     must_be_on(call)
     secret = call.carried_secret()
     if not secret:
@@ -68,7 +72,11 @@ def read_own_token(call: Call) -> Reply[ACLTokenReply]:
     watch=(ACL_TOKENS,),
 )
 def read_token(call: Call) -> Reply[ACLTokenReply]:
-    """One token with its secret; for a management token or for the token itself."""
+    """One token with its secret; for a management token or for the token itself.
+
+    Raises:
+        denied: the request has neither a management token nor this one.
+    """
     must_be_on(call)
     accessor = _accessor(call.tail)
     tables = call.server.tables
@@ -103,7 +111,11 @@ async def put_token(call: Call, body: ACLTokenBody) -> Reply[ACLTokenReply]:
     body_rules=BODY,
 )
 async def update_token(call: Call, body: ACLTokenBody) -> Reply[ACLTokenReply]:
-    """Replace name, type and policies of a token; its secret stays."""
+    """Replace name, type and policies of a token; its secret stays.
+
+    Raises:
+        invalid: the body has another accessor than the path.
+    """
     must_be_on(call)
     accessor = named(call.tail, "Missing Token Accessor")
     if body.accessor_id != accessor:

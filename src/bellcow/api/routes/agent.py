@@ -50,6 +50,9 @@ async def join(call: Call) -> dict[str, Any]:
     """Join the servers named by `address`. The body reports a failure, with status 200.
 
     A name is called at all its addresses. A server that was removed asks to join again.
+
+    Raises:
+        invalid: no address is given.
     """
     addresses = call.request.query.get("address", [])
     if not addresses:
@@ -76,6 +79,9 @@ async def force_leave(call: Call) -> None:
 
     With `prune` it is forgotten as well. Refused with 409 where it would cost the quorum;
     `force=true` does it all the same. The leader answers: its list of members counts.
+
+    Raises:
+        invalid: no node is given, or `prune` is no boolean.
     """
     name = call.request.param("node")
     if not name:
@@ -90,7 +96,11 @@ async def force_leave(call: Call) -> None:
 
 @route("GET, PUT, POST", f"{BASE}/servers", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)
 def list_client_servers(call: Call) -> None:
-    """The servers of a client agent; this is none."""
+    """The servers of a client agent; this is none.
+
+    Raises:
+        Error: NOT_IMPLEMENTED, always.
+    """
     del call
     # Nomad: the answer of a server without a client.
     raise Error(Code.NOT_IMPLEMENTED, "Invalid method")
@@ -105,7 +115,12 @@ def list_client_servers(call: Call) -> None:
     token=False,
 )
 def read_metrics(call: Call) -> Reply[dict[str, Any]]:
-    """The last finished interval, or Prometheus' format with `format=prometheus`."""
+    """The last finished interval, or Prometheus' format with `format=prometheus`.
+
+    Raises:
+        denied: the settings want a token, and it lacks `agent:read`.
+        Error: UNSUPPORTED, Prometheus' format is not enabled.
+    """
     server = call.server
     if server.settings.telemetry.metrics_require_token:
         rights = call.resolve(call.carried_secret())
@@ -134,7 +149,11 @@ def list_keys(call: Call) -> None:
 
 @route("PUT, POST", f"{BASE}/keyring/{{action}}", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
 async def change_keys(call: Call) -> None:
-    """Install, use or remove a key between servers."""
+    """Install, use or remove a key between servers.
+
+    Raises:
+        Error: NOT_FOUND, there is no such change; any other is refused.
+    """
     if call.tail not in {"install", "use", "remove"}:
         raise Error(Code.NOT_FOUND, "resource not found")
     _refuse_keyring(call)

@@ -30,7 +30,11 @@ UNAME = ("machine", "node", "release", "system", "version")
     serve=Serve.NAMED,
 )
 async def read_host(call: Call) -> dict[str, Any]:
-    """The machine: system, disks, addresses, and the environment without secrets."""
+    """The machine: system, disks, addresses, and the environment without secrets.
+
+    Raises:
+        invalid: the request names a client node and a server.
+    """
     must_allow_debugging(call)
     node, server = call.request.param("node_id"), call.request.param("server_id")
     if node and server:
@@ -42,15 +46,24 @@ async def read_host(call: Call) -> dict[str, Any]:
 
 
 def must_allow_debugging(call: Call) -> None:
-    """Raise Error(DENIED) with ACLs off, unless `enable_debug` is set."""
+    """Check that `enable_debug` is set where ACLs are off.
+
+    Raises:
+        denied: it is not.
+    """
     if not call.server.resolver.enabled and not call.server.settings.enable_debug:
         raise denied()
 
 
 def must_be_meant(call: Call) -> None:
-    """Raise Error when the request names a client node, or a server that is not this one.
+    """Check that the request names no client node, and no server but this one.
 
     A request for another live server of this region was forwarded before.
+
+    Raises:
+        not_found: it names a client node.
+        no_leader: it names the leader, and this server does not lead.
+        refused: it names another server.
     """
     must_name_this_server(call, Code.REFUSED)
     if node := call.request.param("node_id"):

@@ -25,7 +25,11 @@ PATHS = (
 
 
 def refuse_enterprise(call: Call) -> None:
-    """Say that this is for Enterprise only. Nomad: to everyone, whatever the method."""
+    """Say that this is for Enterprise only. Nomad: to everyone, whatever the method.
+
+    Raises:
+        Error: NOT_IMPLEMENTED, always.
+    """
     del call
     raise Error(Code.NOT_IMPLEMENTED, ENTERPRISE_ONLY)
 

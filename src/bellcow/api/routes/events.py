@@ -12,6 +12,10 @@ NO_STREAM = "the event stream is not supported yet; use blocking queries (?index
 
 @route("GET", "/v1/event/stream", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)
 def read_events(call: Call) -> None:
-    """Changes as they happen; not supported yet."""
+    """Changes as they happen; not supported yet.
+
+    Raises:
+        Error: NOT_IMPLEMENTED, always.
+    """
     del call
     raise Error(Code.NOT_IMPLEMENTED, NO_STREAM)

@@ -105,7 +105,11 @@ def list_nodes(call: Call) -> Reply[list[Any]]:
     watch=RESTORED,
 )
 def list_plugins(call: Call) -> Reply[list[Any]]:
-    """The storage plugins; none yet."""
+    """The storage plugins; none yet.
+
+    Raises:
+        denied: the token may not list plugins.
+    """
     if not call.rights.plugin_list:
         raise denied()
     return _listed(call)
@@ -123,11 +127,15 @@ def list_plugins(call: Call) -> Reply[list[Any]]:
     watch=RESTORED,
 )
 def read_job(call: Call) -> Reply[Any]:
-    """A job, or what belongs to it; there is none yet."""
+    """A job, or what belongs to it; there is none yet.
+
+    Raises:
+        Error: WRONG_METHOD, the path can only be written.
+    """
     # An ID may hold slashes, so only the last word can say what is asked of the job.
     name, _, part = call.tail.rpartition("/")
     if name and (part in JOB_WRITES or call.tail.endswith("/periodic/force")):
-        raise _wrong_method()
+        raise Error(Code.WRONG_METHOD, INVALID_METHOD)
     by_scaling = (("read-job-scaling",),) if name and part == "scale" else ()
     _must_allow(call, (*READ_JOB, *by_scaling))
     if name and part in JOB_LISTS:
@@ -145,10 +153,14 @@ def read_job(call: Call) -> Reply[Any]:
     watch=RESTORED,
 )
 def read_node(call: Call) -> Reply[Any]:
-    """A client node, or its allocations; there is none yet."""
+    """A client node, or its allocations; there is none yet.
+
+    Raises:
+        Error: WRONG_METHOD, the path can only be written.
+    """
     node, _, part = call.tail.partition("/")
     if part in NODE_WRITES:
-        raise _wrong_method()
+        raise Error(Code.WRONG_METHOD, INVALID_METHOD)
     if part == "allocations":
         return _nothing(call, least=1)
     _must_be_uuid("node", node)
@@ -164,9 +176,13 @@ def read_node(call: Call) -> Reply[Any]:
     watch=RESTORED,
 )
 def read_allocation(call: Call) -> Reply[Any]:
-    """An allocation; there is none yet."""
+    """An allocation; there is none yet.
+
+    Raises:
+        Error: WRONG_METHOD, the path can only be written.
+    """
     if call.tail.endswith("/stop"):
-        raise _wrong_method()
+        raise Error(Code.WRONG_METHOD, INVALID_METHOD)
     _must_be_uuid("alloc", call.tail)
     return _missing(call, "alloc")
 
@@ -196,11 +212,15 @@ def read_evaluation(call: Call) -> Reply[Any]:
     watch=RESTORED,
 )
 def read_deployment(call: Call) -> Reply[Any]:
-    """A deployment, or its allocations; there is none yet."""
+    """A deployment, or its allocations; there is none yet.
+
+    Raises:
+        Error: WRONG_METHOD, the path can only be written.
+    """
     _must_allow(call, READ_JOB)
     part, slash, name = call.tail.partition("/")
     if slash and part != "allocations":
-        raise _wrong_method()
+        raise Error(Code.WRONG_METHOD, INVALID_METHOD)
     _must_be_uuid("deployment", name if slash else part)
     return _nothing(call) if slash else _missing(call, "deployment")
 
@@ -248,7 +268,11 @@ def read_volume(call: Call) -> Reply[Any]:
     watch=RESTORED,
 )
 def read_plugin(call: Call) -> Reply[Any]:
-    """A storage plugin; there is none yet."""
+    """A storage plugin; there is none yet.
+
+    Raises:
+        denied: the token may not read plugins.
+    """
     if not call.rights.plugin_read:
         raise denied()
     return _missing(call, "plugin")
@@ -258,7 +282,11 @@ def read_plugin(call: Call) -> Reply[Any]:
 
 
 def refuse_job_write(call: Call) -> None:
-    """Say that there are no jobs yet."""
+    """Say that there are no jobs yet.
+
+    Raises:
+        Error: NOT_IMPLEMENTED, always.
+    """
     del call
     raise Error(Code.NOT_IMPLEMENTED, NO_JOBS)
 
@@ -278,7 +306,11 @@ for _path, _methods in WRITES.items():
 
 
 def _must_allow(call: Call, ways: Ways) -> None:
-    """Raise Error(DENIED) unless all capabilities of one group are granted."""
+    """Check that all capabilities of one group are granted.
+
+    Raises:
+        denied: they are not.
+    """
     name = call.request.param("namespace") or DEFAULT
     allows = call.rights.namespace_allows
     if not any(all(allows(name, capability) for capability in group) for group in ways):
@@ -320,10 +352,6 @@ def uuid_problem(text: str) -> str:
             shown = f" '{chr(byte)}'" if chr(byte).isprintable() else ""
             return f"Invalid UUID: encoding/hex: invalid byte: U+{byte:04X}{shown}"
     return ""
-
-
-def _wrong_method() -> Error:
-    return Error(Code.WRONG_METHOD, INVALID_METHOD)
 
 
 def _index(call: Call, least: int = 0) -> int:

@@ -31,6 +31,10 @@ def list_public_keys(call: Call) -> dict[str, list[str]]:
     documented=False,
 )
 def refuse_root_keyring(call: Call) -> None:
-    """Say that there is no such keyring."""
+    """Say that there is no such keyring.
+
+    Raises:
+        Error: NOT_IMPLEMENTED, always.
+    """
     del call
     raise Error(Code.NOT_IMPLEMENTED, NO_KEYRING)

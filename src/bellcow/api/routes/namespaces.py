@@ -49,7 +49,11 @@ def list_namespaces(call: Call) -> Reply[list[Namespace]]:
     watch=(NAMESPACES,),
 )
 def read_namespace(call: Call) -> Reply[Namespace]:
-    """One namespace, for a token that has any right in it."""
+    """One namespace, for a token that has any right in it.
+
+    Raises:
+        denied: the token has no right in it.
+    """
     if not call.rights.any_namespace_right(call.tail):
         raise denied()
     tables = call.server.tables
@@ -74,7 +78,11 @@ async def create_namespace(call: Call, body: NamespaceBody) -> Reply[None]:
     body_rules=BODY,
 )
 async def update_namespace(call: Call, body: NamespaceBody) -> Reply[None]:
-    """Create or replace a namespace."""
+    """Create or replace a namespace.
+
+    Raises:
+        invalid: the body has another name than the path.
+    """
     if body.name != call.tail:
         raise invalid("Namespace name does not match request path")
     return await _put(call, body)

@@ -39,7 +39,11 @@ BASE = "/v1/operator"
     cache=(AUTOPILOT,),
 )
 def read_autopilot_configuration(call: Call) -> Reply[AutopilotConfiguration]:
-    """The settings by which autopilot judges, promotes and removes servers."""
+    """The settings by which autopilot judges, promotes and removes servers.
+
+    Raises:
+        refused: no leader has written the settings yet.
+    """
     configuration = call.server.tables.one(AUTOPILOT)
     if configuration is None:
         raise refused("autopilot config not initialized yet")
@@ -97,7 +101,11 @@ async def read_autopilot_health(call: Call) -> Reply[ClusterHealth]:
     cache=(SCHEDULER,),
 )
 def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationReply]:
-    """The algorithm of placements, and which schedulers may preempt."""
+    """The algorithm of placements, and which schedulers may preempt.
+
+    Raises:
+        refused: no leader has written the settings yet.
+    """
     server = call.server
     configuration = server.tables.one(SCHEDULER)
     if configuration is None:

@@ -43,7 +43,11 @@ async def remove_raft_peer(call: Call) -> None:
 
 @route("PUT, POST", f"{BASE}/raft/transfer-leadership", need=Need.MANAGEMENT, serve=Serve.LEADER)
 async def transfer_leadership(call: Call) -> LeadershipTransferReply:
-    """Hand leadership to the voter named by `id` or `address`."""
+    """Hand leadership to the voter named by `id` or `address`.
+
+    Raises:
+        invalid: the named server has no vote.
+    """
     configuration = _raft(call)
     target = _transfer_target(call, configuration)
     leader = find_server(configuration, by="id", value=call.server.roster.itself.server_id)
@@ -66,7 +70,11 @@ async def transfer_leadership(call: Call) -> LeadershipTransferReply:
     documented=False,
 )
 def refuse_other_raft_path(call: Call) -> None:
-    """Nomad: the raft paths are a folder; any other path in it is an invalid method."""
+    """Nomad: the raft paths are a folder; any other path in it is an invalid method.
+
+    Raises:
+        not_found: always.
+    """
     del call
     raise not_found("Invalid method")
 
@@ -76,7 +84,11 @@ def _raft(call: Call) -> RaftConfiguration:
 
 
 def _named_server(call: Call) -> RaftServer:
-    """The server that `id` or `address` names. Nomad: presence counts, even when empty."""
+    """The server that `id` or `address` names. Nomad: presence counts, even when empty.
+
+    Raises:
+        invalid: there is not exactly one of `id` and `address`.
+    """
     by_id, by_address = call.request.has("id"), call.request.has("address")
     if not by_id and not by_address:
         raise invalid(
@@ -111,7 +123,11 @@ def _transfer_target(call: Call, configuration: RaftConfiguration) -> RaftServer
 
 
 def _must_name_a_server(by: str, value: str) -> None:
-    """Raise unless the text can be an id or an address, in Go's words."""
+    """Check that the text can be an id or an address.
+
+    Raises:
+        invalid: it cannot be one; the text is Go's.
+    """
     if not value:
         raise invalid(f"{by} must be non-empty")
     if by == "id" and len(value) != UUID_CHARS:

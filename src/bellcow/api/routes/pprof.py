@@ -34,7 +34,13 @@ HEADERS = (("X-Content-Type-Options", "nosniff"),)
     serve=Serve.NAMED,
 )
 async def read_profile(call: Call) -> Reply[None]:
-    """The command line with `cmdline`; profiles of the Go runtime are refused."""
+    """The command line with `cmdline`; profiles of the Go runtime are refused.
+
+    Raises:
+        not_found: there is no such profile.
+        invalid: the request names a client node and a server.
+        Error: NOT_IMPLEMENTED, it is a profile of the Go runtime.
+    """
     must_allow_debugging(call)
     if not call.tail:
         raise not_found(INVALID_METHOD)

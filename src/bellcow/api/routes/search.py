@@ -66,7 +66,11 @@ class SearchReply(Wire, frozen=True, kw_only=True):
 
 
 def _must_see_something(call: Call) -> None:
-    """Raise Error(DENIED) for a token that may read nothing here."""
+    """Check that the token may read something here.
+
+    Raises:
+        denied: it may not.
+    """
     namespace = call.request.param("namespace") or DEFAULT
     if not (call.rights.allows(Need.NODE_READ) or call.rights.any_namespace_right(namespace)):
         raise denied()
@@ -82,7 +86,12 @@ def _must_see_something(call: Call) -> None:
     body_rules=BodyRules(limit=SMALL_LIMIT),
 )
 async def search(call: Call, body: SearchBody) -> Reply[SearchReply]:
-    """Find what begins with a prefix. Only contexts that the token may read are searched."""
+    """Find what begins with a prefix. Only contexts that the token may read are searched.
+
+    Raises:
+        denied: the token may not read the one context that is searched.
+        refused: the context is unknown.
+    """
     if body.context in REFUSED_ALONE and not _may_search(call, body.context):
         raise denied()
     contexts: tuple[str, ...] = CONTEXTS if body.context == ALL else (body.context,)

@@ -76,6 +76,9 @@ def read_file(call: Call) -> Reply[None]:
     """A file of the page by its name, or the page itself for a path below it.
 
     Nomad: a link into its page, such as `/ui/servers/s1.global`, is answered with the page.
+
+    Raises:
+        not_found: the name is that of a file, and there is none.
     """
     name = call.tail
     content = files().get(name)
