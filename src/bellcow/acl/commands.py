@@ -42,7 +42,10 @@ def delete_policy(name: str) -> Callable[[Draft], Written]:
 
 
 def create_token(token: ACLToken) -> Callable[[Draft], ACLToken]:
-    """Store a new token. Its ids, secret and time are already set."""
+    """Store a new token. Its ids, secret and time are already set.
+
+    The command raises `invalid` if a value is wrong, or the accessor or the secret is taken.
+    """
 
     def command(draft: Draft) -> ACLToken:
         _check(token)
@@ -56,7 +59,11 @@ def create_token(token: ACLToken) -> Callable[[Draft], ACLToken]:
 
 
 def update_token(token: ACLToken) -> Callable[[Draft], ACLToken]:
-    """Replace name, type and policies of the token with that accessor; its secret and time stay."""
+    """Replace name, type and policies of the token with that accessor; its secret and time stay.
+
+    The command raises `not_found` for an unknown token, `invalid` if a value is wrong or `global`
+    differs.
+    """
 
     def command(draft: Draft) -> ACLToken:
         old = draft.get(ACL_TOKENS, token.accessor_id.lower())
@@ -77,6 +84,8 @@ def update_token(token: ACLToken) -> Callable[[Draft], ACLToken]:
 
 
 def delete_token(accessor_id: str) -> Callable[[Draft], Written]:
+    """Delete a token. The command raises `invalid` for an unknown one."""
+
     def command(draft: Draft) -> Written:
         old = draft.get(ACL_TOKENS, accessor_id.lower())
         if old is None:
@@ -88,7 +97,10 @@ def delete_token(accessor_id: str) -> Callable[[Draft], Written]:
 
 
 def bootstrap(token: ACLToken, reset_index: int | None) -> Callable[[Draft], ACLToken]:
-    """Store the first management token; a second time only with the reset index of the first."""
+    """Store the first management token; a second time only with the reset index of the first.
+
+    The command raises `invalid` if that index is missing or another, or if the secret is taken.
+    """
 
     def command(draft: Draft) -> ACLToken:
         done = draft.one(ACL_BOOTSTRAP)

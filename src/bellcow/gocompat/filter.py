@@ -93,6 +93,11 @@ class _Reader:
         return self.tokens[self.next]
 
     def expected(self, what: str) -> NoReturn:
+        """Refuse the next token.
+
+        Raises:
+            FilterError: always.
+        """
         found = self.token.text or "the end"
         raise FilterError(f"at character {self.token.at}: expected {what}, found {found}")
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 
 def call(name: str, given: list[Any], network: Network) -> Any:
+    """The value of a function of templates.
+
+    Raises:
+        TemplateError: there is no such function, or its arguments are wrong.
+    """
     if name not in _FUNCTIONS:
         raise TemplateError(f"template: sockaddr.Parse:1: function {quoted(name)} not defined")
     wanted, function = _FUNCTIONS[name]
@@ -44,6 +49,11 @@ def call(name: str, given: list[Any], network: Network) -> Any:
 
 
 def shown(value: Any) -> str:
+    """A value as text.
+
+    Raises:
+        TemplateError: it is a list of interfaces.
+    """
     if isinstance(value, list | tuple):
         raise TemplateError('interfaces are no address: end with attr "address"')
     return str(value)

@@ -148,6 +148,11 @@ SHOWN_CHARS = 200  # of quoted input in a refusal
 
 
 def select(selector: str, parameter: str, interfaces: Any, keep: bool) -> Any:
+    """The interfaces that match the selector, or those that do not.
+
+    Raises:
+        TemplateError: the selector or its parameter is unknown.
+    """
     selector = selector.lower()
     if selector in {"flag", "flags"}:
         return by_flags(parameter, interfaces, keep)
@@ -224,6 +229,11 @@ def by_flags(parameter: str, interfaces: Sequence[Interface], keep: bool) -> lis
 def sort_interfaces(
     clauses: str, interfaces: Sequence[Interface], network: Network
 ) -> list[Interface]:
+    """The interfaces in the order of the clauses, such as `type,-size`.
+
+    Raises:
+        TemplateError: a clause is unknown.
+    """
     out = list(interfaces)
     for clause in reversed(clauses.lower().split(",")):  # sorts are stable: the last clause first
         name = clause.strip().lstrip("+-")
@@ -247,6 +257,11 @@ _ORDERS: dict[str, Callable[[Interface, Network], Any]] = {
 
 
 def attribute(name: str, found: Interface) -> str:
+    """One attribute of an interface as text.
+
+    Raises:
+        TemplateError: the attribute is unknown.
+    """
     if name.lower() not in _ATTRIBUTES:
         raise TemplateError(f"unsupported attribute name {quoted(name)}")
     return _ATTRIBUTES[name.lower()](found)

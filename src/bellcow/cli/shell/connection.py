@@ -43,6 +43,11 @@ class UnixConnection(urllib3.connection.HTTPConnection):
 
 
 def split_address(address: str) -> Any:
+    """The parts of the server's address.
+
+    Raises:
+        CommandError: the address is malformed, or has no host.
+    """
     try:
         parts = urlsplit(address)
         _ = parts.port
@@ -92,6 +97,11 @@ def check_tls_files(settings: Settings) -> None:
 
 
 def connection_pool(parts: Any, settings: Settings) -> urllib3.HTTPConnectionPool:
+    """The connections to that address.
+
+    Raises:
+        CommandError: the scheme is unknown, or a TLS file is wrong.
+    """
     if parts.scheme == "unix":
         pool = urllib3.HTTPConnectionPool("localhost")
         connection = type("Connection", (UnixConnection,), {"path": socket_path(parts)})

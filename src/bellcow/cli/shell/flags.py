@@ -112,6 +112,11 @@ class GoCommand(click.Command):
             raise MisuseError(f"{error.message}\n{hint(ctx)}") from error
 
     def check_count(self, words: Sequence[str]) -> None:
+        """Check the number of arguments.
+
+        Raises:
+            MisuseError: there are too few or too many.
+        """
         takes = self.takes
         if len(words) < takes.least or (takes.most is not None and len(words) > takes.most):
             raise MisuseError(takes.sentence)
