@@ -497,11 +497,10 @@ def test_stop_answers_those_who_wait(start_agent):
             asyncio.to_thread(agent.get, f"/v1/namespaces?index={now}&wait=60s")
         )
         gauge = "nomad.nomad.blocking_queries"
-        for _ in range(500):
+        waits = False
+        while not waits:
             rows = (await asyncio.to_thread(agent.get, "/v1/metrics")).json()["Gauges"]
-            if any(row["Name"] == gauge and row["Value"] for row in rows):
-                break
-            await asyncio.sleep(0.01)
+            waits = any(row["Name"] == gauge and row["Value"] for row in rows)
         await asyncio.to_thread(agent.stop)
         answers.append(await query)
 

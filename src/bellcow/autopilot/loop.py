@@ -86,6 +86,8 @@ class Autopilot:
     server that does not lead. Without `changes` autopilot only observes.
     """
 
+    is_request = False  # though it waits for changes of tables (`state.waiting.Waiter`)
+
     def __init__(
         self,
         tables: Tables,

@@ -17,6 +17,10 @@ SLICE = 500  # waiters woken in one turn of the loop
 
 
 class Waiter(Protocol):
+    """`is_request` is False for a task of this server itself."""
+
+    is_request: bool
+
     def wake(self) -> None:
         """A table may have changed. Called once; register again to go on waiting."""
 
@@ -24,9 +28,10 @@ class Waiter(Protocol):
 class _Waiter:
     """Resumes a coroutine."""
 
-    __slots__ = ("woken",)
+    __slots__ = ("is_request", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_request: bool) -> None:
+        self.is_request = is_request
         self.woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -45,7 +50,8 @@ class Waiting:
         self._scheduled = False
 
     def __len__(self) -> int:
-        return len(set().union(*self._sets.values())) if self._sets else 0
+        """How many requests wait."""
+        return sum(each.is_request for each in set().union(*self._sets.values()))
 
     def add(self, tables: Iterable[str], waiter: Waiter) -> None:
         for table in tables:
@@ -59,9 +65,11 @@ class Waiting:
         """Whether anything waits for this table."""
         return bool(self._sets.get(table))
 
-    async def changed(self, tables: Iterable[str], limit_s: float | None = None) -> bool:
+    async def changed(
+        self, tables: Iterable[str], limit_s: float | None = None, *, is_request: bool = False
+    ) -> bool:
         """Wait until one of `tables` may have changed; False after `limit_s` seconds."""
-        tables, waiter = tuple(tables), _Waiter()
+        tables, waiter = tuple(tables), _Waiter(is_request=is_request)
         self.add(tables, waiter)
         try:
             async with timeout(limit_s):

@@ -71,6 +71,8 @@ async def test_request_that_waits_is_woken_when_the_leader_changes(server: Serve
     event = asyncio.Event()
 
     class Waiter:
+        is_request = True
+
         def wake(self) -> None:
             event.set()
 

@@ -69,6 +69,8 @@ class Memory:
 class Reader:
     """One read: whether it was woken, and whether its round was confirmed then."""
 
+    is_request = True
+
     def __init__(self, site: Site) -> None:
         self.site = site
         self.number = site.reads.ask()

@@ -12,6 +12,8 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Sleeper:
+    is_request = True
+
     def __init__(self, waiting: Waiting | None = None) -> None:
         self.woken = 0
         self._again = waiting
@@ -36,6 +38,16 @@ async def test_only_waiters_of_the_table_are_woken(waiting):
     assert one.woken == 1
     assert other.woken == 0
     assert len(waiting) == 1
+
+
+async def test_waiting_tasks_of_the_server_are_not_counted(waiting):
+    own = asyncio.ensure_future(waiting.changed(["a"]))
+    request = asyncio.ensure_future(waiting.changed(["a"], is_request=True))
+    await asyncio.sleep(0)
+    assert len(waiting) == 1
+    waiting.wake(["a"])
+    assert await own
+    assert await request
 
 
 async def test_waiter_of_two_tables_is_woken_once(waiting):

@@ -34,6 +34,8 @@ class BlockingQuery:
 
     __slots__ = ("_asker", "_request", "_shared", "_wait")
 
+    is_request = True
+
     def __init__(self, asker: Asker, shared: Shared, request: Request, wait: Wait) -> None:
         self._asker = asker
         self._shared = shared

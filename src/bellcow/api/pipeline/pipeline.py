@@ -379,7 +379,7 @@ class Pipeline:
 
     async def _changed(self, wait: Wait) -> bool:
         """Wait for a table or a confirm; False when the time is over."""
-        return await self._server.waiting.changed(wait.tables, wait.seconds)
+        return await self._server.waiting.changed(wait.tables, wait.seconds, is_request=True)
 
     def _respond(self, request: Request, reply: Reply[Any]) -> Response:
         body, headers = answers.encode(request, reply)
