@@ -36,6 +36,7 @@ TESTED_BY = {
     "agent/exposition.py": "tests/unit/agent/test_metrics.py",
     "agent/identity.py": "tests/unit/agent/test_build.py",
     "agent/main.py": "tests/contract/test_cli_process.py",  # process life, seen from outside
+    "agent/exposure.py": "tests/contract/test_http_surroundings.py",
     "agent/start.py": "tests/contract/test_cli_process.py",
     "agent/stop.py": "tests/cluster/test_stop.py",
     "api/routes/acl.py": "tests/contract/test_http_recordings.py",
@@ -50,6 +51,7 @@ TESTED_BY = {
     "api/call.py": "tests/contract/test_http_recordings.py",
     "gocompat/sockaddr_functions.py": "tests/unit/gocompat/test_sockaddr.py",
     "gocompat/sockaddr_interfaces.py": "tests/unit/gocompat/test_sockaddr.py",
+    "gocompat/sockaddr_networks.py": "tests/unit/gocompat/test_sockaddr.py",
     "gocompat/template_expressions.py": "tests/unit/gocompat/test_template.py",
     "gocompat/template_tokens.py": "tests/unit/gocompat/test_template.py",
     "gocompat/json_reader.py": "tests/unit/gocompat/test_json.py",
@@ -80,6 +82,7 @@ TESTED_BY = {
     "cluster/recovery/rebuild.py": "tests/cluster/test_found.py",
     "cluster/recovery/recover.py": "tests/cluster/test_recover.py",
     "cluster/recovery/offline_state.py": "tests/cluster/test_recover.py",
+    "cli/shell/arguments.py": "tests/unit/cli/test_main.py",
     "cli/shell/flags.py": "tests/unit/cli/test_main.py",
     "config/block.py": "tests/unit/config/test_model.py",
     "config/checks/base.py": "tests/unit/config/test_validate.py",

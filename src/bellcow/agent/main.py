@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import bellcow
 from bellcow.agent import banner
 from bellcow.agent.build import build
+from bellcow.agent.exposure import report_exposure
 from bellcow.agent.gauges import measure, measure_connections
 from bellcow.agent.identity import itself_of
 from bellcow.agent.listeners import http_limits, raise_file_limit, serve_peers
@@ -36,7 +37,6 @@ from bellcow.agent.start import (
     open_log_file,
     open_syslog,
     refuse_if_cut_off,
-    report_exposure,
 )
 from bellcow.agent.state_check import check_state
 from bellcow.agent.stop import Stop

@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bellcow.config.problem import quoted
 from bellcow.gocompat.sockaddr import evaluate
-from bellcow.gocompat.sockaddr_interfaces import (
-    Interface,
-    Network,
-    TemplateError,
-    private_interfaces,
-)
+from bellcow.gocompat.sockaddr_interfaces import Interface, TemplateError, private_interfaces
+from bellcow.gocompat.sockaddr_networks import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

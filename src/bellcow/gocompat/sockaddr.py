@@ -11,10 +11,12 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bellcow.gocompat.sockaddr_functions import call, shown
-from bellcow.gocompat.sockaddr_interfaces import Network, TemplateError, quoted
+from bellcow.gocompat.sockaddr_interfaces import TemplateError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bellcow.gocompat.sockaddr_networks import Network
 
 
 def evaluate(template: str, network: Network) -> str:

@@ -6,10 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bellcow.gocompat.sockaddr_interfaces import (
-    NOT_FORWARDED,
-    RFC_BLOCKS,
     Interface,
-    Network,
     TemplateError,
     attribute,
     by_flags,
@@ -20,6 +17,7 @@ from bellcow.gocompat.sockaddr_interfaces import (
     select,
     sort_interfaces,
 )
+from bellcow.gocompat.sockaddr_networks import NOT_FORWARDED, RFC_BLOCKS, Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bellcow.gocompat.quote import go_quote
+from bellcow.gocompat.sockaddr_networks import NOT_FORWARDED, RFC_BLOCKS, Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,70 +28,10 @@ class Interface(NamedTuple):
     flags: frozenset[str] = frozenset({"up"})
 
 
-class Network(NamedTuple):
-    """All addresses of a machine, and the interface of its default route, "" without one."""
-
-    interfaces: tuple[Interface, ...]
-    default: str = ""
-
-
 class TemplateError(ValueError):
     """Why a template cannot be evaluated; the text follows the name of the setting."""
 
 
-def _networks(*texts: str) -> tuple[Any, ...]:
-    return tuple(ipaddress.ip_network(text) for text in texts)
-
-
-# Blocks that no router forwards.
-NOT_FORWARDED = _networks(
-    "0.0.0.0/8",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "240.0.0.0/4",
-    "::1/128",
-    "::/128",
-    "::ffff:0:0/96",
-    "2001:db8::/32",
-    "2001:10::/28",
-    "fe80::/10",
-)
-RFC_BLOCKS = {
-    "1918": _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-    "3927": _networks("169.254.0.0/16"),
-    "4193": _networks("fc00::/7"),
-    "5737": _networks("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
-    "6598": _networks("100.64.0.0/10"),
-    "6890": _networks(
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.88.99.0/24",
-        "192.168.0.0/16",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "240.0.0.0/4",
-        "::1/128",
-        "::/128",
-        "64:ff9b::/96",
-        "::ffff:0:0/96",
-        "100::/64",
-        "2001::/16",
-        "2002::/16",
-        "fc00::/7",
-        "fe80::/10",
-    ),
-}
 # Flags of an interface, as the system names them, and flags of an address.
 _OF_INTERFACE = {
     "broadcast": "broadcast",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.errors import Error, invalid
+from bellcow.gocompat.time import parse_time
 from bellcow.license import built_in, rules
 from bellcow.model.license import StoredLicense
 from bellcow.state.commands import put_setting
@@ -36,7 +37,7 @@ class Licenses:
         was stored the temporary license of the cluster's first six hours.
         """
         began = self._tables.one(LICENSE_TEMPORARY)
-        start_ns = rules.parse_time(began.start_time) if began else self._clock.wall_ns()
+        start_ns = parse_time(began.start_time) if began else self._clock.wall_ns()
         if not self._issuers:
             return built_in.community(start_ns)
         stored = self._tables.one(LICENSE)

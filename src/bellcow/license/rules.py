@@ -7,14 +7,12 @@ are used: most servers never see a signed license.
 from __future__ import annotations
 
 import enum
-import re
-from calendar import timegm
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bellcow.errors import invalid
+from bellcow.gocompat.time import parse_time
 from bellcow.license.signature import (
     _ALGORITHM,
     _one_algorithm,
@@ -41,10 +39,6 @@ LICENSED = frozenset(
 FREE = frozenset(FEATURES) - LICENSED
 
 _DAY_NS = 24 * 3600 * NS_PER_S
-_RFC3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})"
-    r"(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
-)
 
 
 class Phase(enum.Enum):
@@ -186,26 +180,6 @@ def _time(name: str, text: str) -> int:
         return parse_time(text)
     except ValueError:
         raise invalid(f"{name} of the license is not a time like 2006-01-02T15:04:05Z") from None
-
-
-def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 time with any offset.
-
-    Raises:
-        ValueError: the text is no such time.
-    """
-    found = _RFC3339.fullmatch(text)
-    if found is None:
-        raise ValueError("not an RFC 3339 time")
-    year, month, day, hour, minute, second = (int(found[group]) for group in range(1, 7))
-    fraction, sign, hours, minutes = found.group(7, 8, 9, 10)
-    seconds = timegm(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timetuple())
-    if sign:
-        if int(hours) > 23 or int(minutes) > 59:
-            raise ValueError("not an RFC 3339 offset")
-        east = int(hours) * 3600 + int(minutes) * 60
-        seconds += east if sign == "-" else -east
-    return seconds * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
 
 
 # Built-in licenses

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +17,8 @@ from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.backend import FILE, UnreadableError, read_keys
 from bellcow.etcd.client import CallFailed
 from bellcow.store import etcd_keys
-from bellcow.store.etcd_errors import refusal
-from bellcow.store.etcd_keys import ALL, HEAD
+from bellcow.store.etcd_errors import translated
+from bellcow.store.etcd_keys import ALL, HEAD, objects_of, revision_of
 from bellcow.store.limits import check_chain, check_limits, check_unseen
 from bellcow.store.protocol import (
     NO_HEAD,
@@ -69,7 +69,7 @@ class EtcdStore:
             found = await self._client.range(pb.RangeRequest(key=HEAD, serializable=True))
             head = self._read_head(found)
             pages = await self._read_pages(head.gen, found.header.revision)
-        return head, _objects(pages)
+        return head, objects_of(pages)
 
     async def _read_pages(self, gen: int, revision: int) -> deque[pb.RangeResponse]:
         start, end = etcd_keys.generation(gen)
@@ -131,7 +131,7 @@ class EtcdStore:
                             return
                         if answer.canceled:
                             break
-                        for revision, events in groupby(answer.events, _revision):
+                        for revision, events in groupby(answer.events, revision_of):
                             yield revision, list(events)
                             after = revision
             except CallFailed:
@@ -227,37 +227,9 @@ def read_file(directory: Path) -> tuple[Head, list[tuple[Key, bytes]]]:
     ]
 
 
-@contextmanager
-def translated(*, write: bool) -> Iterator[None]:
-    """Translate the failure of a call; `write` if the call may change data.
-
-    Raises:
-        StoreError: the call failed.
-    """  # noqa: DOC501  made by `refusal`
-    try:
-        yield
-    except CallFailed as error:
-        raise refusal(error.code, error.details, write=write) from error
-
-
 def _is_at(seen: _Seen) -> pb.Compare:
     # etcd: a key that does not exist has revision 0.
     revision = 0 if seen.head == NO_HEAD else seen.revision
     return pb.Compare(
         result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=HEAD, mod_revision=revision
     )
-
-
-def _revision(event: pb.Event) -> int:
-    return event.kv.mod_revision
-
-
-def _objects(pages: deque[pb.RangeResponse]) -> Iterator[tuple[Key, bytes]]:
-    """The objects of all pages. Each page is freed once it is read.
-
-    Raises:
-        Corrupt: a key is not one of ours.
-    """
-    while pages:
-        for pair in pages.popleft().kvs:
-            yield etcd_keys.read_key(pair.key), pair.value

@@ -6,6 +6,10 @@ text is "not known".
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bellcow.etcd.client import CallFailed
 from bellcow.store.protocol import (
     Busy,
     Corrupt,
@@ -16,6 +20,9 @@ from bellcow.store.protocol import (
     Unavailable,
     Unknown,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The first entry whose words are in etcd's text counts, for reads and writes alike.
 _BY_TEXT: tuple[tuple[str, type[StoreError]], ...] = (
@@ -75,3 +82,16 @@ def _plainly(details: str) -> str:
         if words in details:
             return ours
     return details or "no reason given"
+
+
+@contextmanager
+def translated(*, write: bool) -> Iterator[None]:
+    """Translate the failure of a call; `write` if the call may change data.
+
+    Raises:
+        StoreError: the call failed.
+    """  # noqa: DOC501  made by `refusal`
+    try:
+        yield
+    except CallFailed as error:
+        raise refusal(error.code, error.details, write=write) from error

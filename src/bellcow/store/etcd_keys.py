@@ -18,7 +18,8 @@ from bellcow.store.protocol import NO_HEAD, Change, Corrupt, Head, Key
 from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections import deque
+    from collections.abc import Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -124,3 +125,18 @@ def _decoded(raw: bytes, kind: type[T], name: str) -> T:
         return msgspec.msgpack.decode(raw, type=kind)
     except UNDECODABLE as error:
         raise Corrupt(f"the {name} in etcd cannot be read ({undecodable(error)})") from error
+
+
+def revision_of(event: pb.Event) -> int:
+    return event.kv.mod_revision
+
+
+def objects_of(pages: deque[pb.RangeResponse]) -> Iterator[tuple[Key, bytes]]:
+    """The objects of all pages. Each page is freed once it is read.
+
+    Raises:
+        Corrupt: a key is not one of ours.
+    """
+    while pages:
+        for pair in pages.popleft().kvs:
+            yield read_key(pair.key), pair.value

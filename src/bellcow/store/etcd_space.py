@@ -11,7 +11,7 @@ import msgspec
 
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.client import open_client
-from bellcow.store.etcd import translated
+from bellcow.store.etcd_errors import translated
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.gocompat.sockaddr import evaluate
-from bellcow.gocompat.sockaddr_interfaces import Interface, Network, TemplateError
+from bellcow.gocompat.sockaddr_interfaces import Interface, TemplateError
+from bellcow.gocompat.sockaddr_networks import Network
 
 UP = {"up", "broadcast", "running", "multicast"}
 TABLE = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import Takes
 from bellcow.cli.shell.errors import CommandError
-from bellcow.cli.shell.flags import Takes
 from bellcow.cli.shell.output import complain, say
 
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import Takes
 from bellcow.cli.shell.errors import CommandError, failing
 from bellcow.cli.shell.files import read_input, write_private
-from bellcow.cli.shell.flags import Takes, flag, switch
+from bellcow.cli.shell.flags import flag, switch
 from bellcow.cli.shell.output import note, one_line, pairs, say, show
 from bellcow.cli.shell.session import Session, as_data, command
 from bellcow.wire import UNDECODABLE, undecodable

@@ -6,9 +6,10 @@ from typing import Any
 from urllib.parse import quote
 
 from bellcow.cli.commands.acl.acl import as_clients_show
+from bellcow.cli.shell.arguments import one
 from bellcow.cli.shell.completers import namespaces
 from bellcow.cli.shell.errors import CommandError, RequestError, failing
-from bellcow.cli.shell.flags import flag, one
+from bellcow.cli.shell.flags import flag
 from bellcow.cli.shell.output import described, formatted, pairs, say, show, to_json
 from bellcow.cli.shell.session import Session, as_data, command
 

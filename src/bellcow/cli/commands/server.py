@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bellcow.cli.shell.arguments import Takes
 from bellcow.cli.shell.errors import CommandError, RequestError, failing, in_flags
-from bellcow.cli.shell.flags import Takes, switch
+from bellcow.cli.shell.flags import switch
 from bellcow.cli.shell.output import complain, go_bool, note, say, show, table
 from bellcow.cli.shell.session import Session, as_data, command
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bellcow.cli.shell.arguments import Takes
 from bellcow.cli.shell.errors import CommandError, RequestError, failing
-from bellcow.cli.shell.flags import Takes
 from bellcow.cli.shell.output import listing, say
 from bellcow.cli.shell.session import Session, command
 

@@ -8,10 +8,11 @@ click alone misreads `-t=x` and `-json=false` without an error.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bellcow.cli.shell.arguments import NOTHING, Offers, Takes
 from bellcow.cli.shell.errors import MisuseError, ShowHelp
 from bellcow.cli.shell.flag_words import NOT, asks_for_help, bare_name, normalize
 from bellcow.gocompat import values
@@ -24,31 +25,6 @@ if TYPE_CHECKING:
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Body = Callable[..., None]
-
-
-_Offers = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
-
-
-class Takes(NamedTuple):
-    """How many arguments a command takes, what they are called, and the refusal of any other
-    number.
-
-    `offers` completes the first argument.
-    """
-
-    least: int
-    most: int | None
-    sentence: str
-    metavar: str = ""
-    offers: _Offers | None = None
-
-
-NOTHING = Takes(0, 0, "This command takes no arguments")
-
-
-def one(name: str, offers: _Offers | None = None) -> Takes:
-    """Exactly one argument."""
-    return Takes(1, 1, f"This command takes one argument: <{name}>", f"<{name}>", offers)
 
 
 if TYPE_CHECKING:
@@ -200,7 +176,7 @@ def flag(
     default: Any = None,
     into: str = "",
     hidden: bool = False,
-    offers: _Offers | None = None,
+    offers: Offers | None = None,
 ) -> Callable[[_Decorated], _Decorated]:
     """A flag that takes a value; the function gets None, or an empty tuple, without it."""
     return click.option(

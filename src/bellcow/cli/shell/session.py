@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import NOTHING, Takes
 from bellcow.cli.shell.errors import MisuseError
-from bellcow.cli.shell.flags import NOTHING, Takes, flag, switch
+from bellcow.cli.shell.flags import flag, switch
 from bellcow.cli.shell.settings import COMMON, COMMON_NAMES, Settings, read_settings
 
 if TYPE_CHECKING:

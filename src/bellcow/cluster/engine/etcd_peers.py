@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bellcow.cluster.engine.protocol import Peer, Status
 from bellcow.etcd import etcd_pb2 as pb
 from bellcow.etcd.client import CallFailed
-from bellcow.store.etcd import translated
+from bellcow.store.etcd_errors import translated
 from bellcow.store.protocol import Busy
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bellcow.cli.shell.arguments import Takes
 from bellcow.cli.shell.errors import failing
 from bellcow.cli.shell.files import read_input
-from bellcow.cli.shell.flags import Takes
 from bellcow.cli.shell.output import go_bool, go_list, go_time, pairs, show
 from bellcow.cli.shell.session import Session, as_data, command
 

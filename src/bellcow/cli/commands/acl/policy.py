@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from bellcow.cli.commands.acl.acl import as_clients_show
 from bellcow.cli.shell import completers
+from bellcow.cli.shell.arguments import Takes, one
 from bellcow.cli.shell.errors import failing
 from bellcow.cli.shell.files import read_input
-from bellcow.cli.shell.flags import Takes, flag, one
+from bellcow.cli.shell.flags import flag
 from bellcow.cli.shell.output import Lines, described, note, pairs, say, show
 from bellcow.cli.shell.session import Session, as_data, command
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bellcow.cli.commands.acl.acl import as_clients_show, show_token
+from bellcow.cli.shell.arguments import one
 from bellcow.cli.shell.completers import accessors, policies
 from bellcow.cli.shell.errors import CommandError, RequestError, failing
-from bellcow.cli.shell.flags import BOOL, flag, one, switch
+from bellcow.cli.shell.flags import BOOL, flag, switch
 from bellcow.cli.shell.output import go_bool, listing, note, say, show
 from bellcow.cli.shell.session import Session, as_data, command
 from bellcow.clock import SystemClock, new_uuid

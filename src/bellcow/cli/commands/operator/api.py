@@ -9,8 +9,9 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bellcow.cli.shell.arguments import Takes
 from bellcow.cli.shell.errors import CommandError, RequestError
-from bellcow.cli.shell.flags import Takes, flag, switch
+from bellcow.cli.shell.flags import flag, switch
 from bellcow.cli.shell.output import note, say, write_bytes
 from bellcow.cli.shell.session import Session, command
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import one
 from bellcow.cli.shell.errors import CommandError, failing
-from bellcow.cli.shell.flags import GoCommand, flag, one, switch
+from bellcow.cli.shell.flags import GoCommand, flag, switch
 from bellcow.cli.shell.output import listing, note, say
 from bellcow.cli.shell.session import Session, command
 

@@ -9,8 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import one
 from bellcow.cli.shell.errors import CommandError
-from bellcow.cli.shell.flags import one
 from bellcow.cli.shell.output import pairs, say, size
 
 if TYPE_CHECKING:

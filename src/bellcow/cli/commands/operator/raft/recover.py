@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from bellcow import files
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import one
 from bellcow.cli.shell.errors import CommandError, opening
-from bellcow.cli.shell.flags import flag, one, switch
+from bellcow.cli.shell.flags import flag, switch
 from bellcow.cli.shell.output import age, go_bool, note, pairs, say, table
 
 if TYPE_CHECKING:

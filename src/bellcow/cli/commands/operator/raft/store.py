@@ -16,8 +16,9 @@ import msgspec
 
 from bellcow.cli.commands.operator.objects import by_table, to_text
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import one
 from bellcow.cli.shell.errors import CommandError, opening
-from bellcow.cli.shell.flags import INT, flag, one, switch
+from bellcow.cli.shell.flags import INT, flag, switch
 from bellcow.cli.shell.output import note, say
 
 if TYPE_CHECKING:

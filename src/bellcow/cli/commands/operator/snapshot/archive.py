@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import Takes, one
 from bellcow.cli.shell.errors import CommandError, RequestError, failing, opening
 from bellcow.cli.shell.files import replacing
-from bellcow.cli.shell.flags import Takes, one, switch
+from bellcow.cli.shell.flags import switch
 from bellcow.cli.shell.output import age, note, pairs, say, show, size, table, write_bytes
 from bellcow.cli.shell.session import Session, as_data, command
 

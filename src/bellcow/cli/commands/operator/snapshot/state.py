@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from bellcow.cli.commands.operator.objects import by_table, to_text
 from bellcow.cli.shell import flags
+from bellcow.cli.shell.arguments import one
 from bellcow.cli.shell.errors import CommandError, opening
-from bellcow.cli.shell.flags import flag, one, switch
+from bellcow.cli.shell.flags import flag, switch
 from bellcow.cli.shell.output import say
 
 if TYPE_CHECKING:
