@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.exchange import Exchange
     from bellcow.cluster.members.roster import Roster
     from bellcow.cluster.peers.requests import Membership
-    from bellcow.cluster.transport.client import PeerClient
-    from bellcow.cluster.transport.forward import Forwarder
+    from bellcow.cluster.transport.forward import Forwarder, PeerTransport
     from bellcow.config.model import Settings
     from bellcow.events import Level, Report
     from bellcow.license.keeper import Licenses
@@ -95,7 +94,7 @@ class Server:
 
     roster: Roster  # the members
     exchange: Exchange  # hello to the others
-    line: PeerClient  # calls to other servers
+    line: PeerTransport  # calls to other servers
     lifecycle: Lifecycle  # what this server is in its cluster
     peers: Peers  # the voters of the consensus
     room: Quota  # how full the store of etcd is

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 import msgspec
 
-from bellcow.agent.build import build
+from bellcow.agent.build import Environment, build, facts_of
 from bellcow.agent.gauges import measure
 from bellcow.agent.identity import itself_of
 from bellcow.agent.log import Log
@@ -29,6 +29,8 @@ from bellcow.api.pipeline.guards import Guards
 from bellcow.api.pipeline.pipeline import Pipeline
 from bellcow.api.routes.catalog import routes
 from bellcow.clock import SystemClock, new_uuid
+from bellcow.cluster.members.lookup import Lookups
+from bellcow.cluster.transport.client import PeerClient
 from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import load
 from bellcow.events import Level
@@ -79,22 +81,21 @@ async def built(loaded: Loaded, *, prometheus: bool = True) -> AsyncIterator[Ser
     security = peer_security(settings, [], None)
     storage = await open_storage(settings, addresses, itself, security, None, clock, log.report)
     assert storage.store is not None
-    server = build(
-        loaded,
-        addresses=addresses,
-        itself=itself,
-        storage=storage,
-        security=security,
-        folder=None,
-        clock=clock,
-        log=log,
-        metrics=metrics,
-    )
-    try:
-        async with server.line:
+    async with PeerClient(tls=security.call_with, names=security.gate.names) as line:
+        server = build(
+            settings,
+            itself=itself,
+            storage=storage,
+            folder=None,
+            environment=Environment(
+                clock=clock, line=line, lookup=Lookups().addresses, report=log.report
+            ),
+            facts=facts_of(loaded, addresses, log, metrics),
+        )
+        try:
             yield server
-    finally:
-        await storage.store.close()
+        finally:
+            await storage.store.close()
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,8 @@
 """Builds a server from settings: the only place where the parts are connected.
 
 The parts are built in order. Where two parts call each other, the first one gets a `Later` of the
-second one; these are all the cycles of the wiring.
+second one; these are all the cycles of the wiring. Simulations build their servers here too, in an
+environment of their own.
 """
 
 from __future__ import annotations
@@ -24,19 +25,17 @@ from bellcow.agent.identity import founder_of
 from bellcow.agent.later import Later
 from bellcow.autopilot.loop import Autopilot
 from bellcow.cluster.datadir import FOLLOW
-from bellcow.cluster.engine.protocol import Engine, ReplaceablePeers
+from bellcow.cluster.engine.protocol import Engine, Peers, ReplaceablePeers
 from bellcow.cluster.engine.quota import Quota
 from bellcow.cluster.leadership import Leadership
 from bellcow.cluster.lifecycle.assembly import assemble
 from bellcow.cluster.lifecycle.embedded import EmbeddedLifecycle
 from bellcow.cluster.members.exchange import Exchange
-from bellcow.cluster.members.lookup import Lookups
 from bellcow.cluster.members.queries import leader_of_region
 from bellcow.cluster.members.roster import Roster
 from bellcow.cluster.peers.inputs import see
 from bellcow.cluster.peers.leader_state import LeaderState
 from bellcow.cluster.peers.requests import Membership
-from bellcow.cluster.transport.client import PeerClient
 from bellcow.cluster.transport.forward import Forwarder
 from bellcow.cluster.transport.replication import Voters
 from bellcow.config.derive import (
@@ -58,20 +57,36 @@ from bellcow.store.replaceable import ReplaceableStore
 from bellcow.wire import join_host_port
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from bellcow.agent.log import Log
     from bellcow.agent.metrics import Metrics
-    from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.agent.storage import Recover, Storage
+    from bellcow.autopilot.loop import Contacts as ServerContacts
     from bellcow.clock import Clock
+    from bellcow.cluster.formation.initial_state import Founder
     from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
     from bellcow.cluster.lifecycle.protocol import Lifecycle
+    from bellcow.cluster.peers.inputs import ClusterView
+    from bellcow.cluster.peers.requests import Greeter
+    from bellcow.cluster.transport.forward import PeerTransport
     from bellcow.config import model
     from bellcow.config.addresses import Addresses
     from bellcow.config.load import Loaded
     from bellcow.events import Report
     from bellcow.model.hello import Itself
+    from bellcow.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a process gives to its server. A simulation gives another one."""
+
+    clock: Clock
+    line: PeerTransport  # to other servers
+    lookup: Callable[[str], Awaitable[tuple[str, ...]]]  # all addresses of a name
+    report: Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,117 +102,50 @@ class State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterParts:
-    """The parts that connect this server with others."""
+class Others:
+    """What the leader's parts know of other servers. All of it comes from hello."""
 
-    line: PeerClient
-    lifecycle: Lifecycle
+    view: Callable[[], ClusterView]
+    contacts: ServerContacts
+    leader: Callable[[], str]  # the id of the leader that other servers name; "" without one
+    greeter: Greeter
+    nudge: Callable[[], None]  # says hello at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leading:
+    """The claim to lead, and the parts that work while this server leads."""
+
     leadership: Leadership
-    exchange: Exchange
-    forwarder: Forwarder
     membership: Membership
     autopilot: Autopilot
 
 
 def build(
-    loaded: Loaded,
+    settings: model.Settings,
     *,
-    addresses: Addresses,
     itself: Itself,
     storage: Storage,
-    security: PeerSecurity,
     folder: Path | None,
-    clock: Clock,
-    log: Log,
-    metrics: Metrics,
+    environment: Environment,
+    facts: Facts,
 ) -> Server:
     """All parts of one server, none of them running yet.
 
     `folder` is DATA_DIR/server, None for a server that keeps everything in memory.
     """
-    settings = loaded.settings
+    clock, report = environment.clock, environment.report
     roster = Roster(itself, clock)
     lifecycle: Later[Lifecycle] = Later()
-    state = build_state(storage, roster, lifecycle, clock, log.report)
-    cluster = build_cluster(
-        settings,
-        state=state,
-        roster=roster,
-        lifecycle=lifecycle,
-        storage=storage,
-        security=security,
-        folder=folder,
-        clock=clock,
-        report=log.report,
-    )
-    return Server(
-        current=Current(settings),
-        data_dir=folder,
-        clock=clock,
-        report=log.report,
-        facts=_facts(loaded, addresses, log, metrics),
-        tables=state.tables,
-        waiting=state.waiting,
-        mirror=state.mirror,
-        reads=ConfirmedReads(state.store, state.mirror, state.waiting),
-        committer=state.committer,
-        roster=roster,
-        exchange=cluster.exchange,
-        line=cluster.line,
-        lifecycle=cluster.lifecycle,
-        peers=state.peers,
-        room=Quota(state.peers, QUOTA_BYTES, log.report),
-        leadership=cluster.leadership,
-        forwarder=cluster.forwarder,
-        membership=cluster.membership,
-        autopilot=cluster.autopilot,
-        resolver=build_resolver(settings, state, cluster.lifecycle),
-        bad_tokens=BadTokens(clock, settings.limits.http_max_bad_tokens),
-        licenses=Licenses(state.tables, clock, settings.license.issuers),
-        snapshots=build_snapshots(state, cluster.autopilot, folder, clock, log.report),
-    )
-
-
-def build_state(
-    storage: Storage, roster: Roster, lifecycle: Later[Lifecycle], clock: Clock, report: Report
-) -> State:
-    """The store, and the memory that follows it."""
-    tables, waiting = Tables(), Waiting()
-    store, peers = ReplaceableStore(storage.store), ReplaceablePeers(storage.peers)
+    exchange: Later[Exchange] = Later()
+    leadership: Later[Leadership] = Later()
 
     def index_of_the_leader() -> int:
         # A non-voter's copy asks the voters itself for commits that it lacks.
         return index_of_leader(roster) if lifecycle().has_member else 0
 
-    mirror = Mirror(store, tables, waiting, report, leader_index=index_of_the_leader)
-    return State(
-        tables=tables,
-        waiting=waiting,
-        store=store,
-        peers=peers,
-        mirror=mirror,
-        committer=Committer(store, tables, mirror, clock, report),
-    )
-
-
-def build_cluster(
-    settings: model.Settings,
-    *,
-    state: State,
-    roster: Roster,
-    lifecycle: Later[Lifecycle],
-    storage: Storage,
-    security: PeerSecurity,
-    folder: Path | None,
-    clock: Clock,
-    report: Report,
-) -> ClusterParts:
-    """The parts that connect this server with others. Sets `lifecycle`."""
-    tables, itself = state.tables, roster.itself
-    line = PeerClient(tls=security.call_with, names=security.gate.names)
-    exchange: Later[Exchange] = Later()
-    autopilot: Later[Autopilot] = Later()
-    joins = join_addresses(settings)
+    state = build_state(storage.store, storage.peers, index_of_the_leader, environment)
+    tables, joins = state.tables, join_addresses(settings)
     if storage.member is None or folder is None:
         lifecycle.set(EmbeddedLifecycle(tables))
     else:
@@ -206,83 +154,92 @@ def build_cluster(
                 storage.member,
                 state=state,
                 roster=roster,
-                line=line,
                 exchange=exchange,
                 recover=storage.recover,
                 joins=bool(joins),
                 folder=folder,
-                clock=clock,
-                report=report,
+                environment=environment,
             )
         )
-
-    def leader_changed() -> None:
-        exchange().nudge()
-        state.waiting.wake_all()  # requests that wait for this server's commits must look again
-
-    leadership = Leadership(
-        store=state.store,
-        peers=state.peers,
-        mirror=state.mirror,
-        tables=tables,
-        committer=state.committer,
-        clock=clock,
-        founder=founder_of(settings, itself),
-        report=report,
-        charter=lifecycle().charter,
-        elsewhere=lambda: leader_of_region(roster.table, clock.monotonic()),
-        on_change=leader_changed,
-    )
     exchange.set(
         Exchange(
             roster,
-            line,
-            lambda: here_of(lifecycle(), leadership, tables, clock),
+            environment.line,
+            lambda: here_of(lifecycle(), leadership(), tables, clock),
             clock,
             report,
             tuple(dict.fromkeys(joins + lifecycle().known_addresses)),
-            Lookups().addresses,
+            environment.lookup,
         )
     )
-    membership = Membership(
-        LeaderState(
-            me=itself.server_id,
-            tables=tables,
-            waiting=state.waiting,
-            committer=state.committer,
-            peers=state.peers,
-            lead=leadership,
-            look=lambda: see(roster),
-            line=line,
-            clock=clock,
-            report=report,
-            founding=lambda: founding_of(lifecycle()),
-        ),
-        greeter=exchange(),
-        grows=lambda: storage.member is not None,
-        before_join=lambda: autopilot().clean_up(),
-    )
-    autopilot.set(
-        Autopilot(
-            tables,
-            Contacts(roster, tables, clock),
-            clock,
-            itself.server_id,
-            report,
-            membership,
-            state.waiting,
-        )
-    )
-    return ClusterParts(
-        line=line,
+    leading = build_leading(
+        founder_of(settings, itself),
+        state=state,
         lifecycle=lifecycle(),
-        leadership=leadership,
-        exchange=exchange(),
-        forwarder=Forwarder(
-            line, roster, lambda: leadership.leader_id, lambda: configured_addresses(tables)
+        others=Others(
+            view=lambda: see(roster),
+            contacts=Contacts(roster, tables, clock),
+            leader=lambda: leader_of_region(roster.table, clock.monotonic()),
+            greeter=exchange(),
+            nudge=exchange().nudge,
         ),
-        membership=membership,
-        autopilot=autopilot(),
+        grows=storage.member is not None,
+        environment=environment,
+    )
+    leadership.set(leading.leadership)
+    return Server(
+        current=Current(settings),
+        data_dir=folder,
+        clock=clock,
+        report=report,
+        facts=facts,
+        tables=tables,
+        waiting=state.waiting,
+        mirror=state.mirror,
+        reads=ConfirmedReads(state.store, state.mirror, state.waiting),
+        committer=state.committer,
+        roster=roster,
+        exchange=exchange(),
+        line=environment.line,
+        lifecycle=lifecycle(),
+        peers=state.peers,
+        room=Quota(state.peers, QUOTA_BYTES, report),
+        leadership=leading.leadership,
+        forwarder=Forwarder(
+            environment.line,
+            roster,
+            lambda: leading.leadership.leader_id,
+            lambda: configured_addresses(tables),
+        ),
+        membership=leading.membership,
+        autopilot=leading.autopilot,
+        resolver=build_resolver(settings, state, lifecycle()),
+        bad_tokens=BadTokens(clock, settings.limits.http_max_bad_tokens),
+        licenses=Licenses(tables, clock, settings.license.issuers),
+        snapshots=build_snapshots(state, leading.autopilot, folder, environment),
+    )
+
+
+def build_state(
+    store: Store | None,
+    peers: Peers | None,
+    leader_index: Callable[[], int],
+    environment: Environment,
+) -> State:
+    """The store, and the memory that follows it.
+
+    `leader_index` is the index that memory must reach; 0 where nothing is awaited.
+    """
+    tables, waiting = Tables(), Waiting()
+    replaceable = ReplaceableStore(store)
+    mirror = Mirror(replaceable, tables, waiting, environment.report, leader_index)
+    return State(
+        tables=tables,
+        waiting=waiting,
+        store=replaceable,
+        peers=ReplaceablePeers(peers),
+        mirror=mirror,
+        committer=Committer(replaceable, tables, mirror, environment.clock, environment.report),
     )
 
 
@@ -291,15 +248,14 @@ def build_lifecycle(
     *,
     state: State,
     roster: Roster,
-    line: PeerClient,
     exchange: Later[Exchange],
     recover: Recover,
     joins: bool,
     folder: Path,
-    clock: Clock,
-    report: Report,
+    environment: Environment,
 ) -> ClusterLifecycle:
     """The lifecycle of a server on etcd. `joins` says whether settings name servers to join."""
+    clock, report, line = environment.clock, environment.report, environment.line
     voters = Voters(line, lambda: voters_of(roster), lambda: index_of_leader(roster))
     return assemble(
         folder=folder,
@@ -320,6 +276,68 @@ def build_lifecycle(
     )
 
 
+def build_leading(
+    founder: Founder,
+    *,
+    state: State,
+    lifecycle: Lifecycle,
+    others: Others,
+    grows: bool,
+    environment: Environment,
+) -> Leading:
+    """The parts that lead. `grows` says whether the engine can have more than one voter."""
+    clock, report = environment.clock, environment.report
+    autopilot: Later[Autopilot] = Later()
+
+    def leader_changed() -> None:
+        others.nudge()
+        state.waiting.wake_all()  # requests that wait for this server's commits must look again
+
+    leadership = Leadership(
+        store=state.store,
+        peers=state.peers,
+        mirror=state.mirror,
+        tables=state.tables,
+        committer=state.committer,
+        clock=clock,
+        founder=founder,
+        report=report,
+        charter=lifecycle.charter,
+        elsewhere=others.leader,
+        on_change=leader_changed,
+    )
+    membership = Membership(
+        LeaderState(
+            me=founder.server_id,
+            tables=state.tables,
+            waiting=state.waiting,
+            committer=state.committer,
+            peers=state.peers,
+            lead=leadership,
+            look=others.view,
+            line=environment.line,
+            clock=clock,
+            report=report,
+            founding=lambda: founding_of(lifecycle),
+        ),
+        greeter=others.greeter,
+        grows=lambda: grows,
+        before_join=lambda: autopilot().clean_up(),
+    )
+    autopilot.set(
+        Autopilot(
+            state.tables,
+            others.contacts,
+            clock,
+            founder.server_id,
+            report,
+            membership,
+            state.waiting,
+        )
+    )
+    return Leading(leadership=leadership, membership=membership, autopilot=autopilot())
+
+
 def build_resolver(settings: model.Settings, state: State, lifecycle: Lifecycle) -> Resolver:
     """The resolver of tokens. A server without a cluster has no state to wait for."""
     return Resolver(
@@ -330,9 +348,10 @@ def build_resolver(settings: model.Settings, state: State, lifecycle: Lifecycle)
 
 
 def build_snapshots(
-    state: State, autopilot: Autopilot, folder: Path | None, clock: Clock, report: Report
+    state: State, autopilot: Autopilot, folder: Path | None, environment: Environment
 ) -> Snapshots:
     """Saves and restores. After a restore autopilot starts again with the restored state."""
+    clock, report = environment.clock, environment.report
     archives = folder / SNAPSHOTS if folder else None
     restorer = Restorer(
         store=state.store,
@@ -352,7 +371,8 @@ def build_snapshots(
     )
 
 
-def _facts(loaded: Loaded, addresses: Addresses, log: Log, metrics: Metrics) -> Facts:
+def facts_of(loaded: Loaded, addresses: Addresses, log: Log, metrics: Metrics) -> Facts:
+    """What the agent's process knows: how it was started, its log and its metrics."""
     return Facts(
         dev=loaded.dev,
         files=loaded.files,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import bellcow
 from bellcow.agent import banner
-from bellcow.agent.build import build
+from bellcow.agent.build import Environment, build, facts_of
 from bellcow.agent.exposure import report_exposure
 from bellcow.agent.gauges import measure, measure_connections
 from bellcow.agent.identity import itself_of
@@ -46,6 +46,8 @@ from bellcow.api.http.server import serve
 from bellcow.api.pipeline.pipeline import Pipeline
 from bellcow.api.routes import catalog
 from bellcow.clock import SystemClock
+from bellcow.cluster.members.lookup import Lookups
+from bellcow.cluster.transport.client import PeerClient
 from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import Loaded, load
 from bellcow.config.peer_ports import listening
@@ -142,19 +144,19 @@ class _Agent:
             if storage.store is not None:
                 stack.push_async_callback(storage.store.close)
             metrics = make_metrics(settings, clock)
+            line = PeerClient(tls=security.call_with, names=security.gate.names)
             server = build(
-                self._loaded,
-                addresses=addresses,
+                settings,
                 itself=itself,
                 storage=storage,
-                security=security,
                 folder=folder,
-                clock=clock,
-                log=self._log,
-                metrics=metrics,
+                environment=Environment(
+                    clock=clock, line=line, lookup=Lookups().addresses, report=report
+                ),
+                facts=facts_of(self._loaded, addresses, self._log, metrics),
             )
             refuse_if_cut_off(server, clock)
-            await stack.enter_async_context(server.line)
+            await stack.enter_async_context(line)
             await self._run(server, metrics, security, addresses, listener, between)
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._log.report("stopped")

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.sim.clock import FixedClock
 
-from bellcow.agent.build import build
+from bellcow.agent.build import Environment, build, facts_of
 from bellcow.agent.identity import itself_of
 from bellcow.agent.log import Log
 from bellcow.agent.metrics import Metrics
-from bellcow.agent.peer_tls import peer_security
 from bellcow.agent.storage import Storage
 from bellcow.cluster.datadir import LocalState
 from bellcow.cluster.lifecycle.lifecycle import ClusterLifecycle
+from bellcow.cluster.members.lookup import Lookups
+from bellcow.cluster.transport.client import PeerClient
 from bellcow.config.addresses import resolve_addresses
 from bellcow.config.load import load
 from bellcow.events import Level
@@ -48,17 +49,17 @@ def server(tmp_path: Path) -> Server:
     """One of several servers, built and not running."""
     loaded = load([], dev=True)
     clock = FixedClock()
+    log = Log(clock, Level.ERROR, out=io.StringIO())
     addresses = resolve_addresses(loaded.settings, True)
     return build(
-        loaded,
-        addresses=addresses,
+        loaded.settings,
         itself=itself_of(loaded.settings, addresses, ME),
         storage=Storage(member=Member(tmp_path / "raft")),
-        security=peer_security(loaded.settings, (), tmp_path),
         folder=tmp_path,
-        clock=clock,
-        log=Log(clock, Level.ERROR, out=io.StringIO()),
-        metrics=Metrics(clock, host="", prometheus=False),
+        environment=Environment(
+            clock=clock, line=PeerClient(), lookup=Lookups().addresses, report=log.report
+        ),
+        facts=facts_of(loaded, addresses, log, Metrics(clock, host="", prometheus=False)),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
+from bellcow.cluster.members.exchange import Transport
 from bellcow.cluster.members.schedule import target_of
 from bellcow.cluster.transport.frames import pieces
 from bellcow.deadline import timeout
@@ -47,11 +48,15 @@ class Frames(Protocol):
 
 
 class StreamTransport(Protocol):
-    """Sends frames to other servers. `PeerClient` is the real one."""
+    """Sends frames to other servers."""
 
     async def stream(
         self, target: Target, path: str, frames: Iterable[bytes] | AsyncIterator[bytes]
     ) -> Frames: ...
+
+
+class PeerTransport(Transport, StreamTransport, Protocol):
+    """Sends messages and frames to other servers. `PeerClient` is the real one."""
 
 
 class _UnsentError(Exception):

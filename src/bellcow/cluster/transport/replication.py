@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from bellcow.cluster.members.exchange import Transport
-from bellcow.cluster.transport.forward import StreamTransport
 from bellcow.deadline import timeout
 from bellcow.errors import Error
 from bellcow.model.membership_calls import COMMITS_PATH, STATE_PATH, encode
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from bellcow.cluster.members.schedule import Target
-    from bellcow.cluster.transport.forward import Frames
+    from bellcow.cluster.transport.forward import Frames, PeerTransport
     from bellcow.model.hello import Cluster
     from bellcow.store.follow_messages import Told
     from bellcow.store.protocol import Change, Head, Key
@@ -43,10 +41,6 @@ LAG_S = 1.0  # by then a voter has the leader's commits
 LARGE_BYTES = 64 << 10  # larger answers are decoded in a thread
 
 
-class VoterTransport(Transport, StreamTransport, Protocol):
-    """Sends messages and frames to other servers. `PeerClient` is the real one."""
-
-
 class Voters:
     """A `store.follow.Source`. `voters` returns the voters, the preferred one first.
 
@@ -55,7 +49,7 @@ class Voters:
 
     def __init__(
         self,
-        transport: VoterTransport,
+        transport: PeerTransport,
         voters: Callable[[], Sequence[Target]],
         leader_index: Callable[[], int],
     ) -> None:
