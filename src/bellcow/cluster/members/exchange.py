@@ -84,7 +84,7 @@ class Exchange:
         self._led_home: dict[str, bool] = {}
         self._regions: dict[str, str] = {}
         self._busy: set[str] = set()
-        self._duplicates: dict[str, str] = {}  # refusals that say another server has our id
+        self._duplicates: dict[str, str] = {}  # refusals: another server has our id
         self._elsewhere: dict[str, tuple[float, Cluster]] = {}  # servers refused for their cluster
         self._clocks: dict[str, int] = {}  # `at_ms` of each server's last hello
         self._changed = asyncio.Event()
@@ -217,14 +217,16 @@ class Exchange:
         try:
             if target.server_id:
                 await self._call(target)
+                self._duplicates.pop(target.key, None)
+                # It may have refused us before its id was known; that address is not called again.
+                self._duplicates.pop(join_host_port(target.address), None)
             else:
                 await self._call_name(target)
-            self._duplicates.pop(target.key, None)
         except Error as error:
             reason = error.message
             if error.code is Code.REFUSED and self._is_stranger(target):
                 reason = "no server answers at this address"
-            if COPY in reason:
+            if target.server_id and COPY in reason:
                 self._duplicates[target.key] = reason
             self._missed(target, reason, silent=error.code is Code.UNAVAILABLE)
         except Exception as error:  # noqa: BLE001  one server's answer must not end the exchange
@@ -265,6 +267,8 @@ class Exchange:
         outcomes = await asyncio.gather(
             *(self._greet((ip, port), host) for ip in others), return_exceptions=True
         )
+        for ip, outcome in zip(others, outcomes, strict=True):
+            self._note_duplicate((ip, port), outcome)
         hellos = [each for each in outcomes if not isinstance(each, BaseException)]
         faults = [each for each in outcomes if isinstance(each, BaseException)]
         if not hellos and len(others) == len(found):
@@ -277,6 +281,12 @@ class Exchange:
                 if isinstance(fault, Error):
                     at = Target(server_id="", address=(ip, port), region=target.region)
                     self._missed(at, fault.message, silent=fault.code is Code.UNAVAILABLE)
+
+    def _note_duplicate(self, address: tuple[str, int], outcome: Hello | BaseException) -> None:
+        if isinstance(outcome, Error) and COPY in outcome.message:
+            self._duplicates[join_host_port(address)] = outcome.message
+        elif not isinstance(outcome, BaseException):
+            self._duplicates.pop(join_host_port(address), None)
 
     def _is_another(self, hello: Hello) -> bool:
         """Whether the sender is another server of our region."""

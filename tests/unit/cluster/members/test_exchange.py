@@ -455,6 +455,24 @@ async def test_text_from_an_address_that_was_only_named_is_not_logged(words: str
         assert a.exchange.twin == ""
 
 
+@pytest.mark.parametrize("join", ["a b", "all"], ids=["addresses", "one name"])
+async def test_server_that_moved_is_no_duplicate_once_all_others_have_accepted_it(join: str):
+    async with Net() as net:
+        net.names["all"] = ("a", "b")
+        for name in "abc":
+            net.start(name, join="a b", server_id=name)
+        await asyncio.sleep(3)
+        net.cut("a", "c")  # so that `a` accepts the new address first
+        await asyncio.sleep(2)
+        await net.stop("c")
+        moved = net.start("c", join=join, server_id="c", rpc=("c2", 4647), serf=("c2", 4648))
+        await asyncio.sleep(0.5)
+        assert COPY in moved.exchange.twin
+        await asyncio.sleep(6)
+        assert moved.statuses() == {"a": "alive", "b": "alive"}
+        assert moved.exchange.twin == ""
+
+
 def named_by(host):
     """A hello that names this server, as anybody may send one."""
     return compose(host.roster.table, host.look(), 0.0, abroad=False)
