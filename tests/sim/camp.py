@@ -14,50 +14,37 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 import pytest
+from tests.sim.facts import no_facts
 from tests.sim.member import DATA, Group, Identity, SimMember
 from tests.sim.net import Net, itself
 
-from bellcow.agent.cluster_views import Contacts, here_of, index_of_leader, voters_of
-from bellcow.api.internal import lifecycle, peers, replication
-from bellcow.autopilot.loop import Autopilot
+from bellcow.agent.build import Environment, build
+from bellcow.agent.listeners import cluster_routes
+from bellcow.agent.running import running
+from bellcow.agent.storage import Storage
+from bellcow.api.internal.gate import Gate
+from bellcow.api.message import Request
 from bellcow.cluster import datadir
-from bellcow.cluster.engine.protocol import ReplaceablePeers
-from bellcow.cluster.formation.initial_state import Founder
-from bellcow.cluster.leadership import Leadership
-from bellcow.cluster.lifecycle.assembly import assemble
-from bellcow.cluster.members.exchange import HELLO_PATH, Exchange
-from bellcow.cluster.members.queries import leader_of_region
-from bellcow.cluster.members.roster import Roster
-from bellcow.cluster.peers.inputs import see
-from bellcow.cluster.peers.leader_state import LeaderState
-from bellcow.cluster.peers.requests import Membership
-from bellcow.cluster.transport.replication import Voters
+from bellcow.config.load import load
+from bellcow.config.server_block import ServerJoin
 from bellcow.errors import Code, Error
-from bellcow.model.autopilot import AutopilotConfiguration
-from bellcow.model.hello import decode_hello
-from bellcow.model.namespace import DEFAULT, Namespace
 from bellcow.model.raft import RaftConfiguration, RaftServer
-from bellcow.model.scheduler import SchedulerConfiguration
-from bellcow.state.committer import Committer
-from bellcow.state.mirror import Mirror
-from bellcow.state.tables import ONLY, RAFT, Tables
-from bellcow.state.waiting import Waiting
-from bellcow.store.follow import FollowStore
-from bellcow.store.replaceable import ReplaceableStore
-from bellcow.wire import to_msgpack
+from bellcow.state.tables import ONLY, RAFT
+from bellcow.wire import join_host_port, to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
-    from bellcow.api.internal.gate import AnyRoute
     from bellcow.cluster.members.schedule import Target
+    from bellcow.config.model import Settings
     from bellcow.model.hello import Itself
     from bellcow.state.draft import Draft
 
 TICK_S = 0.1
 GUARD_S = 10.0  # of silence, after which the guard ends a member
 INDEX_STEP = 1_000_000  # of a recovery
+DEFAULTS = load([]).settings
 
 
 class Killed(Exception):
@@ -92,89 +79,24 @@ class CampServer:
         self._wire(me, joins)
 
     def _wire(self, me: Itself, joins: tuple[tuple[str, int], ...]) -> None:
-        clock, report, line = self.clock, self.report, _Line(self._camp, me.serf[0])
-        self.tables = Tables()
-        self.waiting = Waiting()
-        self.store, self.peers = ReplaceableStore(), ReplaceablePeers()
-        self.mirror = Mirror(
-            self.store,
-            self.tables,
-            self.waiting,
-            report,
-            leader_index=lambda: index_of_leader(self.roster) if self.lifecycle.has_member else 0,
-        )
-        self.committer = Committer(self.store, self.tables, self.mirror, clock, report)
-        self.roster = Roster(me, clock)
-        self.member = SimMember(me.server_id, self.folder, self._camp.groups, self._camp.reaches)
-        self.lifecycle = assemble(
+        camp = self._camp
+        self.member = SimMember(me.server_id, self.folder, camp.groups, camp.reaches)
+        self.server = build(
+            _settings(me, joins),
+            itself=me,
+            storage=Storage(member=self.member),
             folder=self.folder,
-            engine=self.member,
-            follow=lambda cluster: FollowStore(
-                self.folder / datadir.FOLLOW,
-                cluster,
-                Voters(line, lambda: voters_of(self.roster), lambda: index_of_leader(self.roster)),
-                clock,
-                report,
+            environment=Environment(
+                clock=self.clock, line=_Line(camp, me.serf[0]), lookup=_itself, report=self.report
             ),
-            recover=_nothing,
-            roster=self.roster,
-            line=line,
-            slot=self.store,
-            votes=self.peers,
-            tables=self.tables,
-            joins=bool(joins),
-            clock=clock,
-            report=report,
-            elsewhere=lambda: self.exchange.elsewhere,
-            recall=self.mirror.recall,
+            facts=no_facts(self.clock),
         )
-        joins += self.lifecycle.known_addresses
-        self.leadership = Leadership(
-            store=self.store,
-            peers=self.peers,
-            mirror=self.mirror,
-            tables=self.tables,
-            committer=self.committer,
-            clock=clock,
-            founder=_founder(me),
-            report=report,
-            charter=self.lifecycle.charter,
-            elsewhere=lambda: leader_of_region(self.roster.table, clock.monotonic()),
-        )
-        self.exchange = Exchange(
-            self.roster,
-            line,
-            lambda: here_of(self.lifecycle, self.leadership, self.tables, self.clock),
-            clock,
-            report,
-            tuple(dict.fromkeys(joins)),
-        )
-        self.leadership.on_change = self.exchange.nudge
-        self.membership = Membership(
-            LeaderState(
-                me=me.server_id,
-                tables=self.tables,
-                waiting=self.waiting,
-                committer=self.committer,
-                peers=self.peers,
-                lead=self.leadership,
-                look=lambda: see(self.roster),
-                line=line,
-                clock=clock,
-                report=report,
-            ),
-            greeter=self.exchange,
-        )
-        contacts = Contacts(self.roster, self.tables, clock)
-        self.autopilot = Autopilot(
-            self.tables, contacts, clock, me.server_id, report, self.membership, self.waiting
-        )
-        self.membership.before_join = self.autopilot.clean_up
-        self.routes: dict[tuple[str, str], AnyRoute] = {
-            **lifecycle.routes(self.lifecycle),
-            **peers.routes(self.membership),
-            **replication.routes(self.tables, self.mirror.ring, self.lifecycle.serves),
-        }
+        self.routes = cluster_routes(self.server, Gate(region=me.region))
+        self.tables = self.server.tables
+        self.lifecycle = self.server.lifecycle
+        self.leadership = self.server.leadership
+        self.membership = self.server.membership
+        self.autopilot = self.server.autopilot
 
     def report(self, event: str, /, **fields: object) -> None:
         self.events.append((event, fields))
@@ -184,7 +106,7 @@ class CampServer:
 
     @property
     def itself(self) -> Itself:
-        return self.roster.itself
+        return self.server.roster.itself
 
     # Life
 
@@ -193,12 +115,8 @@ class CampServer:
 
     async def _live(self) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.mirror.run())
-                group.create_task(self.exchange.run())
-                group.create_task(self.lifecycle.run())
-                loops = [self.membership.run, self.autopilot.run]
-                group.create_task(self.leadership.run(loops))
+            async with running(self.server):
+                await asyncio.Event().wait()
         except* Killed:
             self._camp.bury(self)
 
@@ -208,7 +126,6 @@ class CampServer:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-        await self.store.close()
 
     async def answer(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Answer another server's call. Raises Error(UNAVAILABLE) when this one dies."""
@@ -228,7 +145,7 @@ class CampServer:
 
     async def write(self, command: Callable[[Draft], Any]) -> Any:
         await self.leadership.wait_for_leader()
-        return await self.committer.commit(command)
+        return await self.server.commit(command)
 
     def count_write(self, what: str, *, before: bool) -> None:
         """Called before and after each write of a file."""
@@ -240,10 +157,6 @@ class CampServer:
         if self.dies.at <= 0:
             self.report("killed", at=f"{'before' if before else 'after'} {what}")
             raise Killed
-
-
-async def _nothing() -> None:
-    """There is no peers.json."""
 
 
 class Camp:
@@ -342,9 +255,9 @@ class Camp:
         """Pause its process; its etcd goes on until the guard ends it."""
         holding = {group: group.running[name] for group in self.groups.values() if group.has(name)}
         await self.stop(name)
-        for group, running in holding.items():
-            group.running[name] = running
-            asyncio.get_running_loop().call_later(GUARD_S, group.end, name, running)
+        for group, member in holding.items():
+            group.running[name] = member
+            asyncio.get_running_loop().call_later(GUARD_S, group.end, name, member)
 
     def bury(self, server: CampServer) -> None:
         """Note that it has died."""
@@ -458,10 +371,8 @@ class _Line:
 
 
 async def _handled(server: CampServer, path: str, body: bytes) -> bytes:
-    if path == HELLO_PATH:
-        return server.exchange.answer(decode_hello(body))
     route: Any = server.routes["POST", path]
-    answer: bytes = await route.handle(None, body)
+    answer: bytes = await route.handle(Request("POST", path, path.encode(), b"", [], ""), body)
     return answer
 
 
@@ -470,13 +381,12 @@ async def _each(frames: Any) -> AsyncIterator[bytes]:
         yield frame
 
 
-def _founder(me: Itself) -> Founder:
-    return Founder(
-        server_id=me.server_id,
-        name=me.member_name,
-        address=me.rpc_address,
-        region=me.region,
-        autopilot=AutopilotConfiguration(),
-        scheduler=SchedulerConfiguration(),
-        default_namespace=Namespace(name=DEFAULT, description="Default shared namespace"),
-    )
+async def _itself(host: str) -> tuple[str, ...]:
+    """The address of a name in the simulated network is the name."""
+    return (host,)
+
+
+def _settings(me: Itself, joins: tuple[tuple[str, int], ...]) -> Settings:
+    join = ServerJoin(retry_join=tuple(map(join_host_port, joins)))
+    server = msgspec.structs.replace(DEFAULTS.server, server_join=join)
+    return msgspec.structs.replace(DEFAULTS, region=me.region, server=server)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bellcow.agent.peer_tls import PeerSecurity
     from bellcow.api.http.server import Listener
+    from bellcow.api.internal.gate import AnyRoute, Gate
     from bellcow.api.pipeline.pipeline import Pipeline
     from bellcow.config import model
     from bellcow.server import Server
@@ -67,17 +68,21 @@ def peer_limits(limits: model.Limits) -> HttpLimits:
     )
 
 
+def cluster_routes(server: Server, door: Gate) -> dict[tuple[str, str], AnyRoute]:
+    """What the servers of a cluster ask each other, besides the requests of clients."""
+    return {
+        **gate.routes(server.exchange, door),
+        **lifecycle.routes(server.lifecycle),
+        **peers.routes(server.membership),
+        **replication.routes(server.tables, server.mirror.ring, server.lifecycle.serves),
+    }
+
+
 def serve_peers(
     server: Server, pipeline: Pipeline, security: PeerSecurity, listener: socket.socket
 ) -> contextlib.AbstractAsyncContextManager[Listener]:
     """Answer other servers at this port while the context lasts."""
-    routes = {
-        **gate.routes(server.exchange, security.gate),
-        **lifecycle.routes(server.lifecycle),
-        **peers.routes(server.membership),
-        **replication.routes(server.tables, server.mirror.ring, server.lifecycle.serves),
-        **forward.routes(pipeline, security.gate),
-    }
+    routes = {**cluster_routes(server, security.gate), **forward.routes(pipeline, security.gate)}
     return serve(
         gate.Internal(routes, security.gate, server.clock, server.report),
         [listener],
