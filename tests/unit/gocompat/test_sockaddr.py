@@ -106,6 +106,8 @@ def test_a_template_evaluates_as_in_nomad(template, text):
         ("{{ with GetPrivateIP }}x", "with needs an {{end}}"),
         ("{{ end }}", "unexpected {{end}}"),
         ('{{ GetPrivateIP | printf "%s:%d" }}', "printf has too few values"),
+        ("{{ printf }}", "printf wants a text"),
+        ("{{ printf 80 }}", "printf wants a text"),
         ("{{ $x }}", 'unexpected "$x"'),
     ],
 )
