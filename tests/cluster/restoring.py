@@ -104,7 +104,7 @@ class Held(Server):
         return set((self.data_dir / "server/snapshots").glob("before-restore-*.snap"))
 
     def litter(self) -> list[str]:
-        """Files that are not complete."""
+        """Files that are not complete, those that are just being written among them."""
         return [path.name for path in self.data_dir.rglob("*.partial")]
 
     def copies_taken(self) -> int:
@@ -171,11 +171,11 @@ class Four(Cluster):
 
             def clean(server: Held = server) -> bool:
                 with contextlib.suppress(CallFailed, sqlite3.Error):
-                    return len(server.generations()) == 1
+                    return len(server.generations()) == 1 and not server.litter()
                 return False
 
-            wait_until(clean, SETTLE_S, f"one generation on {server.name}", self.tail)
-            assert server.litter() == []
+            wanted = f"one generation and complete files on {server.name}"
+            wait_until(clean, SETTLE_S, wanted, self.tail)
 
     def settle(self) -> Copy:
         """The state that all agree on, once everything is as it should be."""
