@@ -174,7 +174,9 @@ def test_the_methods_of_a_path_agree_on_what_they_refuse(path: str) -> None:
 def test_a_route_declares_its_right_and_the_server_that_answers(route: Route) -> None:
     assert isinstance(route.need, Need)
     assert isinstance(route.serve, Serve)
-    assert not (route.method != "GET" and route.serve is Serve.LEADER_OR_STALE)
+    assert not (
+        route.method != "GET" and route.serve in {Serve.LEADER_OR_STALE, Serve.VOTER_OR_STALE}
+    )
     assert not (route.watch and route.serve is Serve.LOCAL)
 
 
@@ -200,6 +202,7 @@ SERVED = {
     Serve.LOCAL: "local",
     Serve.LEADER: "leader",
     Serve.LEADER_OR_STALE: "leader or stale",
+    Serve.VOTER_OR_STALE: "voter or stale",
     Serve.NAMED: "named server",
 }
 
@@ -215,9 +218,9 @@ def test_a_route_is_documented_with_its_right_its_server_and_a_sample(route: Rou
     assert said, "says no right"
     if route.need != Need.ANONYMOUS:
         assert route.need.value in said[0]
-    by = re.findall(r"Answered by: (leader or stale|leader|local|named server)\b", text) or [
-        "local"
-    ]
+    by = re.findall(
+        r"Answered by: ((?:leader|voter) or stale|leader|local|named server)\b", text
+    ) or ["local"]
     assert by == [SERVED[route.serve]]
     assert ("; waits." in text) == bool(route.watch)
     assert "```" in text

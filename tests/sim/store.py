@@ -17,6 +17,7 @@ import msgspec
 from bellcow.store.protocol import (
     NO_HEAD,
     Change,
+    Confirmation,
     Fenced,
     Head,
     Limits,
@@ -154,7 +155,7 @@ class MemoryStore:
     ) -> None:
         self.disk = disk or Disk()
         self.limits = limits or Limits()
-        self.confirms_locally = False
+        self.confirmation = Confirmation.MAJORITY
         self.fault = fault  # may be replaced at any time
         self.term: Callable[[], int] = lambda: self.disk.term  # as this server's member sees it
         self.closed = False

@@ -16,9 +16,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Confirming(msgspec.Struct, frozen=True):
-    """A read that waits, or has waited, for a round of `state.confirmed_reads`."""
+    """A read that waits for a round of `state.confirmed_reads`, until the monotonic time `until`.
+
+    It stays with the request when the wait is over.
+    """
 
     round: int
+    until: float
 
 
 class Blocking(msgspec.Struct, frozen=True):

@@ -168,7 +168,7 @@ def parameters(route: Route) -> list[str]:
     names = {"pretty", *READ_BY.get(route.name, ()), *(each.name for each in route.query)}
     if route.serve is not Serve.LOCAL:
         names.add("region")
-    if route.serve is Serve.LEADER_OR_STALE:
+    if route.serve in {Serve.LEADER_OR_STALE, Serve.VOTER_OR_STALE}:
         names.add("stale")
     if route.watch:
         names |= {"index", "wait"}

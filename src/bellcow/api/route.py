@@ -33,6 +33,7 @@ class Serve(enum.Enum):
     LOCAL = "local"  # the one asked
     LEADER = "leader"  # always the leader
     LEADER_OR_STALE = "leader-or-stale"  # the leader, or the one asked with ?stale
+    VOTER_OR_STALE = "voter-or-stale"  # a voter that confirms its memory, or any with ?stale
     NAMED = "named server"  # the one that ?server_id names, else the one asked
 
 

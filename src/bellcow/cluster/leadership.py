@@ -19,6 +19,7 @@ from bellcow.state.tables import ONLY, RAFT, with_indexes
 from bellcow.store.protocol import (
     NO_HEAD,
     Busy,
+    Confirmation,
     Fenced,
     Head,
     NoSpace,
@@ -227,7 +228,7 @@ class Leadership:
         try:
             head = await self._store.commit(after, head, changes)
         except NoSpace as error:
-            if after == NO_HEAD or not self._store.confirms_locally:
+            if after == NO_HEAD or self._store.confirmation is not Confirmation.LOCAL:
                 raise
             return _Claim(after, term, error)
         await self._mirror.reached(head.index)

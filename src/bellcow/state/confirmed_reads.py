@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bellcow.store.protocol import StoreError, Unavailable, Unknown
+from bellcow.store.protocol import Confirmation, StoreError, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from bellcow.state.mirror import Mirror
     from bellcow.state.waiting import Waiting
     from bellcow.store.protocol import Store
 
-PATIENCE_S = 2.0  # seconds that a read waits for its round
+PATIENCE_S = 2.0  # seconds that a read waits at the leader
 RETRY_S = 0.1
+_LOCAL, _MAJORITY = Confirmation.LOCAL, Confirmation.MAJORITY  # looked up once
 
 
 class ConfirmedReads:
@@ -36,7 +37,12 @@ class ConfirmedReads:
     @property
     def immediate(self) -> bool:
         """Whether the leader's memory is always up to date."""
-        return self._store.confirms_locally
+        return self._store.confirmation is _LOCAL
+
+    @property
+    def by_majority(self) -> bool:
+        """Whether a follower, too, can bring its memory up to date."""
+        return self._store.confirmation is _MAJORITY
 
     def ask(self) -> int:
         self.waits_for = _waits_for(self._round)  # what its reads wait for, instead of a table
@@ -50,7 +56,7 @@ class ConfirmedReads:
     async def run(self) -> None:
         """Confirm whenever a read asks. A round that fails is served by the next that succeeds.
 
-        Reads that have waited for `PATIENCE_S` give up by themselves.
+        Reads give up by themselves, the leader's after `PATIENCE_S`.
         """
         unserved: tuple[str, ...] = ()
         while True:

@@ -23,6 +23,7 @@ from bellcow.store.limits import check_chain, check_limits, check_unseen
 from bellcow.store.protocol import (
     NO_HEAD,
     Change,
+    Confirmation,
     Corrupt,
     Fenced,
     Head,
@@ -58,7 +59,7 @@ class EtcdStore:
 
     def __init__(self, client: Client) -> None:
         self.limits = Limits()
-        self.confirms_locally = False
+        self.confirmation = Confirmation.MAJORITY
         self._client = client
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._closed = False

@@ -19,6 +19,7 @@ from bellcow.store.follow_copy import open_copy
 from bellcow.store.protocol import (
     NO_HEAD,
     Change,
+    Confirmation,
     Corrupt,
     Head,
     Key,
@@ -79,7 +80,7 @@ class FollowStore:
         self._clock = clock
         self._report = report
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="follow")
-        self.confirms_locally = False
+        self.confirmation = Confirmation.NONE
         self._resting = Settling(self._worker, self._settle)
         self._copy: Copy | None = None
         self._damage = ""  # why the copy can no longer be used

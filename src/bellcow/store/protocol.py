@@ -7,6 +7,7 @@ that follows knows whether its own lost commit happened.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -57,6 +58,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     object_bytes: int = 512 << 10
 
 
+class Confirmation(enum.Enum):
+    """What makes sure that memory is current, before a read that must not be stale."""
+
+    LOCAL = "nothing: it always is, on the server that leads"
+    MAJORITY = "one question to a majority, which any server on this store may ask"
+    NONE = "nothing can: another server must be asked"
+
+
 class StoreError(Exception):
     """Base of what a store raises; the message is for the log.
 
@@ -105,7 +114,7 @@ class Store(Protocol):
     """Where the state is stored. `test_conformance.py` runs on every implementation."""
 
     limits: Limits
-    confirms_locally: bool  # whether the leader's memory is always up to date, without a confirm
+    confirmation: Confirmation
 
     async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
         """One consistent revision: head and the objects of `head.gen`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bellcow.store.protocol import Limits, Unavailable
+from bellcow.store.protocol import Confirmation, Limits, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -22,14 +22,14 @@ class ReplaceableStore:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
         self.limits = store.limits if store else Limits()
-        self.confirms_locally = store.confirms_locally if store else False
+        self.confirmation = store.confirmation if store else Confirmation.NONE
 
     async def put(self, store: Store | None) -> None:
         """Use `store` from now on. The previous one is closed, which ends its `changes`."""
         before, self._store = self._store, store
         if store is not None:
             self.limits = store.limits
-            self.confirms_locally = store.confirms_locally
+            self.confirmation = store.confirmation
         if before is not None:
             await before.close()
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from bellcow.store.limits import check_chain, check_limits, check_unseen
-from bellcow.store.protocol import Change, Head, Limits, Reload, Unavailable
+from bellcow.store.protocol import Change, Confirmation, Head, Limits, Reload, Unavailable
 from bellcow.store.settling import Settling
 from bellcow.store.sqlite_files import Files
 
@@ -50,7 +50,8 @@ class SqliteStore:
 
     def __init__(self, files: Files, worker: ThreadPoolExecutor) -> None:
         self.limits = Limits()
-        self.confirms_locally = True  # a single process, which answers writes when memory has them
+        # A single process, which answers writes when memory has them.
+        self.confirmation = Confirmation.LOCAL
         self.tightened = files.tightened
         self._files = files
         self._worker = worker

@@ -11,7 +11,7 @@ import pytest
 
 from bellcow.state.confirmed_reads import RETRY_S, ConfirmedReads
 from bellcow.state.waiting import Waiting
-from bellcow.store.protocol import NO_HEAD, Corrupt, Unavailable, Unknown
+from bellcow.store.protocol import NO_HEAD, Confirmation, Corrupt, Unavailable, Unknown
 
 if TYPE_CHECKING:
     from bellcow.store.protocol import Head, StoreError
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.virtual_time
 class Confirming:
     """A store whose confirms end when the test says so; `index` is read at their beginning."""
 
-    confirms_locally = False
+    confirmation = Confirmation.MAJORITY
 
     def __init__(self) -> None:
         self.index = 0
@@ -214,7 +214,7 @@ async def test_round_that_no_read_asked_for_is_not_confirmed():
 async def test_reads_do_not_wait_where_the_store_confirms_locally():
     async with running() as site:
         waits = site.reads.immediate
-        site.store.confirms_locally = True
+        site.store.confirmation = Confirmation.LOCAL
         assert not waits
         assert site.reads.immediate
 

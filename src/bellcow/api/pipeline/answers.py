@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bellcow.api.call import Reply
-from bellcow.api.message import Response
+from bellcow.api.message import Confirming, Response
 from bellcow.wire import NS_PER_S, pretty, to_json
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ SKEW_NS = NS_PER_S // 10  # between clocks that the network sets
 ANY_AGE_NS = 86_400 * NS_PER_S
 
 
-def contact(server: Server) -> tuple[bool, int]:
+def contact(server: Server, request: Request) -> tuple[bool, int]:
     """Whether a leader is known, and the greatest age of an answer from memory, in nanoseconds."""
     if server.leadership.is_leader:
         return True, 0
+    if isinstance(request.progress, Confirming):  # it came, or nothing would be answered
+        return bool(server.leadership.leader_id), 0
     leader = server.roster.table.leader
     if leader is None or leader.server_id == server.roster.itself.server_id:
         return False, _age_unheard_ns(server)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bellcow.api.message import Response
+from bellcow.api.message import Confirming, Response
 from bellcow.api.pipeline import answers
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ class EncodedAnswers:
         return kept.compressed(request) if request.accepts_gzip else kept.plain
 
     def keep(self, route: Route, server: Server, request: Request, plain: Response) -> Response:
-        """Keep a new answer on the leader. A follower's tells its age, which changes."""
+        """Keep a new answer that is confirmed. Any other tells its age, which changes."""
         plain.packed = True  # it is sent again as it is
         kept = _Encoded(server.tables.head, _state(route, server), plain)
-        if server.leadership.is_leader:
+        if server.leadership.is_leader or isinstance(request.progress, Confirming):
             self._by_path[route.path] = kept
         return kept.compressed(request) if request.accepts_gzip else kept.plain
 

@@ -45,15 +45,19 @@ class Refuse(enum.Enum):
 
 Decision: TypeAlias = Here | Forward | Refuse
 
+EARLY_S = 0.001  # a timer of the loop may end that much too early
+
 # A member of an enumeration is slow to look up in Python 3.11, and each request asks.
 SERVE, CONFIRM, WAIT_FOR_LOAD = Here
-LOCAL, LEADER_OR_STALE, NAMED = Serve.LOCAL, Serve.LEADER_OR_STALE, Serve.NAMED
+LOCAL, NAMED = Serve.LOCAL, Serve.NAMED
+LEADER_OR_STALE, VOTER_OR_STALE = Serve.LEADER_OR_STALE, Serve.VOTER_OR_STALE
 
 
 class Progress(enum.Enum):
     """What a request has waited for at this server."""
 
     FRESH = "nothing"
+    WAITING = "a confirm that may still come"
     UNCONFIRMED = "a confirm that did not come"
     CONFIRMED = "a confirm that came"
     BLOCKED = "a change of a table: a blocking query"
@@ -74,25 +78,30 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
 PLAIN = Asked()  # no query, directly from a client, for the first time
 
-# Where memory has to be current: by whether this server leads, and by progress. A read that has
-# waited here is never forwarded: the client would wait twice.
+# Where memory has to be current: by whether this server may answer, and by progress. A read that
+# has waited here is never forwarded: the client would wait twice.
 _BY_PROGRESS: dict[tuple[bool, Progress], Decision] = {
     (True, Progress.FRESH): CONFIRM,
+    (True, Progress.WAITING): CONFIRM,
     (True, Progress.UNCONFIRMED): Refuse.NO_LEADER,
     (True, Progress.CONFIRMED): SERVE,
     (True, Progress.BLOCKED): SERVE,
     (False, Progress.FRESH): Forward.LEADER,
+    (False, Progress.WAITING): Refuse.NO_LEADER,
     (False, Progress.UNCONFIRMED): Refuse.NO_LEADER,
     (False, Progress.CONFIRMED): SERVE,
     (False, Progress.BLOCKED): Refuse.NO_LEADER,
 }
 
 
-def decide(route: Route, asked: Asked, leads: bool, immediate: bool, loaded: bool) -> Decision:
+def decide(
+    route: Route, asked: Asked, leads: bool, follows: bool, immediate: bool, loaded: bool
+) -> Decision:
     """What to do with a request on `route`.
 
-    `leads` is whether this server leads, `immediate` whether memory is always current while it
-    does, `loaded` whether memory holds the cluster's state, tokens included.
+    `leads` is whether this server leads, `follows` whether it is a voter that knows another leader,
+    `immediate` whether memory is always current while it leads, `loaded` whether memory holds the
+    cluster's state, tokens included.
     """
     serve = route.serve
     decision: Decision = SERVE
@@ -102,10 +111,11 @@ def decide(route: Route, asked: Asked, leads: bool, immediate: bool, loaded: boo
         decision = asked.elsewhere
     elif serve is NAMED:
         pass
-    elif asked.stale and serve is LEADER_OR_STALE:
+    elif asked.stale and (serve is VOTER_OR_STALE or serve is LEADER_OR_STALE):
         return SERVE if loaded else WAIT_FOR_LOAD
     elif not leads or not (immediate or route.method != "GET"):
-        decision = _BY_PROGRESS[leads, asked.progress]
+        answers = leads or (follows and serve is VOTER_OR_STALE)
+        decision = _BY_PROGRESS[answers, asked.progress]
     if decision is SERVE:
         return SERVE if loaded or not route.token else WAIT_FOR_LOAD
     return _within_hops(decision, asked.hops) if asked.hops else decision
@@ -137,9 +147,11 @@ def _elsewhere(route: Route, call: Call) -> Forward | None:
 
 def _progress(call: Call) -> Progress:
     match call.request.progress:
-        case Confirming(round=number):
-            confirmed = call.server.reads.is_confirmed(number)
-            return Progress.CONFIRMED if confirmed else Progress.UNCONFIRMED
+        case Confirming(round=number, until=until):
+            if call.server.reads.is_confirmed(number):
+                return Progress.CONFIRMED
+            waits = call.server.clock.monotonic() < until - EARLY_S
+            return Progress.WAITING if waits else Progress.UNCONFIRMED
         case Blocking():
             return Progress.BLOCKED
     return Progress.FRESH

@@ -187,11 +187,13 @@ class Pipeline:
     def _decide(self, route: Route, call: Call) -> Decision:
         server, request = self._server, call.request
         plain = not request.raw_query and request.progress is None and not request.hops
+        leads, reads = server.leadership.is_leader, server.reads
         return decide(
             route,
             PLAIN if plain else gather(route, call),
-            server.leadership.is_leader,
-            server.reads.immediate,
+            leads,
+            not leads and reads.by_majority and bool(server.leadership.leader_id),
+            reads.immediate,
             server.mirror.loaded.is_set() or server.lifecycle.cluster is None,
         )
 
@@ -303,10 +305,18 @@ class Pipeline:
         return self._confirm(request) if decision is CONFIRM else decision
 
     def _confirm(self, request: Request) -> Wait:
-        """A wait for the next round of confirmed reads."""
-        reads = self._server.reads
-        request.progress = Confirming(reads.ask())
-        return Wait(reads.waits_for, PATIENCE_S, brief=True)
+        """A wait for the next round of confirmed reads.
+
+        A leader that is cut off is replaced while it waits. A follower waits until there may be a
+        new leader.
+        """
+        server, now = self._server, self._server.clock.monotonic()
+        if isinstance(request.progress, Confirming):
+            until = request.progress.until
+        else:
+            until = now + (PATIENCE_S if server.leadership.is_leader else HOLD_S)
+        request.progress = Confirming(server.reads.ask(), until)
+        return Wait(server.reads.waits_for, until - now, brief=True)
 
     def _handle(self, route: Route, call: Call) -> Response:
         return self._respond(call.request, answers.as_reply(route.handler(call)))
@@ -361,11 +371,8 @@ class Pipeline:
 
         Both come before the body: no memory and no parser for a client that may not write.
         """
-        outcome = self._held(self._decide(route, call), call.request)
-        if isinstance(outcome, Wait):
+        while isinstance(outcome := self._held(self._decide(route, call), call.request), Wait):
             await self._changed(outcome)
-            outcome = self._held(self._decide(route, call), call.request)
-            assert not isinstance(outcome, Wait)  # noqa: S101  a confirm is asked for once
         if outcome is SERVE:
             authorize(route, call)
         return outcome
@@ -386,7 +393,7 @@ class Pipeline:
         if reply.index is not None:
             headers.append((b"X-Nomad-Index", b"%d" % reply.index))
         if reply.read:
-            known, contact_ns = answers.contact(self._server)
+            known, contact_ns = answers.contact(self._server, request)
             headers.append((b"X-Nomad-Knownleader", _TRUE if known else _FALSE))
             headers.append((b"X-Nomad-Lastcontact", b"%d" % (contact_ns // NS_PER_MS)))
         headers.extend((name.encode(), value.encode("latin-1")) for name, value in reply.headers)

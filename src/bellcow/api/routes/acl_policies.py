@@ -36,7 +36,7 @@ class ACLPolicyReply(Wire, frozen=True, kw_only=True):
     f"{BASE}/policies",
     need=Need.ANONYMOUS,
     right="any token, which is shown its own",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=(ACL_POLICIES,),
 )
 def list_policies(call: Call) -> Reply[list[ACLPolicyStub]]:
@@ -67,7 +67,7 @@ def _visible_policies(call: Call) -> list[str]:
     f"{BASE}/policy/{{name}}",
     need=Need.ANONYMOUS,
     right="management, or a token that has the policy",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=(ACL_POLICIES,),
 )
 def read_policy(call: Call) -> Reply[ACLPolicyReply]:

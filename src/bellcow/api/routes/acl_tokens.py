@@ -21,7 +21,7 @@ from bellcow.wire import UUID_CHARS, rfc3339
     "GET",
     f"{BASE}/tokens",
     need=Need.MANAGEMENT,
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=(ACL_TOKENS,),
 )
 def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
@@ -42,7 +42,7 @@ def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
     f"{BASE}/token/self",
     need=Need.ANONYMOUS,
     right="any token",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     token=False,
 )
 def read_own_token(call: Call) -> Reply[ACLTokenReply]:
@@ -68,7 +68,7 @@ def read_own_token(call: Call) -> Reply[ACLTokenReply]:
     f"{BASE}/token/{{accessor}}",
     need=Need.ANONYMOUS,
     right="management, or the token itself",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=(ACL_TOKENS,),
 )
 def read_token(call: Call) -> Reply[ACLTokenReply]:

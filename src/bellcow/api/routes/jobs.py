@@ -85,12 +85,12 @@ for _path, _ways in LISTS.items():
         _path,
         need=Need.ANONYMOUS,
         right=_words(_ways),
-        serve=Serve.LEADER_OR_STALE,
+        serve=Serve.VOTER_OR_STALE,
         watch=RESTORED,
     )(list_namespaced)
 
 
-@route("GET", "/v1/nodes", need=Need.NODE_READ, serve=Serve.LEADER_OR_STALE, watch=RESTORED)
+@route("GET", "/v1/nodes", need=Need.NODE_READ, serve=Serve.VOTER_OR_STALE, watch=RESTORED)
 def list_nodes(call: Call) -> Reply[list[Any]]:
     """The client nodes; none yet."""
     return _listed(call)
@@ -101,7 +101,7 @@ def list_nodes(call: Call) -> Reply[list[Any]]:
     "/v1/plugins",
     need=Need.ANONYMOUS,
     right="plugin:list",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def list_plugins(call: Call) -> Reply[list[Any]]:
@@ -123,7 +123,7 @@ def list_plugins(call: Call) -> Reply[list[Any]]:
     "/v1/job/{id}",
     need=Need.ANONYMOUS,
     right=_words(READ_JOB),
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_job(call: Call) -> Reply[Any]:
@@ -149,7 +149,7 @@ def read_job(call: Call) -> Reply[Any]:
     "GET",
     "/v1/node/{id}",
     need=Need.NODE_READ,
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_node(call: Call) -> Reply[Any]:
@@ -172,7 +172,7 @@ def read_node(call: Call) -> Reply[Any]:
     "/v1/allocation/{id}",
     need=Need.ANONYMOUS,
     right="any token",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_allocation(call: Call) -> Reply[Any]:
@@ -192,7 +192,7 @@ def read_allocation(call: Call) -> Reply[Any]:
     "/v1/evaluation/{id}",
     need=Need.ANONYMOUS,
     right=_words(READ_JOB),
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_evaluation(call: Call) -> Reply[Any]:
@@ -208,7 +208,7 @@ def read_evaluation(call: Call) -> Reply[Any]:
     "/v1/deployment/{id}",
     need=Need.ANONYMOUS,
     right=_words(READ_JOB),
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_deployment(call: Call) -> Reply[Any]:
@@ -233,7 +233,7 @@ SCALING_POLICY: Ways = (("read-scaling-policy",), ("list-jobs", "read-job"))
     "/v1/scaling/policy/{id}",
     need=Need.ANONYMOUS,
     right=_words(SCALING_POLICY),
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_scaling_policy(call: Call) -> Reply[Any]:
@@ -250,7 +250,7 @@ VOLUME: Ways = (("csi-read-volume",), ("csi-mount-volume",), ("read-job",))
     "/v1/volume/csi/{id}",
     need=Need.ANONYMOUS,
     right=_words(VOLUME),
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_volume(call: Call) -> Reply[Any]:
@@ -264,7 +264,7 @@ def read_volume(call: Call) -> Reply[Any]:
     "/v1/plugin/csi/{id}",
     need=Need.ANONYMOUS,
     right="plugin:read",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
 )
 def read_plugin(call: Call) -> Reply[Any]:

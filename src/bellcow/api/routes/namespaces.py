@@ -25,7 +25,7 @@ SHOWN_CHARS = 128
     "/v1/namespaces",
     need=Need.ANONYMOUS,
     right="none; what is not yours is not shown",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=(NAMESPACES,),
 )
 def list_namespaces(call: Call) -> Reply[list[Namespace]]:
@@ -45,7 +45,7 @@ def list_namespaces(call: Call) -> Reply[list[Namespace]]:
     "/v1/namespace/{name}",
     need=Need.ANONYMOUS,
     right="any right in the namespace",
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     watch=(NAMESPACES,),
 )
 def read_namespace(call: Call) -> Reply[Namespace]:

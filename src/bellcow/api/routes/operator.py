@@ -34,7 +34,7 @@ BASE = "/v1/operator"
     "GET",
     f"{BASE}/autopilot/configuration",
     need=Need.OPERATOR_READ,
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     wrong_method=404,
     cache=(AUTOPILOT,),
 )
@@ -97,7 +97,7 @@ async def read_autopilot_health(call: Call) -> Reply[ClusterHealth]:
     "GET",
     f"{BASE}/scheduler/configuration",
     need=Need.OPERATOR_READ,
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     cache=(SCHEDULER,),
 )
 def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationReply]:
@@ -111,7 +111,7 @@ def read_scheduler_configuration(call: Call) -> Reply[SchedulerConfigurationRepl
     if configuration is None:
         raise refused("scheduler config not initialized yet")
     index = server.tables.row_index(configuration)
-    known, contact_ns = contact(server)
+    known, contact_ns = contact(server, call.request)
     value = SchedulerConfigurationReply(
         index=index, known_leader=known, last_contact=contact_ns, scheduler_config=configuration
     )
@@ -145,7 +145,7 @@ async def update_scheduler_configuration(
     "GET",
     f"{BASE}/license",
     need=Need.LICENSE_READ,
-    serve=Serve.LEADER_OR_STALE,
+    serve=Serve.VOTER_OR_STALE,
     reads_wait=False,
 )
 def read_license(call: Call) -> LicenseReply:

@@ -110,7 +110,7 @@ async def search(call: Call, body: SearchBody) -> Reply[SearchReply]:
         matches[NAMESPACE_NAMES] = names[:MOST] or None
         truncations[NAMESPACE_NAMES] = len(names) > MOST
         index = tables.table_index(NAMESPACES)
-    known, contact_ns = contact(call.server)
+    known, contact_ns = contact(call.server, call.request)
     reply = SearchReply(
         index=index,
         known_leader=known,

@@ -257,7 +257,9 @@ def test_read_through_a_follower_is_byte_for_byte_that_of_the_leader(key, lines,
 
 
 ELSEWHERE = [
-    each for each in catalog.routes() if each.serve in {Serve.LEADER, Serve.LEADER_OR_STALE}
+    each
+    for each in catalog.routes()
+    if each.serve in {Serve.LEADER, Serve.LEADER_OR_STALE, Serve.VOTER_OR_STALE}
 ]
 
 

@@ -32,7 +32,7 @@ from bellcow.model.forwarded import FIRST_HOP, LAST_HOP
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRESH, UNCONFIRMED, CONFIRMED, BLOCKED = Progress
+FRESH, WAITING, UNCONFIRMED, CONFIRMED, BLOCKED = Progress
 STALE = Asked(stale=True)
 
 
@@ -49,6 +49,7 @@ def route(serve: Serve, method: str = "GET", *, token: bool = True) -> Route:
 
 
 READ, STALE_READ = route(Serve.LEADER), route(Serve.LEADER_OR_STALE)
+VOTER_READ = route(Serve.VOTER_OR_STALE)
 WRITE, LOCAL, NAMED = route(Serve.LEADER, "PUT"), route(Serve.LOCAL), route(Serve.NAMED)
 
 
@@ -57,10 +58,11 @@ def decided(
     asked: Asked = PLAIN,
     *,
     leads: bool = True,
+    follows: bool = False,
     immediate: bool = False,
     loaded: bool = True,
 ) -> Decision:
-    return decide(declared, asked, leads, immediate, loaded)
+    return decide(declared, asked, leads, follows, immediate, loaded)
 
 
 def at(progress: Progress) -> Asked:
@@ -76,6 +78,7 @@ def at(progress: Progress) -> Asked:
         ("fresh read is confirmed first", decided(READ), CONFIRM),
         ("confirmed read is served", decided(READ, at(CONFIRMED)), SERVE),
         ("unconfirmed read is refused", decided(READ, at(UNCONFIRMED)), Refuse.NO_LEADER),
+        ("read woken too early is confirmed", decided(READ, at(WAITING)), CONFIRM),
         ("blocking query was confirmed before", decided(READ, at(BLOCKED)), SERVE),
         ("memory is always current", decided(READ, immediate=True), SERVE),
         ("write is confirmed by its commit", decided(WRITE), SERVE),
@@ -99,6 +102,7 @@ def test_leader(case: str, decision: Decision, expected: Decision):
         ("fresh write goes to the leader", WRITE, PLAIN, Forward.LEADER),
         ("stale read is served", STALE_READ, STALE, SERVE),
         ("read confirmed while it led is served", READ, at(CONFIRMED), SERVE),
+        ("read that waits is not forwarded", READ, at(WAITING), Refuse.NO_LEADER),
         ("read that waited in vain is refused", READ, at(UNCONFIRMED), Refuse.NO_LEADER),
         ("blocking query ends with the leadership", READ, at(BLOCKED), Refuse.NO_LEADER),
         (
@@ -111,6 +115,36 @@ def test_leader(case: str, decision: Decision, expected: Decision):
 )
 def test_follower(case: str, declared: Route, asked: Asked, expected: Decision, immediate: bool):
     assert decided(declared, asked, leads=False, immediate=immediate) is expected, case
+
+
+@pytest.mark.parametrize(
+    ("case", "declared", "asked", "expected"),
+    [
+        ("fresh read is confirmed first", VOTER_READ, PLAIN, CONFIRM),
+        ("read woken too early is confirmed", VOTER_READ, at(WAITING), CONFIRM),
+        ("confirmed read is served", VOTER_READ, at(CONFIRMED), SERVE),
+        ("unconfirmed read is refused", VOTER_READ, at(UNCONFIRMED), Refuse.NO_LEADER),
+        ("blocking query was confirmed before", VOTER_READ, at(BLOCKED), SERVE),
+        ("stale read needs no confirm", VOTER_READ, STALE, SERVE),
+        ("what only the leader knows is asked there", STALE_READ, PLAIN, Forward.LEADER),
+        ("write goes to the leader", WRITE, PLAIN, Forward.LEADER),
+        ("forwarded read is answered here", VOTER_READ, Asked(hops=LAST_HOP), CONFIRM),
+    ],
+)
+def test_follower_confirms_reads_by_a_majority(
+    case: str, declared: Route, asked: Asked, expected: Decision
+):
+    assert decided(declared, asked, leads=False, follows=True) is expected, case
+
+
+def test_server_without_a_leader_or_a_vote_forwards_reads():
+    assert decided(VOTER_READ, leads=False, follows=False) is Forward.LEADER
+    assert decided(VOTER_READ, STALE, leads=False, follows=False) is SERVE
+
+
+def test_follower_whose_memory_is_empty_waits_for_it():
+    asked = at(CONFIRMED)
+    assert decided(VOTER_READ, asked, leads=False, follows=True, loaded=False) is WAIT_FOR_LOAD
 
 
 # --- another region, another server
@@ -178,17 +212,20 @@ def test_request_is_forwarded_before_memory_is_loaded():
 def test_every_combination_is_decided():
     routes = [route(serve, method) for serve in Serve for method in ("GET", "PUT")]
     elsewhere = (None, Forward.REGION, Forward.SERVER)
-    for declared, there, stale, hops, progress, leads, immediate, loaded in itertools.product(
-        routes, elsewhere, *[(False, True), (0, 1, 2), Progress], *[(False, True)] * 3
+    asks = itertools.product(elsewhere, (False, True), (0, 1, 2), Progress)
+    servers = itertools.product(*[(False, True)] * 4)
+    for declared, (there, stale, hops, progress), server in itertools.product(
+        routes, asks, servers
     ):
+        leads, follows, immediate, loaded = server
         asked = Asked(there, stale, hops, progress)
-        decision = decide(declared, asked, leads, immediate, loaded)
+        decision = decide(declared, asked, leads, follows, immediate, loaded)
         assert isinstance(decision, (Here, Forward, Refuse))
         if hops == LAST_HOP:
             assert not isinstance(decision, Forward)
         if decision is CONFIRM:
-            assert leads
-            assert progress is FRESH
+            assert leads or (follows and declared.serve is Serve.VOTER_OR_STALE)
+            assert progress in {FRESH, WAITING}
 
 
 # --- what is gathered
@@ -198,13 +235,16 @@ class Site:
     """The parts of a server that `gather` looks at."""
 
     def __init__(self, *, confirmed: int = 0, others: tuple[str, ...] = ()) -> None:
-        self.settings = self.reads = self.forwarder = self
+        self.settings = self.reads = self.forwarder = self.clock = self
         self.region = "here"
         self._confirmed = confirmed
         self.finds: Callable[[str], bool] = others.__contains__
 
     def is_confirmed(self, number: int) -> bool:
         return number <= self._confirmed
+
+    def monotonic(self) -> float:
+        return 5.0
 
 
 def gathered(declared: Route, query: bytes = b"", hops: int = 0, **site: Any) -> Asked:
@@ -230,8 +270,9 @@ def test_named_server_counts_on_routes_that_take_a_name_and_only_once():
     ("waits", "confirmed", "expected"),
     [
         (None, 0, FRESH),
-        (Confirming(2), 1, UNCONFIRMED),
-        (Confirming(2), 2, CONFIRMED),
+        (Confirming(2, 10.0), 1, WAITING),
+        (Confirming(2, 5.0), 1, UNCONFIRMED),
+        (Confirming(2, 5.0), 2, CONFIRMED),
         (Blocking(9.0, 7), 0, BLOCKED),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from tests.support.http_here import Here, here
 from tests.support.raw_http import connected, get, until
 
+from bellcow.api.message import Confirming as Round
 from bellcow.api.message import Request, Response, Wait
 from bellcow.api.pipeline.answers import contact
 from bellcow.clock import SystemClock
@@ -21,7 +22,7 @@ from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.commands import put_setting
 from bellcow.state.confirmed_reads import ConfirmedReads
 from bellcow.state.tables import ONLY, SCHEDULER
-from bellcow.store.protocol import NO_HEAD, Unavailable
+from bellcow.store.protocol import NO_HEAD, Confirmation, Unavailable
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ BLOCKING = "/v1/namespaces?index=%d"
 class Confirming:
     """A store that confirms when the test lets it."""
 
-    confirms_locally = False
+    confirmation = Confirmation.MAJORITY
 
     def __init__(self) -> None:
         self.confirms = 0
@@ -276,7 +277,7 @@ def test_confirmed_read_is_answered_after_the_leadership_was_lost():
         request = site.here.request("GET", PATH)
         assert isinstance(site.now("", request), Wait)
         await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.progress.round))
-        site.leading.is_leader = False
+        site.leading.is_leader, site.leading.leader_id = False, ""
         answer = site.now("", request)
         assert isinstance(answer, Response)
         assert answer.status == 200
@@ -430,26 +431,38 @@ class Seen:
         return 3.0
 
 
+def contact_of(seen: Seen, progress: Round | None = None) -> tuple[bool, int]:
+    request = Request("GET", PATH, PATH.encode(), b"", [])
+    request.progress = progress
+    return contact(seen, request)  # type: ignore[arg-type]
+
+
+def test_confirmed_read_of_a_follower_is_as_current_as_one_of_the_leader():
+    confirmed = Round(1, 0.0)
+    assert contact_of(Seen(leader="other", heard=0.075), confirmed) == (True, 0)
+    assert contact_of(Seen(leader="", heard=9.0), confirmed) == (False, 0)
+
+
 def test_contact_is_zero_at_the_leader_and_the_time_since_its_hello_elsewhere():
-    assert contact(Seen(leads=True)) == (True, 0)  # type: ignore[arg-type]
-    assert contact(Seen(leader="other", heard=0.075)) == (True, 75_000_000)  # type: ignore[arg-type]
-    assert contact(Seen(leader="", heard=9.0)) == (False, 9_000_000_000)  # type: ignore[arg-type]
+    assert contact_of(Seen(leads=True)) == (True, 0)
+    assert contact_of(Seen(leader="other", heard=0.075)) == (True, 75_000_000)
+    assert contact_of(Seen(leader="", heard=9.0)) == (False, 9_000_000_000)
 
 
 def test_contact_before_any_leader_was_heard_is_as_old_as_the_server():
-    known, age_ns = contact(Seen())  # type: ignore[arg-type]
+    known, age_ns = contact_of(Seen())
     assert (known, age_ns) == (False, 3_000_000_000)
-    known, age_ns = contact(Seen(leader="me", heard=0.0))  # type: ignore[arg-type]
+    known, age_ns = contact_of(Seen(leader="me", heard=0.0))
     assert not known
     assert age_ns >= 3_000_000_000
 
 
 def test_contact_before_the_age_of_memory_is_known_counts_from_its_last_commit():
     committed_ns = SystemClock().wall_ns() - 9_000_000_000
-    known, age_ns = contact(Seen(leader="other", committed_ns=committed_ns))  # type: ignore[arg-type]
+    known, age_ns = contact_of(Seen(leader="other", committed_ns=committed_ns))
     assert known
     assert 9_000_000_000 <= age_ns < 10_000_000_000
-    known, age_ns = contact(Seen(committed_ns=committed_ns))  # type: ignore[arg-type]
+    known, age_ns = contact_of(Seen(committed_ns=committed_ns))
     assert not known
     assert 9_000_000_000 <= age_ns < 10_000_000_000
 
@@ -459,7 +472,7 @@ def test_age_of_a_commit_from_the_future_may_be_any():
     for ahead_s, expected_s in ((0.05, 3), (40, 86_400)):
         committed_ns = SystemClock().wall_ns() + int(ahead_s * 1_000_000_000)
         seen = Seen(leader="other", committed_ns=committed_ns)
-        assert contact(seen) == (True, expected_s * 1_000_000_000)  # type: ignore[arg-type]
+        assert contact_of(seen) == (True, expected_s * 1_000_000_000)
 
 
 def test_stale_answer_has_its_greatest_age_in_a_header():
