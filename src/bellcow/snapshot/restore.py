@@ -26,7 +26,7 @@ from bellcow.state.tables import (
     SCHEDULER,
     decode,
 )
-from bellcow.store.protocol import Fenced, NoSpace, StoreError, Unavailable, Unknown
+from bellcow.store.protocol import Change, Fenced, NoSpace, StoreError, Unavailable, Unknown
 from bellcow.store.staging import chunks
 from bellcow.wire import to_msgpack
 
@@ -183,7 +183,7 @@ class Restorer:
         known = self._known()
         gen = known.gens + 1
         head = self._committer.next_head(known, index=known.index, ops=0)
-        await self._committer.advance(msgspec.structs.replace(head, gens=gen), {})
+        await self._committer.advance(Change(msgspec.structs.replace(head, gens=gen), {}))
         return gen
 
     async def _stage(self, verified: archive.Archive, gen: int) -> tuple[int, set[Key]]:
@@ -213,7 +213,7 @@ class Restorer:
                 changes[table.name, row_id] = to_msgpack(row)
         head = self._committer.next_head(known, index=index, ops=len(changes))
         head = msgspec.structs.replace(head, gen=gen, floor=index)
-        await self._committer.advance(head, changes)
+        await self._committer.advance(Change(head, changes))
         return index
 
     async def run(self) -> None:

@@ -17,7 +17,15 @@ import msgspec
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
 from bellcow.state.draft import Draft
-from bellcow.store.protocol import Fenced, NoSpace, StoreError, TooLarge, Unavailable, Unknown
+from bellcow.store.protocol import (
+    Change,
+    Fenced,
+    NoSpace,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    Unknown,
+)
 from bellcow.throttle import Throttle
 from bellcow.wire import to_msgpack
 
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
     from bellcow.events import Report
     from bellcow.state.mirror import Mirror
-    from bellcow.state.tables import Tables
+    from bellcow.state.tables import RowKey, Tables
     from bellcow.store.protocol import Head, Key, Limits, Store
 
 T = TypeVar("T")
@@ -183,7 +191,7 @@ class Committer:
         if head.index == known.index:
             await self._confirm(jobs, known)
         else:
-            await self._commit(jobs, known, head, changes)
+            await self._commit(jobs, known, Change(head, changes), draft.changes)
 
     async def _confirm(self, jobs: list[_Job], known: Head) -> None:
         """Nothing to write, but the commands must have read the current state.
@@ -205,10 +213,10 @@ class Committer:
             self._answer(jobs)
 
     async def _commit(
-        self, jobs: list[_Job], known: Head, head: Head, changes: dict[Key, bytes | None]
+        self, jobs: list[_Job], known: Head, change: Change, rows: dict[RowKey, Any]
     ) -> None:
         try:
-            await self.advance(head, changes)
+            await self.advance(change, rows)
         except (NoSpace, Unavailable) as error:
             self.say_refused(error)
             _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error.told}"))
@@ -218,7 +226,7 @@ class Committer:
             _fail(jobs, no_leader())
             raise
         except (Unknown, asyncio.CancelledError):
-            self._settle_later(jobs, known, head)
+            self._settle_later(jobs, known, change.head)
             raise
         except StoreError as error:
             _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error.told}"))
@@ -298,8 +306,10 @@ class Committer:
             time_ns=self._clock.wall_ns(),
         )
 
-    async def advance(self, head: Head, changes: dict[Key, bytes | None]) -> None:
-        """Commit `head` with `changes` and wait until memory has it. The caller holds the lock.
+    async def advance(self, change: Change, rows: dict[RowKey, Any] | None = None) -> None:
+        """Commit `change`, apply it to memory. The caller holds the lock.
+
+        `rows` are the rows that it writes; without them memory waits for the event of the store.
 
         Raises:
             Fenced: the claim was dropped.
@@ -311,7 +321,7 @@ class Committer:
             raise Fenced("the claim was dropped")
         began = self._clock.monotonic()
         try:
-            self.known = await self._store.commit(known, head, changes)
+            self.known = await self._store.commit(known, change.head, change.changes)
         except asyncio.CancelledError:
             # A canceled caller loses the outcome, so leadership must be claimed again.
             self.depose(Unknown("canceled while committing"))
@@ -321,7 +331,9 @@ class Committer:
         if took_s > SLOW_S:
             self._say_slow(took_s)
         self.commits += 1
-        await self._mirror.reached(head.index)
+        if rows is not None:
+            self._mirror.apply_own(known, change, rows)
+        await self._mirror.reached(change.head.index)
 
     def _settle_later(self, jobs: list[_Job], known: Head, sent: Head) -> None:
         """The outcome is unknown: the head that follows `known` shows whether it is `sent`.

@@ -6,16 +6,16 @@ Error; time and randomness are arguments. A command that raises changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bellcow.state.tables import DELETIONS, ONLY, Deletion, Table, Tables, with_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-T = TypeVar("T")
+    from bellcow.state.tables import RowKey
 
-RowKey: TypeAlias = "tuple[Table[Any], str]"
+T = TypeVar("T")
 
 
 class _Overlay:

@@ -11,7 +11,7 @@ import gc
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bellcow.deadline import timeout
 from bellcow.state.recent_commits import RecentCommits
@@ -21,10 +21,10 @@ from bellcow.throttle import Throttle
 from bellcow.wire import UNDECODABLE, undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from bellcow.events import Report
-    from bellcow.state.tables import Tables
+    from bellcow.state.tables import RowKey, Tables
     from bellcow.state.waiting import Waiting
     from bellcow.store.protocol import Head, Key, Store
 
@@ -33,6 +33,7 @@ UNREADABLE_S = 1.0  # before a state that cannot be read is loaded again
 BEHIND_S = 5.0  # between two loads because the leader's index is higher
 PATIENCE_S = 1.0  # for a head known to exist, before a load: its event may have been lost
 HEADS_KEPT = 64
+OWN_KEPT = 1_024  # commits of ours whose events are late; with more of them the watch is broken
 
 
 def no_leader_index() -> int:
@@ -64,6 +65,7 @@ class Mirror:
         self._heads: deque[Head] = deque(
             maxlen=HEADS_KEPT
         )  # the last ones applied, the newest at the end
+        self._own: deque[str] = deque()  # ids of our commits that are applied before their events
         self._patience = timeout(None)
         self.on_apply: Callable[[float], None] = lambda _: None  # called with milliseconds
         self.loaded = asyncio.Event()
@@ -101,6 +103,8 @@ class Mirror:
             return
         with _collector_paused(), _readable():
             rows = await asyncio.to_thread(fill, items)
+            if self.loaded.is_set() and head.index < self._tables.index:
+                return  # a commit of ours was applied meanwhile
             old = self._tables.replace(head, rows)
             self.ring.begin(head)
         self.loaded.set()
@@ -126,19 +130,38 @@ class Mirror:
 
     async def _follow(self) -> None:
         """Apply commits until the chain breaks, the generation changes, or an event is lost."""
-        head = self._tables.head
+        self._own.clear()
         with suppress(TimeoutError), self._compared():
             async with timeout(None) as self._patience:
-                async for change in self._store.changes(head):
-                    if not isinstance(change, Change) or not _follows(change, head):
+                async for change in self._store.changes(self._tables.head):
+                    if not isinstance(change, Change):
                         return
-                    head = change.head
-                    began = time.perf_counter()
-                    with _readable():
-                        touched = self._tables.apply(head, change.changes)
-                    self.on_apply((time.perf_counter() - began) * 1_000)
-                    self.ring.add(change)
-                    self._announce(head, touched)
+                    if self._own and change.head.commit == self._own[0]:
+                        self._own.popleft()
+                    elif _follows(change, self._tables.head):
+                        self._apply(change)
+                    else:
+                        return
+
+    def apply_own(self, known: Head, change: Change, rows: Mapping[RowKey, Any]) -> None:
+        """Apply a commit that this process has made, before its event comes: `rows` has its rows.
+
+        Only where memory is at `known`, the head that the commit replaced. Elsewhere memory is
+        behind, or the event was faster, or another generation is the truth.
+        """
+        if self._tables.head == known and _follows(change, known):
+            self._own.append(change.head.commit)
+            self._apply(change, rows)
+            if len(self._own) > OWN_KEPT:
+                self._load_again()
+
+    def _apply(self, change: Change, rows: Mapping[RowKey, Any] | None = None) -> None:
+        began = time.perf_counter()
+        with _readable():
+            touched = self._tables.apply(change.head, change.changes, rows)
+        self.on_apply((time.perf_counter() - began) * 1_000)
+        self.ring.add(change)
+        self._announce(change.head, touched)
 
     @contextmanager
     def _compared(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -80,6 +80,9 @@ def secret_digest(secret: str) -> bytes:
 def _token_digest(token: ACLToken) -> bytes:
     return secret_digest(token.secret_id)
 
+
+RowKey: TypeAlias = tuple[Table[Any], str]
+"""A table and the id of a row in it."""
 
 ACL_BOOTSTRAP = Table("acl_bootstrap", ACLBootstrap)
 ACL_POLICIES = Table("acl_policies", ACLPolicy, key="name")
@@ -179,9 +182,13 @@ def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
             "start the version that wrote them"
         )
     row = table.decoder.decode(value)
+    _share(table, row)
+    return table, row
+
+
+def _share(table: Table[Any], row: Any) -> None:
     for name in table.shared:
         msgspec.structs.force_setattr(row, name, _interned(getattr(row, name)))
-    return table, row
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -261,22 +268,28 @@ class Tables:
                 highest = index
         return max(min(highest, self.head.index), self.head.floor)
 
-    def apply(self, head: Head, changes: Mapping[Key, bytes | None]) -> set[str]:
+    def apply(
+        self,
+        head: Head,
+        changes: Mapping[Key, bytes | None],
+        rows: Mapping[RowKey, Any] | None = None,
+    ) -> set[str]:
         """Apply one whole commit. Called by the mirror only.
 
-        Returns the names of the tables it changed. What `decode` raises passes through, with
+        `rows` are the rows that `changes` encode, None for deleted ones, where this process has
+        them. Returns the names of the tables it changed. What `decode` raises passes through, with
         nothing changed.
         """
+        if rows is None:
+            rows = _decoded_rows(changes)
         touched: set[str] = set()
-        # Decode all before any change: an unreadable row must not leave half a commit.
-        decoded = {key: decode(key, value) for key, value in changes.items() if value is not None}
-        for key in changes:
-            if key in decoded:
-                table, row = decoded[key]
-                self._rows.put(table, key[1], row)
+        for (table, row_id), row in rows.items():
+            if row is None:
+                self._rows.delete(table, row_id)
             else:
-                self._rows.delete(REGISTRY[key[0]], key[1])
-            touched.add(key[0] if key[0] != DELETIONS.name else key[1])
+                _share(table, row)
+                self._rows.put(table, row_id, row)
+            touched.add(table.name if table is not DELETIONS else row_id)
         self.head = head
         self._advance(touched)
         return touched
@@ -294,6 +307,18 @@ class Tables:
     def _advance(self, names: Iterable[str]) -> None:
         self._applied += 1
         self._versions.update(dict.fromkeys(names, self._applied))
+
+
+def _decoded_rows(changes: Mapping[Key, bytes | None]) -> dict[RowKey, Any]:
+    """All rows of a commit, before any is applied: an unreadable one must not leave half of it."""
+    rows: dict[RowKey, Any] = {}
+    for (name, row_id), value in changes.items():
+        if value is None:
+            rows[REGISTRY[name], row_id] = None
+        else:
+            table, row = decode((name, row_id), value)
+            rows[table, row_id] = row
+    return rows
 
 
 def with_indexes(row: T, create_index: int, modify_index: int) -> T:

@@ -15,7 +15,7 @@ from bellcow.model.namespace import Namespace
 from bellcow.state.commands import put_namespace
 from bellcow.state.committer import COMMANDS_A_BATCH, QUEUE_LIMIT
 from bellcow.state.tables import NAMESPACES
-from bellcow.store.protocol import Fenced, Limits, Unavailable
+from bellcow.store.protocol import Change, Fenced, Limits, Unavailable
 
 if TYPE_CHECKING:
     from bellcow.state.draft import Draft
@@ -365,7 +365,7 @@ async def test_canceled_advance_ends_leadership():
         committer = server.committer
         async with committer.hold():
             head = committer.next_head(committer.known, index=committer.known.index + 1, ops=0)
-            await committer.advance(head, {})
+            await committer.advance(Change(head, {}))
 
     async with leading() as server:
         async with asyncio.TaskGroup() as group:

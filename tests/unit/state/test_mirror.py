@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -17,7 +19,30 @@ from bellcow.state.waiting import Waiting
 from bellcow.store.protocol import Change, Corrupt, StoreError, Unknown
 from bellcow.wire import to_msgpack
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bellcow.store.protocol import Head, Key
+
 pytestmark = pytest.mark.virtual_time
+
+
+class Store(LossyStore):
+    """Its loads can be counted and held up."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk)
+        self.loads = 0
+        self.loading = asyncio.Event()
+        self.released = asyncio.Event()
+        self.released.set()
+
+    async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
+        found = await super().load()
+        self.loads += 1
+        self.loading.set()
+        await self.released.wait()
+        return found
 
 
 class Seen:
@@ -26,7 +51,7 @@ class Seen:
     def __init__(self) -> None:
         self.disk = Disk()
         self.client = MemoryStore(self.disk)
-        self.store = LossyStore(self.disk)
+        self.store = Store(self.disk)
         self.tables = Tables()
         self.waiting = Waiting()
         self.leader_index = 0
@@ -66,6 +91,18 @@ class Seen:
         )
         return await self.client.commit(known, msgspec.structs.replace(head, **fields), changes)
 
+    async def make(self, *names: str, **fields: object):
+        """As `put`, with what the committer passes to the mirror afterwards."""
+        known = self.disk.head
+        head = await self.put(*names, **fields)
+        rows = {name: Namespace(name=name, modify_index=head.index) for name in names}
+        changes = {("namespaces", name): to_msgpack(row) for name, row in rows.items()}
+        return known, Change(head, changes), {(NAMESPACES, name): row for name, row in rows.items()}
+
+    async def own(self, *names: str) -> None:
+        """Commit namespaces as this server."""
+        self.mirror.apply_own(*await self.make(*names))
+
     def names(self) -> set[str]:
         return set(self.tables.all(NAMESPACES))
 
@@ -90,6 +127,128 @@ async def test_commit_is_applied_and_wakes_waiters():
         await woken.wait()
         assert seen.names() == {"a"}
         assert seen.tables.head == head
+
+
+async def test_own_commit_is_in_memory_before_its_event():
+    async with following() as seen:
+        woken = asyncio.Event()
+        woken.wake = woken.set
+        seen.waiting.add(["namespaces"], woken)
+        await seen.own("a")
+        assert seen.names() == {"a"}
+        assert len(seen.mirror.ring.after("") or ()) == 1
+        await woken.wait()
+        await asyncio.sleep(0.01)  # the event comes, and finds nothing new
+        await seen.own("b")
+        await seen.put("c")
+        await seen.mirror.reached(3)
+        assert seen.names() == {"a", "b", "c"}
+        assert [each.head.index for each in seen.mirror.ring.after("") or ()] == [1, 2, 3]
+        assert seen.store.loads == 1
+
+
+async def test_own_commit_whose_event_was_faster_is_applied_once():
+    async with following() as seen:
+        known, change, rows = await seen.make("a")
+        await seen.mirror.reached(1)
+        seen.mirror.apply_own(known, change, rows)
+        await seen.put("b")
+        await seen.mirror.reached(2)
+        assert [each.head.index for each in seen.mirror.ring.after("") or ()] == [1, 2]
+        assert seen.store.loads == 1
+
+
+async def test_own_commit_waits_for_the_commit_before_it():
+    async with following() as seen:
+        seen.store.lose = 1
+        await seen.put("a")
+        await seen.own("b")
+        assert seen.names() == set()
+        await seen.mirror.reached(2)
+        assert seen.names() == {"a", "b"}
+
+
+async def test_own_commit_whose_event_is_lost_stays():
+    async with following() as seen:
+        seen.store.lose = 1
+        await seen.own("a")
+        await asyncio.sleep(10.0)
+        assert seen.names() == {"a"}
+        await seen.put("b")
+        await seen.mirror.reached(2)
+        assert seen.names() == {"a", "b"}
+
+
+async def test_own_commit_to_another_generation_is_loaded():
+    async with following() as seen:
+        known, change, rows = await seen.make("a", gen=1)
+        seen.mirror.apply_own(known, change, rows)
+        assert seen.names() == set()
+        await seen.mirror.reached(1)
+        assert seen.names() == {"a"}
+
+
+async def test_own_commit_during_a_load_is_not_replaced_by_what_was_loaded():
+    async with following() as seen:
+        await seen.own("a")
+        seen.store.loading.clear()
+        seen.store.released.clear()
+        seen.mirror._load_again()
+        await seen.store.loading.wait()
+        await seen.own("b")
+        assert seen.names() == {"a", "b"}
+        seen.store.released.set()
+        await asyncio.sleep(0.01)
+        assert seen.names() == {"a", "b"}
+        await seen.put("c")
+        await seen.mirror.reached(3)
+        assert seen.names() == {"a", "b", "c"}
+
+
+async def test_late_events_of_too_many_own_commits_are_a_load(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bellcow.state.mirror.OWN_KEPT", 3)
+    async with following() as seen:
+        seen.store.lose = 5
+        for name in "abcde":
+            await seen.own(name)
+        await asyncio.sleep(0.01)
+        assert seen.store.loads == 2
+        assert seen.names() == set("abcde")
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_memory_is_a_state_of_the_store_in_any_order_of_events(seed: int):
+    """Own commits are answered before, after and without their event; others write in between."""
+    rng = random.Random(seed)
+    async with following() as seen:
+        states, index = {0: set[str]()}, 0
+        for number in range(40):
+            name = f"n{rng.randrange(8)}-{number}"
+            act = rng.choice(("own", "own", "late", "put", "lose", "load", "rest"))
+            if act == "own":
+                await seen.own(name)
+            elif act == "late":
+                made = await seen.make(name)
+                await asyncio.sleep(rng.choice((0, 0, 0.001, 1.5)))
+                seen.mirror.apply_own(*made)
+            elif act == "put":
+                await seen.put(name)
+            elif act == "lose":
+                seen.store.lose = rng.randrange(3)
+            elif act == "load":
+                seen.mirror._load_again()
+            else:
+                await asyncio.sleep(rng.choice((0, 0.001, 0.2)))
+            if seen.disk.head.index not in states:
+                states[seen.disk.head.index] = set(states[max(states)]) | {name}
+            assert seen.names() == states[seen.tables.index]
+            assert seen.tables.index >= index
+            index = seen.tables.index
+        seen.store.lose = 0
+        await seen.put("last")
+        await seen.mirror.reached(seen.disk.head.index)
+        assert seen.names() == states[max(states)] | {"last"}
+        assert seen.tables.head == seen.disk.head
 
 
 async def test_store_is_loaded_before_it_is_followed():
