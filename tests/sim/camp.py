@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bellcow.state.draft import Draft
 
 TICK_S = 0.1
-GUARD_S = 10.0  # of silence, after which the guard ends a member
+WATCHDOG_S = 10.0  # of silence, after which the watchdog ends a member
 INDEX_STEP = 1_000_000  # of a recovery
 DEFAULTS = load([]).settings
 
@@ -87,7 +87,10 @@ class CampServer:
             storage=Storage(member=self.member),
             folder=self.folder,
             environment=Environment(
-                clock=self.clock, line=_Line(camp, me.serf[0]), lookup=_itself, report=self.report
+                clock=self.clock,
+                transport=_Transport(camp, me.serf[0]),
+                lookup=_itself,
+                report=self.report,
             ),
             facts=no_facts(self.clock),
         )
@@ -252,12 +255,12 @@ class Camp:
             await self.servers.pop(name).stop()
 
     async def hang(self, name: str) -> None:
-        """Pause its process; its etcd goes on until the guard ends it."""
+        """Pause its process; its etcd goes on until the watchdog ends it."""
         holding = {group: group.running[name] for group in self.groups.values() if group.has(name)}
         await self.stop(name)
         for group, member in holding.items():
             group.running[name] = member
-            asyncio.get_running_loop().call_later(GUARD_S, group.end, name, member)
+            asyncio.get_running_loop().call_later(WATCHDOG_S, group.end, name, member)
 
     def bury(self, server: CampServer) -> None:
         """Note that it has died."""
@@ -332,7 +335,7 @@ def _rank(server: CampServer) -> tuple[int, int]:
     return server.tables.head.epoch, server.tables.head.term
 
 
-class _Line:
+class _Transport:
     """Calls of one server to others."""
 
     def __init__(self, camp: Camp, host: str) -> None:

@@ -99,7 +99,7 @@ class CampScript:
         self._camp.servers[name].dies = Dies(1, before=when == "before", what=" ".join(what))
 
     async def do_hang(self, name: str) -> None:
-        """Pause a server; the guard ends its etcd after ten seconds."""
+        """Pause a server; the watchdog ends its etcd after ten seconds."""
         await self._camp.hang(name)
 
     async def do_wipe(self, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""etcd: its calls, its process, and the guard that ends it."""
+"""etcd: its API, its process, and the watchdog that ends it."""
 
 from __future__ import annotations
 

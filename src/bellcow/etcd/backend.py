@@ -1,9 +1,9 @@
-"""etcd's file read without etcd: the keys as they were when etcd last wrote it.
+"""Reads etcd's file without etcd: the keys as they were when etcd last wrote the file.
 
-It has only what was committed, and is at most a tenth of a second old. It is a bbolt
+The file holds only committed changes, and is at most a tenth of a second old. It is a bbolt
 database (go.etcd.io/bbolt: page.go, meta.go, bucket.go) with a bucket of revisions (etcd's
-mvcc/revision.go). etcd may have it open: a write that comes in between is noticed, and the file is
-read again. Nothing here changes it.
+mvcc/revision.go). etcd may have it open: if etcd writes meanwhile, the file is read again. Nothing
+here changes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FILE = "data/member/snap/db"  # below the directory of a member
 TRIES = 5
-PAGE_BYTES = (4_096, 8_192, 16_384, 65_536)  # etcd takes that of the machine
+PAGE_BYTES = (4_096, 8_192, 16_384, 65_536)  # etcd uses the machine's page size
 MAGIC, VERSION = 0xED0CDAED, 2
 BUCKET = b"key"
 MEMBERS = b"members"
@@ -66,7 +66,7 @@ def read_keys(path: Path) -> dict[bytes, tuple[bytes, int]]:
     For a worker thread: the whole file is read.
 
     Raises:
-        UnreadableError: the file cannot be read, or is no database of etcd's.
+        UnreadableError: the file cannot be read, or is not a database of etcd.
     """
     return _read(path, lambda data, meta: _current(_in_bucket(data, meta, BUCKET)))
 
@@ -75,7 +75,7 @@ def read_members(path: Path) -> tuple[Listed, ...]:
     """The members in this member's own list.
 
     Raises:
-        UnreadableError: the file cannot be read, or is no database of etcd's.
+        UnreadableError: the file cannot be read, or is not a database of etcd.
     """
     return _read(path, lambda data, meta: tuple(_members(_in_bucket(data, meta, MEMBERS))))
 
@@ -110,7 +110,7 @@ def _newest(data: mmap.mmap) -> _Meta:
     """
     found = [meta for size in PAGE_BYTES for at in (0, size) if (meta := _meta(data, at, size))]
     if not found:
-        raise ValueError("it is no database of etcd's")
+        raise ValueError("it is not a database of etcd")
     return max(found, key=lambda meta: meta.transaction)
 
 
@@ -142,7 +142,7 @@ def _in_bucket(data: mmap.mmap, meta: _Meta, bucket: bytes) -> Iterator[tuple[by
             root, _ = _ROOT.unpack_from(value)
             if root:
                 pairs = _leaves(data, meta, root * meta.page_bytes)
-            else:  # a small bucket stands in the value itself
+            else:  # a small bucket is stored in the value itself
                 pairs = _leaves(value, meta, _ROOT.size)
             yield from ((key, value) for _, key, value in pairs)
 
@@ -150,10 +150,10 @@ def _in_bucket(data: mmap.mmap, meta: _Meta, bucket: bytes) -> Iterator[tuple[by
 def _leaves(
     data: mmap.mmap | bytes, meta: _Meta, at: int, depth: int = 0
 ) -> Iterator[tuple[int, bytes, bytes]]:
-    """Flags, key and value of everything below the page that begins at this byte.
+    """Flags, key and value of each entry below the page that begins at this byte.
 
     Raises:
-        ValueError: a page is none of a tree, or the tree is too deep.
+        ValueError: a page does not belong to a tree, or the tree is too deep.
     """
     _, flags, count, _ = _PAGE.unpack_from(data, at)
     if depth > _DEPTH_MAX or not flags & (_IS_BRANCH | _IS_LEAF):

@@ -67,7 +67,7 @@ async def open_client(directory: Path) -> AsyncIterator[Client]:
 
 @contextmanager
 def _short(directory: Path) -> Iterator[Path]:
-    """A path of the directory that leaves room for its socket's name, however long its own is."""
+    """A path of the directory that is short enough for its socket, however long its own path is."""
     if len(bytes(directory / SOCKET)) <= SOCKET_BYTES:
         yield directory
         return

@@ -22,11 +22,11 @@ class Founding(msgspec.Struct, frozen=True, kw_only=True):
 
     state: Literal["new", "existing"]
     members: tuple[tuple[str, str], ...]  # name and address of each, this one included
-    token: str  # members with another one refuse to talk to this one
+    token: str  # members with different tokens refuse each other's connections
 
 
 class PeerTls(msgspec.Struct, frozen=True, kw_only=True):
-    """Files for mutual TLS between members. Each certificate must be for `name`; "" is any.
+    """Files for mutual TLS between members. Each certificate must be for `name`, if there is one.
 
     Paths are absolute, because etcd has a working directory of its own. With `any_source` a member
     may connect from an address that its certificate does not name, such as a new or translated one.
@@ -51,9 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     founding: Founding | None = None  # needed while the directory is empty
     raft_multiplier: int = 1
     tls: PeerTls | None = None
-    alone: bool = (
-        False  # forget all other members: for a copy that is only read, never the real one
-    )
+    # Drop all other members. Only for a temporary copy, never for the real directory.
+    alone: bool = False
 
 
 def scheme(plan: Plan) -> str:

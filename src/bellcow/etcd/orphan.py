@@ -1,6 +1,7 @@
-"""Ends a member that an earlier process of ours left behind, before another one starts.
+"""Ends an etcd process that an earlier bellcow left running, before a new one starts.
 
-It is known by its directory and its id in `etcd.pid`; a stranger at our socket is left alone.
+The process is known by its id in `etcd.pid` and its working directory. Another program at the
+socket is not touched.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import psutil
 
 from bellcow.deadline import timeout
 from bellcow.etcd.flags import SOCKET
-from bellcow.etcd.guard import PATIENCE_S, PID_FILE
 from bellcow.etcd.version import CannotRun
+from bellcow.etcd.watchdog import PID_FILE, TERMINATE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,25 +25,25 @@ LOOK_S = 0.02
 
 
 async def end_orphan(directory: Path) -> bool:
-    """Make room for a new member in `directory`. True when there was an old one to end.
+    """End an etcd that still runs in `directory`. True when there was one.
 
     Raises:
-        CannotRun: another program answers at the socket, or the old member does not end.
+        CannotRun: another program answers at the socket, or the old etcd does not end.
     """
     orphan = _find(directory)
     if orphan is not None:
         await _end(orphan)
     elif await _answers(directory / SOCKET):
         raise CannotRun(
-            f"something answers at {directory / SOCKET}, and it is not an etcd that bellcow "
-            f"started here: stop it, or choose another data_dir"
+            f"another program answers at {directory / SOCKET}, not an etcd that bellcow started: "
+            f"stop that program, or choose another data_dir"
         )
     (directory / SOCKET).unlink(missing_ok=True)
     return orphan is not None
 
 
 def _find(directory: Path) -> psutil.Process | None:
-    """The process of `etcd.pid`, if it is one that works in this directory."""
+    """The process of `etcd.pid`, if this directory is its working directory."""
     try:
         process = psutil.Process(int((directory / PID_FILE).read_text("ascii")))
         here = process.cwd() == str(directory.resolve())
@@ -57,12 +58,14 @@ async def _end(process: psutil.Process) -> None:
         if not await _ends(process):
             process.kill()
             if not await _ends(process):
-                raise CannotRun(f"an etcd left behind, process {process.pid}, does not end")
+                raise CannotRun(
+                    f"an earlier etcd, process {process.pid}, is still running and cannot be killed"
+                )
 
 
 async def _ends(process: psutil.Process) -> bool:
-    """Whether it ends in time. In a container nobody may ever ask for its exit code."""
-    for _ in range(round(PATIENCE_S / LOOK_S)):
+    """Whether it ends in time. A zombie has ended: in a container no parent may collect it."""
+    for _ in range(round(TERMINATE_S / LOOK_S)):
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
             return True
         await asyncio.sleep(LOOK_S)

@@ -1,6 +1,6 @@
-"""Starts the member beside this server, restarts and stops it, and copies its log into ours.
+"""Starts, restarts and stops the etcd member beside this server, and copies its log into ours.
 
-A guard process runs between the two, so that etcd also ends when bellcow is killed or hangs.
+A watchdog process runs between the two, so that etcd also ends when bellcow is killed or hangs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bellcow.deadline import timeout
-from bellcow.etcd import guard
+from bellcow.etcd import watchdog
 from bellcow.etcd.flags import command_line
 from bellcow.etcd.orphan import end_orphan
 from bellcow.etcd.version import CannotRun, find_program, judge, read_version
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 BEAT_S = 0.5
 HUNG_S = 10.0
-STOP_S = 4.0  # the guard kills etcd after two seconds
-LAST_WORDS_S = 1.0
+STOP_S = 4.0  # the watchdog kills etcd two seconds after SIGTERM
+LAST_LINES_S = 1.0
 PAUSE_S_MAX = 30.0
-STEADY_S = 60.0  # a run as long as this forgets the exits before it
+STEADY_S = 60.0  # after a run of this length, earlier exits do not count
 EXITS_MAX = 5  # within STEADY_S; after that etcd stays down
 LINES_QUOTED = 5
 LINE_BYTES = 16 << 10
 SAME_CHARS = 40
-_UNTOLD = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
+_OMITTED_FIELDS = {"level", "ts", "caller", "msg", "stacktrace", "logger"}
 # Harmless warnings of etcd 3.4 (an unused login, a peer that answers), and those about each
 # connection to a peer, which hello reports once and by name.
-_POINTLESS = (
+_HARMLESS = (
     "simple token is not cryptographically signed",
     "established TCP streaming connection with remote peer",
     "closed TCP streaming connection with remote peer",
@@ -54,16 +54,16 @@ _POINTLESS = (
     "failed to reach the peer URL",
     "peer became inactive",
     "prober detected unhealthy status",
-    # The address for clients; bellcow is the only one. A new or leaving member fails to publish it
-    # and retries. A lost majority is reported elsewhere.
+    # It is about the address for clients, and bellcow is the only client. A new or leaving member
+    # fails to publish it and retries. A lost majority is reported elsewhere.
     "failed to publish local member to cluster through raft",
 )
 # Harmless: a new leader compacts a revision that the last one has already compacted.
-_ANSWERED = "error=mvcc: required revision has been compacted"
-# How a member ends, instead of with code 0, if its status is requested during its removal.
-_GONE = "failed to find local ID in cluster members"
+_ALREADY_COMPACTED = "error=mvcc: required revision has been compacted"
+# etcd panics with this, instead of exiting with 0, if its status is requested during its removal.
+_NOT_A_MEMBER = "failed to find local ID in cluster members"
 # What Go prints before the stack of every goroutine.
-_LAST_CRY = (b"panic:", b"fatal error:")
+_PANIC_STARTS = (b"panic:", b"fatal error:")
 _KEPT_ENVIRONMENT = {"ETCD_UNSUPPORTED_ARCH"}
 
 
@@ -89,16 +89,18 @@ class Member:
         self._plan = plan
         self._clock = clock
         self._report = report
-        self._end_when_hung = end_when_hung and sys.gettrace() is None  # not under a debugger
+        self._end_when_hung = (
+            end_when_hung and sys.gettrace() is None
+        )  # no time limit under a debugger
         self._last_lines: deque[str] = deque(maxlen=LINES_QUOTED)
-        self._cried = False  # the lines until the next one in JSON are a stack trace
-        self._gone = False  # a panic said that it is no longer a member
+        self._in_stack_trace = False  # until the next line in JSON
+        self._removed = False  # a panic said that it is no longer a member
         self._throttle = Throttle(STEADY_S)  # of warnings, by their first words
 
     async def run(self) -> None:
         """Keep the member running; cancel to stop it.
 
-        Returns when it is no longer a member of its cluster, mostly shown by exit code 0.
+        Returns when it is no longer a member of its cluster; usually its exit code is then 0.
 
         Raises:
             CannotRun: the member cannot start, or exited `EXITS_MAX` times within `STEADY_S`.
@@ -110,7 +112,7 @@ class Member:
         while True:
             began = self._clock.monotonic()
             code = await self._run_once()
-            if code == 0 or self._gone:
+            if code == 0 or self._removed:
                 self._report("etcd_not_a_member", directory=directory)
                 return
             now = self._clock.monotonic()
@@ -118,21 +120,21 @@ class Member:
             pause_s = next_pause(exits)
             self._report("etcd_exited", code=code, again_in_s=pause_s)
             if pause_s is None:
-                raise CannotRun(self._complaint())
+                raise CannotRun(self._failure_text())
             await asyncio.sleep(pause_s)
 
-    def _complaint(self) -> str:
-        said = "; ".join(self._last_lines) or "nothing"
+    def _failure_text(self) -> str:
+        lines = "; ".join(self._last_lines) or "nothing"
         return (
             f"etcd ended {EXITS_MAX} times within {STEADY_S:g} s and stays down. Its files are in "
-            f"{self._plan.directory} and were not changed by bellcow. Its last words: {said}"
+            f"{self._plan.directory} and were not changed by bellcow. Its last lines: {lines}"
         )
 
     async def _run_once(self) -> int:
-        """Start the guard, which starts the member; returns the member's exit code.
+        """Start the watchdog, which starts the member; returns the member's exit code.
 
         Raises:
-            CannotRun: the guard or the member cannot be started.
+            CannotRun: the watchdog or the member cannot be started.
         """
         command = command_line(self._plan)
         if await end_orphan(self._plan.directory):
@@ -140,7 +142,7 @@ class Member:
         reader, writer = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", guard.__file__, str(reader), *command),
+                *(sys.executable, "-I", "-S", watchdog.__file__, str(reader), *command),
                 cwd=self._plan.directory,
                 env=environment(os.environ),
                 stdin=asyncio.subprocess.PIPE,
@@ -152,33 +154,32 @@ class Member:
         except BaseException as error:
             os.close(reader)
             if isinstance(error, OSError):
-                raise CannotRun(f"the guard of etcd cannot be started: {error}") from error
+                raise CannotRun(f"etcd's watchdog process cannot be started: {error}") from error
             raise
         finally:
             os.close(writer)
-        self._cried = False
+        self._in_stack_trace = False
         self._report("etcd_started", directory=self._plan.directory)
         async with asyncio.TaskGroup() as group:
-            words = group.create_task(self._relay(reader), name="etcd log")
+            log = group.create_task(self._relay(reader), name="etcd log")
             beat = group.create_task(self._beat(process), name="etcd beat")
             try:
                 return await process.wait()
             finally:
                 beat.cancel()
                 await _end(process)
-                await asyncio.wait([words], timeout=LAST_WORDS_S)
-                words.cancel()
+                await asyncio.wait([log], timeout=LAST_LINES_S)
+                log.cancel()
 
     async def _beat(self, process: asyncio.subprocess.Process) -> None:
-        """Show the guard that the loop runs. A process that hangs exits with a traceback."""
+        """Send the watchdog its bytes. If this loop hangs, end the process with a traceback."""
         assert process.stdin is not None  # noqa: S101  asked for when it was started
         try:
             while True:
                 if self._end_when_hung:
                     faulthandler.dump_traceback_later(HUNG_S, exit=True)
-                if (
-                    not process.stdin.is_closing()
-                ):  # the guard may have ended, though its exit is not reported yet
+                # The watchdog may have ended before its exit is reported.
+                if not process.stdin.is_closing():
                     process.stdin.write(b".")
                 await asyncio.sleep(BEAT_S)
         finally:
@@ -197,27 +198,27 @@ class Member:
             while chunk := await stream.read(LINE_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._tell(line)
+                    self._report_line(line)
                 if len(rest) > LINE_BYTES:
-                    self._tell(rest)
+                    self._report_line(rest)
                     rest = b""
         finally:
-            self._tell(rest)
+            self._report_line(rest)
             pipe.close()
 
-    def _tell(self, raw: bytes) -> None:
+    def _report_line(self, raw: bytes) -> None:
         if not raw.strip():
             return
         event, text = parse_line(raw)
-        if self._cried and not raw.startswith(b"{"):
+        if self._in_stack_trace and not raw.startswith(b"{"):
             self._report("etcd_note", text=text)
             return
-        self._cried = raw.startswith(_LAST_CRY)
+        self._in_stack_trace = raw.startswith(_PANIC_STARTS)
         self._last_lines.append(text)
-        if _GONE in text:
-            self._gone = True
+        if _NOT_A_MEMBER in text:
+            self._removed = True
             event = "etcd_note"  # `etcd_not_a_member` reports it
-        if event == "etcd_warning" and (_is_pointless(text) or self._is_repeated(text)):
+        if event == "etcd_warning" and (_is_harmless(text) or self._is_repeated(text)):
             event = "etcd_note"
         self._report(event, text=text)
 
@@ -226,12 +227,12 @@ class Member:
         return not self._throttle.passes(text[:SAME_CHARS], self._clock.monotonic())
 
 
-def _is_pointless(text: str) -> bool:
-    return text.startswith(_POINTLESS) or text.endswith(_ANSWERED)
+def _is_harmless(text: str) -> bool:
+    return text.startswith(_HARMLESS) or text.endswith(_ALREADY_COMPACTED)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Close the guard's input, which makes it end the member and itself."""
+    """Close the watchdog's input, which makes it end the member and itself."""
     if process.returncode is not None:
         return
     assert process.stdin is not None  # noqa: S101  asked for when it was started
@@ -269,6 +270,8 @@ def parse_line(raw: bytes) -> tuple[str, str]:
     except msgspec.MsgspecError:
         text = raw.decode("utf-8", "replace").strip()
         return "etcd_note" if text.startswith("WARNING") else "etcd_error", text
-    more = "".join(f" {name}={value}" for name, value in fields.items() if name not in _UNTOLD)
-    grave = fields.get("level") not in {"debug", "info", "warn"}
-    return "etcd_error" if grave else "etcd_warning", f"{fields.get('msg', '')}{more}"
+    more = "".join(
+        f" {name}={value}" for name, value in fields.items() if name not in _OMITTED_FIELDS
+    )
+    is_error = fields.get("level") not in {"debug", "info", "warn"}
+    return "etcd_error" if is_error else "etcd_warning", f"{fields.get('msg', '')}{more}"

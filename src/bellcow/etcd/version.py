@@ -1,4 +1,4 @@
-"""Find etcd and its version, and refuse the releases that can lose a cluster's data."""
+"""Finds etcd and its version, and refuses the releases that can lose a cluster's data."""
 
 from __future__ import annotations
 

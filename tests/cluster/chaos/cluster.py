@@ -1,6 +1,6 @@
 """A cluster of real servers for tests: starts them, breaks them, asks them.
 
-One `Server` is one agent with its guard and its etcd. It keeps to its wires and its folder, and
+One `Server` is one agent with its watchdog and its etcd. It keeps to its wires and its folder, and
 when the cluster ends, nothing is left of it but its logs.
 """
 
@@ -59,7 +59,7 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """One agent with its guard and its etcd."""
+    """One agent with its watchdog and its etcd."""
 
     def __init__(
         self, name: str, folder: Path, place: Place, join: list[str], expect: int, key: str
@@ -164,7 +164,7 @@ class Server:
             self.process.wait()
 
     def kill_python(self) -> None:
-        """SIGKILL to the agent alone; its guard and its etcd are not touched."""
+        """SIGKILL to the agent alone; its watchdog and its etcd are not touched."""
         self.stopped = True
         assert self.process is not None
         self.process.kill()
@@ -204,7 +204,7 @@ class Server:
         return []
 
     def etcd(self) -> list[psutil.Process]:
-        """Its etcd, by the file that its guard writes."""
+        """Its etcd, by the file that its watchdog writes."""
         with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
             pid = int((self.data_dir / "server/raft/etcd.pid").read_text())
             process = psutil.Process(pid)

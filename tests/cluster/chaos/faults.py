@@ -153,7 +153,7 @@ def pause_etcd(stage: Stage) -> str:
 
 
 def hang_python(stage: Stage) -> str:
-    """Longer than the guard waits for a sign of life; such an agent ends itself, so start it."""
+    """Longer than the watchdog waits for a sign of life; such an agent ends itself, so start it."""
     server = stage.leader()
     server.pause_python()
     time.sleep(HANG_S)

@@ -10,9 +10,9 @@ import pytest
 from tests.support.etcd import short_directory
 
 from bellcow.etcd.flags import SOCKET
-from bellcow.etcd.guard import PID_FILE
 from bellcow.etcd.orphan import end_orphan
 from bellcow.etcd.version import CannotRun
+from bellcow.etcd.watchdog import PID_FILE
 
 
 @pytest.fixture
@@ -64,6 +64,6 @@ def test_stranger_at_the_socket_is_left_alone_and_named(directory):
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.bind(str(directory / SOCKET))
         stranger.listen()
-        with pytest.raises(CannotRun, match="stop it"):
+        with pytest.raises(CannotRun, match="stop that program"):
             asyncio.run(end_orphan(directory))
     assert (directory / SOCKET).exists()

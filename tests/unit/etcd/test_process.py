@@ -133,9 +133,9 @@ def test_member_that_ends_again_and_again_stays_down_and_its_last_words_are_quot
     directory, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(module, "PAUSE_S_MAX", 0.01)
-    plan = script_plan(directory, tmp_path, "echo last words >&2; exit 3")
+    plan = script_plan(directory, tmp_path, "echo last lines >&2; exit 3")
     events = Events()
-    with pytest.raises(CannotRun, match=r"5 times.*last words"):
+    with pytest.raises(CannotRun, match=r"5 times.*last lines"):
         etcd.run(Member(plan, SystemClock(), events).run())
     assert [fields for name, fields in events.seen if name == "etcd_exited"] == [
         *[{"code": 3, "again_in_s": 0.01}] * 4,

@@ -97,9 +97,9 @@ class _EtcdLines:
         self._lines.append(reason)
         self.ended = True
 
-    def complaint(self, plan: Plan) -> Unavailable:
+    def failure(self, plan: Plan) -> Unavailable:
         lines = "; ".join(self._lines) or "nothing"
-        return Unavailable(f"etcd does not run in {plan.directory}. Its last words: {lines}")
+        return Unavailable(f"etcd does not run in {plan.directory}. Its last lines: {lines}")
 
 
 async def _live(member: Member, lines: _EtcdLines) -> None:
@@ -133,7 +133,7 @@ async def _led(client: Client, plan: Plan, lines: _EtcdLines) -> int:
 
     async def leading() -> int | None:
         if lines.ended:
-            raise lines.complaint(plan)
+            raise lines.failure(plan)
         with contextlib.suppress(CallFailed):
             status = await client.status(pb.StatusRequest())
             member_id: int = status.header.member_id
@@ -142,5 +142,5 @@ async def _led(client: Client, plan: Plan, lines: _EtcdLines) -> int:
 
     member_id = await until(leading, START_S, LOOK_S)
     if member_id is None:
-        raise lines.complaint(plan)
+        raise lines.failure(plan)
     return member_id

@@ -1,8 +1,8 @@
 """The process between bellcow and etcd: it ends etcd when bellcow dies, stops or hangs.
 
-Run by path in a bare interpreter, so nothing of bellcow is imported here. It starts etcd, reads a
-byte from its input twice a second, and ends etcd when there is no more: at the end of the input at
-once, after ten seconds of silence as well. etcd's exit code is its own.
+It runs in a bare interpreter, by its path, and imports nothing of bellcow. It starts etcd and reads
+from its input, where bellcow writes a byte twice a second. It ends etcd when the input ends, or
+when no byte arrives for ten seconds. It exits with etcd's exit code.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import signal
 import sys
 
 SILENCE_S = 10.0
-PATIENCE_S = 2.0  # between asking etcd to end and ending it
+TERMINATE_S = 2.0  # between SIGTERM and SIGKILL
 PID_FILE = "etcd.pid"
 PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
-    """`guard.py LOG_FD PROGRAM FLAGS...`, in the directory etcd shall run in."""
-    # Held open and never read: once bellcow is gone, the next line etcd logs would kill it by a
-    # broken pipe, maybe before it has handed its leadership over.
+    """`watchdog.py LOG_FD PROGRAM FLAGS...`, in the directory that etcd works in."""
+    # Held open and never read. Otherwise, once bellcow is gone, the next line that etcd logs would
+    # kill it by a broken pipe, maybe before it has transferred its leadership.
     os.set_inheritable(int(arguments[0]), False)
     changed = _listen_for_signals()
     etcd = _start(arguments[1:])
@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
 def _listen_for_signals() -> int:
     """A descriptor that becomes readable when a child ends.
 
-    What would end us is not heeded: a stop of the whole process group must leave bellcow the time
-    to hand over.
+    Signals that would end this process have no effect: when the whole process group is stopped,
+    bellcow still needs etcd to transfer its leadership.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -47,17 +47,17 @@ def _listen_for_signals() -> int:
 
 
 def _note(number: int, frame: object) -> None:
-    """Signals are only woken up by: a handler, unlike ignoring, does not outlive an exec."""
+    """Do nothing: the signal has already woken `select`. etcd would inherit an ignored signal."""
 
 
 def _start(command: list[str]) -> int:
-    guard = os.getpid()
+    watchdog = os.getpid()
     child = os.fork()
     if child:
         return child
     try:
         _die_with_parent()
-        if os.getppid() == guard:
+        if os.getppid() == watchdog:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.execv(command[0], command)  # noqa: S606  no shell wanted: these are the program's flags
     finally:
@@ -65,7 +65,7 @@ def _start(command: list[str]) -> int:
 
 
 def _die_with_parent() -> None:
-    """Linux only; elsewhere a killed guard leaves an orphan, which the next start ends."""
+    """On Linux, end this process with the watchdog; elsewhere `orphan.py` ends it later."""
     try:
         import ctypes
 
@@ -75,7 +75,7 @@ def _die_with_parent() -> None:
 
 
 def _watch(etcd: int, changed: int) -> int | None:
-    """The exit code; None when bellcow is silent or gone."""
+    """The exit code of etcd; None when bellcow is silent or gone."""
     while True:
         ready, _, _ = select.select([0, changed], [], [], SILENCE_S)
         if (code := _exit_code(etcd, changed)) is not None:
@@ -86,7 +86,7 @@ def _watch(etcd: int, changed: int) -> int | None:
 
 def _end(etcd: int, changed: int) -> int:
     os.kill(etcd, signal.SIGTERM)
-    while select.select([changed], [], [], PATIENCE_S)[0]:
+    while select.select([changed], [], [], TERMINATE_S)[0]:
         if (code := _exit_code(etcd, changed)) is not None:
             return code
     os.kill(etcd, signal.SIGKILL)
@@ -104,7 +104,7 @@ def _exit_code(etcd: int, changed: int) -> int | None:
 
 
 def _code(status: int) -> int:
-    """As a shell tells it: 128 and the number for a death by signal."""
+    """The exit code as in a shell: 128 plus the number of the signal that killed the process."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from bellcow.etcd import guard
+from bellcow.etcd import watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def guarded(tmp_path, *command: str) -> Iterator[subprocess.Popen]:
+def watched(tmp_path, *command: str) -> Iterator[subprocess.Popen]:
     reader, writer = os.pipe()
-    words = [sys.executable, "-I", "-S", guard.__file__, str(reader), *command]
+    words = [sys.executable, "-I", "-S", watchdog.__file__, str(reader), *command]
     with subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, pass_fds=[reader]) as process:
         os.close(reader)
         os.close(writer)
@@ -32,8 +32,8 @@ def guarded(tmp_path, *command: str) -> Iterator[subprocess.Popen]:
 
 
 def child(tmp_path) -> psutil.Process:
-    """The program under guard, once it is there."""
-    return psutil.Process(int(eventually((tmp_path / guard.PID_FILE).read_text)))
+    """The program under watchdog, once it is there."""
+    return psutil.Process(int(eventually((tmp_path / watchdog.PID_FILE).read_text)))
 
 
 def eventually(look):
@@ -52,23 +52,23 @@ def gone(process: psutil.Process) -> bool:
 
 @pytest.mark.parametrize("code", [0, 1, 42])
 def test_exit_code_is_that_of_the_program(tmp_path, code):
-    with guarded(tmp_path, "/bin/sh", "-c", f"exit {code}") as process:
+    with watched(tmp_path, "/bin/sh", "-c", f"exit {code}") as process:
         assert process.wait(10) == code
 
 
 def test_death_by_signal_is_told_as_a_shell_tells_it(tmp_path):
-    with guarded(tmp_path, "/bin/sh", "-c", "kill -9 $$") as process:
+    with watched(tmp_path, "/bin/sh", "-c", "kill -9 $$") as process:
         assert process.wait(10) == 128 + signal.SIGKILL
 
 
 def test_program_that_is_not_there_is_code_127(tmp_path):
-    with guarded(tmp_path, "/nowhere/etcd") as process:
+    with watched(tmp_path, "/nowhere/etcd") as process:
         assert process.wait(10) == 127
 
 
 def test_end_of_input_ends_the_program_by_sigterm(tmp_path):
     script = "trap 'echo asked >said; exit 7' TERM; echo >ready; while :; do sleep 0.01; done"
-    with guarded(tmp_path, "/bin/sh", "-c", script) as process:
+    with watched(tmp_path, "/bin/sh", "-c", script) as process:
         eventually((tmp_path / "ready").exists)
         process.stdin.close()
         assert process.wait(10) == 7
@@ -78,7 +78,7 @@ def test_end_of_input_ends_the_program_by_sigterm(tmp_path):
 @pytest.mark.slow
 def test_program_that_does_not_heed_sigterm_is_killed(tmp_path):
     script = "trap '' TERM; echo >ready; while :; do sleep 0.05; done"
-    with guarded(tmp_path, "/bin/sh", "-c", script) as process:
+    with watched(tmp_path, "/bin/sh", "-c", script) as process:
         eventually((tmp_path / "ready").exists)
         process.stdin.close()
         began = time.monotonic()
@@ -88,7 +88,7 @@ def test_program_that_does_not_heed_sigterm_is_killed(tmp_path):
 
 @pytest.mark.slow
 def test_silence_of_ten_seconds_ends_the_program_and_less_does_not(tmp_path):
-    with guarded(tmp_path, "/bin/sleep", "60") as process:
+    with watched(tmp_path, "/bin/sleep", "60") as process:
         process.stdin.write(b".")
         process.stdin.flush()
         began = time.monotonic()
@@ -100,14 +100,14 @@ def test_silence_of_ten_seconds_ends_the_program_and_less_does_not(tmp_path):
     sys.platform != "linux", reason="only Linux tells a child of its parent's death"
 )
 def test_killed_guard_takes_the_program_along(tmp_path):
-    with guarded(tmp_path, "/bin/sleep", "60") as process:
+    with watched(tmp_path, "/bin/sleep", "60") as process:
         program = child(tmp_path)
         process.kill()
         eventually(lambda: gone(program))
 
 
 def test_guard_outlives_the_signals_of_a_stop_of_the_whole_group(tmp_path):
-    with guarded(tmp_path, "/bin/sleep", "60") as process:
+    with watched(tmp_path, "/bin/sleep", "60") as process:
         child(tmp_path)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             process.send_signal(number)
@@ -121,7 +121,7 @@ def test_guard_outlives_the_signals_of_a_stop_of_the_whole_group(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_program_does_not_inherit_what_only_the_guard_holds(tmp_path):
-    with guarded(tmp_path, "/bin/sleep", "60") as process:
+    with watched(tmp_path, "/bin/sleep", "60") as process:
         program = child(tmp_path)
         eventually(lambda: program.name() == "sleep")
         folder = Path(f"/proc/{program.pid}/fd")
