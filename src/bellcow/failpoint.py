@@ -23,17 +23,17 @@ POINTS = (
     "restore-done",
     "save-written",
 )
-FOUND_POINTS = (
-    "found-started",
-    "found-first-chunk-staged",
-    "found-staged",
-    "found-committed",
-    "found-stopped",
-    "found-complete",
-    "found-old-aside",
-    "found-renamed",
-    "found-copy-aside",
-    "found-place-taken",
+REBUILD_POINTS = (
+    "rebuild-started",
+    "rebuild-first-chunk-staged",
+    "rebuild-staged",
+    "rebuild-committed",
+    "rebuild-stopped",
+    "rebuild-complete",
+    "rebuild-old-aside",
+    "rebuild-renamed",
+    "rebuild-copy-aside",
+    "rebuild-recorded",
 )
 
 STOP = ":stop"  # after the name of a point: stop there until SIGCONT
@@ -47,7 +47,7 @@ def reach(point: str) -> None:
     Raises:
         ValueError: the point is not in the list.
     """
-    if point not in (*POINTS, *FOUND_POINTS):
+    if point not in (*POINTS, *REBUILD_POINTS):
         raise ValueError(f"{point} is not in the list of fail-points")
     if not _armed:
         return

@@ -94,10 +94,10 @@ class Server:
 
     roster: Roster  # the members
     exchange: Exchange  # hello to the others
-    line: PeerTransport  # calls to other servers
+    transport: PeerTransport  # calls to other servers
     lifecycle: Lifecycle  # what this server is in its cluster
     peers: Peers  # the voters of the consensus
-    room: Quota  # how full the store of etcd is
+    quota: Quota  # how much of its quota etcd's file uses
     leadership: Leadership  # the leader, and this server's claim
     forwarder: Forwarder  # requests that another server must answer
     membership: Membership  # changes of the raft configuration, on the leader

@@ -30,7 +30,7 @@ from bellcow.cluster import datadir
 from bellcow.cluster.recovery import offline_state
 from bellcow.cluster.recovery.rebuild import COMPLETE, NEW, finish
 from bellcow.cluster.recovery.temporary_member import with_member
-from bellcow.failpoint import FOUND_POINTS
+from bellcow.failpoint import REBUILD_POINTS
 from bellcow.store.etcd import EtcdStore
 from bellcow.store.protocol import Corrupt, Unavailable
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, needs_etcd]
 
-RETURN = FOUND_POINTS.index("found-complete")
+RETURN = REBUILD_POINTS.index("rebuild-complete")
 OLD_INDEX, NEW_INDEX = 10, 1_010
 
 
@@ -150,7 +150,7 @@ def check_old_or_new(server_dir: Path, point: str, source: str) -> None:
     names = {path.name for path in server_dir.iterdir()}
     assert not {NEW, offline_state.READ} & names
     copy = run(copy_of(server_dir))
-    done = FOUND_POINTS.index(point) >= RETURN
+    done = REBUILD_POINTS.index(point) >= RETURN
     assert (told is not None) == done
     assert run(finish(server_dir)) is None
     assert (server_dir / datadir.LOCAL_STATE).exists() == done
@@ -162,29 +162,29 @@ def check_old_or_new(server_dir: Path, point: str, source: str) -> None:
         assert (copy.source, copy.head.epoch, copy.head.index) == (source, 0, OLD_INDEX)
 
 
-@pytest.mark.parametrize("point", [p for p in FOUND_POINTS if p != "found-copy-aside"])
+@pytest.mark.parametrize("point", [p for p in REBUILD_POINTS if p != "rebuild-copy-aside"])
 def test_recovered_server_has_the_old_or_the_new_after_dying_at(point: str, member_dir: Path):
     assert dying("found", member_dir, point) == DIED
     check_old_or_new(member_dir, point, "raft")
     kept = sorted(member_dir.glob("raft.old-*"))
-    assert bool(kept) == (FOUND_POINTS.index(point) >= RETURN)
+    assert bool(kept) == (REBUILD_POINTS.index(point) >= RETURN)
     assert all((old / "peers.json").exists() for old in kept)
 
 
-@pytest.mark.parametrize("point", ["found-first-chunk-staged", *FOUND_POINTS[RETURN - 1 :]])
+@pytest.mark.parametrize("point", ["rebuild-first-chunk-staged", *REBUILD_POINTS[RETURN - 1 :]])
 def test_converted_server_has_the_old_or_the_new_after_dying_at(point: str, server_dir: Path):
     run(fill_embedded(server_dir))
     assert dying("convert", server_dir, point) == DIED
     check_old_or_new(server_dir, point, "store.db")
-    done = FOUND_POINTS.index(point) >= RETURN
+    done = REBUILD_POINTS.index(point) >= RETURN
     assert (server_dir / "store.db").exists() != done
     assert bool(list(server_dir.glob("store.db.before-etcd-*"))) == done
 
 
-@pytest.mark.parametrize("point", FOUND_POINTS[RETURN + 1 :])
+@pytest.mark.parametrize("point", REBUILD_POINTS[RETURN + 1 :])
 def test_finish_that_dies_itself_is_finished_by_the_next(point: str, server_dir: Path):
     run(fill_embedded(server_dir))
-    assert dying("convert", server_dir, "found-complete") == DIED
+    assert dying("convert", server_dir, "rebuild-complete") == DIED
     assert dying("finish", server_dir, point) == DIED
     check_old_or_new(server_dir, point, "store.db")
 
@@ -247,7 +247,7 @@ def test_damaged_copy_is_an_error_and_not_passed_over(member_dir: Path):
 def test_directory_that_etcd_cannot_read_is_told_with_its_words(member_dir: Path):
     for path in (member_dir / "raft" / "data").rglob("*.wal"):
         path.write_bytes(b"not a log" * 1_000)
-    with pytest.raises(Unavailable, match=r"etcd does not run in .* Its last words: "):
+    with pytest.raises(Unavailable, match=r"etcd does not run in .* Its last lines: "):
         run(copy_of(member_dir))
     assert not (member_dir / offline_state.READ).exists()
 

@@ -127,7 +127,7 @@ def test_without_a_leader_stale_reads_answer_and_others_say_so():
         async with here() as server:
             leadership = server.server.leadership
             lost = _NoLeader(leadership)
-            pipeline = server.twin(leadership=lost)
+            pipeline = server.copy_with(leadership=lost)
             out = {}
             for target in (
                 "/v1/operator/raft/configuration",
@@ -184,7 +184,7 @@ async def test_a_read_is_held_until_a_leader_appears(target):
         request = server.request("GET", target)
         at_once = await server.pipeline.answer(request, _NoBody())
         late = _LateLeader(server.server.leadership)
-        pipeline = server.twin(leadership=late)
+        pipeline = server.copy_with(leadership=late)
         assert pipeline.answer_now(request) is None
         held = await pipeline.answer(request, _NoBody())
         assert late.asked
@@ -195,7 +195,7 @@ async def test_a_write_is_held_until_a_leader_appears():
     async with here() as server:
         late = _LateLeader(server.server.leadership)
         request = server.request("PUT", "/v1/system/gc")
-        assert (await server.twin(leadership=late).answer(request, _NoBody())).status == 200
+        assert (await server.copy_with(leadership=late).answer(request, _NoBody())).status == 200
         assert late.asked
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.sim.world import World, configuration, target
 
 from bellcow.autopilot.rules import Silence
-from bellcow.cluster.formation.initial_state import Charter
+from bellcow.cluster.formation.initial_state import AgreedCluster
 from bellcow.cluster.peers.changes import DEMOTE, FORCED, PROMOTE, REMOVE, UPDATE
 from bellcow.cluster.peers.quorum import keeps_quorum
 from bellcow.errors import Code, Error
@@ -166,9 +166,9 @@ class Herd(World):
 
     # Views
 
-    def charter(self) -> Charter | None:
+    def agreed_cluster(self) -> AgreedCluster | None:
         servers = configuration(self.founders).servers
-        return Charter(cluster_id=CLUSTER_ID, servers=servers)
+        return AgreedCluster(cluster_id=CLUSTER_ID, servers=servers)
 
     def leader_for(self, name: str) -> str:
         leader = self.leader()

@@ -117,7 +117,7 @@ class Scene:
         self.member = Member(folder)
         self.tables = Tables()
         self.slot, self.votes = ReplaceableStore(), ReplaceablePeers()
-        self.twin = ""
+        self.duplicate = ""
         self.recovered: bool | None = None
         me = itself("b", server_id="b", bootstrap_expect=3, **fields)
         self.roster = Roster(me, self.clock)
@@ -133,14 +133,14 @@ class Scene:
             follow=lambda _cluster: MemoryStore(Disk()),
             recover=self.recover,
             roster=self.roster,
-            line=self,  # type: ignore[arg-type]
+            transport=self,  # type: ignore[arg-type]
             slot=self.slot,
             votes=self.votes,
             tables=self.tables,
             joins=True,
             clock=self.clock,
             report=lambda event, /, **_fields: self.events.append(event),
-            duplicate=lambda: self.twin,
+            duplicate=lambda: self.duplicate,
         )
 
     async def recover(self) -> bool | None:

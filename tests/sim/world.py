@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from tests.sim.store import Call, Fault
 
-    from bellcow.cluster.formation.initial_state import Charter
+    from bellcow.cluster.formation.initial_state import AgreedCluster
     from bellcow.state.draft import Draft
     from bellcow.store.protocol import Change, Head, Reload
 
@@ -83,7 +83,7 @@ class SimServer:
             clock=self.clock,
             founder=founder(name),
             report=self.report,
-            charter=world.charter,
+            agreed_cluster=world.agreed_cluster,
             elsewhere=lambda: world.leader_for(name),
         )
         self.membership = Membership(
@@ -95,7 +95,7 @@ class SimServer:
                 peers=self.peers,
                 lead=self.leadership,
                 look=lambda: world.view(name),
-                line=world,
+                transport=world,
                 clock=self.clock,
                 report=self.report,
             ),
@@ -214,7 +214,7 @@ class World:
 
     # How a server sees the others
 
-    def charter(self) -> Charter | None:
+    def agreed_cluster(self) -> AgreedCluster | None:
         return None
 
     def leader_for(self, name: str) -> str:

@@ -57,7 +57,7 @@ class Here(NamedTuple):
             headers.append((b"x-nomad-token", token.encode()))
         return Request(method, path, path.encode(), query.encode(), headers, "127.0.0.1")
 
-    def twin(self, **parts: object) -> Pipeline:
+    def copy_with(self, **parts: object) -> Pipeline:
         """Another pipeline of the same server, with parts of it replaced."""
         server = copy.copy(self.server)
         for name, part in parts.items():
@@ -81,14 +81,14 @@ async def built(loaded: Loaded, *, prometheus: bool = True) -> AsyncIterator[Ser
     security = peer_security(settings, [], None)
     storage = await open_storage(settings, addresses, itself, security, None, clock, log.report)
     assert storage.store is not None
-    async with PeerClient(tls=security.call_with, names=security.gate.names) as line:
+    async with PeerClient(tls=security.call_with, names=security.gate.names) as transport:
         server = build(
             settings,
             itself=itself,
             storage=storage,
             folder=None,
             environment=Environment(
-                clock=clock, line=line, lookup=Lookups().addresses, report=log.report
+                clock=clock, transport=transport, lookup=Lookups().addresses, report=log.report
             ),
             facts=facts_of(loaded, addresses, log, metrics),
         )

@@ -84,7 +84,7 @@ class Environment:
     """What a process gives to its server. A simulation gives another one."""
 
     clock: Clock
-    line: PeerTransport  # to other servers
+    transport: PeerTransport  # to other servers
     lookup: Callable[[str], Awaitable[tuple[str, ...]]]  # all addresses of a name
     report: Report
 
@@ -164,7 +164,7 @@ def build(
     exchange.set(
         Exchange(
             roster,
-            environment.line,
+            environment.transport,
             lambda: here_of(lifecycle(), leadership(), tables, clock),
             clock,
             report,
@@ -200,13 +200,13 @@ def build(
         committer=state.committer,
         roster=roster,
         exchange=exchange(),
-        line=environment.line,
+        transport=environment.transport,
         lifecycle=lifecycle(),
         peers=state.peers,
-        room=Quota(state.peers, QUOTA_BYTES, report),
+        quota=Quota(state.peers, QUOTA_BYTES, report),
         leadership=leading.leadership,
         forwarder=Forwarder(
-            environment.line,
+            environment.transport,
             roster,
             lambda: leading.leadership.leader_id,
             lambda: configured_addresses(tables),
@@ -255,18 +255,18 @@ def build_lifecycle(
     environment: Environment,
 ) -> ClusterLifecycle:
     """The lifecycle of a server on etcd. `joins` says whether settings name servers to join."""
-    clock, report, line = environment.clock, environment.report, environment.line
-    voters = Voters(line, lambda: voters_of(roster), lambda: index_of_leader(roster))
+    clock, report, transport = environment.clock, environment.report, environment.transport
+    voters = Voters(transport, lambda: voters_of(roster), lambda: index_of_leader(roster))
     return assemble(
         folder=folder,
         engine=engine,
         follow=lambda cluster: FollowStore(folder / FOLLOW, cluster, voters, clock, report),
         recover=lambda: recover(roster, exchange()),
-        duplicate=lambda: exchange().twin,
+        duplicate=lambda: exchange().duplicate,
         elsewhere=lambda: exchange().elsewhere,
         recall=state.mirror.recall,
         roster=roster,
-        line=line,
+        transport=transport,
         slot=state.store,
         votes=state.peers,
         tables=state.tables,
@@ -302,7 +302,7 @@ def build_leading(
         clock=clock,
         founder=founder,
         report=report,
-        charter=lifecycle.charter,
+        agreed_cluster=lifecycle.agreed_cluster,
         elsewhere=others.leader,
         on_change=leader_changed,
     )
@@ -315,7 +315,7 @@ def build_leading(
             peers=state.peers,
             lead=leadership,
             look=others.view,
-            line=environment.line,
+            transport=environment.transport,
             clock=clock,
             report=report,
             founding=lambda: founding_of(lifecycle),

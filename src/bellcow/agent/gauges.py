@@ -55,9 +55,9 @@ def measure(metrics: Metrics, server: Server, pipeline: Pipeline) -> None:
         "nomad.raft.lastIndex": lambda: float(tables.index),
         "nomad.state.snapshotIndex": lambda: float(server.snapshots.last_index),
         "nomad.state.full": lambda: float(committer.full),
-        "nomad.state.store_bytes": lambda: float(server.room.used_bytes),
+        "nomad.state.store_bytes": lambda: float(server.quota.used_bytes),
         "nomad.state.store_quota_bytes": (
-            lambda: float(server.room.quota_bytes if server.room.used_bytes else 0)
+            lambda: float(server.quota.quota_bytes if server.quota.used_bytes else 0)
         ),
         "nomad.raft.commitNumLogs": lambda: float(committer.last_batch),
         "nomad.nomad.blocking_queries": lambda: float(len(server.waiting)),

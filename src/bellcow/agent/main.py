@@ -144,19 +144,19 @@ class _Agent:
             if storage.store is not None:
                 stack.push_async_callback(storage.store.close)
             metrics = make_metrics(settings, clock)
-            line = PeerClient(tls=security.call_with, names=security.gate.names)
+            transport = PeerClient(tls=security.call_with, names=security.gate.names)
             server = build(
                 settings,
                 itself=itself,
                 storage=storage,
                 folder=folder,
                 environment=Environment(
-                    clock=clock, line=line, lookup=Lookups().addresses, report=report
+                    clock=clock, transport=transport, lookup=Lookups().addresses, report=report
                 ),
                 facts=facts_of(self._loaded, addresses, self._log, metrics),
             )
             refuse_if_cut_off(server, clock)
-            await stack.enter_async_context(line)
+            await stack.enter_async_context(transport)
             await self._run(server, metrics, security, addresses, listener, between)
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._log.report("stopped")

@@ -35,7 +35,7 @@ def background(server: Server) -> dict[str, Run]:
         "hello": server.exchange.run,
         "lifecycle": server.lifecycle.run,
         "leadership": partial(server.leadership.run, leader_loops(server)),
-        "room": server.room.run,
+        "quota": server.quota.run,
         "tokens": partial(server.bad_tokens.run, server.report),
     }
 

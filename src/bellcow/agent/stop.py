@@ -51,7 +51,7 @@ class Stop:
                 exchange=server.exchange,
                 lead=server.leadership,
                 membership=server.membership,
-                line=server.line,
+                transport=server.transport,
                 within_s=self._left_s() - ANSWER_S,
             )
         except Error as error:

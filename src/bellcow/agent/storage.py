@@ -169,6 +169,6 @@ def _etcd(plan: Plan, itself: Itself, folder: Path, clock: Clock, report: Report
             report=report,
             plan_of=lambda directory: msgspec.structs.replace(plan, directory=directory),
         )
-        return outcome.kind == "founded"
+        return outcome.kind == "rebuilt"
 
     return Storage(member=EtcdMember(plan, clock, report), recover=go_by_the_file)

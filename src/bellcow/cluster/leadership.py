@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from bellcow.clock import Clock
     from bellcow.cluster.engine.protocol import Peers, Status
-    from bellcow.cluster.formation.initial_state import Charter, Founder
+    from bellcow.cluster.formation.initial_state import AgreedCluster, Founder
     from bellcow.events import Report
     from bellcow.state.committer import Committer
     from bellcow.state.mirror import Mirror
@@ -47,7 +47,7 @@ LOOP_PAUSE_S = 1.0  # before a loop that failed starts again
 HOLD_S = 5.0  # how long a request waits for a leader
 
 
-def no_charter() -> None:
+def nothing_agreed() -> None:
     """Of a server that forms its cluster alone."""
 
 
@@ -86,7 +86,7 @@ class Leadership:
         clock: Clock,
         founder: Founder,
         report: Report,
-        charter: Callable[[], Charter | None] = no_charter,
+        agreed_cluster: Callable[[], AgreedCluster | None] = nothing_agreed,
         elsewhere: Callable[[], str] = no_other_leader,
         on_change: Callable[[], None] = _nothing,
     ) -> None:
@@ -99,7 +99,7 @@ class Leadership:
         self._clock = clock
         self._founder = founder
         self._report = report
-        self._charter = charter
+        self._agreed_cluster = agreed_cluster
         self._elsewhere = elsewhere
         self._loops: Sequence[Callable[[], Awaitable[None]]] = ()
         self._leads = asyncio.Event()
@@ -259,7 +259,7 @@ class Leadership:
     async def _changes_of_claim(self, after: Head) -> tuple[int, dict[Key, bytes | None]]:
         """The index of the claim that follows `after`, and the objects written with it."""
         if after == NO_HEAD:
-            return first_state(self._founder, self._clock, self._charter())
+            return first_state(self._founder, self._clock, self._agreed_cluster())
         index = after.index + 1
         await self._mirror.reached(after.index)
         configuration = self._tables.one(RAFT)

@@ -57,7 +57,7 @@ def server(tmp_path: Path) -> Server:
         storage=Storage(member=Member(tmp_path / "raft")),
         folder=tmp_path,
         environment=Environment(
-            clock=clock, line=PeerClient(), lookup=Lookups().addresses, report=log.report
+            clock=clock, transport=PeerClient(), lookup=Lookups().addresses, report=log.report
         ),
         facts=facts_of(loaded, addresses, log, Metrics(clock, host="", prometheus=False)),
     )

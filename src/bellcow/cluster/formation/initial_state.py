@@ -46,7 +46,7 @@ class Founder(msgspec.Struct, frozen=True, kw_only=True):
     default_namespace: Namespace
 
 
-class Charter(msgspec.Struct, frozen=True, kw_only=True):
+class AgreedCluster(msgspec.Struct, frozen=True, kw_only=True):
     """The agreement of the first servers: the id of their cluster, and its voters."""
 
     cluster_id: str
@@ -70,13 +70,13 @@ def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfigura
 
 
 def first_state(
-    founder: Founder, clock: Clock, charter: Charter | None = None
+    founder: Founder, clock: Clock, agreed_cluster: AgreedCluster | None = None
 ) -> tuple[int, dict[Key, bytes | None]]:
-    """The first index of a new cluster, and its objects; of one server without a charter."""
+    """The first index of a new cluster, and its objects; of one server without a agreed_cluster."""
     now = rfc3339(clock.wall_ns())
     itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
-    cluster_id = charter.cluster_id if charter else new_uuid(clock)
-    servers = charter.servers if charter else (itself,)
+    cluster_id = agreed_cluster.cluster_id if agreed_cluster else new_uuid(clock)
+    servers = agreed_cluster.servers if agreed_cluster else (itself,)
     rows = (
         (1, NAMESPACES, DEFAULT, founder.default_namespace),
         (2, RAFT, ONLY, RaftConfiguration(servers=servers)),

@@ -38,7 +38,7 @@ class Proposer:
         *,
         promises: PromiseBook,
         roster: Roster,
-        line: Transport,
+        transport: Transport,
         joins: bool,
         clock: Clock,
         reminders: Reminders,
@@ -47,7 +47,7 @@ class Proposer:
         """`joins` says whether the settings name servers to join."""
         self._promises = promises
         self._roster = roster
-        self._line = line
+        self._transport = transport
         self._joins = joins
         self._clock = clock
         self._reminders = reminders
@@ -102,7 +102,7 @@ class Proposer:
     async def _ask(self, target: Target, request: bytes) -> str:
         """Why that server has not promised; "" when it has."""
         try:
-            await self._line.post(target, BOOTSTRAP_PATH, request)
+            await self._transport.post(target, BOOTSTRAP_PATH, request)
         except Error as refusal:
             return str(refusal)
         return ""

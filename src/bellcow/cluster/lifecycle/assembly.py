@@ -45,7 +45,7 @@ def assemble(
     follow: Callable[[Cluster], Store],
     recover: Callable[[], Awaitable[bool | None]],
     roster: Roster,
-    line: Transport,
+    transport: Transport,
     slot: ReplaceableStore,
     votes: ReplaceablePeers,
     tables: Tables,
@@ -69,7 +69,7 @@ def assemble(
     context = Context(
         files=LocalFiles(folder, engine.directory, roster, clock, report),
         promises=promises,
-        leader=LeaderClient(roster, line, clock, reminders),
+        leader=LeaderClient(roster, transport, clock, reminders),
         roster=roster,
         tables=tables,
         clock=clock,
@@ -79,7 +79,7 @@ def assemble(
     proposer = Proposer(
         promises=promises,
         roster=roster,
-        line=line,
+        transport=transport,
         joins=joins,
         clock=clock,
         reminders=reminders,

@@ -14,7 +14,7 @@ from bellcow.state.tables import CLUSTER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bellcow.cluster.formation.initial_state import Charter
+    from bellcow.cluster.formation.initial_state import AgreedCluster
     from bellcow.model.membership_calls import BootstrapRequest, Done, MemberOrder
     from bellcow.state.tables import Tables
 
@@ -39,7 +39,7 @@ class EmbeddedLifecycle:
     def serves(self) -> Cluster | None:
         return self.cluster
 
-    def charter(self) -> Charter | None:
+    def agreed_cluster(self) -> AgreedCluster | None:
         return None
 
     def troubles(self) -> Mapping[str, Mapping[str, object]]:

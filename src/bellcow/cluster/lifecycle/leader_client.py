@@ -34,9 +34,11 @@ CALL_S = 2.0  # for an answer of the leader
 class LeaderClient:
     """The requests of one server. Each goes to the server that leads at that time."""
 
-    def __init__(self, roster: Roster, line: Transport, clock: Clock, reminders: Reminders) -> None:
+    def __init__(
+        self, roster: Roster, transport: Transport, clock: Clock, reminders: Reminders
+    ) -> None:
         self._roster = roster
-        self._line = line
+        self._transport = transport
         self._clock = clock
         self._reminders = reminders
 
@@ -79,7 +81,7 @@ class LeaderClient:
             return None
         try:
             async with timeout(CALL_S):
-                return decode(await self._line.post(leader, path, request), Standing)
+                return decode(await self._transport.post(leader, path, request), Standing)
         except (Error, TimeoutError) as error:
             self._reminders.say(event, reason=str(error) or "no answer in time")
             return None

@@ -52,7 +52,7 @@ async def leave(
     exchange: Announcer,
     lead: Lead,
     membership: Remover,
-    line: Transport,
+    transport: Transport,
     within_s: float,
 ) -> None:
     """Leave the cluster within that many seconds.
@@ -64,7 +64,7 @@ async def leave(
     await _announce(exchange, "leaving")
     try:
         async with timeout_at(until):
-            await _be_removed(roster, lead, membership, line)
+            await _be_removed(roster, lead, membership, transport)
     except (Error, StoreError, TimeoutError) as error:
         # It stops all the same, and then must count as failed, not as left.
         await _announce(exchange, "alive")
@@ -79,7 +79,9 @@ async def _announce(exchange: Announcer, status: Status) -> None:
             await exchange.announce(status)
 
 
-async def _be_removed(roster: Roster, lead: Lead, membership: Remover, line: Transport) -> None:
+async def _be_removed(
+    roster: Roster, lead: Lead, membership: Remover, transport: Transport
+) -> None:
     me = roster.itself.server_id
     if lead.is_leader:
         await membership.leave(me)
@@ -87,4 +89,4 @@ async def _be_removed(roster: Roster, lead: Lead, membership: Remover, line: Tra
     known = roster.table.known.get(lead.leader_id)
     if known is None:
         raise no_leader()
-    await line.post(target_of(known.record), LEAVE_PATH, encode(LeaveRequest(server_id=me)))
+    await transport.post(target_of(known.record), LEAVE_PATH, encode(LeaveRequest(server_id=me)))

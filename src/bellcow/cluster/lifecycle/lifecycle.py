@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bellcow.cluster.engine.protocol import Start
-from bellcow.cluster.formation.initial_state import Charter
+from bellcow.cluster.formation.initial_state import AgreedCluster
 from bellcow.cluster.lifecycle.context import AGAIN_S, LOOK_S
 from bellcow.cluster.lifecycle.removal import is_configured, is_led_ahead, was_taken_for_dead
 from bellcow.cluster.lifecycle.rules import (
@@ -104,7 +104,7 @@ class ClusterLifecycle:
     def serves(self) -> Cluster | None:
         return self.cluster if self._context.serving else None
 
-    def charter(self) -> Charter | None:
+    def agreed_cluster(self) -> AgreedCluster | None:
         promise = self._context.promises.of(self.cluster)
         if promise is None:
             return None
@@ -113,7 +113,7 @@ class ClusterLifecycle:
             RaftServer(id=server_id, address=address, name=names.get(server_id, server_id))
             for server_id, address in promise.members
         )
-        return Charter(cluster_id=promise.cluster_id, servers=tuple(servers))
+        return AgreedCluster(cluster_id=promise.cluster_id, servers=tuple(servers))
 
     async def promise(self, request: BootstrapRequest) -> Done:
         """Promise to form this cluster with these servers.

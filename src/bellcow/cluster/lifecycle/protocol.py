@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bellcow.cluster.formation.initial_state import Charter
+    from bellcow.cluster.formation.initial_state import AgreedCluster
     from bellcow.model.hello import Cluster
     from bellcow.model.membership_calls import BootstrapRequest, Done, MemberOrder
 
@@ -33,7 +33,7 @@ class Lifecycle(Protocol):
     def serves(self) -> Cluster | None:
         """The cluster whose store this server's own member holds; None on a non-voter."""
 
-    def charter(self) -> Charter | None:
+    def agreed_cluster(self) -> AgreedCluster | None:
         """What the first leader writes into a cluster that it formed with others."""
 
     def troubles(self) -> Mapping[str, Mapping[str, object]]:

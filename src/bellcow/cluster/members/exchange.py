@@ -106,7 +106,7 @@ class Exchange:
         return self._reminders.latest()
 
     @property
-    def twin(self) -> str:
+    def duplicate(self) -> str:
         """The refusal of a server that knows another server with our id; "" without one."""
         return next(iter(self._duplicates.values()), "")
 

@@ -20,9 +20,9 @@ def disagreements(table: Table, sender: Record, inputs: Inputs) -> tuple[Note, .
     """The sender's conflicts with other servers: name, bootstrap_expect, ACLs. All `lasting`."""
     itself, notes = sender.itself, []
     fields: dict[str, object] = {"name": itself.member_name, "server": sender.server_id}
-    twins = _namesakes(table, itself)
-    if twins and sender.status == ALIVE:
-        notes.append(Note("name_conflict", {**_named(itself), **_by(twins[0])}, lasting=True))
+    namesakes = _namesakes(table, itself)
+    if namesakes and sender.status == ALIVE:
+        notes.append(Note("name_conflict", {**_named(itself), **_by(namesakes[0])}, lasting=True))
     if inputs.cluster is None and sender in conflicting_expectations(table):
         mine = table.me.itself.bootstrap_expect
         expected = {**fields, "theirs": itself.bootstrap_expect, "ours": mine}
@@ -37,9 +37,9 @@ def _differ_in_acl(mine: Itself, theirs: Itself) -> bool:
     return mine.region == theirs.region and {mine.acl, theirs.acl} == {True, False}
 
 
-def _by(twin: Itself) -> dict[str, object]:
+def _by(other: Itself) -> dict[str, object]:
     hint = "give one of them another name, by -node or in its file, and restart it"
-    return {"by": twin.server_id, "by_address": _named(twin)["address"], "hint": hint}
+    return {"by": other.server_id, "by_address": _named(other)["address"], "hint": hint}
 
 
 def _namesakes(table: Table, itself: Itself) -> list[Itself]:

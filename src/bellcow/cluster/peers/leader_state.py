@@ -62,7 +62,7 @@ class LeaderState:
         peers: Peers,
         lead: Lead,
         look: Callable[[], ClusterView],
-        line: Transport,
+        transport: Transport,
         clock: Clock,
         report: Report,
         founding: Callable[[], str] = str,
@@ -79,7 +79,7 @@ class LeaderState:
         self._tables = tables
         self._waiting = waiting
         self._committer = committer
-        self._line = line
+        self._transport = transport
 
     def check_leads(self) -> None:
         """Check that this server leads.
@@ -163,7 +163,7 @@ class LeaderState:
         """
         try:
             async with timeout(limit_s):
-                return await self._line.post(target, path, body)
+                return await self._transport.post(target, path, body)
         except TimeoutError:
             raise Error(Code.UNAVAILABLE, f"no answer within {limit_s:g} s") from None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.cluster.datadir import STORE
 from bellcow.cluster.recovery.offline_state import read_file
-from bellcow.cluster.recovery.rebuild import Rebuild, found
+from bellcow.cluster.recovery.rebuild import Rebuild, rebuild_cluster
 from bellcow.model.hello import Cluster
 from bellcow.model.raft import RaftServer
 from bellcow.store.protocol import NO_HEAD
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bellcow.clock import Clock
-    from bellcow.cluster.recovery.rebuild import Founded
+    from bellcow.cluster.recovery.rebuild import Rebuilt
     from bellcow.etcd.flags import Plan
     from bellcow.events import Report
     from bellcow.model.hello import Itself
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 async def convert(
     *, server_dir: Path, me: Itself, plan: Plan, clock: Clock, report: Report
-) -> Founded | None:
+) -> Rebuilt | None:
     """Move the state of the embedded store into etcd; None when there is no state.
 
     The old file stays as `store.db.before-etcd-TIME`.
@@ -51,7 +51,7 @@ async def convert(
         cluster=Cluster(copy.cluster_id, copy.head.epoch + 1),
         index=copy.head.index + 1,
     )
-    return await found(rebuild, clock, report)
+    return await rebuild_cluster(rebuild, clock, report)
 
 
 def as_founder(me: Itself) -> RaftServer:

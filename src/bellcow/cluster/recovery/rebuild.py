@@ -45,7 +45,7 @@ _SQLITE = (
 )  # the file itself last: its presence means the rename is not done
 
 
-class Founded(msgspec.Struct, frozen=True, kw_only=True):
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     """The rebuilt cluster. `replaces` is the file whose content the new member holds, or "".
 
     `time_ns` (wall clock) makes the names of the old files the same at each attempt.
@@ -79,7 +79,7 @@ class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
     index: int
 
 
-async def found(rebuild: Rebuild, clock: Clock, report: Report) -> Founded:
+async def rebuild_cluster(rebuild: Rebuild, clock: Clock, report: Report) -> Rebuilt:
     """Rebuild the cluster on this server.
 
     Raises:
@@ -89,13 +89,13 @@ async def found(rebuild: Rebuild, clock: Clock, report: Report) -> Founded:
     await _clear(new)
     head = _first_head(rebuild, new_uuid(clock), clock.wall_ns())
     member_id = await with_member(_plan(rebuild), partial(_fill, rebuild, head), clock, report)
-    failpoint.reach("found-stopped")
-    founded = _founded(rebuild, head, member_id)
-    await asyncio.to_thread(_complete, new, founded)
-    failpoint.reach("found-complete")
-    await asyncio.to_thread(_switch, rebuild.server_dir, founded)
-    report("cluster_rebuilt", cluster=founded.cluster_id, epoch=founded.epoch, index=founded.index)
-    return founded
+    failpoint.reach("rebuild-stopped")
+    rebuilt = _rebuilt(rebuild, head, member_id)
+    await asyncio.to_thread(_complete, new, rebuilt)
+    failpoint.reach("rebuild-complete")
+    await asyncio.to_thread(_switch, rebuild.server_dir, rebuilt)
+    report("cluster_rebuilt", cluster=rebuilt.cluster_id, epoch=rebuilt.epoch, index=rebuilt.index)
+    return rebuilt
 
 
 def _first_head(rebuild: Rebuild, commit: str, now_ns: int) -> Head:
@@ -114,9 +114,9 @@ def _first_head(rebuild: Rebuild, commit: str, now_ns: int) -> Head:
     )
 
 
-def _founded(rebuild: Rebuild, head: Head, member_id: int) -> Founded:
+def _rebuilt(rebuild: Rebuild, head: Head, member_id: int) -> Rebuilt:
     source = rebuild.copy.source
-    return Founded(
+    return Rebuilt(
         cluster_id=rebuild.cluster.id,
         epoch=head.epoch,
         index=head.index,
@@ -148,38 +148,38 @@ def only_server(copy: OfflineState, founder: RaftServer, index: int) -> bytes:
 
 
 async def _fill(rebuild: Rebuild, head: Head, client: Client, member_id: int) -> int:
-    """Write the whole state into etcd; returns the member's id for `Founded`."""
+    """Write the whole state into etcd; returns the member's id for `Rebuilt`."""
     from bellcow.store.etcd import EtcdStore
 
     store = EtcdStore(client)
     changes = {(RAFT.name, ONLY): only_server(rebuild.copy, rebuild.founder, rebuild.index)}
-    failpoint.reach("found-started")
+    failpoint.reach("rebuild-started")
     items = (item for item in rebuild.copy.items if item[0] not in changes)
     for chunk in chunks(items):
         await store.stage(NO_HEAD, head.gen, chunk)
-        failpoint.reach("found-first-chunk-staged")
-    failpoint.reach("found-staged")
+        failpoint.reach("rebuild-first-chunk-staged")
+    failpoint.reach("rebuild-staged")
     await store.commit(NO_HEAD, head, changes)
-    failpoint.reach("found-committed")
+    failpoint.reach("rebuild-committed")
     return member_id
 
 
-def _complete(new: Path, founded: Founded) -> None:
+def _complete(new: Path, rebuilt: Rebuilt) -> None:
     """Sync the whole directory, then write the file that marks it. No return after that."""
     mark = datadir.MemberMark(
-        cluster_id=founded.cluster_id, epoch=founded.epoch, member_id=founded.member_id
+        cluster_id=rebuilt.cluster_id, epoch=rebuilt.epoch, member_id=rebuilt.member_id
     )
     datadir.write(new / datadir.MEMBER, mark)
     for folder, _, _ in os.walk(new):
         files.sync_directory(new / folder)
     files.sync_directory(new.parent)
-    datadir.write(new / COMPLETE, founded)
+    datadir.write(new / COMPLETE, rebuilt)
 
 
 # The switch, which each start resumes
 
 
-async def finish(server_dir: Path) -> Founded | None:
+async def finish(server_dir: Path) -> Rebuilt | None:
     """Complete an interrupted rebuild, or remove what it left if it was not complete.
 
     Each start calls this before it reads anything else in the directory.
@@ -190,13 +190,13 @@ async def finish(server_dir: Path) -> Founded | None:
     """
     await _clear(server_dir / READ)
     new = server_dir / NEW
-    founded = datadir.read(new / COMPLETE, Founded)
-    if founded is None:
+    rebuilt = datadir.read(new / COMPLETE, Rebuilt)
+    if rebuilt is None:
         await _clear(new)
-        founded = datadir.read(server_dir / datadir.RAFT / COMPLETE, Founded)
-    if founded is not None:
-        await asyncio.to_thread(_switch, server_dir, founded)
-    return founded
+        rebuilt = datadir.read(server_dir / datadir.RAFT / COMPLETE, Rebuilt)
+    if rebuilt is not None:
+        await asyncio.to_thread(_switch, server_dir, rebuilt)
+    return rebuilt
 
 
 async def _clear(directory: Path) -> None:
@@ -206,36 +206,36 @@ async def _clear(directory: Path) -> None:
         await asyncio.to_thread(shutil.rmtree, directory)
 
 
-def _switch(server_dir: Path, founded: Founded) -> None:
+def _switch(server_dir: Path, rebuilt: Rebuilt) -> None:
     """Rename the old files, then put the new directory in their place.
 
     Each start repeats all steps until the file that marks the directory as complete is gone.
     """
-    stamp = datadir.stamp_of(founded.time_ns)
+    stamp = datadir.stamp_of(rebuilt.time_ns)
     raft = server_dir / datadir.RAFT
     if (server_dir / NEW).exists():
         datadir.set_aside(raft, stamp)
-        failpoint.reach("found-old-aside")
+        failpoint.reach("rebuild-old-aside")
         (server_dir / NEW).rename(raft)
         files.sync_directory(server_dir)
-        failpoint.reach("found-renamed")
-    if founded.replaces:
-        set_file_aside(server_dir / founded.replaces, f"before-etcd-{stamp}")
-        failpoint.reach("found-copy-aside")
-    _become_voter(server_dir, founded)
-    failpoint.reach("found-place-taken")
+        failpoint.reach("rebuild-renamed")
+    if rebuilt.replaces:
+        set_file_aside(server_dir / rebuilt.replaces, f"before-etcd-{stamp}")
+        failpoint.reach("rebuild-copy-aside")
+    _become_voter(server_dir, rebuilt)
+    failpoint.reach("rebuild-recorded")
     datadir.remove(raft / COMPLETE)
 
 
-def _become_voter(server_dir: Path, founded: Founded) -> None:
+def _become_voter(server_dir: Path, rebuilt: Rebuilt) -> None:
     """Record this server as a voter of the new epoch."""
     before = datadir.read(server_dir / datadir.LOCAL_STATE, datadir.LocalState)
     now = datadir.LocalState(
-        cluster_id=founded.cluster_id,
-        epoch=founded.epoch,
+        cluster_id=rebuilt.cluster_id,
+        epoch=rebuilt.epoch,
         role="voter",
         servers=before.servers if before else (),
-        founding=founded.founding,
+        founding=rebuilt.founding,
     )
     datadir.write(server_dir / datadir.LOCAL_STATE, now)
 

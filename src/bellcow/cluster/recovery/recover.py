@@ -17,7 +17,7 @@ from bellcow.cluster import datadir
 from bellcow.cluster.members.table import FAILED_AFTER_S
 from bellcow.cluster.recovery import offline_state, peers_json
 from bellcow.cluster.recovery.convert import as_founder
-from bellcow.cluster.recovery.rebuild import Rebuild, found, only_server, set_file_aside
+from bellcow.cluster.recovery.rebuild import Rebuild, only_server, rebuild_cluster, set_file_aside
 from bellcow.cluster.recovery.rules import INDEX_STEP, Found, Join, Seen, decide
 from bellcow.errors import invalid
 from bellcow.model.hello import Cluster, Recovery
@@ -50,11 +50,11 @@ FILE_BYTES = 1 << 20  # far more than `ENTRIES_MAX` entries need
 class Outcome(msgspec.Struct, frozen=True):
     """How the recovery ended for this server, and in which cluster and epoch.
 
-    `founded`: this server rebuilt the cluster and is its only voter. `join`: its old files are set
+    `rebuilt`: this server rebuilt the cluster and is its only voter. `join`: its old files are set
     aside, and it joins as a new server.
     """
 
-    kind: Literal["founded", "join"]
+    kind: Literal["rebuilt", "join"]
     cluster: Cluster
 
 
@@ -100,8 +100,8 @@ async def recover(
             cluster=Cluster(copy.cluster_id, decision.epoch),
             index=decision.index,
         )
-        founded = await found(rebuild, clock, report)
-        return Outcome("founded", founded.cluster)
+        rebuilt = await rebuild_cluster(rebuild, clock, report)
+        return Outcome("rebuilt", rebuilt.cluster)
 
 
 def read_listed(server_dir: Path, me: Itself) -> tuple[Listed, ...]:

@@ -48,11 +48,11 @@ SCHEDULER = "/v1/operator/scheduler/configuration"
 LEADER = "id-leader"
 
 
-def with_changed(server: Any, **changed: object) -> Any:
-    twin = copy.copy(server)
-    for name, value in changed.items():
-        object.__setattr__(twin, name, value)
-    return twin
+def with_changed(server: Any, **parts: object) -> Any:
+    changed = copy.copy(server)
+    for name, value in parts.items():
+        object.__setattr__(changed, name, value)
+    return changed
 
 
 class Elsewhere:

@@ -33,8 +33,8 @@ async def told_of(*sizes: int | None) -> list[str]:
     def report(event: str, /, **fields: object) -> None:
         events.append(f"{event} {fields.get('percent', '')}".strip())
 
-    room = Quota(Member(*sizes), 1_000, report)
-    task = asyncio.get_running_loop().create_task(room.run())
+    quota = Quota(Member(*sizes), 1_000, report)
+    task = asyncio.get_running_loop().create_task(quota.run())
     await asyncio.sleep(LOOK_S * (len(sizes) - 0.5))
     task.cancel()
     return events

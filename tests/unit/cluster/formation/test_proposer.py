@@ -48,7 +48,7 @@ class Scene:
         self.proposer = Proposer(
             promises=self.book,
             roster=self.roster,
-            line=self,
+            transport=self,
             joins=joins,
             clock=self.clock,
             reminders=Reminders(self.clock, self.report),

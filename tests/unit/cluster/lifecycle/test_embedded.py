@@ -46,7 +46,7 @@ def test_embedded_server_is_in_the_cluster_of_its_own_store():
     lifecycle = embedded()
     assert lifecycle.cluster == lifecycle.serves() == Cluster("mine", 4)
     assert lifecycle.has_member
-    assert lifecycle.charter() is None
+    assert lifecycle.agreed_cluster() is None
 
 
 def test_embedded_server_has_no_cluster_before_the_first_commit():

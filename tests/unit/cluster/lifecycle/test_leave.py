@@ -60,7 +60,7 @@ async def goes(leader: Leader, who: str = "b", *, deaf: str = ""):
                 exchange=host.exchange,
                 lead=leader,
                 membership=leader,
-                line=leader,
+                transport=leader,
                 within_s=WITHIN_S,
             )
         except Error as error:

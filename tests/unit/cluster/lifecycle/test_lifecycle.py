@@ -102,24 +102,24 @@ def test_founder_that_died_before_its_member_had_data_goes_on_with_its_promise(t
     assert (start.token, start.members) == ("ours.0", FOUNDERS)
 
 
-def test_charter_lists_the_servers_of_the_promise(tmp_path):
+def test_agreed_cluster_has_the_servers_of_the_promise(tmp_path):
     datadir.write(
         tmp_path / datadir.LOCAL_STATE, LocalState(cluster_id="ours", epoch=0, role="voter")
     )
     datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a"),)))
-    charter = Scene(tmp_path, "a").lifecycle.charter()
-    assert charter is not None
-    assert [(each.id, each.address, each.name) for each in charter.servers] == [
+    agreed_cluster = Scene(tmp_path, "a").lifecycle.agreed_cluster()
+    assert agreed_cluster is not None
+    assert [(each.id, each.address, each.name) for each in agreed_cluster.servers] == [
         ("a", "a:4647", "a.global"),
         ("b", "b:4647", "b.global"),
         ("c", "c:4647", "c"),  # its name is unknown
     ]
 
 
-def test_there_is_no_charter_for_a_cluster_that_was_not_promised(tmp_path):
+def test_nothing_is_agreed_without_a_promise(tmp_path):
     datadir.write(tmp_path / datadir.LOCAL_STATE, VOTES)
     datadir.write(tmp_path / datadir.PROMISE, Promises((promise("a", "another"),)))
-    assert Scene(tmp_path).lifecycle.charter() is None
+    assert Scene(tmp_path).lifecycle.agreed_cluster() is None
 
 
 # Orders
@@ -201,7 +201,7 @@ def test_order_on_a_full_disk_removes_no_earlier_directory(tmp_path, monkeypatch
 def test_member_does_not_start_while_another_server_has_our_id(tmp_path):
     put_member(tmp_path)
     scene = Scene(tmp_path, "a")
-    scene.twin = "is its data directory a copy?"
+    scene.duplicate = "is its data directory a copy?"
     with pytest.raises(ExceptionGroup) as caught:
         scene.plays(until=20.0)
     assert caught.group_contains(Corrupt, match="copy")
@@ -211,11 +211,11 @@ def test_member_does_not_start_while_another_server_has_our_id(tmp_path):
 def test_member_starts_once_the_duplicate_id_is_no_longer_heard(tmp_path):
     put_member(tmp_path)
     scene = Scene(tmp_path, "a")
-    scene.twin = "is its data directory a copy?"
+    scene.duplicate = "is its data directory a copy?"
 
     def end() -> None:
         assert scene.member.starts == []
-        scene.twin = ""
+        scene.duplicate = ""
 
     scene.plays((5.0, end), until=7.0)
     assert len(scene.member.starts) == 1

@@ -452,7 +452,7 @@ async def test_text_from_an_address_that_was_only_named_is_not_logged(words: str
         await asyncio.sleep(3)
         assert len(a.saw("hello_failed")) == 1
         assert words not in str(a.events)
-        assert a.exchange.twin == ""
+        assert a.exchange.duplicate == ""
 
 
 @pytest.mark.parametrize("join", ["a b", "all"], ids=["addresses", "one name"])
@@ -467,10 +467,10 @@ async def test_server_that_moved_is_no_duplicate_once_all_others_have_accepted_i
         await net.stop("c")
         moved = net.start("c", join=join, server_id="c", rpc=("c2", 4647), serf=("c2", 4648))
         await asyncio.sleep(0.5)
-        assert COPY in moved.exchange.twin
+        assert COPY in moved.exchange.duplicate
         await asyncio.sleep(6)
         assert moved.statuses() == {"a": "alive", "b": "alive"}
-        assert moved.exchange.twin == ""
+        assert moved.exchange.duplicate == ""
 
 
 def named_by(host):
