@@ -119,6 +119,11 @@ class Leadership:
         return self._founder.server_id if self.is_leader else self._elsewhere()
 
     @property
+    def follows(self) -> bool:
+        """Whether another server leads, and our member of the consensus reports a leader."""
+        return not self.is_leader and self.member_answers and bool(self._elsewhere())
+
+    @property
     def member_term(self) -> int:
         """The term that our member reported within the last second; 0 without a report."""
         seen = self._term_seen

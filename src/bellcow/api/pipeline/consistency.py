@@ -99,9 +99,9 @@ def decide(
 ) -> Decision:
     """What to do with a request on `route`.
 
-    `leads` is whether this server leads, `follows` whether it is a voter that knows another leader,
-    `immediate` whether memory is always current while it leads, `loaded` whether memory holds the
-    cluster's state, tokens included.
+    `leads` is whether this server leads, `follows` whether it is a voter that knows another leader
+    and can ask a majority, `immediate` whether memory is always current while it leads, `loaded`
+    whether memory holds the cluster's state, tokens included.
     """
     serve = route.serve
     decision: Decision = SERVE

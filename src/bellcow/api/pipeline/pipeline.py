@@ -187,12 +187,13 @@ class Pipeline:
     def _decide(self, route: Route, call: Call) -> Decision:
         server, request = self._server, call.request
         plain = not request.raw_query and request.progress is None and not request.hops
-        leads, reads = server.leadership.is_leader, server.reads
+        leadership, reads = server.leadership, server.reads
+        leads = leadership.is_leader
         return decide(
             route,
             PLAIN if plain else gather(route, call),
             leads,
-            not leads and reads.by_majority and bool(server.leadership.leader_id),
+            not leads and reads.by_majority and leadership.follows,
             reads.immediate,
             server.mirror.loaded.is_set() or server.lifecycle.cluster is None,
         )

@@ -62,6 +62,11 @@ class Leading:
         self.is_leader = True
         self.leader_id = "me"
         self.epoch = epoch
+        self.member_answers = True
+
+    @property
+    def follows(self) -> bool:
+        return not self.is_leader and self.member_answers and bool(self.leader_id)
 
     async def wait_for_leader(self) -> None:
         if not self.leader_id:
@@ -92,6 +97,12 @@ class Confirmed(NamedTuple):
     def lose(self) -> None:
         """As the end of leadership does it."""
         self.leading.is_leader, self.leading.leader_id = False, ""
+        self.leading.epoch += 1
+        self.here.server.waiting.wake_all()
+
+    def follow(self) -> None:
+        """Another server leads."""
+        self.leading.is_leader, self.leading.leader_id = False, "other"
         self.leading.epoch += 1
         self.here.server.waiting.wake_all()
 
@@ -282,6 +293,49 @@ def test_confirmed_read_is_answered_after_the_leadership_was_lost():
         assert isinstance(answer, Response)
         assert answer.status == 200
         assert (b"X-Nomad-Knownleader", b"false") in answer.headers
+
+    run(test)
+
+
+# --- a follower
+
+
+def test_follower_answers_from_its_memory_once_a_majority_has_confirmed_it():
+    async def test(site: Confirmed) -> None:
+        site.follow()
+        await site.client.send(localhost(PATH))
+        answer = await site.client.answer()
+        assert answer.status == 200
+        assert answer.headers[b"X-Nomad-Knownleader"] == b"true"
+        assert answer.headers[b"X-Nomad-Lastcontact"] == b"0"
+        assert (site.store.confirms, site.alone.asked) == (1, 0)
+
+    run(test)
+
+
+def test_follower_whose_member_does_not_answer_asks_the_leader():
+    async def test(site: Confirmed) -> None:
+        site.follow()
+        site.leading.member_answers = False
+        assert site.now(PATH) is None  # a task forwards it
+        assert site.store.confirms == 0
+
+    run(test)
+
+
+def test_read_that_waits_at_a_follower_goes_on_when_this_server_leads():
+    async def test(site: Confirmed) -> None:
+        site.follow()
+        site.store.free.clear()
+        await site.client.send(localhost(PATH))
+        reading = asyncio.create_task(site.client.answer())
+        await until(lambda: site.store.confirms == 1)
+        site.leading.is_leader, site.leading.leader_id = True, "me"
+        site.here.server.waiting.wake_all()
+        await asyncio.sleep(0.01)
+        assert not reading.done()
+        site.store.free.set()
+        assert (await reading).status == 200
 
     run(test)
 
