@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from tests.support.http_wire import Wire
-from tests.support.raw_http import get, running
+from tests.support.raw_http import get, running, until
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from bellcow.api.http.deadlines import Deadline
@@ -37,7 +37,8 @@ async def test_connection_closes_when_the_answer_asks_for_it():
 async def test_unread_answer_is_dropped_in_the_end(last: bool):
     async with running(stall_s=0.05, keep_alive_s=0.05) as site, site.connect() as client:
         await client.send(get("/huge", *["Connection: close"] * last))
-        await asyncio.sleep(1.0)
+        await until(lambda: bool(site.listener.server_state.connections))
+        await until(lambda: not site.listener.server_state.connections)
         assert len(await client.rest()) < 30_000_000
 
 

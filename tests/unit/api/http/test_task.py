@@ -74,10 +74,11 @@ async def test_get_with_a_body_is_answered_and_so_is_the_next_request():
 async def test_stream_waits_for_its_client_to_read():
     async with running() as site, site.connect() as client:
         await client.send(get("/endless"))
-        await asyncio.sleep(0.3)
-        produced = site.app.produced
-        await asyncio.sleep(0.1)
-        assert site.app.produced == produced  # the buffers between us are full
+        await until(lambda: site.app.produced > 0)
+        produced = -1
+        while site.app.produced != produced:  # until the buffers between us are full
+            produced = site.app.produced
+            await asyncio.sleep(0.2)
         await client.reader.readexactly(20_000_000)
         assert site.app.produced > produced
         client.reset()
