@@ -17,7 +17,7 @@ from tests.support.etcd import Events, free_address, plan_of_one, run
 from bellcow.clock import SystemClock, new_uuid
 from bellcow.cluster.recovery import convert as conversion
 from bellcow.cluster.recovery import offline_state
-from bellcow.cluster.recovery.rebuild import NEW, Rebuild, finish, found
+from bellcow.cluster.recovery.rebuild import NEW, Rebuild, finish, rebuild_cluster
 from bellcow.failpoint import VARIABLE
 from bellcow.model.agent import ClusterIdentity
 from bellcow.model.hello import Cluster
@@ -109,7 +109,7 @@ async def found_again(server_dir: Path) -> None:
         cluster=Cluster(US, copy.head.epoch + 1),
         index=copy.head.index + 1_000,
     )
-    await found(rebuild, CLOCK, Events())
+    await rebuild_cluster(rebuild, CLOCK, Events())
 
 
 async def convert(server_dir: Path) -> None:

@@ -173,8 +173,11 @@ def test_large_archive_streams_with_flat_memory_through_a(part, large, cluster):
 
 
 def test_large_archive_is_restored_and_saved_through_a_non_voter(large, cluster):
-    before = cluster.settle()
-    answer = cluster.standby.request("PUT", SNAPSHOT, large, timeout=120)
+    for _ in range(3):
+        before = cluster.settle()
+        answer = cluster.standby.request("PUT", SNAPSHOT, large, timeout=120)
+        if "leadership was lost" not in answer.text:  # as it may be where all share a slow disk
+            break
     assert answer.status == 200, answer
     assert cluster.settle().index == before.index + 1
     with measured(cluster.standby) as (between,):

@@ -70,8 +70,8 @@ def test_restarted_without_any_other_server_it_answers_stale_reads_from_its_own_
     assert (refused.status, refused.text) == (500, "No cluster leader")
     for server in cluster.servers[:3]:
         server.start()
-    copies = cluster.standby.copies_taken()
     cluster.settle()
+    copies = cluster.standby.copies_taken()
     write(cluster.standby, "after")
     wait_for(cluster.standby, "after")
     assert cluster.standby.copies_taken() == copies

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +122,12 @@ def said(server: Server, event: str, *parts: str) -> bool:
     )
 
 
+def failures(cluster: Cluster) -> Counter[str]:
+    """How often each server was reported to have failed."""
+    events = (event for server in cluster.servers for event in server.events())
+    return Counter(each["name"] for each in events if each.get("event") == "member_failed")
+
+
 def test_a_server_with_another_key_is_refused_and_both_sides_say_why(cluster: Cluster) -> None:
     stranger = cluster.add()
     stranger.key = OTHER
@@ -189,6 +196,7 @@ def test_the_key_changes_in_three_rounds_under_load_and_no_vote_is_lost(cluster:
     writer.start()
     for keys in ([KEY, OTHER], [OTHER, KEY], [OTHER]):
         for server in cluster.servers:
+            before = failures(cluster)
             server.stop()
             text = ", ".join(f'"{key}"' for key in keys)
             (server.data_dir / "server/serf.keyring").write_text(f"[{text}]")
@@ -196,13 +204,14 @@ def test_the_key_changes_in_three_rounds_under_load_and_no_vote_is_lost(cluster:
             cluster.wait_for_leader()
             cluster.wait_until_healthy(3)
             assert voters(server) == {"s1", "s2", "s3"}
+            # On a slow machine the one that restarts is away for long enough to fail.
+            assert set(failures(cluster) - before) <= {f"{server.name}.global"}
     written = writer.end()
     assert len(written) > 50
     there = {each["Name"] for each in cluster.wait_for_leader().get("/v1/namespaces").json()}
     assert there.issuperset(written)
     for server in cluster.servers:
         assert not said(server, "server_change_started", "remove")
-        assert not said(server, "member_failed")
 
 
 def test_a_clock_that_is_a_minute_off_changes_nothing(cluster: Cluster) -> None:
