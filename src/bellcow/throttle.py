@@ -79,7 +79,7 @@ class Reminders:
         now = self._clock.monotonic()
         return {e: fields for e, (at, fields) in self._latest.items() if now - at <= LATELY_S}
 
-    def say(self, event: str, /, **fields: object) -> None:
+    def report(self, event: str, /, **fields: object) -> None:
         """Report the event, unless the same event with the same fields was reported lately."""
         now = self._clock.monotonic()
         self._latest[event] = now, fields

@@ -251,7 +251,7 @@ def test_server_is_not_made_to_leave_by_another_one(site: Site, announced: bool)
         site.tell(
             leader, hello_of(msgspec.structs.replace(record, status="leaving", status_seq=seq))
         )
-    with pytest.raises(Error, match="does not say itself that it leaves"):
+    with pytest.raises(Error, match="has not announced that it leaves"):
         site.post(leader, LEAVE_PATH, encode(LeaveRequest(server_id=site.id_of[victim])))
 
 

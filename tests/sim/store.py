@@ -249,11 +249,11 @@ class MemoryStore:
 
     def _compare(self, known: Head) -> None:
         if self.disk.head != known:
-            raise Fenced("another head is the truth")
+            raise Fenced("the store holds another head")
 
     def _check_unseen(self, known: Head, gen: int) -> None:
         if gen == known.gen:
-            raise ValueError(f"generation {gen} is the truth: it changes by commits only")
+            raise ValueError(f"generation {gen} is the current one: only commits change it")
 
     def _check_limits(self, items: list[tuple[Key, bytes | None]]) -> None:
         sizes = [len(value or b"") for _, value in items]

@@ -124,7 +124,7 @@ class SimServer:
             clock=self.clock,
             folder=world.folder,
             restorer=self.restorer,
-            on_restored=self.autopilot.begin_anew,
+            on_restored=self.autopilot.restart,
             report=self.report,
         )
         self._loops: list[Callable[[], Awaitable[None]]] = [

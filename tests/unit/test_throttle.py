@@ -40,11 +40,11 @@ def test_what_lasts_is_said_once_a_minute_and_remembered_within_bounds():
     clock, said = FixedClock(), []
     reminders = Reminders(clock, lambda event, /, **fields: said.append(fields))
     for _ in range(130):
-        reminders.say("peer_refused", client="a", reason="wrong key")
+        reminders.report("peer_refused", client="a", reason="wrong key")
         clock.advance(1)
     assert said == [{"client": "a", "reason": "wrong key"}] * 3
     for number in range(1_000):
-        reminders.say("peer_refused", client=str(number), reason="wrong key")
+        reminders.report("peer_refused", client=str(number), reason="wrong key")
     assert len(said) == 1_003
     assert len(reminders._throttle._passed) <= KEYS_MAX
 
@@ -53,7 +53,7 @@ def test_event_counts_as_recent_while_it_is_due_though_it_is_not_reported():
     clock, said = FixedClock(), []
     reminders = Reminders(clock, lambda event, /, **fields: said.append(event))
     for _ in range(2):
-        reminders.say("copy_stalled", reason="no voter")
+        reminders.report("copy_stalled", reason="no voter")
         clock.advance(LATELY_S)
     assert reminders.latest() == {"copy_stalled": {"reason": "no voter"}}
     clock.advance(0.1)
@@ -64,7 +64,7 @@ def test_event_counts_as_recent_while_it_is_due_though_it_is_not_reported():
 def test_forgotten_event_is_reported_anew():
     said: list[str] = []
     reminders = Reminders(FixedClock(), lambda event, /, **fields: said.append(event))
-    reminders.say("copy_stalled")
+    reminders.report("copy_stalled")
     reminders.forget()
-    reminders.say("copy_stalled")
+    reminders.report("copy_stalled")
     assert said == ["copy_stalled", "copy_stalled"]

@@ -366,7 +366,7 @@ def build_snapshots(
         clock=clock,
         folder=archives,
         restorer=restorer,
-        on_restored=autopilot.begin_anew,
+        on_restored=autopilot.restart,
         report=report,
     )
 

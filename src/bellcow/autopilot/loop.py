@@ -18,8 +18,8 @@ from bellcow.autopilot.rules import (
     Contact,
     Dead,
     Facts,
-    Found,
     Inputs,
+    Judged,
     Silence,
     dead_servers,
     observe,
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
     from bellcow.state.waiting import Waiting
 
 ROUND_S = 2.0  # Source: raft-autopilot, options.go, DefaultUpdateInterval
-_CLUSTER = ""  # the cluster as a whole, among the ids of servers
-EARLY_ROUND_S = 0.25  # chosen: while a server has not answered since this leadership began
-# Chosen: of leadership before a dead server is removed, twice the silence after which one fails.
-# Before that its status may be outdated.
+_CLUSTER = ""  # stands for the whole cluster, where a server has its id
+EARLY_ROUND_S = 0.25  # chosen: while the last answer of a server is from an earlier leadership
+# Chosen: twice the silence after which a server fails. A new leader removes no dead server before,
+# because its status may be outdated.
 SETTLE_S = 10.0
 
 
 class Contacts(Protocol):
-    """The source of what the loop knows of the servers."""
+    """What the loop knows of the servers."""
 
     def members_by_id(self) -> Mapping[str, Member]: ...
 
@@ -64,7 +64,7 @@ class Contacts(Protocol):
 
 
 class Changes(Protocol):
-    """How the loop acts. Each coroutine raises Error when the change is refused."""
+    """The changes that the loop makes. Each coroutine raises Error when its change is refused."""
 
     def why_no_votes(self) -> str:
         """Why no other server can ever vote in this cluster; "" when one can."""
@@ -76,7 +76,7 @@ class Changes(Protocol):
     async def remove_left(self, server_id: str) -> None: ...
 
     def forget(self, server_id: str) -> None:
-        """Let a removed server, if it has failed, count as one that left."""
+        """Make a removed server that has failed count as one that left."""
 
 
 class Autopilot:
@@ -106,11 +106,11 @@ class Autopilot:
         self._report = report
         self._changes = changes
         self._waiting = waiting
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, Judged] = {}
         self._began = 0.0  # when this leadership began, or a restore replaced the state
         self._cleaning = asyncio.Lock()
         self._contacted: dict[str, Contact] = {}  # the answers of the last round
-        self._out_at: dict[str, float] = {}  # dead voters, and when they were removed
+        self._removed_at: dict[str, float] = {}  # dead voters, and when they were removed
         self._unhealthy: set[str] = set()  # servers whose failure was reported
         self._reminders = Reminders(clock, report, math.inf)  # once per leadership
         self._again = asyncio.Event()
@@ -118,7 +118,7 @@ class Autopilot:
 
     async def run(self) -> None:
         """Work for one leadership, without the findings of an earlier one."""
-        self.begin_anew()
+        self.restart()
         try:
             while True:
                 self._again.clear()
@@ -142,7 +142,7 @@ class Autopilot:
             async with timeout(EARLY_ROUND_S if early else ROUND_S):
                 await self._again.wait()
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Discard all findings, and start a round now. There is no health until it has ended."""
         self._again.set()
         self._found = {}
@@ -157,7 +157,7 @@ class Autopilot:
         outcome = observe(inputs, self._found)
         for server_id, found in outcome.found.items():
             old = self._found.get(server_id)
-            if self._is_news(server_id, old.healthy if old else None, healthy=found.healthy):
+            if self._is_reported(server_id, old.healthy if old else None, healthy=found.healthy):
                 self._report("health_changed", server=server_id, healthy=found.healthy)
         self._unhealthy &= {*outcome.found, _CLUSTER}
         self._report_cluster(outcome.health)
@@ -181,7 +181,7 @@ class Autopilot:
         )
         seen = msgspec.structs.replace(inputs, leader_id=leader_id, servers=servers)
         failed = {
-            each.server.id: _found_failed(each.silence, inputs.now_ns)
+            each.server.id: _judged_failed(each.silence, inputs.now_ns)
             for each in servers
             if each.silence is not None
         }
@@ -199,19 +199,19 @@ class Autopilot:
 
     def _report_cluster(self, health: ClusterHealth) -> None:
         before = None if self.health.servers is None else self.health.healthy
-        if self._is_news(_CLUSTER, before, healthy=health.healthy):
+        if self._is_reported(_CLUSTER, before, healthy=health.healthy):
             self._report(
                 "cluster_health_changed",
                 healthy=health.healthy,
                 failure_tolerance=health.failure_tolerance,
             )
 
-    def _is_news(self, whose: str, before: bool | None, *, healthy: bool) -> bool:
-        """Whether a change of health is reported: a recovery only after its failure was."""
+    def _is_reported(self, whose: str, before: bool | None, *, healthy: bool) -> bool:
+        """Whether to report a change of health: a recovery only if the failure was reported."""
         if healthy:
-            told = whose in self._unhealthy
+            was_reported = whose in self._unhealthy
             self._unhealthy.discard(whose)
-            return told
+            return was_reported
         if before:
             self._unhealthy.add(whose)
         return bool(before)
@@ -231,7 +231,9 @@ class Autopilot:
             await changes.promote(server_id)
         except Error as error:
             if error.code is Code.UNSUPPORTED:
-                self._reminders.say("promotion_impossible", server=server_id, reason=error.message)
+                self._reminders.report(
+                    "promotion_impossible", server=server_id, reason=error.message
+                )
 
     async def clean_up(self) -> None:
         """Remove dead servers, one after the other, as far as the limits allow.
@@ -243,14 +245,14 @@ class Autopilot:
             return
         async with self._cleaning:
             tried: set[str] = set()
-            while (facts := await self._next_out(tried)) is not None:
+            while (facts := await self._next_to_remove(tried)) is not None:
                 server_id = facts.server.id
                 tried.add(server_id)
                 try:
                     await self._remove(changes, facts)
                 except Error as error:
-                    if self._is_configured(server_id):  # not removed by another caller meanwhile
-                        self._say_kept(Dead(kept=(server_id,), reason=error.message))
+                    if self._is_configured(server_id):  # no other caller has removed it meanwhile
+                        self._report_kept(Dead(kept=(server_id,), reason=error.message))
                     return
                 changes.forget(server_id)
 
@@ -266,20 +268,20 @@ class Autopilot:
         raft = self._tables.one(RAFT) or RaftConfiguration()
         return any(server.id == server_id for server in raft.servers)
 
-    async def _next_out(self, tried: set[str]) -> Facts | None:
+    async def _next_to_remove(self, tried: set[str]) -> Facts | None:
         inputs = await self._gather()
         dead = dead_servers(inputs, self._found)
         if dead.kept:
-            self._say_kept(dead)
+            self._report_kept(dead)
         facts = {each.server.id: each for each in inputs.servers}
         out = next((facts[each] for each in dead.out if each not in tried), None)
         if out is not None and _counts(out):
-            # Counted before it is removed: the removal may succeed though its answer is lost.
-            self._out_at[out.server.id] = self._clock.monotonic()
+            # Count it before the removal, which may succeed though its answer is lost.
+            self._removed_at[out.server.id] = self._clock.monotonic()
         return out
 
-    def _say_kept(self, dead: Dead) -> None:
-        self._reminders.say(
+    def _report_kept(self, dead: Dead) -> None:
+        self._reminders.report(
             "dead_server_not_removed", servers=" ".join(dead.kept), reason=dead.reason
         )
 
@@ -308,32 +310,34 @@ class Autopilot:
                 )
                 for server in raft.servers
             ),
-            lately_out=self._lately_out(raft, configuration),
+            recent_removals=self._recent_removals(raft, configuration),
             removed=raft.removed,
             no_votes=self._changes.why_no_votes() if self._changes else "",
         )
 
     def _of_this_leadership(self, contact: Contact) -> Contact:
-        """The contact, with its age limited to that of this leadership: before, another led."""
+        """The contact, no older than this leadership: before that, another server led."""
         led = Duration.seconds(self._clock.monotonic() - self._began)
         if contact.last_contact <= led:
             return contact
         return msgspec.structs.replace(contact, last_contact=led, is_earlier=True)
 
-    def _lately_out(self, raft: RaftConfiguration, configuration: AutopilotConfiguration) -> int:
+    def _recent_removals(
+        self, raft: RaftConfiguration, configuration: AutopilotConfiguration
+    ) -> int:
         """How many dead voters were removed within the last stabilization time and are not back."""
         now, kept_s = self._clock.monotonic(), configuration.server_stabilization_time.ns / NS_PER_S
-        self._out_at = {each: at for each, at in self._out_at.items() if now - at < kept_s}
+        self._removed_at = {each: at for each, at in self._removed_at.items() if now - at < kept_s}
         voters = {server.id for server in raft.servers if server.voter}
-        return len(self._out_at.keys() - voters)
+        return len(self._removed_at.keys() - voters)
 
 
-def _found_failed(silence: Silence, now_ns: int) -> Found:
-    return Found(healthy=False, since_ns=now_ns - round(silence.failed_s * NS_PER_S))
+def _judged_failed(silence: Silence, now_ns: int) -> Judged:
+    return Judged(healthy=False, since_ns=now_ns - round(silence.failed_s * NS_PER_S))
 
 
 def _counts(facts: Facts) -> bool:
-    """Whether its removal uses up a part of the quorum: a voter that did not leave by itself."""
+    """Whether its removal counts against the quorum: it is a voter that did not leave by itself."""
     return facts.server.voter and facts.serf_status != LEFT
 
 

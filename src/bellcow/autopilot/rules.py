@@ -21,17 +21,17 @@ from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"
-# Chosen: raft-autopilot, reconcile.go, `pruneDeadServers`, waits for neither. A new leader hears of
-# the others only by and by, so an unknown server has as long as a failed one: 5 s to fail, 10 more.
+# Chosen; raft-autopilot (reconcile.go, `pruneDeadServers`) waits for neither. A new leader hears of
+# the others one by one, so an unknown server gets as long as a failed one: 5 s to fail, 10 s more.
 UNKNOWN_IS_DEAD_AFTER_S = 15.0
 REMOVED_AFTER_S = 10.0  # after it has failed, so that a slow restart costs no vote
-REMEMBERED_S = 24 * 3_600.0  # chosen: in health, as long as a server that left is among the members
+REMEMBERED_S = 24 * 3_600.0  # chosen: as long as a server that left stays in the member list
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
     """A server's last answer: how long ago its last contact was, and its last term and index.
 
-    `is_earlier` is set when the answer is older than this leadership; so is its term then.
+    `is_earlier` is set when the answer, and so its term, is older than this leadership.
     """
 
     last_contact: Duration
@@ -41,7 +41,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """For how long a server has been failed, and for how long it has not answered; seconds."""
+    """Seconds since a server was marked as failed, and since its last answer."""
 
     failed_s: float
     silent_s: float
@@ -64,9 +64,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """The inputs of a round. `leader_index` was read before the servers were asked.
 
-    `lately_out` counts the dead voters that were removed within the last stabilization time and are
-    not back. `removed` lists the removed servers that the raft configuration records. `no_votes`
-    says why no other server can ever vote, "" when one can.
+    `recent_removals` counts the dead voters that were removed within the last stabilization time
+    and are not back. `removed` lists the removed servers that the raft configuration records.
+    `no_votes` says why no other server can ever vote, "" when one can.
     """
 
     now_ns: int
@@ -75,12 +75,12 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     leader_index: int
     configuration: AutopilotConfiguration
     servers: tuple[Facts, ...]
-    lately_out: int = 0
+    recent_removals: int = 0
     removed: tuple[RemovedServer, ...] = ()
     no_votes: str = ""
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """One server's health, and since when it has that health (ns, wall time)."""
 
     healthy: bool
@@ -91,7 +91,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a round: the health for clients, and the input `before` of the next round."""
 
     health: ClusterHealth
-    found: dict[str, Found]
+    found: dict[str, Judged]
 
 
 def is_healthy(facts: Facts, inputs: Inputs) -> bool:
@@ -123,18 +123,18 @@ def failure_tolerance(voters: int, healthy: int) -> int:
     return max(0, healthy - (voters // 2 + 1))
 
 
-def observe(inputs: Inputs, before: dict[str, Found]) -> Round:
+def observe(inputs: Inputs, before: dict[str, Judged]) -> Round:
     """Judge each server of the raft configuration, in its order. `before` is the last outcome.
 
     Source: raft-autopilot, state.go, `nextStateWithInputs`; `removed` is bellcow's own.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, Judged] = {}
     servers = []
     for facts in inputs.servers:
         healthy = is_healthy(facts, inputs)
         old = before.get(facts.server.id)
         since = old.since_ns if old is not None and old.healthy == healthy else inputs.now_ns
-        found[facts.server.id] = Found(healthy=healthy, since_ns=since)
+        found[facts.server.id] = Judged(healthy=healthy, since_ns=since)
         servers.append(_shown(facts, inputs, healthy=healthy, since_ns=since))
     voters = [server for server in servers if server.voter]
     health = ClusterHealth(
@@ -214,7 +214,7 @@ class Dead(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def promotions(inputs: Inputs, found: dict[str, Found]) -> tuple[str, ...]:
+def promotions(inputs: Inputs, found: dict[str, Judged]) -> tuple[str, ...]:
     """Non-voters that have been healthy for the stabilization time.
 
     Source: raft-autopilot, stable_promoter.go, `CalculatePromotionsAndDemotions`. It ignores that
@@ -233,7 +233,7 @@ def promotions(inputs: Inputs, found: dict[str, Found]) -> tuple[str, ...]:
     )
 
 
-def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
+def dead_servers(inputs: Inputs, found: dict[str, Judged]) -> Dead:
     """Which servers to remove from the raft configuration.
 
     Remove servers that left at once. With clean-up on also remove failed servers after
@@ -253,7 +253,7 @@ def dead_servers(inputs: Inputs, found: dict[str, Found]) -> Dead:
     out = left + tuple(facts.server.id for facts in due if not facts.server.voter)
     voters = sum(f.server.voter and f.serf_status != LEFT for f in inputs.servers)
     minimum = inputs.configuration.min_quorum
-    reason = _why_kept(len(with_vote), voters, inputs.lately_out, minimum)
+    reason = _why_kept(len(with_vote), voters, inputs.recent_removals, minimum)
     voters_due = tuple(facts.server.id for facts in due if facts.server.voter)
     if reason and voters_due:
         return Dead(out=out, kept=with_vote, reason=reason)
@@ -265,7 +265,7 @@ def _is_due(facts: Facts) -> bool:
     return facts.silence is None or facts.silence.failed_s >= REMOVED_AFTER_S
 
 
-def _is_dead(facts: Facts, inputs: Inputs, found: dict[str, Found]) -> bool:
+def _is_dead(facts: Facts, inputs: Inputs, found: dict[str, Judged]) -> bool:
     if facts.serf_status == FAILED:
         return True
     state = found.get(facts.server.id)
@@ -274,18 +274,18 @@ def _is_dead(facts: Facts, inputs: Inputs, found: dict[str, Found]) -> bool:
     return inputs.now_ns - state.since_ns >= UNKNOWN_IS_DEAD_AFTER_S * NS_PER_S
 
 
-def _why_kept(dead: int, voters: int, lately_out: int, min_quorum: int) -> str:
+def _why_kept(dead: int, voters: int, recent_removals: int, min_quorum: int) -> str:
     """Why that many dead voters must not be removed; "" when they may be, or there are none."""
     if not dead:
         return ""
     if voters - dead < min_quorum:
         return f"{voters - dead} voters would be left and MinQuorum is {min_quorum}"
-    before, lost = voters + lately_out, dead + lately_out
+    before, lost = voters + recent_removals, dead + recent_removals
     if lost <= (before - 1) // 2:
         return ""
-    if lately_out:
+    if recent_removals:
         return (
-            f"{lately_out} of {before} voters were removed lately and {dead} more are dead; "
+            f"{recent_removals} of {before} voters were removed recently and {dead} more are dead; "
             "autopilot removes only a minority"
         )
     return f"{dead} of {voters} voters are dead; autopilot removes only a minority"

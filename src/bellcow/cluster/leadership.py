@@ -48,16 +48,16 @@ HOLD_S = 5.0  # how long a request waits for a leader
 
 
 def nothing_agreed() -> None:
-    """Of a server that forms its cluster alone."""
+    """The default: this server forms its cluster alone."""
 
 
 def no_other_leader() -> str:
-    """Of a server without other servers."""
+    """The default: there are no other servers."""
     return ""
 
 
 def _nothing() -> None:
-    """On a change of leadership that has no listener."""
+    """The default for `on_change`: do nothing."""
 
 
 class Deposed(Exception):
@@ -73,7 +73,7 @@ class _Claim(msgspec.Struct, frozen=True):
 
 
 class Leadership:
-    """Claims, leads, steps down, over and over. `is_leader` is true while the loops run."""
+    """Claims, leads and steps down, in turn. `is_leader` is true while the loops run."""
 
     def __init__(
         self,
@@ -107,9 +107,9 @@ class Leadership:
         self._successor: tuple[int, asyncio.Future[None]] | None = None
         self.on_change = on_change
         self.is_leader = False
-        self.member_answers = True  # and reported a leader, at the last look
-        self._term = 0  # of the consensus, as our member reported it
-        self._term_seen: float | None = None  # when it did
+        self.member_answers = True  # and knew a leader, when it was last asked
+        self._term = 0  # the last term that our member reported
+        self._term_seen: float | None = None  # when it reported `_term`
         self.claims = 0  # how often this server has become leader
         self.epoch = 0  # counts changes of leadership on this server; caches depend on it
 
@@ -164,7 +164,7 @@ class Leadership:
         await done
 
     async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        """Look every 100 ms, claim when the consensus names us, lead until deposed.
+        """Every 100 ms, check whether the consensus names us; if so, claim and lead until deposed.
 
         `loops` run while leading.
         """
@@ -205,11 +205,11 @@ class Leadership:
     async def _claim(self) -> _Claim | None:
         """Write a claim into `head` if the consensus names our member twice, in one term.
 
-        None when it does not. On a full disk a server without others leads without the write: reads
-        go on, and each write is refused until there is space.
+        None when it does not. If the disk is full, a single server leads without this write: it
+        answers reads, and refuses each write until there is space.
 
         Raises:
-            NoSpace: the disk is full, and there is nothing to lead with or there are others.
+            NoSpace: the disk is full, and nothing was ever stored or there are other servers.
             StoreError: the store did not confirm or commit.
         """
         if not await self._is_named():
@@ -285,21 +285,20 @@ class Leadership:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_until(over, self._committer.run(claim.head)), name="committer")
-                await asyncio.sleep(
-                    0
-                )  # the committer must own the queue before `is_leader` is true
+                # The committer must own the queue before `is_leader` is true.
+                await asyncio.sleep(0)
                 if claim.unwritten is not None:
-                    self._committer.say_refused(claim.unwritten)
+                    self._committer.report_refused(claim.unwritten)
                 self._begin(claim)
                 group.create_task(_until(over, self._watch(claim)), name="leadership watch")
                 for loop in self._loops:
-                    group.create_task(_until(over, self._tend(loop)), name=_name(loop))
+                    group.create_task(_until(over, self._keep_running(loop)), name=_name(loop))
                 raise await over
         except* (Deposed, StoreError) as group_error:
             self._report("leadership_lost", reason=str(group_error.exceptions[0]))
         finally:
             self._end()
-        # A group canceled while it ends for another reason raises only that other reason.
+        # If the group was canceled while it ended for another reason, it raised only that reason.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
@@ -329,8 +328,8 @@ class Leadership:
             if status.term > claim.term:  # another server may have claimed in between
                 raise Deposed("leadership was lost and won again")
 
-    async def _tend(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """Run one loop; after a bug in it, report it and start the loop again.
+    async def _keep_running(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run one loop. If it fails, report the error and start it again.
 
         Raises:
             StoreError: the loop raised it, which ends the leadership.

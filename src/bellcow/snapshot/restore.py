@@ -45,7 +45,7 @@ KEPT_ARCHIVES = 10
 DROP_PAUSE_S = 10.0
 # These identify this cluster and its servers: an archive never changes them.
 OURS: tuple[Table[Any], ...] = (RAFT, CLUSTER)
-# These rows must exist: the present one stays where the archive has none.
+# These rows must exist. If the archive has none, the present one stays.
 NEEDED: tuple[tuple[Table[Any], str], ...] = (
     (AUTOPILOT, ONLY),
     (SCHEDULER, ONLY),
@@ -115,7 +115,7 @@ class Restorer:
                 Code.UNKNOWN_OUTCOME, "outcome unknown: leadership was lost during the restore"
             ) from error
         except StoreError as error:
-            text = f"not restored, nothing changed: {error.told}"
+            text = f"not restored, nothing changed: {error.for_clients}"
             raise Error(Code.UNAVAILABLE, text) from error
         except OSError as error:
             reason = error.strerror or str(error)
@@ -179,7 +179,7 @@ class Restorer:
         return str(path)
 
     async def _take_generation(self) -> int:
-        """Take a generation number never used before: it has no objects of a failed try."""
+        """Take a generation number that was never used: a failed attempt may have left objects."""
         known = self._known()
         gen = known.gens + 1
         head = self._committer.next_head(known, index=known.index, ops=0)

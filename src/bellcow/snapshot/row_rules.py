@@ -63,7 +63,7 @@ def _policy(row: ACLPolicy, _index: int) -> list[str]:
 def _token(row: ACLToken, _index: int) -> list[str]:
     reasons = validate_token(row) + validate_token_ids(row)
     if not row.accessor_id or row.accessor_id != row.accessor_id.lower():
-        reasons.append("the AccessorID is missing, or not in small letters")
+        reasons.append("the AccessorID is missing, or not in lower case")
     if not row.secret_id:
         reasons.append("the SecretID is missing")
     if not _is_time(row.create_time):

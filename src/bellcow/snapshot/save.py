@@ -109,8 +109,8 @@ def write_file(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.W
     return out, written
 
 
-def write_where_space_is(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
-    """As `write_file`, but on a full disk in the folder for temporary files.
+def write_with_fallback(moment: Moment, folder: Path | None) -> tuple[BinaryIO, archive.Written]:
+    """Like `write_file`, but use the folder for temporary files if the disk is full.
 
     The state of a server with a full disk should be saved before any repair.
 

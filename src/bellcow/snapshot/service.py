@@ -52,7 +52,7 @@ class Snapshots:
         await self._slots.acquire()
         try:
             moment = save.take(self._tables, self._clock)
-            file, written = await asyncio.to_thread(save.write_where_space_is, moment, self._folder)
+            file, written = await asyncio.to_thread(save.write_with_fallback, moment, self._folder)
         except OSError as error:
             self._slots.release()
             raise Error(Code.UNAVAILABLE, self._why_not(error)) from error

@@ -42,7 +42,9 @@ class Verifier:
         if table is None:
             return
         if len(value) > self._object_bytes:
-            _refuse(record, f"{len(value)} bytes are more than the {self._object_bytes} possible")
+            _refuse(
+                record, f"it has {len(value)} bytes, and at most {self._object_bytes} are possible"
+            )
         row = _decoded(record)
         reason = _id_problem(table, row_id, row) or "; ".join(row_rules.problems(row, self._index))
         if reason:
@@ -52,12 +54,12 @@ class Verifier:
     def _check_unique(self, record: archive.Record, row: Any) -> None:
         name, row_id, _ = record
         if row_id in self._ids[name]:
-            _refuse(record, "it is there twice")
+            _refuse(record, "the id occurs twice")
         self._ids[name].add(row_id)
         if name != ACL_TOKENS.name:
             return
         if row.secret_id in self._secrets:
-            _refuse(record, "its secret is that of another token too")
+            _refuse(record, "another token has the same secret")
         self._secrets.add(row.secret_id)
 
 

@@ -194,22 +194,22 @@ class Committer:
             await self._commit(jobs, known, Change(head, changes), draft.changes)
 
     async def _confirm(self, jobs: list[_Job], known: Head) -> None:
-        """Nothing to write, but the commands must have read the current state.
+        """Answer commands that write nothing, once it is certain that they read the current state.
 
         Raises:
-            Fenced: another head is the truth.
+            Fenced: the store holds another head.
         """
         try:
             confirmed = await self._store.confirm()
         except Unavailable as error:
-            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error.told}"))
+            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error.for_clients}"))
         except BaseException:
             _fail(jobs, no_leader())
             raise
         else:
             if confirmed.commit != known.commit:
                 _fail(jobs, no_leader())
-                raise Fenced("another head is the truth")
+                raise Fenced("the store holds another head")
             self._answer(jobs)
 
     async def _commit(
@@ -218,10 +218,10 @@ class Committer:
         try:
             await self.advance(change, rows)
         except (NoSpace, Unavailable) as error:
-            self.say_refused(error)
-            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error.told}"))
+            self.report_refused(error)
+            _fail(jobs, Error(Code.UNAVAILABLE, f"not done: {error.for_clients}"))
         except TooLarge as error:
-            _fail(jobs, Error(Code.TOO_LARGE, f"not done: {error.told}"))
+            _fail(jobs, Error(Code.TOO_LARGE, f"not done: {error.for_clients}"))
         except Fenced:
             _fail(jobs, no_leader())
             raise
@@ -229,7 +229,7 @@ class Committer:
             self._settle_later(jobs, known, change.head)
             raise
         except StoreError as error:
-            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error.told}"))
+            _fail(jobs, Error(Code.UNKNOWN_OUTCOME, f"outcome unknown: {error.for_clients}"))
             raise
         except BaseException:
             _fail(jobs, Error(Code.UNKNOWN_OUTCOME, "outcome unknown; the server's log says more"))
@@ -241,7 +241,7 @@ class Committer:
                 self._report("writes_resumed")
             self._answer(jobs)
 
-    def say_refused(self, error: NoSpace | Unavailable) -> None:
+    def report_refused(self, error: NoSpace | Unavailable) -> None:
         """Report why writes are refused, once for each reason until a commit succeeds.
 
         The log names files; the answers to clients do not.
@@ -253,7 +253,7 @@ class Committer:
         elif self._refused.passes(str(error)):
             self._report("write_refused", reason=str(error))
 
-    def _say_slow(self, took_s: float) -> None:
+    def _report_slow(self, took_s: float) -> None:
         if self._slow.passes("commit_slow", self._clock.monotonic()):
             self._report("commit_slow", milliseconds=round(took_s * 1_000))
 
@@ -329,16 +329,17 @@ class Committer:
         took_s = self._clock.monotonic() - began
         self.on_commit(took_s * 1_000)
         if took_s > SLOW_S:
-            self._say_slow(took_s)
+            self._report_slow(took_s)
         self.commits += 1
         if rows is not None:
             self._mirror.apply_own(known, change, rows)
         await self._mirror.reached(change.head.index)
 
     def _settle_later(self, jobs: list[_Job], known: Head, sent: Head) -> None:
-        """The outcome is unknown: the head that follows `known` shows whether it is `sent`.
+        """Answer after an unknown outcome, as soon as the head that follows `known` arrives.
 
-        That may be the head of the next claim, so this does not wait for it.
+        It is `sent` if the commit was made. It may come with the next claim only, so this does not
+        wait for it.
         """
 
         def settle(seen: asyncio.Future[Head | None]) -> None:

@@ -22,7 +22,7 @@ _LOCAL, _MAJORITY = Confirmation.LOCAL, Confirmation.MAJORITY  # looked up once
 
 
 class ConfirmedReads:
-    """Rounds of reads, served by `run`. None are needed where the store confirms locally."""
+    """Rounds of reads, served by `run`. A store that confirms locally needs none."""
 
     def __init__(self, store: Store, mirror: Mirror, waiting: Waiting) -> None:
         self._store = store
@@ -32,7 +32,7 @@ class ConfirmedReads:
         self._round = 1  # the next one to begin
         self._confirmed = 0  # the last round that memory has caught up with
         self.confirms = 0
-        self.waits_for = _waits_for(self._round)  # what its reads wait for, as if it was a table
+        self.waits_for = _waits_for(self._round)  # its reads wait for this name as for a table
 
     @property
     def immediate(self) -> bool:
@@ -45,7 +45,7 @@ class ConfirmedReads:
         return self._store.confirmation is _MAJORITY
 
     def ask(self) -> int:
-        self.waits_for = _waits_for(self._round)  # what its reads wait for, instead of a table
+        self.waits_for = _waits_for(self._round)
         self._asked.set()
         return self._round
 

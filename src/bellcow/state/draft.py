@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _Overlay:
-    """Changed rows, with an index of what their `lookup` gives: `find` never scans them."""
+    """Changed rows, and an index of them by `lookup`, so that `find` scans nothing."""
 
     __slots__ = ("owners", "rows")
 
@@ -35,7 +35,7 @@ class _Overlay:
 class Draft:
     """Tables plus the changes of one batch.
 
-    `index` is the one the running command takes if it writes.
+    `index` is the one that the running command takes if it writes.
     """
 
     def __init__(self, tables: Tables) -> None:

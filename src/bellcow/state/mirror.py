@@ -37,7 +37,7 @@ OWN_KEPT = 1_024  # commits of ours whose events are late; with more of them the
 
 
 def no_leader_index() -> int:
-    """The leader's index where no other server leads."""
+    """The default: no other server leads."""
     return 0
 
 
@@ -144,10 +144,10 @@ class Mirror:
                         return
 
     def apply_own(self, known: Head, change: Change, rows: Mapping[RowKey, Any]) -> None:
-        """Apply a commit that this process has made, before its event comes: `rows` has its rows.
+        """Apply a commit that this process has made, before its event arrives. `rows` are its rows.
 
         Only where memory is at `known`, the head that the commit replaced. Elsewhere memory is
-        behind, or the event was faster, or another generation is the truth.
+        behind, or the event was faster, or another generation is current.
         """
         if self._tables.head == known and _follows(change, known):
             self._own.append(change.head.commit)

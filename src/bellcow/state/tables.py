@@ -40,7 +40,7 @@ class Deletion(Wire, frozen=True, kw_only=True):
 
 
 class Table(Generic[T]):
-    """A table's name, the type of its rows, and what besides the id finds a row."""
+    """A table's name, the type of its rows, and how a row is found other than by its id."""
 
     __slots__ = ("decoder", "key", "kind", "lookup", "name", "shared")
 
@@ -53,7 +53,7 @@ class Table(Generic[T]):
         key: str = "",
         shared: tuple[str, ...] = (),
     ) -> None:
-        """`lookup` gives what finds a row, unique in the table. `key` is the field with the id.
+        """`lookup` gives a row's second key, unique in the table. `key` is the field with the id.
 
         `shared` are fields with few distinct values, which all rows then share.
         """
@@ -69,7 +69,7 @@ class Table(Generic[T]):
 
 
 def secret_digest(secret: str) -> bytes:
-    """What a token is found by: a SHA-256, so that no lookup compares secrets byte by byte.
+    """The key that finds a token: a SHA-256, so that no lookup compares secrets byte by byte.
 
     Nomad: the case of a UUID does not matter.
     """
@@ -123,11 +123,11 @@ class UnknownTableError(Exception):
 class Rows:
     """The rows of one generation, and their indexes."""
 
-    __slots__ = ("found", "index", "rows")
+    __slots__ = ("by_lookup", "index", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in REGISTRY}
-        self.found: dict[str, dict[Hashable, Any]] = {
+        self.by_lookup: dict[str, dict[Hashable, Any]] = {
             name: {} for name, table in REGISTRY.items() if table.lookup
         }
         self.index: dict[str, int] = dict.fromkeys(REGISTRY, 0)
@@ -137,18 +137,18 @@ class Rows:
         if table.key and (own := getattr(row, table.key)) == row_id:
             row_id = own  # one string instead of two
         if table.lookup is not None:
-            self._release(table, rows.get(row_id))
-            self.found[table.name][table.lookup(row)] = row
+            self._unindex(table, rows.get(row_id))
+            self.by_lookup[table.name][table.lookup(row)] = row
         rows[row_id] = row
         self._touch(table.name if table is not DELETIONS else row_id, row.modify_index)
 
     def delete(self, table: Table[Any], row_id: str) -> None:
-        self._release(table, self.rows[table.name].pop(row_id, None))
+        self._unindex(table, self.rows[table.name].pop(row_id, None))
 
-    def _release(self, table: Table[Any], old: Any) -> None:
-        """Free what `old` was found by, unless another row of the commit has taken it."""
+    def _unindex(self, table: Table[Any], old: Any) -> None:
+        """Drop the second key of `old`, unless another row of the commit has taken it."""
         if old is not None and table.lookup is not None:
-            found, value = self.found[table.name], table.lookup(old)
+            found, value = self.by_lookup[table.name], table.lookup(old)
             if found.get(value) is old:
                 del found[value]
 
@@ -157,7 +157,7 @@ class Rows:
 
         Freeing a whole table at once would hold the interpreter lock until all rows are freed.
         """
-        tables: list[dict[Any, Any]] = [*self.found.values(), *self.rows.values()]
+        tables: list[dict[Any, Any]] = [*self.by_lookup.values(), *self.rows.values()]
         for rows in tables:
             while rows:
                 rows.popitem()
@@ -234,7 +234,7 @@ class Tables:
 
     def find(self, table: Table[T], value: Hashable) -> T | None:
         """The row whose `lookup` gives `value`."""
-        row: T | None = self._rows.found[table.name].get(value)
+        row: T | None = self._rows.by_lookup[table.name].get(value)
         return row
 
     def version(self, *tables: Table[Any]) -> int:

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 DROP_OBJECTS = 1_000  # objects that one call of drop deletes
 HEADS_KEPT = 1_024  # heads whose revisions are remembered
-PAGE_OBJECTS = 100  # objects of the first page of a load; its size decides about the others
+PAGE_OBJECTS = 100  # objects of the first page of a load; its size sets that of the others
 PAGE_OBJECTS_MAX = 20_000
-PAGE_BYTES = 2 << 20  # larger pages hold up the loop; for each page etcd counts all later keys
+PAGE_BYTES = 2 << 20  # larger pages block the loop; for each page etcd counts all later keys
 RECONNECT_S = 0.1
 
 
@@ -179,7 +179,7 @@ class EtcdStore:
         with translated(write=True):
             done = await self._client.txn(pb.TxnRequest(compare=[_is_at(seen)], success=operations))
         if not done.succeeded:
-            raise Fenced("another head is the truth")
+            raise Fenced("the store holds another head")
         return done.header.revision
 
     def _check_open(self) -> None:

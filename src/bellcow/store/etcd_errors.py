@@ -44,13 +44,13 @@ _PLAINLY = (
     ("recvmsg:", "it ended"),
     ("Stream removed", "it ended"),
 )
-# What a client reads: neither etcd nor gRPC means anything to it.
+# The texts for clients, which need not know etcd or gRPC.
 _TOLD: dict[type[StoreError], str] = {
     Busy: "the consensus is busy with another change; try again in a moment",
     Corrupt: "the store is damaged; the server's log says more",
     NoSpace: "the store is full: writes are refused until there is room",
     NotLeader: "another server leads the consensus",
-    TooLarge: "it is more than the store takes at once",
+    TooLarge: "it is more than the store accepts at once",
     Unavailable: "the consensus does not answer now",
     Unknown: "the consensus has not answered",
 }

@@ -31,7 +31,7 @@ ALL = (b"\0", b"\0")  # how etcd spells the range of every key
 class _FormerHead(msgspec.Struct, frozen=True):
     """Releases before `deletes` stored the list beside the fields of `head`.
 
-    Drop this in the release after: no server of a cluster writes it then.
+    Remove this one release later, when no server of a cluster writes it any more.
     """
 
     gone: tuple[Key, ...] = ()

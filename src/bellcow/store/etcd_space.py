@@ -1,6 +1,6 @@
 """Defragmentation of a member's file while the member runs.
 
-Only the member in the directory does it, and answers nothing else meanwhile.
+Only that member is defragmented. Meanwhile it answers nothing else.
 """
 
 from __future__ import annotations

@@ -81,11 +81,11 @@ class FollowStore:
         self._report = report
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="follow")
         self.confirmation = Confirmation.NONE
-        self._resting = Settling(self._worker, self._settle)
+        self._settling = Settling(self._worker, self._settle)
         self._copy: Copy | None = None
         self._damage = ""  # why the copy can no longer be used
         self._stalled = False  # no voter has answered since `copy_stalled` was reported
-        self._reasons = Throttle()  # for a stall, until commits come in again
+        self._reasons = Throttle()  # of a stall, each reported once until commits arrive again
         self._waits = Waits(_is_closed)  # they end when the store is closed
 
     async def load(self) -> tuple[Head, Iterator[tuple[Key, bytes]]]:
@@ -98,7 +98,7 @@ class FollowStore:
                     await self._sweep(copy)  # of a fetch that an earlier process did not finish
                 head, items = await self._work(lambda: (copy.head, copy.load()))
             except Unavailable as error:
-                self._stall(error)
+                self._report_stall(error)
                 raise
         return head, self._watched(items)
 
@@ -112,7 +112,7 @@ class FollowStore:
             yield from items
         except Corrupt as error:
             self._damage = str(error)
-            raise Unavailable(str(error), error.told) from error
+            raise Unavailable(str(error), error.for_clients) from error
 
     async def changes(self, after: Head) -> AsyncIterator[Change | Reload]:
         while not self._waits.ended:
@@ -120,7 +120,7 @@ class FollowStore:
                 async with self._waits.until_ended():
                     step = await self._advance(after)
             except Unavailable:
-                return  # closed: all else is waited for
+                return  # the store is closed; `_advance` waits in all other cases
             if isinstance(step, Reload):
                 yield step
                 return
@@ -131,7 +131,7 @@ class FollowStore:
     async def _advance(self, after: Head) -> Sequence[Change] | Reload:
         """The commits that follow `after`, stored in the copy by now.
 
-        Memory may be ahead of a copy that is old or new: then the copy catches up first.
+        Memory may be ahead of an old or a new copy; then the copy catches up first.
 
         Raises:
             Unavailable: the store is closed.
@@ -147,22 +147,22 @@ class FollowStore:
             except Unavailable as error:
                 if self._waits.ended:
                     raise
-                self._stall(error)
+                self._report_stall(error)
                 await asyncio.sleep(PAUSE_S)
                 continue
             if changes is None:
                 await asyncio.sleep(PAUSE_S)
                 continue
-            self._go_on(copy.head)
+            self._report_resumed(copy.head)
             if isinstance(changes, Reload) or (changes and changes[0].head.prev == after.commit):
                 return changes
 
     async def _next(self, copy: Copy) -> Sequence[Change] | Reload | None:
         """Request once and store the answer. None when no voter is ahead of the copy."""
-        told = await self._source.commits(self._cluster, copy.head)
-        if told is None or (not isinstance(told, Reload) and not told):
-            return told
-        changes = [] if isinstance(told, Reload) else _chained(copy.head, told)
+        answer = await self._source.commits(self._cluster, copy.head)
+        if answer is None or (not isinstance(answer, Reload) and not answer):
+            return answer
+        changes = [] if isinstance(answer, Reload) else _chained(copy.head, answer)
         if changes:
             await self._work(partial(copy.keep, changes))
             return changes
@@ -222,23 +222,23 @@ class FollowStore:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
         except Corrupt as error:
             self._damage = str(error)
-            raise Unavailable(str(error), error.told) from error
+            raise Unavailable(str(error), error.for_clients) from error
         except StoreError as error:
-            raise Unavailable(str(error), error.told) from error
+            raise Unavailable(str(error), error.for_clients) from error
         finally:
-            self._resting.wrote()
+            self._settling.wrote()
 
     def _settle(self) -> bool:
         return self._copy is None or self._copy.settle()
 
-    def _stall(self, error: Unavailable) -> None:
+    def _report_stall(self, error: Unavailable) -> None:
         """Report that no commits arrive and why, once for each reason."""
         reason = str(error)
         if not self._waits.ended and self._reasons.passes(reason):
             self._stalled = True
             self._report("copy_stalled", reason=reason)
 
-    def _go_on(self, head: Head) -> None:
+    def _report_resumed(self, head: Head) -> None:
         if self._stalled:
             self._stalled = False
             self._reasons.forget()
@@ -268,7 +268,7 @@ class FollowStore:
         if self._waits.ended:
             return
         self._waits.end()
-        self._resting.end()
+        self._settling.end()
         await asyncio.get_running_loop().run_in_executor(self._worker, self._shut)
         self._worker.shutdown(wait=False)
 
@@ -278,7 +278,7 @@ def _is_closed() -> Unavailable:
 
 
 def _chained(head: Head, changes: Sequence[Change]) -> list[Change]:
-    """The first ones that follow `head` without a gap."""
+    """The leading changes that follow `head` without a gap."""
     whole: list[Change] = []
     for change in changes:
         after = change.head
@@ -299,4 +299,4 @@ def _check_newer(head: Head, own: Head) -> None:
 
 
 def _no_vote() -> Unavailable:
-    return Unavailable("a non-voter neither writes nor confirms: its leader does")
+    return Unavailable("a non-voter neither writes nor confirms; the leader does")

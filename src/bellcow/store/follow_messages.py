@@ -52,7 +52,7 @@ class Gone(msgspec.Struct, frozen=True, tag="gone"):
     cluster: Cluster
 
 
-Told: TypeAlias = Commits | Behind | Gone
+CommitsAnswer: TypeAlias = Commits | Behind | Gone
 
 
 class StateRequest(msgspec.Struct, frozen=True):
@@ -68,20 +68,20 @@ class StateBegin(msgspec.Struct, frozen=True):
     head: Head
 
 
-_told: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)
+_answer: msgspec.msgpack.Decoder[CommitsAnswer] = msgspec.msgpack.Decoder(CommitsAnswer)
 _chunk = msgspec.msgpack.Decoder(list[_Item])
 _begin = msgspec.msgpack.Decoder(StateBegin)
 
 T = TypeVar("T")
 
 
-def decode_told(data: bytes) -> Told:
-    """Decode a voter's word on its state.
+def decode_answer(data: bytes) -> CommitsAnswer:
+    """Decode a voter's answer to a `CommitsRequest`.
 
     Raises:
         invalid: the message is malformed; the text says where.
     """
-    return _decoded(_told, data)
+    return _decoded(_answer, data)
 
 
 def decode_begin(data: bytes) -> StateBegin:
@@ -111,4 +111,4 @@ def _decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
     except UNDECODABLE as error:
-        raise invalid(f"this is not what a voter tells: {undecodable(error)}") from None
+        raise invalid(f"this is no answer of a voter: {undecodable(error)}") from None

@@ -31,7 +31,7 @@ def check_unseen(known: Head, gen: int) -> None:
         ValueError: it is the current one.
     """
     if gen == known.gen:
-        raise ValueError(f"generation {gen} is the truth: it changes by commits only")
+        raise ValueError(f"generation {gen} is the current one: only commits change it")
 
 
 def check_limits(limits: Limits, items: Iterable[tuple[Key, bytes | None]]) -> None:

@@ -1,8 +1,8 @@
 """What a store is: objects, one key `head`, and one shape of transaction.
 
-Every change of the truth is one commit that compares `head` and replaces it. So exactly one head
-ever follows a given head, a deposed leader's late write fails the compare, and who sees the head
-that follows knows whether its own lost commit happened.
+Every change of the state is one commit that compares `head` and replaces it. So at most
+one head follows a given head, and a deposed leader's late write fails the compare. A server whose
+commit was not answered learns from the head that follows whether it was done.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the whole store in one record. `NO_HEAD` stands for a store never written."""
 
     index: int = 0  # the index clients see; only grows, never names two states
-    floor: int = 0  # index at which the present generation became the truth
+    floor: int = 0  # index at which the present generation became current
     commit: str = ""  # random id of this head
     prev: str = ""  # commit id of the head that this one replaced
     ops: int = 0  # changes in this commit besides head
-    gen: int = 0  # generation of objects that is the truth
+    gen: int = 0  # the current generation of objects
     gens: int = 0  # the last generation number ever taken
     epoch: int = 0  # counts recoveries
     leader: str = ""  # server id of the claim
@@ -47,7 +47,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Reload(msgspec.Struct, frozen=True):
-    """History is gone, or another generation is the truth: load again."""
+    """History is gone, or another generation is current: load again."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,33 +61,33 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Confirmation(enum.Enum):
     """What makes sure that memory is current, before a read that must not be stale."""
 
-    LOCAL = "nothing: it always is, on the server that leads"
-    MAJORITY = "one question to a majority, which any server on this store may ask"
-    NONE = "nothing can: another server must be asked"
+    LOCAL = "nothing: on the server that leads it always is"
+    MAJORITY = "one question to a majority, which any server with this store may ask"
+    NONE = "nothing can: another server must answer"
 
 
 class StoreError(Exception):
-    """Base of what a store raises; the message is for the log.
+    """Base of the errors of a store.
 
-    It may name files of the machine and speak in the words of a library. `told` is what a client
-    may read, and the message itself where that has neither.
+    The message is for the log: it may have paths of the machine and the words of a library.
+    `for_clients` is the text for clients; without one it is the message.
     """
 
-    def __init__(self, message: str, told: str = "") -> None:
+    def __init__(self, message: str, for_clients: str = "") -> None:
         super().__init__(message)
-        self.told = told or message
+        self.for_clients = for_clients or message
 
 
 class Fenced(StoreError):
-    """The compare failed: another head is the truth. Nothing was done."""
+    """The compare failed: the store holds another head. Nothing was done."""
 
 
 class Unknown(StoreError):
-    """Sent, outcome not known. Never retried below the committer."""
+    """It was sent, and its outcome is not known. Nothing below the committer retries it."""
 
 
 class Unavailable(StoreError):
-    """Certainly not done; may work later."""
+    """Nothing was done; it may succeed later."""
 
 
 class NotLeader(StoreError):
@@ -95,7 +95,7 @@ class NotLeader(StoreError):
 
 
 class Busy(StoreError):
-    """Something else must happen first, and it will; nothing was done, so ask again soon."""
+    """Nothing was done: something else must happen first, and will. Try again soon."""
 
 
 class TooLarge(StoreError):

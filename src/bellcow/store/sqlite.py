@@ -57,8 +57,8 @@ class SqliteStore:
         self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._feed = _Feed(files.head)
-        self._resting = Settling(worker, files.settle)
-        self._resting.wrote()  # an earlier process may have left a log
+        self._settling = Settling(worker, files.settle)
+        self._settling.wrote()  # an earlier process may have left a log
         self._closed = False
 
     async def starts(self) -> int:
@@ -110,7 +110,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
-        self._resting.end()
+        self._settling.end()
         await self._loop.run_in_executor(self._worker, self._files.close)
         self._worker.shutdown(wait=False)
         self._feed.end()
@@ -119,7 +119,7 @@ class SqliteStore:
         try:
             return await self._work(work)
         finally:
-            self._resting.wrote()
+            self._settling.wrote()
 
     async def _work(self, work: Callable[[], T]) -> T:
         if self._closed:

@@ -1,7 +1,7 @@
 """What is checked before a store's file is opened for writing. Nothing is changed by it.
 
-A file that is missing, damaged, of another format, or less than its mark remembers is refused: it
-must not be read as an older state or as an empty store.
+A file is refused if it is missing, damaged, of another format, or older than its mark says. It must
+not be read as an older state or as an empty store.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_content(path: Path, mark: Mark, refusals: Refusals) -> None:
     log = f"its write-ahead log {path.name}-wal: {end.broken}"
     if end.damaged:  # SQLite would open it as an older state
         raise refusals.corrupt(f"{log}, and what was written later follows it")
-    # Where the log breaks off explains a state that is less than it should be.
+    # A log that breaks off explains why the state is older than it should be.
     ending = f"; {log}" if end.broken else ""
     with contextlib.closing(connect_unshared(path)) as reader:
         _check_pages(reader, refusals)

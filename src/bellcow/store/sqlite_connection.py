@@ -18,8 +18,8 @@ WAL_KEPT_BYTES = 16 << 20  # what remains of the write-ahead log after a burst
 class Reader:
     """A connection that reads the state of one moment.
 
-    It is closed with its last user: whoever receives the objects may never take the first one, and
-    a generator that has not begun runs no clean-up.
+    Its last user closes it. The receiver of the objects may never take the first one, and a
+    generator that has not begun runs no clean-up.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an error of SQLite or of the file system means for whoever asked the store.
+"""What an error of SQLite or of the file system means for the caller of the store.
 
 A failed sync is "not known": the kernel may have dropped the pages that it could not write.
 """

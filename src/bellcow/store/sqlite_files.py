@@ -264,7 +264,7 @@ class Files:
     def _compared(self, known: Head) -> dict[str, bytes]:
         records = self._records(self._writer)
         if self._head_in(records) != known:
-            raise Fenced("another head is the truth")
+            raise Fenced("the store holds another head")
         return records
 
     def _stream(self, reader: Reader, gen: int) -> Iterator[tuple[Key, bytes]]:

@@ -1,4 +1,4 @@
-"""Does SQLite's write-ahead log end because writing stopped, or is it damaged?
+"""Decides whether SQLite's write-ahead log is damaged, or ends because writing stopped.
 
 SQLite ends the log at the first frame that does not match its checksum, and opens the state before
 it without a warning. That is right after a write that was cut off. But a log is synced to disk

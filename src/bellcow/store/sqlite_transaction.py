@@ -1,6 +1,6 @@
 """The writes of one SQLite transaction. They keep the checksum of each row and the totals of all.
 
-Who begins and ends the transaction is `sqlite_files.py`.
+`sqlite_files.py` begins and ends the transaction.
 """
 
 from __future__ import annotations

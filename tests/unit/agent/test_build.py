@@ -114,4 +114,4 @@ def test_dead_servers_are_cleaned_up_before_a_server_joins(server: Server) -> No
 
 
 def test_restore_restarts_autopilot(server: Server) -> None:
-    assert server.snapshots._on_restored == server.autopilot.begin_anew
+    assert server.snapshots._on_restored == server.autopilot.restart

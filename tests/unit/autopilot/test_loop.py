@@ -173,7 +173,7 @@ async def test_new_leadership_remembers_nothing():
     loop = Loop()
     await loop.autopilot.round()
     await asyncio.sleep(30)
-    loop.autopilot.begin_anew()
+    loop.autopilot.restart()
     assert loop.autopilot.health.servers is None
     await loop.autopilot.round()
     assert (loop.autopilot.health.servers[0].stable_since, loop.events) == (
@@ -187,7 +187,7 @@ async def test_health_is_known_a_moment_after_a_restore():
     async with asyncio.TaskGroup() as group:
         task = group.create_task(loop.autopilot.run())
         await asyncio.sleep(5)  # in the middle of the pause between two rounds
-        loop.autopilot.begin_anew()
+        loop.autopilot.restart()
         at_once = loop.autopilot.health.servers
         await asyncio.sleep(0.001)
         soon = loop.autopilot.health.healthy

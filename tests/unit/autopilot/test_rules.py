@@ -13,8 +13,8 @@ from bellcow.autopilot.rules import (
     Contact,
     Dead,
     Facts,
-    Found,
     Inputs,
+    Judged,
     Silence,
     dead_servers,
     failure_tolerance,
@@ -150,7 +150,7 @@ def test_servers_are_shown_in_the_order_of_the_configuration():
 
 def rounds(*each: tuple[int, Facts]) -> list[str]:
     """StableSince of one server over rounds at given seconds."""
-    found: dict[str, Found] = {}
+    found: dict[str, Judged] = {}
     seen = []
     for second, server in each:
         outcome = observe(inputs(server, now_ns=NOW + second * NS_PER_S), found)
@@ -265,9 +265,9 @@ def test_second_look_at_the_same_changes_nothing_but_the_time(servers):
 # Who is given a vote
 
 
-def found_since(*names: str, seconds: float, healthy: bool = True) -> dict[str, Found]:
+def found_since(*names: str, seconds: float, healthy: bool = True) -> dict[str, Judged]:
     since_ns = NOW - round(seconds * NS_PER_S)
-    return {name: Found(healthy=healthy, since_ns=since_ns) for name in names}
+    return {name: Judged(healthy=healthy, since_ns=since_ns) for name in names}
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_dead_server_without_a_vote_goes_whatever_the_voters_do():
 
 
 @pytest.mark.parametrize(
-    ("voters", "failed", "lately_out", "goes"),
+    ("voters", "failed", "recent_removals", "goes"),
     [
         ("abcd", "d", 0, True),
         ("abcd", "d", 3, False),  # four of seven
@@ -346,9 +346,9 @@ def test_dead_server_without_a_vote_goes_whatever_the_voters_do():
         ("abcd", "", 3, True),
     ],
 )
-def test_voters_that_went_a_moment_ago_count_for_the_minority(voters, failed, lately_out, goes):
+def test_recently_removed_voters_count_for_the_minority(voters, failed, recent_removals, goes):
     servers = [facts(n, serf_status="failed" if n in failed else "alive") for n in voters]
-    found = dead_servers(inputs(*servers, lately_out=lately_out), {})
+    found = dead_servers(inputs(*servers, recent_removals=recent_removals), {})
     assert found.out == (tuple(failed) if goes else ())
     assert found.kept == (() if goes else tuple(failed))
     assert bool(found.reason) == (not goes)
@@ -394,9 +394,9 @@ def test_failed_server_is_removed_ten_seconds_after_it_failed(failed_s, goes, vo
     st.integers(0, 5),
     st.integers(0, 3),
 )
-def test_voters_left_by_clean_up_are_a_quorum_of_all_before(servers, min_quorum, lately_out):
+def test_voters_left_by_clean_up_are_a_quorum_of_all_before(servers, min_quorum, recent_removals):
     configuration = AutopilotConfiguration(min_quorum=min_quorum)
-    given_inputs = inputs(*servers, configuration=configuration, lately_out=lately_out)
+    given_inputs = inputs(*servers, configuration=configuration, recent_removals=recent_removals)
     found = dead_servers(given_inputs, {})
     alive = {each.server.id for each in servers if each.serf_status in {"alive", "leaving"}}
     assert not alive & set(found.out)
@@ -404,7 +404,7 @@ def test_voters_left_by_clean_up_are_a_quorum_of_all_before(servers, min_quorum,
     voters = [each for each in servers if each.server.voter and each.serf_status != "left"]
     left = [each for each in voters if each.server.id not in found.out]
     if len(left) < len(voters):
-        quorum = (len(voters) + lately_out) // 2 + 1
+        quorum = (len(voters) + recent_removals) // 2 + 1
         assert len(left) >= max(quorum, min_quorum)
 
 

@@ -59,11 +59,11 @@ def test_sound_records_pass():
 
 def test_two_tokens_with_one_secret_are_refused():
     text = refusal(token_record(), token_record(OTHER))
-    assert text == f'acl_tokens "{OTHER}": its secret is that of another token too'
+    assert text == f'acl_tokens "{OTHER}": another token has the same secret'
 
 
 def test_row_that_is_there_twice_is_refused():
-    assert refusal(namespace("a"), namespace("a")) == 'namespaces "a": it is there twice'
+    assert refusal(namespace("a"), namespace("a")) == 'namespaces "a": the id occurs twice'
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_object_larger_than_the_store_takes_is_refused():
     size = len(record[2])
     Verifier(100, size).check(record)
     text = refusal(record, object_bytes=size - 1)
-    assert text == f'namespaces "a": {size} bytes are more than the {size - 1} possible'
+    assert text == f'namespaces "a": it has {size} bytes, and at most {size - 1} are possible'
 
 
 def test_what_the_archive_says_is_cut_and_escaped():

@@ -180,14 +180,14 @@ def test_another_generation_replaces_all():
 
 def test_filling_finds_rows_by_their_secrets_too():
     rows = fill(iter([(("acl_tokens", "t"), to_msgpack(token("t", "s")))]))
-    assert secret_digest("s") in rows.found["acl_tokens"]
+    assert secret_digest("s") in rows.by_lookup["acl_tokens"]
 
 
 def test_drained_rows_are_empty():
     rows = fill(iter([(("acl_tokens", "t"), to_msgpack(token("t", "s")))]))
     rows.drain()
     assert not any(rows.rows.values())
-    assert not any(rows.found.values())
+    assert not any(rows.by_lookup.values())
 
 
 def test_object_of_an_unknown_table_is_refused_by_its_name():

@@ -13,9 +13,9 @@ from bellcow.store.follow_messages import (
     CommitsRequest,
     Gone,
     StateBegin,
+    decode_answer,
     decode_begin,
     decode_chunk,
-    decode_told,
     encode_chunk,
 )
 from bellcow.store.protocol import Change, Head
@@ -26,7 +26,7 @@ CHANGE = Change(Head(index=1, commit="c", ops=2), {("t", "a/\0ż"): b"\xff", ("t
 
 @pytest.mark.parametrize("told", [Commits(HERD, (CHANGE, CHANGE)), Behind(HERD), Gone(HERD)])
 def test_what_is_told_comes_back_as_it_was(told):
-    assert decode_told(encode(told)) == told
+    assert decode_answer(encode(told)) == told
 
 
 def test_state_comes_back_as_it_was():
@@ -36,12 +36,12 @@ def test_state_comes_back_as_it_was():
     assert decode_chunk(encode_chunk(iter(items))) == items
 
 
-@pytest.mark.parametrize("read", [decode_told, decode_begin, decode_chunk])
+@pytest.mark.parametrize("read", [decode_answer, decode_begin, decode_chunk])
 @pytest.mark.parametrize(
     "data", [b"", b"\xc1", b"\x93" * 5_000, encode(CHANGE), b"\x91\x91\xa1\xff"]
 )
 def test_anything_else_is_refused_in_words(read, data):
-    with pytest.raises(Error, match="not what a voter tells") as refused:
+    with pytest.raises(Error, match="no answer of a voter") as refused:
         read(data)
     assert refused.value.code is Code.INVALID
 

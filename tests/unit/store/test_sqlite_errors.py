@@ -34,8 +34,8 @@ def test_each_kind_of_failure_is_another_error(path, code, kind):
     assert type(refusal) is kind
     assert "it failed" in str(refusal)
     assert str(path) in str(refusal)
-    assert "store" in refusal.told or "disk" in refusal.told
-    assert not re.search(r"it failed|SQLITE|store\.db|/", refusal.told)
+    assert "store" in refusal.for_clients or "disk" in refusal.for_clients
+    assert not re.search(r"it failed|SQLITE|store\.db|/", refusal.for_clients)
 
 
 def test_damaged_file_is_refused_with_the_advice_of_its_owner(path):

@@ -181,7 +181,7 @@ class Internal:
             self._gate.check(request.peer_names, self._gate.region)
 
     def _say(self, request: Request, error: Error) -> None:
-        self._reminders.say(
+        self._reminders.report(
             "peer_refused", client=request.client, path=request.path[:_SHOWN], reason=error.message
         )
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bellcow.model.hello import Cluster
     from bellcow.state.recent_commits import RecentCommits
     from bellcow.state.tables import Tables
-    from bellcow.store.follow_messages import Told
+    from bellcow.store.follow_messages import CommitsAnswer
     from bellcow.store.protocol import Key
 
 POLL_S = 2.0  # how long a question waits for a new commit
@@ -70,10 +70,10 @@ def routes(
         if ring.after(asked.commit, max_bytes=1) == []:
             await ring.more(POLL_S)
             _check(asked.cluster, serves(), tables)
-        told = _told(asked, tables, ring)
-        if _size(told) < LARGE_BYTES:
-            return encode(told)
-        return await asyncio.to_thread(encode, told)
+        answer = _answer_to(asked, tables, ring)
+        if _size(answer) < LARGE_BYTES:
+            return encode(answer)
+        return await asyncio.to_thread(encode, answer)
 
     async def state(request: Request, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         del request
@@ -96,16 +96,16 @@ def _check(asked: Cluster, serves: Cluster | None, tables: Tables) -> None:
         raise Error(Code.UNAVAILABLE, "this server has not loaded its state yet")
 
 
-def _told(asked: CommitsRequest, tables: Tables, ring: RecentCommits) -> Told:
+def _answer_to(asked: CommitsRequest, tables: Tables, ring: RecentCommits) -> CommitsAnswer:
     found = ring.after(asked.commit, ANSWER_BYTES)
     if found is not None:
         return Commits(asked.cluster, tuple(found))
     return Behind(asked.cluster) if tables.index <= asked.index else Gone(asked.cluster)
 
 
-def _size(told: Told) -> int:
+def _size(answer: CommitsAnswer) -> int:
     """Bytes of the values: a measure of how long encoding takes."""
-    commits = told.commits if isinstance(told, Commits) else ()
+    commits = answer.commits if isinstance(answer, Commits) else ()
     return sum(len(value or b"") for commit in commits for value in commit.changes.values())
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bellcow.events import Report
 
 
-LOOK_S = 0.2  # between two attempts to correct the own peer URL
+LOOK_S = 0.2  # between two attempts to correct this member's peer URL
 OTHER_SCHEME = {
     "https": "the servers of this cluster were founded without TLS and know each other by plain "
     "addresses: stop them all, and follow 'From plain ports to the key' in upgrade.md",
@@ -71,7 +71,7 @@ class EtcdMember:
 
     @asynccontextmanager
     async def running(self, start: Start | None) -> AsyncIterator[Running]:
-        """The member, which ends on leaving the context. `start` is for its first start.
+        """Run the member as long as the context lasts. `start` is for its first start.
 
         An exception of the context's body passes through unwrapped.
 
@@ -112,7 +112,7 @@ def check_schemes(plan: Plan) -> None:
     """Check that this server uses TLS between servers exactly if the others' peer URLs do.
 
     Raises:
-        Corrupt: it does not, and its calls would fail for ever.
+        Corrupt: it does not; the calls between the servers would always fail.
     """
     try:
         members = read_members(plan.directory / FILE) if has_data(plan) else ()

@@ -51,7 +51,7 @@ class EtcdPeers:
                 added = await self._client.member_add(request)
             except CallFailed as error:
                 if error.code == "NOT_FOUND":
-                    # etcd derives ids from address and second: the id was removed just now.
+                    # etcd derives an id from address and second: the same id was removed just now.
                     raise Busy(f"a server at {address} was removed a moment ago") from error
                 raise
         return _peer(added.member)

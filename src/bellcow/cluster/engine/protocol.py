@@ -45,7 +45,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 class Peers(Protocol):
     """The members of the consensus. Only the leader changes them, one call at a time.
 
-    All calls raise StoreError: Unavailable was certainly not done, Unknown may be done.
+    All calls raise StoreError: after Unavailable nothing was done, after Unknown it may have been.
     """
 
     async def status(self) -> Status:
@@ -140,14 +140,14 @@ class Single:
             self._address = address
 
     async def remove(self, member_id: int) -> None:
-        raise Unavailable(f"the embedded store has one voter; member {member_id} stays")
+        raise Unavailable(f"the embedded store has one voter; member {member_id} cannot be removed")
 
     async def transfer(self, member_id: int) -> None:
-        raise Unavailable(f"the embedded store has one voter; none can follow {member_id}")
+        raise Unavailable(f"the embedded store has one voter; {member_id} cannot lead in its place")
 
 
 class ReplaceablePeers:
-    """A `Peers` that delegates to the last one put in; None for a non-voter.
+    """A `Peers` that delegates to the one that was `put` last; None on a non-voter.
 
     Leadership and the peers' coordinator hold this object, while the member behind it changes.
     """

@@ -56,7 +56,7 @@ class AgreedCluster(msgspec.Struct, frozen=True, kw_only=True):
 def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfiguration | None:
     """The configuration with this server's present address and name; None when it has them.
 
-    The only server of a configuration may have been given a new id: it replaces the old entry.
+    The only server of a configuration may have got a new id: then it replaces the old entry.
     """
     itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
     alone = len(stored.servers) == 1
@@ -72,7 +72,7 @@ def with_own_entry(founder: Founder, stored: RaftConfiguration) -> RaftConfigura
 def first_state(
     founder: Founder, clock: Clock, agreed_cluster: AgreedCluster | None = None
 ) -> tuple[int, dict[Key, bytes | None]]:
-    """The first index of a new cluster, and its objects; of one server without a agreed_cluster."""
+    """The first index of a new cluster, and its objects. Without agreement it has one server."""
     now = rfc3339(clock.wall_ns())
     itself = RaftServer(id=founder.server_id, address=founder.address, name=founder.name)
     cluster_id = agreed_cluster.cluster_id if agreed_cluster else new_uuid(clock)

@@ -17,7 +17,7 @@ from bellcow.cluster.formation.rules import (
     binds,
     check_request,
     is_abandoned,
-    may_found,
+    may_form,
     still_open,
     with_promise,
 )
@@ -60,19 +60,20 @@ class PromiseBook:
         found = (each for each in self._promises if cluster and each.cluster_id == cluster.id)
         return next(found, None)
 
-    def to_found(self, cluster: Cluster) -> Promise | None:
-        """The promise to form this cluster, if it still holds now that its proposer shows it."""
+    def to_form(self, cluster: Cluster) -> Promise | None:
+        """The promise to form this cluster, if it still holds when the cluster appears."""
         held = self._open()[-1:]
         now, now_ns = self._now()
         led = bool(leader_of_region(self._roster.table, now))
-        return next((each for each in held if may_found(each, cluster, now_ns, led=led)), None)
+        return next((each for each in held if may_form(each, cluster, now_ns, led=led)), None)
 
     def is_abandoned(
         self, cluster: Cluster | None, elsewhere: Mapping[str, Cluster | None]
     ) -> bool:
-        """Whether the others of this cluster's promise are all in no cluster or in another one.
+        """Whether all other servers of this cluster's promise are outside it.
 
-        `elsewhere` has the servers of other clusters, which the roster does not contain.
+        They are in no cluster or in another one. `elsewhere` has the servers of other clusters,
+        which the roster does not contain.
         """
         promise = self.of(cluster)
         contacts = self._roster.contacts()
@@ -96,7 +97,7 @@ class PromiseBook:
             try:
                 await self._add(request.cluster_id, request.proposer, request.members)
             except OSError as error:
-                raise refused(f"the promise cannot be written down: {error.strerror}") from None
+                raise refused(f"the promise cannot be written: {error.strerror}") from None
 
     async def propose(self, cluster_id: str, members: tuple[tuple[str, str], ...]) -> Promise:
         """Promise what this server is about to ask of others.
@@ -107,7 +108,7 @@ class PromiseBook:
         """
         async with self._changing:
             if holding := self._binding(members):
-                raise refused(_why_waiting(holding))
+                raise refused(_why_bound(holding))
             return await self._add(cluster_id, self._roster.itself.server_id, members)
 
     async def withdraw(self, promise: Promise) -> None:
@@ -131,9 +132,10 @@ class PromiseBook:
             await self._write(tuple(kept))
 
     async def give_up(self, cluster: Cluster) -> None:
-        """Stop forming this cluster, though some of the others may still form it.
+        """Stop forming this cluster.
 
-        So the promise still binds: no other cluster without most of its servers.
+        Some of the others may still form it. So the promise still binds: it forbids any cluster
+        that leaves out most of its servers.
 
         Raises:
             OSError: this cannot be written.
@@ -155,7 +157,7 @@ class PromiseBook:
     def _binding(self, members: tuple[tuple[str, str], ...]) -> Promise | None:
         """A promise that forbids a cluster of these servers.
 
-        Of our own proposals only one that was given up after its start does.
+        Our own proposals forbid none, except one that this server had begun and then gave up.
         """
         me, table = self._roster.itself.server_id, self._roster.table
         binding = (each for each in self._open() if each.proposer != me or each.given_up)
@@ -184,17 +186,17 @@ class PromiseBook:
         if promises == self._promises:
             return
         if promises:
-            await _to_the_end(files.write, self._path, Promises(promises))
+            await _uninterrupted(files.write, self._path, Promises(promises))
         else:
-            await _to_the_end(files.remove, self._path)
+            await _uninterrupted(files.remove, self._path)
         self._promises = promises
 
 
-async def _to_the_end(work: Callable[..., None], *args: object) -> None:
-    """Do it in a thread, and to its end, so that writes do not overlap.
+async def _uninterrupted(work: Callable[..., None], *args: object) -> None:
+    """Do the work in a thread, and finish it even if canceled, so that writes do not overlap.
 
     Raises:
-        CancelledError: the caller was canceled; the work is done all the same.
+        CancelledError: the caller was canceled; the work is done.
     """
     doing = asyncio.get_running_loop().run_in_executor(None, work, *args)
     try:
@@ -204,8 +206,8 @@ async def _to_the_end(work: Callable[..., None], *args: object) -> None:
         raise
 
 
-def _why_waiting(promise: Promise) -> str:
+def _why_bound(promise: Promise) -> str:
     if promise.given_up:
         servers = ", ".join(address for _, address in promise.members)
         return f"already started forming a cluster with {servers}; waiting for them"
-    return f"promised to server {promise.proposer} already, waiting for it"
+    return f"already promised to form the cluster of server {promise.proposer}; waiting for it"

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from bellcow.events import Report
     from bellcow.throttle import Reminders
 
-CALM_S = 0.5  # without another server appearing, before a cluster is formed
-GRACE_S = 10.0  # to hear of a cluster, before a server forms one alone
+CALM_S = 0.5  # without a new server, before a cluster is proposed
+GRACE_S = 10.0  # in which a server may hear of a cluster, before it forms one alone
 REFUSED_S = 0.3  # pause after a refusal
 
 
 class Proposer:
-    """`propose` is called over and over. Times count from when the proposer was created."""
+    """Proposes a cluster: call `propose` again and again. Times count from the construction."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Proposer:
         self._known = (0, self._began)  # the number of servers, and since when
 
     async def propose(self) -> Promise | None:
-        """Ask the other first servers if our id is the lowest; None unless all have promised.
+        """If our id is the lowest, ask the other first servers; None unless all have promised.
 
         Raises:
             OSError: the promise cannot be written.
@@ -69,13 +69,13 @@ class Proposer:
         try:
             promise = await self._promises.propose(cluster_id, members)
         except Error as error:
-            self._reminders.say("bootstrap_refused", reason=error.message)
+            self._reminders.report("bootstrap_refused", reason=error.message)
             return None
         request = encode(BootstrapRequest(cluster_id=cluster_id, proposer=me, members=members))
         targets = [target_of(self._roster.table.known[i.server_id].record) for i in chosen[1:]]
         if problem := await self._ask_all(targets, request):
             await self._promises.withdraw(promise)
-            self._reminders.say("bootstrap_refused", reason=problem)
+            self._reminders.report("bootstrap_refused", reason=problem)
             await asyncio.sleep(REFUSED_S)
             return None
         self._report("bootstrapped", cluster=cluster_id, servers=len(members))
@@ -84,8 +84,8 @@ class Proposer:
     async def _ask_all(self, targets: list[Target], request: bytes) -> str:
         """The first refusal, which ends the round; "" when all have promised.
 
-        No task of the group raises: Python still counts the cancellation by which a failed task
-        ends its group after the error was caught.
+        No task of the group raises. If one did, the group would cancel this task, and Python would
+        go on counting that cancellation after the error was caught.
         """
         try:
             async with timeout(ROUND_S), asyncio.TaskGroup() as group:

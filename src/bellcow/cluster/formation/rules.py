@@ -75,7 +75,7 @@ def check_request(
     for held in promises:
         asked_anew = held.proposer == request.proposer and not held.given_up
         if not asked_anew and binds(held, request.members, table, now, now_ns):
-            raise refused(f"promised to server {held.proposer} already")
+            raise refused(f"already promised to form the cluster of server {held.proposer}")
 
 
 def with_promise(promises: tuple[Promise, ...], promise: Promise) -> tuple[Promise, ...]:
@@ -123,9 +123,9 @@ def binds(
 ) -> bool:
     """Whether an open promise forbids a promise to form a cluster of these members.
 
-    Its proposer has five seconds for its round. After a minute of silence the promise is given up,
-    if that allows no second cluster: the new list shares so many servers with the old one that the
-    rest, without those, is no majority of the old list.
+    Its proposer has five seconds for its round. After a minute of silence the promise is given up
+    if that allows no second cluster: the servers that only the old list has must not be a majority
+    of it.
     """
     age_s, silent_s = _ages(promise, table, now, now_ns)
     if age_s < FRESH_S or silent_s < GIVEN_UP_S:
@@ -135,7 +135,7 @@ def binds(
     return shared < len(earlier) - len(earlier) // 2
 
 
-def may_found(promise: Promise, cluster: Cluster, now_ns: int, *, led: bool) -> bool:
+def may_form(promise: Promise, cluster: Cluster, now_ns: int, *, led: bool) -> bool:
     """Whether the promise still allows this server to start as a founder of `cluster`.
 
     Once the cluster has a leader and `FRESH_S` have passed, it must join instead: it may have been

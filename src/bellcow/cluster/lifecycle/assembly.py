@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 def _no_duplicate() -> str:
-    """Of a server whose id no other server has."""
+    """The default: no other server has our id."""
     return ""
 
 
 async def _no_recall(head: Head, items: list[tuple[Key, bytes]]) -> None:
-    """Of a memory that is loaded from its store only."""
+    """The default: memory is loaded from its store only."""
     del head, items
 
 

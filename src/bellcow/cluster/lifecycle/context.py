@@ -77,7 +77,7 @@ class Context:
         return view
 
     def note_admission(self) -> None:
-        """The leader has admitted this server, also if memory still shows its removal."""
+        """Note that the leader has admitted this server, even if memory still shows its removal."""
         removal = removal_of(self.look())
         self.watch = self.watch.ended(removal.removed_ns if removal else 0)
 
@@ -85,7 +85,7 @@ class Context:
         """The leader's answer about this server and its member; None without an answer."""
         return await self.leader.standing(self.files.member_id or 0)
 
-    async def leave_history(self, cluster: Cluster) -> None:
+    async def set_old_files_aside(self, cluster: Cluster) -> None:
         """Set aside the files of an earlier membership, before one of `cluster` begins.
 
         Raises:
@@ -115,5 +115,5 @@ class Context:
         self._woken.clear()
 
     def wake(self) -> None:
-        """End the present pause, or the next one: a request has come in."""
+        """End the present pause, or the next one, because a request has come in."""
         self._woken.set()

@@ -1,6 +1,6 @@
 """Requests of a server to the leader of its region: admission, and its own standing.
 
-A request that fails is logged once in a while and never raised.
+A failed request raises nothing; it is logged once a minute.
 """
 
 from __future__ import annotations
@@ -83,5 +83,5 @@ class LeaderClient:
             async with timeout(CALL_S):
                 return decode(await self._transport.post(leader, path, request), Standing)
         except (Error, TimeoutError) as error:
-            self._reminders.say(event, reason=str(error) or "no answer in time")
+            self._reminders.report(event, reason=str(error) or "no answer in time")
             return None

@@ -1,8 +1,9 @@
 """The lifecycle of a server in its cluster: discover, join, replicate, vote.
 
-A loop of steps, each of which ends with the next one. Files are written before what they stand for
-is done, and the store is put where the rest of the server finds it. The rules are in `rules.py`;
-the step of a voter is in `voting.py`. Whom to admit and to promote is decided on the leader.
+A loop of steps, each of which returns the next one. A step is recorded in the files before it
+begins, and its store is put into the `ReplaceableStore` that the rest of the server uses. The rules
+are in `rules.py`; the step of a voter is in `voting.py`. The leader decides which servers to admit
+and to promote.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from bellcow.store.protocol import Store
     from bellcow.store.replaceable import ReplaceableStore
 
-AROUND_S = 1.0  # before a member starts, to hear whether its cluster went on without it
+NEWS_S = 1.0  # before a member starts, to hear whether its cluster went on without it
 DUPLICATE_S = 10.0  # before a duplicate id counts as another server, not our previous address
 
 
@@ -182,8 +183,8 @@ class ClusterLifecycle:
             try:
                 step = await (self._first() if step is None else self._take(step))
             except OSError as error:
-                # A failed write leaves what a crash would leave: begin again with the files.
-                self._context.reminders.say("local_state_write_failed", reason=str(error))
+                # A failed write leaves the files as a crash would: begin again with them.
+                self._context.reminders.report("local_state_write_failed", reason=str(error))
                 await self._context.pause(AGAIN_S)
                 self._context.read_files()
                 step = None
@@ -200,7 +201,7 @@ class ClusterLifecycle:
                 return await self._voting.run(step.start)
 
     async def _first(self) -> Step:
-        """The step that the files on the disk call for."""
+        """The step to begin with, by the files on the disk."""
         context = self._context
         local_state = context.files.local_state
         if local_state is None:
@@ -221,9 +222,9 @@ class ClusterLifecycle:
         return Vote(founding_start(promise)) if promise else Join()
 
     async def _wait_for_news(self) -> None:
-        """Return when a server has shown its epoch of our cluster, or after `AROUND_S`."""
+        """Return when a server has shown its epoch of our cluster, or after `NEWS_S`."""
         context = self._context
-        end = context.clock.monotonic() + AROUND_S
+        end = context.clock.monotonic() + NEWS_S
         while context.clock.monotonic() < end:
             table = context.roster.table
             if table.ahead is not None or any(c.raft for c in table.contacts.values()):
@@ -231,12 +232,12 @@ class ClusterLifecycle:
             await context.pause(LOOK_S / 2)
 
     async def _check_duplicate(self) -> None:
-        """Check that others hear no other server with our id: its member may vote twice.
+        """Check that no other server has our id: two processes could vote as one member.
 
-        A server that has moved is heard at its previous address for some seconds.
+        After a move the others know this server by its previous address for some seconds.
 
         Raises:
-            Corrupt: they still do when these are over.
+            Corrupt: another server still has our id after that time.
         """
         context = self._context
         end = context.clock.monotonic() + DUPLICATE_S
@@ -251,31 +252,31 @@ class ClusterLifecycle:
             found = clusters_here(context.roster.table)
             if len(found) > 1:
                 ids = sorted(cluster.id for cluster in found)
-                context.reminders.say("several_clusters", clusters=", ".join(ids))
+                context.reminders.report("several_clusters", clusters=", ".join(ids))
             elif found:
                 (cluster,) = found
-                promise = context.promises.to_found(cluster)
-                return await self._found(promise) if promise else Join()
+                promise = context.promises.to_form(cluster)
+                return await self._form(promise) if promise else Join()
             elif promise := await self._proposer.propose():
-                return await self._found(promise)
+                return await self._form(promise)
             await context.pause(LOOK_S)
 
-    async def _found(self, promise: Promise) -> Vote:
-        """The first start must find no files of an earlier member."""
+    async def _form(self, promise: Promise) -> Vote:
+        """The first step of a voter, once no files of an earlier member are left."""
         cluster = Cluster(promise.cluster_id, 0)
         await self._context.files.set_aside(cluster)
         await self._context.files.record_role(cluster, "voter")
         return Vote(founding_start(promise))
 
     async def _join(self) -> Step:
-        """Until the leader has admitted us, or the cluster that we saw is gone."""
+        """Ask for admission until the leader grants it, or the cluster that we saw is gone."""
         context = self._context
         self._rejoin = context.has_member = False
         while context.files.local_state or len(clusters_here(context.roster.table)) == 1:
             standing = await context.leader.join(context.cluster_id)
             if standing is not None and is_admitted(standing, self.cluster):
                 cluster = cluster_of(standing)
-                await context.leave_history(cluster)
+                await context.set_old_files_aside(cluster)
                 await context.files.record_role(cluster, "non-voter")
                 context.report("joined", cluster=cluster.id, epoch=cluster.epoch)
                 context.note_admission()
@@ -294,7 +295,7 @@ class ClusterLifecycle:
             if order is not None and await self._is_in_force(order):
                 return await self._prepare(order)
             view = context.observe()
-            # A server that was removed while it answered stays out.
+            # A server that was removed while it answered does not ask to join again.
             taken_for_dead = was_taken_for_dead(context.watch, view)
             if is_led_ahead(view) or self._rejoin or taken_for_dead:
                 return Join()
@@ -307,13 +308,13 @@ class ClusterLifecycle:
         await self._slot.put(self._open_follower(cluster))
 
     async def _is_in_force(self, order: MemberOrder) -> bool:
-        """Whether the leader still wants it: a delayed order may have been given up."""
+        """Whether the order still holds: while it was delayed, the leader may have given it up."""
         standing = await self._context.leader.standing(order.member_id)
         return standing is not None and standing.is_member
 
     async def _prepare(self, order: MemberOrder) -> Vote:
-        """Create the member's directory, and record whose it is before the member starts."""
+        """Before the member starts, create its directory and record which member it belongs to."""
         cluster = Cluster(order.cluster_id, order.epoch, order.founding)
-        await self._context.leave_history(cluster)
+        await self._context.set_old_files_aside(cluster)
         await self._context.files.create_member_directory(cluster, order.member_id)
         return Vote(Start(existing=True, members=order.members, token=order.token))

@@ -123,7 +123,8 @@ class LocalFiles:
             await asyncio.to_thread(files.write, self._directory / files.MEMBER, mark)
             await self.record_role(cluster, "voter")
         except OSError:
-            # Set aside, an empty directory would displace one that holds data: only two are kept.
+            # Do not set an empty directory aside: only two are kept, so one with data would be
+            # deleted.
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
             raise
 

@@ -1,7 +1,7 @@
 """Whether a server was removed while it was absent, or its cluster is led in a later epoch.
 
-Pure except `look`, which gathers the inputs. A server that was taken for dead may come back: one
-that autopilot removed, or that was absent when it was removed.
+Pure except `look`, which gathers the inputs. A server that was removed because it seemed
+dead may come back: autopilot removed it, or it was absent at the time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.roster import Roster
     from bellcow.state.tables import Tables
 
-TAKE_OVER_S = 3.0  # within which another server leads after this one did
+TAKE_OVER_S = 3.0  # within which another server usually leads after this one did
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,19 +33,19 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     leader_epoch: int = 0
     leader_index: int | None = None  # None while the leader does not answer
     cluster: Cluster | None = None  # ours
-    index: int = 0  # of our memory, which may be behind, as may the configuration in it
+    index: int = 0  # of our memory, which may be behind, and so may `configuration`
     configuration: RaftConfiguration | None = None
 
 
 class RemovalWatch(msgspec.Struct, frozen=True):
-    """A server is away from when it hears no leader until its memory has caught up with one."""
+    """A server is away from the loss of its leader until its memory has caught up with one."""
 
     away: bool = True  # also after a start
     led: float | None = None  # when this server led last, monotonic seconds
-    answered_ns: int = 0  # wall time of the removal after which it was admitted again
+    answered_ns: int = 0  # wall time of the last removal that was undone by an admission
 
     def ended(self, answered_ns: int = 0) -> RemovalWatch:
-        """Not away any more; `answered_ns` is the removal that an admission has answered."""
+        """Not away any more; `answered_ns` is the removal that an admission has undone."""
         return RemovalWatch(away=False, led=self.led, answered_ns=answered_ns or self.answered_ns)
 
 

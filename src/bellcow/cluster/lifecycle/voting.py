@@ -164,17 +164,17 @@ class Voting:
             if context.serving and context.tables.one(RAFT) is not None:
                 await context.promises.drop()
         except OSError as error:
-            context.reminders.say("local_state_write_failed", reason=str(error))
+            context.reminders.report("local_state_write_failed", reason=str(error))
 
     async def _request_admission(self) -> Step | None:
-        """Give up the files only for an admission, never for a mere hello."""
+        """Ask for admission, and set the files aside only once the leader has admitted us."""
         if await self._context.leader.join(self._context.cluster_id) is not None:
             return Join()
         await self._context.pause(AGAIN_S)
         return None
 
     async def _ask_standing(self) -> Step | None:
-        """No member can report a removal to one that it does not reach, so ask the leader."""
+        """Ask the leader whether our member was removed: out of reach, a member is not told."""
         standing = await self._context.own_standing()
         if standing is not None and not standing.is_member:
             return await self._after_end(None)
@@ -193,7 +193,7 @@ class Voting:
             self._context.report("state_unreadable", reason=str(error))
 
     async def _give_up_founding(self) -> Step:
-        """Search again: the cluster that this server began to form never came to be.
+        """Discover again: the cluster that this server began to form was never formed.
 
         `cluster.json` is removed last: at a start without it, a promise of ours that is not marked
         as given up is dropped, and others may still form that cluster.
@@ -235,7 +235,7 @@ class Voting:
                 break
             await context.pause(AGAIN_S if verdict is Verdict.UNKNOWN else DOWN_S)
         cluster = cluster_of(standing)
-        await context.leave_history(cluster)
+        await context.set_old_files_aside(cluster)
         await context.files.record_role(cluster, "non-voter")
         # A server removed while it was away asks for admission again; any other stays out.
         return Join() if context.watch.away else Replicate()

@@ -80,7 +80,8 @@ class Exchange:
         self._joins = joins
         self._lookup = lookup
         self._tried: dict[str, float] = {}
-        # By address to join that answered: is it another server of our region, and which region.
+        # For each address to join that answered: is it another server of our region, and which
+        # region.
         self._led_home: dict[str, bool] = {}
         self._regions: dict[str, str] = {}
         self._busy: set[str] = set()
@@ -243,9 +244,9 @@ class Exchange:
             self._roster.table = missed(self._roster.table, target.server_id)
         address = join_host_port(target.address)
         if not silent:
-            self._reminders.say("hello_failed", address=address, reason=reason)
+            self._reminders.report("hello_failed", address=address, reason=reason)
         elif not target.server_id and self._is_wanted(target):
-            self._reminders.say("join_unanswered", address=address, reason=reason)
+            self._reminders.report("join_unanswered", address=address, reason=reason)
 
     def _is_wanted(self, target: Target) -> bool:
         now = self._clock.monotonic()
@@ -357,5 +358,5 @@ class Exchange:
             self._report_note(note)
 
     def _report_note(self, note: Note) -> None:
-        say = self._reminders.say if note.lasting else self._report
-        say(note.event, **note.fields)
+        report = self._reminders.report if note.lasting else self._report
+        report(note.event, **note.fields)

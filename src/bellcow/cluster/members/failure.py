@@ -64,7 +64,7 @@ def judge(table: Table, inputs: Inputs, now: float) -> Outcome:
 
 
 def _with_doubts_settled(table: Table, now: float) -> Table:
-    """Accept what was claimed about servers that have not answered the call about it."""
+    """Accept the claims about servers that did not answer the call that was to verify them."""
     for server_id, doubt in table.doubts.items():
         if table.contacts[server_id].missed > doubt.missed:
             if doubt.claimed is not None:

@@ -123,7 +123,9 @@ def _with_room(table: Table) -> Table:
     if len(unheard) < UNHEARD_MAX and not is_full(table):
         return table
     if not unheard:
-        raise Error(Code.TOO_MANY, f"{MEMBERS_MAX} other servers are known here; no more are taken")
+        raise Error(
+            Code.TOO_MANY, f"{MEMBERS_MAX} other servers are known here; no more are accepted"
+        )
     return without(table, [min(unheard, key=lambda each: table.known[each].since)])
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Knock = Callable[[tuple[str, int]], Awaitable[None]]
 
 JOIN_S = 5.0  # limit for one address
-CLOSED = "; a server without `encrypt` or certificates is reached from its own machine alone"
+CLOSED = "; a server without `encrypt` or certificates accepts calls from its own machine only"
 
 
 class Greeter(Protocol):
@@ -55,7 +55,7 @@ async def knock_over_tcp(address: tuple[str, int]) -> None:
 
 
 class Joined(NamedTuple):
-    """How many servers answered, and the reason of each other address, in Nomad's words."""
+    """How many servers answered, and why each other address did not, in Nomad's words."""
 
     servers: int
     failures: tuple[str, ...]

@@ -96,6 +96,6 @@ def _hint(table: Table, inputs: Inputs, missing: list[Missing], needed: int) -> 
         )
     _, port = table.me.itself.rpc
     return (
-        "enough voters answer to elect a leader within seconds; if they do not, see what keeps "
-        f"their etcd apart on port {port}: a firewall, certificates; their logs say etcd_warning"
+        "enough voters answer to elect a leader within seconds; if they elect none, check what "
+        f"blocks their etcd on port {port}: a firewall, certificates; their logs have etcd_warning"
     )

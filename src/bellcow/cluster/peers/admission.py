@@ -29,7 +29,7 @@ SERVERS_MAX = 500  # in the configuration, as many as an order to a member can n
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """The configuration lists the server as it asks."""
+    """The configuration already lists the server with this address and name."""
 
 
 class WaitFor(msgspec.Struct, frozen=True):
@@ -38,13 +38,13 @@ class WaitFor(msgspec.Struct, frozen=True):
     change: MembershipChange
 
 
-class Written(msgspec.Struct, frozen=True):
+class Write(msgspec.Struct, frozen=True):
     """Write this configuration, then look again."""
 
     configuration: RaftConfiguration
 
 
-Admission: TypeAlias = Admitted | WaitFor | Written
+Admission: TypeAlias = Admitted | WaitFor | Write
 
 
 def admission(inputs: Inputs, request: JoinRequest, cluster_id: str) -> Admission:
@@ -62,17 +62,15 @@ def admission(inputs: Inputs, request: JoinRequest, cluster_id: str) -> Admissio
     mine = next((server for server in stored.servers if server.id == request.server_id), None)
     obstacle = _obstacle(inputs, request, mine)
     if obstacle is not None:
-        return (
-            WaitFor(stored.change) if stored.change else Written(_removed(inputs, obstacle, mine))
-        )
+        return WaitFor(stored.change) if stored.change else Write(_removed(inputs, obstacle, mine))
     if mine is None:
         new = RaftServer(
             id=request.server_id, address=request.address, name=request.name, voter=False
         )
-        return Written(replaced(stored, servers=(*stored.servers, new)))
+        return Write(replaced(stored, servers=(*stored.servers, new)))
     if mine.address == request.address and (mine.voter or mine.name == request.name):
         return Admitted()
-    return WaitFor(stored.change) if stored.change else Written(_updated(stored, mine, request))
+    return WaitFor(stored.change) if stored.change else Write(_updated(stored, mine, request))
 
 
 def _check_cluster(request: JoinRequest, cluster_id: str) -> None:
@@ -142,7 +140,7 @@ def _has_lost_its_data(inputs: Inputs, voter: RaftServer) -> bool:
 
 
 def _removed(inputs: Inputs, obstacle: RaftServer, mine: RaftServer | None) -> RaftConfiguration:
-    """The configuration with the removal of this entry; the vote of a lost member is dead."""
+    """The configuration with the removal of this entry. Without its data our member is dead."""
     view = inputs.view
     if obstacle is mine:
         view = msgspec.structs.replace(view, alive=view.alive - {obstacle.id})
@@ -153,7 +151,7 @@ def _removed(inputs: Inputs, obstacle: RaftServer, mine: RaftServer | None) -> R
 def _updated(
     stored: RaftConfiguration, mine: RaftServer, request: JoinRequest
 ) -> RaftConfiguration:
-    """The configuration with the server's new address: of a voter, its member is updated first."""
+    """The configuration with the new address; a voter's member is updated before its entry."""
     if not mine.voter:
         return completed(stored, mine.id, address=request.address, name=request.name)
     moved = msgspec.structs.replace(change_of(mine, UPDATE), address=request.address)

@@ -1,7 +1,7 @@
 """Changes of the raft configuration: what a request asks for, and how the configuration records it.
 
-Pure. Each `with_` function returns the configuration to be written, or raises why not. A change is
-written before it is made, so that the next leader can finish it.
+Pure. Each `with_` function returns the configuration to be written, or raises the reason against
+it. A change is written before it is made, so that the next leader can finish it.
 """
 
 from __future__ import annotations

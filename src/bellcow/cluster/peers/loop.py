@@ -51,8 +51,10 @@ class ChangeLoop:
         self._state = state
         self._forget = forget
         self._reminders = Reminders(state.clock, state.report)
-        self._began: tuple[tuple[str, str], float] | None = None  # the change tried, since when
-        self._failures: dict[str, tuple[int, float]] = {}  # by server: how often, tried again when
+        self._began: tuple[tuple[str, str], float] | None = (
+            None  # the change, and since when it is tried
+        )
+        self._failures: dict[str, tuple[int, float]] = {}  # by server: count, and when to try again
 
     async def run(self) -> None:
         """Make one step after another, for ever; a write or `nudge` ends the pause between two."""
@@ -70,14 +72,16 @@ class ChangeLoop:
         self._state.written.set()
 
     def check_may_promote(self, server_id: str) -> None:
-        """Check that no failed promotion was a short time ago.
+        """Check that the pause after a failed promotion is over.
 
         Raises:
-            Error: UNAVAILABLE, the pause after one lasts.
+            Error: UNAVAILABLE, it is not.
         """
         count, due = self._failures.get(server_id, (0, 0.0))
         if self._state.clock.monotonic() < due:
-            raise Error(Code.UNAVAILABLE, f"promoting {server_id} failed {count} times; later")
+            raise Error(
+                Code.UNAVAILABLE, f"promoting {server_id} failed {count} times; try again later"
+            )
 
     async def _round(self) -> float:
         """Make one step; returns the seconds until the next round."""
@@ -92,7 +96,7 @@ class ChangeLoop:
             return STEP_S
         except (StoreError, Error) as error:
             # The step may have been made: the next round lists the members before it goes on.
-            self._reminders.say("server_change_waiting", reason=str(error))
+            self._reminders.report("server_change_waiting", reason=str(error))
             return STEP_S if self._state.stored.change else RETRY_S
 
     def _forget_departed(self, inputs: Inputs) -> None:
@@ -154,7 +158,7 @@ class ChangeLoop:
         await self._state.post(target, MEMBER_PATH, encode(order), ORDER_S)
 
     async def _conclude(self, before: RaftConfiguration, step: Write) -> None:
-        """Write, and report what began or ended by it."""
+        """Write the configuration, and report the change that begins or ends with it."""
         if not await self._state.write(before, step.configuration):
             return
         change, report = before.change, self._state.report

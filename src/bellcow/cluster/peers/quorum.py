@@ -69,8 +69,8 @@ def check_removal(
 ) -> None:
     """Check that the voters that are left keep the quorum.
 
-    `force` lets a removal cost it. `answering` is stricter than `alive`, as which a dead server
-    counts for some seconds; None means `alive`.
+    `force` lets a removal cost it. `answering` is stricter than `alive`: a dead server counts as
+    alive for some seconds. None means `alive`.
 
     Raises:
         refused: it is the last voter, whatever `force` is.
@@ -89,7 +89,7 @@ def check_removal(
             Code.CONFLICT,
             f"removing {server.name} would cost the quorum: of {len(voters)} voters left "
             f"{sum(each in living for each in voters)} are alive and {len(voters) // 2 + 1} are "
-            "needed; add ?force=true to do it all the same",
+            "needed; add ?force=true to do it anyway",
         )
 
 

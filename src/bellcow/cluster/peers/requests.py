@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
-from bellcow.cluster.peers.admission import Admitted, WaitFor, Written, admission
+from bellcow.cluster.peers.admission import Admitted, WaitFor, Write, admission
 from bellcow.cluster.peers.changes import (
     REMOVE,
     Removal,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ANSWER_S = 4.5  # a request is answered within this time, done or not
 ADMIT_S = 15.0  # for an admission, which may have to remove an old entry first
 CALL_S = 1.0  # for an answer of another server
-CHECKS = 5  # a second in all, within which a new voter says that its member works
+CHECKS = 5  # within a second, whether the new voters' members work
 
 
 class Greeter(Protocol):
@@ -81,11 +81,11 @@ class Membership:
         self.before_join = before_join or _nothing
 
     async def run(self) -> None:
-        """Make the changes that are written down, for ever."""
+        """Make the recorded changes, for ever."""
         await self._loop.run()
 
     def nudge(self) -> None:
-        """Make the loop look at once."""
+        """Make the loop's next round begin at once."""
         self._loop.nudge()
 
     # Admission
@@ -103,7 +103,7 @@ class Membership:
                         return self._standing(request.server_id, is_member=False)
                     case WaitFor():
                         await self._state.until(lambda: self._state.stored.change is None, STEP_S)
-                    case Written(configuration=after):
+                    case Write(configuration=after):
                         await self._write_admission(inputs.configuration, after, request)
 
     async def _write_admission(
@@ -130,7 +130,7 @@ class Membership:
     async def remove(self, server_id: str, *, force: bool = False) -> None:
         """Remove a server for an operator; returns when it is done.
 
-        To remove itself, the leader transfers leadership on the way.
+        To remove itself, the leader first transfers its leadership.
         """
         await self._remove(server_id, by=OPERATOR, force=force)
 
@@ -159,8 +159,7 @@ class Membership:
         Any server may ask this in its name, so the leader calls it first.
 
         Raises:
-            Error: CONFLICT, a rule forbids it, or the server does not say itself that it is
-                leaving.
+            Error: CONFLICT, a rule forbids it, or the server has not announced that it leaves.
         """
         self._state.check_leads()
         if server_id != self._state.me:
@@ -168,7 +167,7 @@ class Membership:
             if server_id not in self._state.look().leaving:
                 raise Error(
                     Code.CONFLICT,
-                    f"{server_id} does not say itself that it leaves; to remove it all the same: "
+                    f"{server_id} has not announced that it leaves; to remove it anyway: "
                     "bellcow operator raft remove-peer -peer-id=ID",
                 )
         await self._remove(server_id, by=ITSELF)
@@ -297,7 +296,8 @@ class Membership:
             async with _deadline(ANSWER_S, doubt, Code.UNKNOWN_OUTCOME):
                 await self._state.lead.hand_over(member.member_id)
         except StoreError as error:
-            raise Error(Code.UNAVAILABLE, f"leadership was not transferred: {error.told}") from None
+            text = f"leadership was not transferred: {error.for_clients}"
+            raise Error(Code.UNAVAILABLE, text) from None
 
     async def hand_on(self) -> None:
         """Transfer leadership to any other voter that takes part.
@@ -315,14 +315,15 @@ class Membership:
             raise Error(Code.UNAVAILABLE, "no other voter answers")
         await self.transfer(successors[0])
 
-    # Parts of them
+    # Helpers
 
     async def _gather(self) -> Inputs:
         try:
             return await self._state.gather()
         except StoreError as error:
             raise Error(
-                Code.UNAVAILABLE, f"the members of the consensus cannot be listed: {error.told}"
+                Code.UNAVAILABLE,
+                f"the members of the consensus cannot be listed: {error.for_clients}",
             ) from None
 
     async def _greet(self, server_id: str) -> None:
@@ -413,4 +414,4 @@ def _is_about(stored: RaftConfiguration, change: MembershipChange) -> bool:
 
 
 async def _nothing() -> None:
-    """Before a join, where no dead servers are removed."""
+    """The default for `before_join`: do nothing."""

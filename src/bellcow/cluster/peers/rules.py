@@ -77,7 +77,7 @@ class HandOver(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Not now."""
+    """Do nothing yet, for this reason."""
 
     reason: str
 

@@ -88,7 +88,7 @@ def normal(address: str) -> str:
     """The one spelling of a `host:port`.
 
     Raises:
-        ValueError: it is none; the text has the reason.
+        ValueError: the text is no address; the message has the reason.
     """
     text = address.strip()
     if not text:

@@ -18,7 +18,7 @@ from bellcow.cluster.members.table import FAILED_AFTER_S
 from bellcow.cluster.recovery import offline_state, peers_json
 from bellcow.cluster.recovery.convert import as_founder
 from bellcow.cluster.recovery.rebuild import Rebuild, only_server, rebuild_cluster, set_file_aside
-from bellcow.cluster.recovery.rules import INDEX_STEP, Found, Join, Seen, decide
+from bellcow.cluster.recovery.rules import INDEX_STEP, Join, RebuildHere, Seen, decide
 from bellcow.errors import invalid
 from bellcow.model.hello import Cluster, Recovery
 from bellcow.state.tables import CLUSTER, ONLY, RAFT
@@ -186,16 +186,16 @@ async def _decided(
     roster: Roster,
     clock: Clock,
     report: Report,
-) -> Found | Join:
+) -> RebuildHere | Join:
     reminders = Reminders(clock, report)
     await asyncio.sleep(HEAR_S)
     while True:
         await epochs.look(roster)
         mine = msgspec.structs.replace(mine, epoch_seen=epochs.highest)
         decision = decide(listed, mine, _seen(roster, epochs.cluster_id, clock.monotonic()))
-        if isinstance(decision, Found | Join):
+        if isinstance(decision, RebuildHere | Join):
             return decision
-        reminders.say("recovery_waiting", reason="; ".join(decision.reasons))
+        reminders.report("recovery_waiting", reason="; ".join(decision.reasons))
         await asyncio.sleep(LOOK_S)
 
 

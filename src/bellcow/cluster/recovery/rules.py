@@ -35,7 +35,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     epoch_seen: int = 0
 
 
-class Found(msgspec.Struct, frozen=True):
+class RebuildHere(msgspec.Struct, frozen=True):
     """This server rebuilds the cluster, at this epoch and index."""
 
     epoch: int
@@ -54,7 +54,7 @@ class Wait(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
-Decision: TypeAlias = Found | Join | Wait
+Decision: TypeAlias = RebuildHere | Join | Wait
 
 
 def decide(listed: Sequence[Listed], me: Seen, others: Sequence[Seen]) -> Decision:
@@ -79,7 +79,7 @@ def decide(listed: Sequence[Listed], me: Seen, others: Sequence[Seen]) -> Decisi
         return Wait(("none of the servers in the file has any data: restore a snapshot",))
     if founder.server_id != me.server_id:
         return Wait((_will_rebuild(founder),))
-    return Found(
+    return RebuildHere(
         epoch=max(_epoch(seen) for seen in (me, *others)) + 1,
         index=max(_index(seen) for seen in (me, *others)) + INDEX_STEP,
     )

@@ -332,7 +332,7 @@ async def _chained(first: bytes, content: Chunks) -> AsyncIterator[bytes]:
 
 
 def _translated(error: Error, ask: Ask) -> Exception:
-    """The client's error for a call without an answer; one of the client's body is unchanged."""
+    """The client's error for a call without an answer. An error of the body passes unchanged."""
     if error.code is Code.UNAVAILABLE:
         return _UnsentError(error.message)
     if error.code in {Code.REFUSED, Code.DENIED}:  # by the gate, before any execution

@@ -19,9 +19,9 @@ from bellcow.store.follow_messages import (
     Commits,
     CommitsRequest,
     StateRequest,
+    decode_answer,
     decode_begin,
     decode_chunk,
-    decode_told,
 )
 from bellcow.store.protocol import Reload, Unavailable
 from bellcow.wire import join_host_port
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bellcow.cluster.members.schedule import Target
     from bellcow.cluster.transport.forward import Frames, PeerTransport
     from bellcow.model.hello import Cluster
-    from bellcow.store.follow_messages import Told
+    from bellcow.store.follow_messages import CommitsAnswer
     from bellcow.store.protocol import Change, Head, Key
 
 CALL_S = 4.0  # for an answer; a voter waits up to two seconds for a commit
@@ -64,16 +64,16 @@ class Voters:
         for target in self._serving_first():
             more, began = self._leader_index() > after.index, asyncio.get_running_loop().time()
             try:
-                told = await self._ask(target, cluster, after)
+                answer = await self._ask(target, cluster, after)
             except Unavailable as error:
                 failure = error
                 continue
             late = more and asyncio.get_running_loop().time() - began >= LAG_S
-            if isinstance(told, Behind) or (late and _is_nothing(told)):
+            if isinstance(answer, Behind) or (late and _is_nothing(answer)):
                 behind = True
                 continue
             self._serving = target.key
-            return told.commits if isinstance(told, Commits) else Reload()
+            return answer.commits if isinstance(answer, Commits) else Reload()
         if behind:
             return None
         raise failure
@@ -82,16 +82,16 @@ class Voters:
         """All voters: the one that serves us, then in order of preference."""
         return sorted(self._voters(), key=lambda target: target.key != self._serving)
 
-    async def _ask(self, target: Target, cluster: Cluster, after: Head) -> Told:
+    async def _ask(self, target: Target, cluster: Cluster, after: Head) -> CommitsAnswer:
         asked = CommitsRequest(cluster, after.commit, after.index)
         try:
             async with timeout(CALL_S):
-                answer = await self._transport.post(target, COMMITS_PATH, encode(asked))
-            told = await _told(answer)
+                raw = await self._transport.post(target, COMMITS_PATH, encode(asked))
+            answer = await _decoded(raw)
         except (Error, TimeoutError) as error:
             raise _unavailable(target, error) from None
-        _check_cluster(target, cluster, told.cluster)
-        return told
+        _check_cluster(target, cluster, answer.cluster)
+        return answer
 
     @asynccontextmanager
     async def state(self, cluster: Cluster) -> AsyncIterator[State]:
@@ -124,14 +124,14 @@ class Voters:
         return targets[first:] + targets[:first]
 
 
-def _is_nothing(told: Told) -> bool:
-    return isinstance(told, Commits) and not told.commits
+def _is_nothing(answer: CommitsAnswer) -> bool:
+    return isinstance(answer, Commits) and not answer.commits
 
 
-async def _told(answer: bytes) -> Told:
-    if len(answer) < LARGE_BYTES:
-        return decode_told(answer)
-    return await asyncio.to_thread(decode_told, answer)
+async def _decoded(raw: bytes) -> CommitsAnswer:
+    if len(raw) < LARGE_BYTES:
+        return decode_answer(raw)
+    return await asyncio.to_thread(decode_answer, raw)
 
 
 async def _begun(target: Target, cluster: Cluster, frames: Frames) -> State:
@@ -171,7 +171,7 @@ def _check_cluster(target: Target, ours: Cluster, theirs: Cluster) -> None:
     if theirs != ours:
         raise Unavailable(
             f"{join_host_port(target.address)}: serves cluster {theirs.id}, epoch {theirs.epoch},"
-            f" and not of {ours.id}, epoch {ours.epoch}"
+            f" and not {ours.id}, epoch {ours.epoch}"
         )
 
 

@@ -85,7 +85,7 @@ class _Members:
             refuse(f'{_UNSOUND}hash check failed for "{name}"')
         self._seen.add(name)
         if name == STATE_NAME:
-            stream.check_room(size)
+            stream.check_limit(size)
             self.state_size = size
             self.digests[STATE_NAME] = _copy(stream, spool, size)
         elif name == META_NAME:

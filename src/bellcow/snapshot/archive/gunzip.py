@@ -82,7 +82,7 @@ class Gunzip:
             piece = self._step(packed, size)
         self._size += len(piece)
         self._crc = zlib.crc32(piece, self._crc)
-        self.check_room(0)
+        self.check_limit(0)
         return piece
 
     def _step(self, packed: bytes, size: int) -> bytes:
@@ -91,7 +91,7 @@ class Gunzip:
         except zlib.error as error:
             raise BadStreamError("flate: corrupt input") from error
 
-    def check_room(self, more_bytes: int) -> None:
+    def check_limit(self, more_bytes: int) -> None:
         """Check that `more_bytes` fit.
 
         Raises:

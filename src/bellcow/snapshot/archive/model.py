@@ -1,4 +1,4 @@
-"""The parts of an archive as data: its metadata, header and trailer, and what is told about it."""
+"""The parts of an archive as data: its metadata, header and trailer, and its description."""
 
 from __future__ import annotations
 

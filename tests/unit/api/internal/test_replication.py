@@ -38,9 +38,9 @@ from bellcow.store.follow_messages import (
     Gone,
     StateBegin,
     StateRequest,
+    decode_answer,
     decode_begin,
     decode_chunk,
-    decode_told,
 )
 from bellcow.store.protocol import NO_HEAD, Head
 from bellcow.store.sqlite import open_store
@@ -67,7 +67,7 @@ def quiet(event: str, /, **fields: object) -> None:
 
 
 class Voter:
-    """An embedded leader without its leadership: a store, memory, and what is told of both."""
+    """An embedded leader without its leadership: a store, memory, and the answers from both."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -94,9 +94,9 @@ class Voter:
         await self.mirror.reached(index)
         return self.head
 
-    async def told(self, commit: str, index: int, cluster: Cluster = HERD):
+    async def commits_after(self, commit: str, index: int, cluster: Cluster = HERD):
         asked = encode(CommitsRequest(cluster, commit, index))
-        return decode_told(await self.table["POST", COMMITS_PATH].handle(None, asked))
+        return decode_answer(await self.table["POST", COMMITS_PATH].handle(None, asked))
 
     async def state(self, cluster: Cluster = HERD) -> AsyncIterator[bytes]:
         async def frames() -> AsyncIterator[bytes]:
@@ -121,7 +121,7 @@ async def voting(*, run: bool = True) -> AsyncIterator[Voter]:
             await store.close()
 
 
-def told_by(story):
+def answer_of(story):
     async def whole():
         async with voting() as voter:
             return await story(voter)
@@ -129,11 +129,11 @@ def told_by(story):
     return simulate(whole())
 
 
-def names(told: Commits) -> list[list[str]]:
-    return [[name for _, name in change.changes] for change in told.commits]
+def names(answer: Commits) -> list[list[str]]:
+    return [[name for _, name in change.changes] for change in answer.commits]
 
 
-# --- what is told
+# --- the answers
 
 
 def test_commits_after_the_held_one_are_sent_at_once():
@@ -141,31 +141,31 @@ def test_commits_after_the_held_one_are_sent_at_once():
         first = await voter.put("a")
         await voter.put("b", "c")
         await voter.put("d")
-        told = await voter.told(first.commit, 1)
-        return names(told), told.cluster, asyncio.get_running_loop().time()
+        answer = await voter.commits_after(first.commit, 1)
+        return names(answer), answer.cluster, asyncio.get_running_loop().time()
 
-    assert told_by(story) == ([["b", "c"], ["d"]], HERD, 0.0)
+    assert answer_of(story) == ([["b", "c"], ["d"]], HERD, 0.0)
 
 
 def test_question_waits_two_seconds_for_something_to_tell():
     async def story(voter):
         head = await voter.put("a")
-        told = await voter.told(head.commit, 1)
-        return told, asyncio.get_running_loop().time()
+        answer = await voter.commits_after(head.commit, 1)
+        return answer, asyncio.get_running_loop().time()
 
-    assert told_by(story) == (Commits(HERD, ()), 2.0)
+    assert answer_of(story) == (Commits(HERD, ()), 2.0)
 
 
 def test_question_that_waits_is_answered_by_the_next_commit():
     async def story(voter):
         loop = asyncio.get_running_loop()
         head = await voter.put("a")
-        waiting = loop.create_task(voter.told(head.commit, 1))
+        waiting = loop.create_task(voter.commits_after(head.commit, 1))
         await asyncio.sleep(0.5)
         await voter.put("b")
         return names(await waiting), loop.time()
 
-    assert told_by(story) == ([["b"]], 0.5)
+    assert answer_of(story) == ([["b"]], 0.5)
 
 
 def test_answer_is_cut_between_commits_and_goes_on_with_the_next_question():
@@ -178,22 +178,22 @@ def test_answer_is_cut_between_commits_and_goes_on_with_the_next_question():
         while head != voter.head:
             asked = encode(CommitsRequest(HERD, head.commit, head.index))
             raw = await voter.table["POST", COMMITS_PATH].handle(None, asked)
-            told = decode_told(raw)
+            answer = decode_answer(raw)
             sizes.append(len(raw))
-            counts.append(len(told.commits))
-            head = told.commits[-1].head
+            counts.append(len(answer.commits))
+            head = answer.commits[-1].head
         return counts, max(sizes[:-1]) <= ANSWER_BYTES + 4_096, sizes[-1] > ANSWER_BYTES
 
-    assert told_by(story) == ([8, 1, 1], True, True)
+    assert answer_of(story) == ([8, 1, 1], True, True)
 
 
 def test_unknown_commit_is_gone_below_our_index_and_shows_us_behind_from_there_on():
     async def story(voter):
         await voter.put("a")
         await voter.put("b")
-        return [type(await voter.told("strange", index)) for index in (0, 1, 2, 3)]
+        return [type(await voter.commits_after("strange", index)) for index in (0, 1, 2, 3)]
 
-    assert told_by(story) == [Gone, Gone, Behind, Behind]
+    assert answer_of(story) == [Gone, Gone, Behind, Behind]
 
 
 def test_restore_leaves_nothing_to_go_on_from():
@@ -202,12 +202,12 @@ def test_restore_leaves_nothing_to_go_on_from():
         before = await voter.put("b", gens=1)
         await voter.store.stage(before, 1, [(("namespaces", "z"), row("z", 2))])
         await voter.put(gen=1, floor=3)
-        return await voter.told(before.commit, before.index)
+        return await voter.commits_after(before.commit, before.index)
 
-    assert told_by(story) == Gone(HERD)
+    assert answer_of(story) == Gone(HERD)
 
 
-@pytest.mark.parametrize("ask", ["told", "state"])
+@pytest.mark.parametrize("ask", ["commits", "state"])
 @pytest.mark.parametrize(
     ("asked", "ours", "text"),
     [
@@ -221,15 +221,15 @@ def test_other_cluster_other_epoch_and_a_copy_are_refused(ask, asked, ours, text
         await voter.put("a")
         voter.cluster = ours
         with pytest.raises(Error, match=text) as refused:
-            await (voter.told("c1", 1, asked) if ask == "told" else voter.state(asked))
+            await (voter.commits_after("c1", 1, asked) if ask == "commits" else voter.state(asked))
         return refused.value.code
 
-    assert told_by(story) is Code.REFUSED
+    assert answer_of(story) is Code.REFUSED
 
 
 async def test_voter_that_has_not_loaded_sends_nothing():
     async with voting(run=False) as voter:
-        for call in (lambda: voter.told("", 0), voter.state):
+        for call in (lambda: voter.commits_after("", 0), voter.state):
             with pytest.raises(Error, match="not loaded") as refused:
                 await call()
             assert refused.value.code is Code.UNAVAILABLE
@@ -238,13 +238,13 @@ async def test_voter_that_has_not_loaded_sends_nothing():
 def test_voter_that_loses_its_vote_while_a_question_waits_refuses_it():
     async def story(voter):
         head = await voter.put("a")
-        waiting = asyncio.get_running_loop().create_task(voter.told(head.commit, 1))
+        waiting = asyncio.get_running_loop().create_task(voter.commits_after(head.commit, 1))
         await asyncio.sleep(0.5)
         voter.cluster = None
         with pytest.raises(Error, match="no vote"):
             await waiting
 
-    told_by(story)
+    answer_of(story)
 
 
 def test_state_is_of_one_moment_whatever_is_committed_meanwhile():
@@ -264,7 +264,7 @@ def test_state_is_of_one_moment_whatever_is_committed_meanwhile():
         assert {each.description for each in rows.values()} == {"old"}
         assert first[0][1] == row(wanted[0], 1, "old")
 
-    told_by(story)
+    answer_of(story)
 
 
 # --- over the wire
@@ -353,15 +353,15 @@ def test_follower_with_another_key_learns_nothing_and_says_why(tmp_path):
         said = []
         async with voting() as voter, listening(voter, "one", KEY) as target:
             await voter.put("a")
-            told = asyncio.Event()
+            reported = asyncio.Event()
 
             def report(event: str, /, **fields: object) -> None:
                 said.append((event, fields))
-                told.set()
+                reported.set()
 
             path = tmp_path / "s/follow.db"
             async with following(path, [target], key=KEY[::-1], report=report) as follower:
-                await told.wait()
+                await reported.wait()
                 assert not follower.mirror.loaded.is_set()
         assert said[0][0] == "copy_stalled"
         assert "`encrypt` must be the same" in said[0][1]["reason"]
@@ -448,8 +448,8 @@ def test_large_answer_is_encoded_in_a_thread(monkeypatch, size, here):
         async with voting() as voter:
             await voter.put("a")
             await voter.put("b", text="x" * size)
-            told = await voter.told("c1", 1)
-        assert [change.head.commit for change in told.commits] == ["c2"]
+            answer = await voter.commits_after("c1", 1)
+        assert [change.head.commit for change in answer.commits] == ["c2"]
 
     run(story())
     assert [each == threading.get_ident() for each in threads] == [here]

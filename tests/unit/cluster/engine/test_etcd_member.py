@@ -61,7 +61,7 @@ def test_member_that_keeps_ending_is_reported_and_cancels_nothing(monkeypatch):
 def test_error_of_the_context_body_passes_through():
     async def story(directory: Path) -> None:
         async with member(directory, "sleep 60").running(START):
-            raise Fenced("another head is the truth")
+            raise Fenced("the store holds another head")
 
     with short_directory() as directory, pytest.raises(Fenced, match="another head"):
         run(story(directory))

@@ -127,7 +127,7 @@ def test_promise_survives_a_restart_and_binds(tmp_path):
     scene.meet("a")  # lower than all
     scene.book = scene.opened()
     lower = scene.asked("a", "aa", "b", cluster_id="other")
-    assert refusal(lower) == "promised to server aa already"
+    assert refusal(lower) == "already promised to form the cluster of server aa"
     assert scene.proposers() == ("aa",)
 
 
@@ -156,7 +156,7 @@ async def test_request_during_the_write_of_a_promise_sees_that_promise(tmp_path,
         await asyncio.sleep(0)
         go_on.set()
     assert first.result() == "done"
-    assert second.result() == "promised to server aa already"
+    assert second.result() == "already promised to form the cluster of server aa"
 
 
 async def test_request_during_the_write_of_a_promise_sees_the_cluster_that_was_formed(
@@ -234,7 +234,7 @@ def test_own_promise_comes_last_and_can_be_withdrawn(tmp_path):
 def test_nothing_is_proposed_while_a_promise_to_another_binds(tmp_path):
     scene = holding(tmp_path, promise("a"), others=("c", "d"))
     reason = refusal(scene.book.propose("new", addresses("b", "c", "d")))
-    assert reason == "promised to server a already, waiting for it"
+    assert reason == "already promised to form the cluster of server a; waiting for it"
     assert scene.proposers() == ("a",)
 
 
@@ -269,8 +269,8 @@ def test_promise_is_found_by_its_cluster(tmp_path):
 
 def test_only_the_last_promise_may_form_a_cluster(tmp_path):
     book = holding(tmp_path, promise("a"), promise("c", "theirs"), others=("a", "c")).book
-    assert book.to_found(THEIRS) == promise("c", "theirs")
-    assert book.to_found(OURS) is None
+    assert book.to_form(THEIRS) == promise("c", "theirs")
+    assert book.to_form(OURS) is None
 
 
 @pytest.mark.parametrize(("led", "founded"), [(False, True), (True, False)], ids=["no", "yes"])
@@ -279,14 +279,14 @@ def test_old_promise_may_form_a_cluster_unless_it_has_a_leader(tmp_path, led, fo
     scene.clock.advance(20.0)
     if led:
         scene.led_by("c")
-    assert (scene.book.to_found(OURS) is not None) == founded
+    assert (scene.book.to_form(OURS) is not None) == founded
 
 
 def test_given_up_promise_is_the_only_one_kept(tmp_path):
     scene = holding(tmp_path, promise("a"), promise("c", "theirs"))
     asyncio.run(scene.book.give_up(OURS))
     assert scene.written() == (promise("a", given_up=True),)
-    assert scene.book.to_found(OURS) is None
+    assert scene.book.to_form(OURS) is None
 
 
 def test_dropped_promises_leave_nothing_on_the_disk(tmp_path):

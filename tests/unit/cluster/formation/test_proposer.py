@@ -165,5 +165,5 @@ async def test_no_proposal_is_made_while_a_promise_to_another_binds(tmp_path):
     assert await calm(scene) is None
     assert scene.promised() == (held,)
     assert scene.asked == []
-    reason = "promised to server a already, waiting for it"
+    reason = "already promised to form the cluster of server a; waiting for it"
     assert scene.events == [("bootstrap_refused", reason)]

@@ -21,7 +21,7 @@ from bellcow.cluster.formation.rules import (
     check_request,
     founders,
     is_abandoned,
-    may_found,
+    may_form,
     pairs,
     still_open,
     with_promise,
@@ -160,7 +160,7 @@ def test_promise_is_refused(seen, cluster, request_, reason):
 
 
 def test_promise_to_another_server_binds():
-    with pytest.raises(Error, match="promised to server e already"):
+    with pytest.raises(Error, match="already promised to form the cluster of server e"):
         check_request(asked(), table(B, A, C), None, (promise("e", "ebc"),), 0.0, 0)
 
 
@@ -228,17 +228,17 @@ def test_silent_proposer_is_given_up_only_if_too_few_are_left_to_form_its_cluste
 
 def test_promise_holds_for_its_cluster_in_epoch_zero():
     held = msgspec.structs.replace(promise(), cluster_id="ours")
-    assert may_found(held, OURS, 0, led=False)
-    assert not may_found(held, Cluster("ours", 1), 0, led=False)
-    assert not may_found(held, Cluster("theirs", 0), 0, led=False)
+    assert may_form(held, OURS, 0, led=False)
+    assert not may_form(held, Cluster("ours", 1), 0, led=False)
+    assert not may_form(held, Cluster("theirs", 0), 0, led=False)
 
 
 def test_old_promise_does_not_hold_once_the_cluster_has_a_leader():
     held = msgspec.structs.replace(promise(), cluster_id="ours")
     late = round(FRESH_S * NS_PER_S)
-    assert may_found(held, OURS, late - 1, led=True)
-    assert not may_found(held, OURS, late, led=True)
-    assert may_found(held, OURS, late, led=False)
+    assert may_form(held, OURS, late - 1, led=True)
+    assert not may_form(held, OURS, late, led=True)
+    assert may_form(held, OURS, late, led=False)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ class Foundings(RuleBasedStateMachine):
             here, held = clusters_here(self.table(name)), self.open(name)
             if mine.up and not mine.place and len(here) == 1 and held:
                 (cluster,) = here
-                if may_found(held[-1], cluster, self.now_ns, led=led):
+                if may_form(held[-1], cluster, self.now_ns, led=led):
                     self._take_place(name, cluster.id)
 
     def _take_place(self, name: str, cluster_id: str) -> None:

@@ -175,7 +175,7 @@ def test_own_leaving_is_repeated_and_not_refuted():
 def test_number_of_members_is_bounded():
     crowd = [hello(record(f"s{number}")) for number in range(MEMBERS_MAX)]
     table = told(empty(), *crowd, answer=True)
-    with pytest.raises(Error, match="no more are taken"):
+    with pytest.raises(Error, match="no more are accepted"):
         hear(table, hello(record("late")), FOLLOWING, 0, answer=True)
     assert told(table, hello(record("s1"), record("late"))) == table
     assert status(told(table, hello(record("s2", "leaving", seq=1))), "s2") == "leaving"

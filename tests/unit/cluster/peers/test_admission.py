@@ -13,7 +13,7 @@ from bellcow.cluster.peers.admission import (
     Admission,
     Admitted,
     WaitFor,
-    Written,
+    Write,
     admission,
 )
 from bellcow.cluster.peers.changes import REMOVE, UPDATE, Inputs, Removal, with_removal
@@ -41,7 +41,7 @@ def outcome(given: Inputs, asked: JoinRequest) -> Admission:
 
 def written(given: Inputs, asked: JoinRequest) -> RaftConfiguration:
     result = outcome(given, asked)
-    assert isinstance(result, Written)
+    assert isinstance(result, Write)
     return result.configuration
 
 

@@ -244,7 +244,7 @@ async def test_server_that_does_not_say_itself_that_it_leaves_is_not_removed(gon
         asked = herd.post(leader, LEAVE_PATH, encode(LeaveRequest(server_id="c")))
         error = await refusal(asked)
         assert error.code is Code.CONFLICT
-        assert "c does not say itself that it leaves" in error.message
+        assert "c has not announced that it leaves" in error.message
         assert herd.votes.voters() == ["a", "b", "c"]
 
 

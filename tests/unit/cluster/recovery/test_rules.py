@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.cluster.recovery.peers_json import Listed
-from bellcow.cluster.recovery.rules import INDEX_STEP, Found, Join, Seen, Wait, decide
+from bellcow.cluster.recovery.rules import INDEX_STEP, Join, RebuildHere, Seen, Wait, decide
 from bellcow.model.hello import Recovery
 
 FILE = "the same"
@@ -50,7 +50,7 @@ def decisions(*servers: Seen, listed: tuple[Listed, ...] = LISTED) -> dict[str, 
 
 def founders(*servers: Seen, listed: tuple[Listed, ...] = LISTED) -> list[str]:
     found = decisions(*servers, listed=listed)
-    return [name for name, decision in found.items() if isinstance(decision, Found)]
+    return [name for name, decision in found.items() if isinstance(decision, RebuildHere)]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_server_with_the_newest_copy_rebuilds(servers: tuple[Seen, ...], founder
 
 def test_epoch_shown_by_a_lost_server_is_not_reused():
     decision = decide(LISTED[:2], seen("a", 12, epoch_seen=4), [seen("b", 10)])
-    assert decision == Found(epoch=5, index=12 + INDEX_STEP)
+    assert decision == RebuildHere(epoch=5, index=12 + INDEX_STEP)
 
 
 def test_listed_non_voter_rebuilds_only_with_a_newer_copy():
@@ -90,17 +90,17 @@ def test_listed_non_voter_rebuilds_only_with_a_newer_copy():
 def test_new_index_is_far_above_every_index_seen():
     servers = seen("a", 10), seen("b", 9), seen("c", 8, epoch=0)
     dying = running("d", leads=False, epoch=1, index=44)
-    assert decide(LISTED, servers[0], [*servers[1:], dying]) == Found(2, 44 + INDEX_STEP)
+    assert decide(LISTED, servers[0], [*servers[1:], dying]) == RebuildHere(2, 44 + INDEX_STEP)
 
 
 def test_recorded_epoch_counts_when_the_copy_is_older():
     me = seen("a", epoch=1)
     me = msgspec.structs.replace(me, epoch=5)
-    assert decide(LISTED[:1], me, []) == Found(6, 10 + INDEX_STEP)
+    assert decide(LISTED[:1], me, []) == RebuildHere(6, 10 + INDEX_STEP)
 
 
 def test_only_listed_server_rebuilds_at_once():
-    assert decide(LISTED[:1], seen("a"), []) == Found(2, 10 + INDEX_STEP)
+    assert decide(LISTED[:1], seen("a"), []) == RebuildHere(2, 10 + INDEX_STEP)
 
 
 def test_no_server_rebuilds_before_all_listed_servers_answer():
@@ -164,7 +164,7 @@ def test_cluster_with_a_leader_is_not_rebuilt():
 
 def test_leader_of_an_earlier_epoch_is_ignored():
     former = running("x", leads=True, epoch=1)
-    assert isinstance(decide(LISTED[:1], seen("a", epoch=2), [former]), Found)
+    assert isinstance(decide(LISTED[:1], seen("a", epoch=2), [former]), RebuildHere)
 
 
 def test_exactly_one_of_any_three_servers_rebuilds():
@@ -189,5 +189,5 @@ def test_two_halves_never_both_rebuild(half: set, more: set, data):
     views = [half | {"a"}, (set(NAMES) - half) | {"b"}, more | {"c"}]
     for me, view in zip(NAMES, views, strict=True):
         others = [servers[name] for name in view if name != me]
-        if isinstance(decide(LISTED, servers[me], others), Found):
+        if isinstance(decide(LISTED, servers[me], others), RebuildHere):
             assert view >= set(NAMES)

@@ -23,7 +23,7 @@ from bellcow.store.follow_messages import (
     Gone,
     StateBegin,
     StateRequest,
-    decode_told,
+    decode_answer,
     encode_chunk,
 )
 from bellcow.store.protocol import Change, Head, Reload, Unavailable
@@ -157,8 +157,8 @@ def test_voters_that_are_all_behind_are_no_failure():
     ("bad", "text"),
     [
         (refuses(), "a:4648: this server has no vote"),
-        (Gone(OTHER), "a:4648: serves cluster herd, epoch 2, and not of herd, epoch 1"),
-        (b"\xc1", "a:4648: this is not what a voter tells"),
+        (Gone(OTHER), "a:4648: serves cluster herd, epoch 2, and not herd, epoch 1"),
+        (b"\xc1", "a:4648: this is no answer of a voter"),
         (None, "a:4648: no answer in time"),
     ],
 )
@@ -206,9 +206,9 @@ async def test_state_arrives_in_chunks_and_its_stream_is_closed():
         (refuses("not loaded"), "not loaded"),
         (None, "no answer in time"),
         ([], "an empty stream"),
-        ([b"\xc1"], "not what a voter tells"),
-        (stream_of(cluster=OTHER), "epoch 2, and not of herd, epoch 1"),
-        ([*stream_of(), b"\xc1"], "not what a voter tells"),
+        ([b"\xc1"], "no answer of a voter"),
+        (stream_of(cluster=OTHER), "epoch 2, and not herd, epoch 1"),
+        ([*stream_of(), b"\xc1"], "no answer of a voter"),
         ([*stream_of()[:2], Error(Code.UNAVAILABLE, "ended before its end")], "ended before"),
         ([*stream_of()[:2], None], "no answer in time"),
     ],
@@ -294,9 +294,9 @@ def test_large_answer_is_decoded_in_a_thread(monkeypatch, size, here):
 
     def noted(data: bytes):
         threads.append(threading.get_ident())
-        return decode_told(data)
+        return decode_answer(data)
 
-    monkeypatch.setattr(replication, "decode_told", noted)
+    monkeypatch.setattr(replication, "decode_answer", noted)
     change = msgspec.structs.replace(NEXT, changes={("t", "a"): bytes(size)})
     source = Lines(a=Commits(HERD, (change,))).source()
     assert asyncio.run(source.commits(HERD, OWN)) == (change,)

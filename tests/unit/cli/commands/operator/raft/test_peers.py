@@ -233,11 +233,11 @@ def test_on_a_terminal_one_is_asked_before_none_may_fail(
 
 
 def test_a_refusal_names_the_flag_that_overrules_it(cli: Callable[..., Any], server: Any) -> None:
-    refusal = b"removing c2.global would cost the quorum; add ?force=true to do it all the same"
+    refusal = b"removing c2.global would cost the quorum; add ?force=true to do it anyway"
     server.on(f"GET {CONFIGURATION}", PEERS)
     server.on("DELETE /v1/operator/raft/peer", refusal, 409)
     result = cli("operator", "raft", "remove-peer", "-peer-name=c2")
-    assert result.err.endswith("; add -force to do it all the same)\n")
+    assert result.err.endswith("; add -force to do it anyway)\n")
 
 
 def test_a_removal_that_costs_the_quorum_shows_the_numbers(
