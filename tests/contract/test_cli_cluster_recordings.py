@@ -92,7 +92,7 @@ DIFFERENT: dict[tuple[str, str], Difference] = {
             STAYS_OUT,
             out=(
                 r"\Z",
-                "It is still running, and stays out until it is told to join or started again.\n",
+                "It is still running, and stays out until it joins again or is restarted.\n",
             ),
         ),
         "list-peers after remove-peer": Difference(STAYS_OUT, out=WITHOUT_IT),

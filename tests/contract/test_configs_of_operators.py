@@ -34,7 +34,7 @@ VERDICTS = {
     "consul_finds_servers.hcl": (
         True,
         (
-            "consul is written, and bellcow looks up no servers there: this one founds a cluster",
+            "bellcow looks up no servers in Consul: this one forms a cluster",
             "these settings have no effect: consul, vault",
         ),
     ),

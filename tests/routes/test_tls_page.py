@@ -147,7 +147,7 @@ def test_the_files_of_the_page_are_valid(machine: Machine) -> None:
         shutil.copy(machine.root / "one" / file, machine.root / "two" / "etc")
     done = machine.run(validate, "two")
     assert done.returncode == 1
-    assert "does not name 127.0.0.2, which others are told" in done.stderr
+    assert "does not name 127.0.0.2, which is advertised" in done.stderr
     assert done.stderr.count("bellcow tls cert create") == 1
 
 

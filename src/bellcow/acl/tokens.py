@@ -175,11 +175,11 @@ class BadTokens:
         try:
             while True:
                 await asyncio.sleep(SAY_EVERY_S)
-                self.say(report)
+                self.report(report)
         finally:
-            self.say(report)
+            self.report(report)
 
-    def say(self, report: Report) -> None:
+    def report(self, report: Report) -> None:
         """Report now, unless there were none since the last report."""
         if not self._count:
             return

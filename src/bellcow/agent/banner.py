@@ -53,8 +53,8 @@ def lines(settings: Settings, addresses: Addresses, *, dev: bool, consensus: boo
         yield f"    {name:>{WIDTH}}: {value}"
     yield ""
     if are_open(settings, addresses):
-        yield "==> WARNING: the ports between servers are open: whoever reaches them reads and"
-        yield "    replaces the whole state. Set encrypt on all servers, or tls { rpc = true }."
+        yield "==> WARNING: the ports between servers are open: anyone who reaches them can read"
+        yield "    and replace the whole state. Set encrypt on all servers, or tls { rpc = true }."
         yield ""
     if dev:
         yield from _first_steps(settings, addresses)

@@ -228,7 +228,7 @@ def build_state(
 ) -> State:
     """The store, and the memory that follows it.
 
-    `leader_index` is the index that memory must reach; 0 where nothing is awaited.
+    `leader_index` is the index that memory must reach; 0 if there is none.
     """
     tables, waiting = Tables(), Waiting()
     replaceable = ReplaceableStore(store)

@@ -45,8 +45,8 @@ class DataDirectory:
                 raise
         except PermissionError as error:
             raise DataDirectoryError(
-                f"cannot use the data directory {path}: {error.filename or path} is not open to"
-                f" user {os.geteuid()}, whom this server runs as: run"
+                f"cannot use the data directory {path}: user {os.geteuid()}, as which this server"
+                f" runs, may not use {error.filename or path}: run"
                 f" `chown -R {os.geteuid()} {path.parent}`, or choose another data_dir"
             ) from error
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What the start says about ports between servers that prove nothing."""
+"""Warnings at the start about ports that accept unauthenticated callers."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ def _peers_advice(settings: Settings, addresses: Addresses, security: PeerSecuri
     local = is_loopback(addresses.rpc_bind[0]) and is_loopback(addresses.serf_bind[0])
     if security.gate.proves or local:
         return ""
-    return "set tls { verify_server_hostname = true }: any certificate of ca_file is let in now"
+    return "set tls { verify_server_hostname = true }: any certificate of ca_file is accepted now"

@@ -66,7 +66,7 @@ class Series:
 class Metrics:
     """Named sources, and their values over the last finished interval.
 
-    Until the first interval ends, it is shown as far as it has come.
+    Until the first interval ends, the values so far are shown.
     """
 
     def __init__(

@@ -108,7 +108,7 @@ class Reloader:
         except Error as error:
             self._fail(error.message)
             return
-        self._tell_of_the_rest(fresh)
+        self._report_the_rest(fresh)
         self._loaded = fresh
         self._log.report(
             "reloaded",
@@ -117,7 +117,7 @@ class Reloader:
         )
 
     def _take_over(self, settings: model.Settings) -> None:
-        """Apply settings; what may fail comes first.
+        """Apply settings. Steps that may fail come first.
 
         Raises:
             Error: a setting is refused, and nothing has changed.
@@ -139,11 +139,11 @@ class Reloader:
         kept = reload_peer_tls(self._security, tls)
         if kept:
             # The HTTP API has a new context without them. The contexts between servers stay.
-            reason = f"authorities that left it and are trusted between servers until then: {kept}"
+            reason = f"authorities removed from it that servers still trust until then: {kept}"
             self._log.report("restart_needed", setting="tls.ca_file", reason=reason)
         return context
 
-    def _tell_of_the_rest(self, fresh: Loaded) -> None:
+    def _report_the_rest(self, fresh: Loaded) -> None:
         """Report settings that changed since the last read and are not in force."""
         for path in changed(self._loaded.settings, fresh.settings):
             advice = next((FIRST_ONLY[block] for block in FIRST_ONLY if path.startswith(block)), "")

@@ -36,13 +36,13 @@ async def join_at_start(
     Raises:
         JoinError: no server was joined.
     """
-    told = server_join(settings)
-    if told.start_join:
-        await _once(told.start_join, exchange, knock)
-    if not told.retry_join or not told.retry_max:
+    servers = server_join(settings)
+    if servers.start_join:
+        await _once(servers.start_join, exchange, knock)
+    if not servers.retry_join or not servers.retry_max:
         return
-    for _ in range(told.retry_max + 1):
-        if await _somebody(roster, told.retry_interval.s):
+    for _ in range(servers.retry_max + 1):
+        if await _is_answered(roster, servers.retry_interval.s):
             return
     raise JoinError("max join retry exhausted, exiting")
 
@@ -57,7 +57,7 @@ async def _once(addresses: tuple[str, ...], exchange: Exchange, knock: Knock) ->
     raise JoinError(several_errors(failures))
 
 
-async def _somebody(roster: Roster, seconds: float) -> bool:
+async def _is_answered(roster: Roster, seconds: float) -> bool:
     """Whether another server of this region answers within that many seconds."""
     waited = 0.0
     while waited < seconds:

@@ -75,7 +75,7 @@ async def running(
         for name, run in {**background(server), **(also or {})}.items():
             tasks.append(group.create_task(run(), name=name))
         if server.lifecycle.is_alone:
-            with contextlib.suppress(Error):  # without space or quorum it starts all the same
+            with contextlib.suppress(Error):  # it starts even without space or quorum
                 await server.leadership.wait_for_leader()
         yield
         for task in tasks:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from bellcow.clock import Clock
     from bellcow.server import Server
 
-STOP_S = 5.0  # seconds from a signal to the end of the process, whatever has to be waited for
-CLOSE_S = 0.75  # of it to close connections and files
-ETCD_S = 2.0  # of it to do the same and to stop the etcd process, which is killed then
-EXIT_S = 0.25  # of it for the end of the process itself
-ANSWER_S = 0.5  # of it for requests that are being answered, at least
-HAND_OVER_S = 1.0  # of it for another server to take the lead, at most
+STOP_S = 5.0  # from a signal to the end of the process, in any case; the others are shares of it
+CLOSE_S = 0.75  # to close connections and files
+ETCD_S = 2.0  # in place of CLOSE_S where an etcd process has to be stopped; then it is killed
+EXIT_S = 0.25  # for the process itself to end
+ANSWER_S = 0.5  # at least, for requests that are being answered
+HAND_OVER_S = 1.0  # at most, for another server to become the leader
 
 
 class Stop:

@@ -46,11 +46,11 @@ ANY_BYTES: Schema = {"type": "string", "format": "binary"}
 PARAMETERS: dict[str, tuple[str, Schema]] = {
     "address": ("A server, by its address.", {"type": "string"}),
     "cas": ("Only if the ModifyIndex of what is stored is this.", NUMBER),
-    "force": ("Do it all the same.", FLAG),
+    "force": ("Do it anyway.", FLAG),
     "format": ("`prometheus` for the text format.", {"type": "string"}),
     "id": ("A server, by its ID.", {"type": "string"}),
     "index": ("Wait until the answer's index is above this.", NUMBER),
-    "log_json": ("Lines of JSON in place of text.", {"type": "boolean"}),
+    "log_json": ("Lines of JSON instead of text.", {"type": "boolean"}),
     "log_level": (
         "The least level shown.",
         {"type": "string", "enum": ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]},
@@ -58,13 +58,16 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "namespace": ("The namespace, `*` for all that the token may see.", {"type": "string"}),
     "node": ("The name of the server, as the member list shows it.", {"type": "string"}),
     "node_id": ("A client node; there are none yet.", {"type": "string"}),
-    "plain": ("Bare lines in place of frames.", {"type": "boolean"}),
-    "prefix": ("Only names, accessors or IDs that begin so.", {"type": "string"}),
+    "plain": ("Bare lines instead of frames.", {"type": "boolean"}),
+    "prefix": ("Only names, accessors or IDs that begin with this.", {"type": "string"}),
     "pretty": ("Indent the answer.", FLAG),
     "prune": ("Take the server off the member list as well.", {"type": "boolean"}),
-    "region": ("The region; another than the server's own is refused.", {"type": "string"}),
+    "region": ("The region that answers; the request is forwarded to it.", {"type": "string"}),
     "server_id": ("A server: its ID, its name with the region, or `leader`.", {"type": "string"}),
-    "stale": ("Let the server asked answer, leader or not. `false` alone does not.", FLAG),
+    "stale": (
+        "Let the server that is asked answer, leader or not. `stale=false` has no effect.",
+        FLAG,
+    ),
     "type": ("What is asked about.", {"type": "string", "enum": ["server", "client"]}),
     "wait": ("How long to wait for `index`, at most 300s.", DURATION),
 }
@@ -256,7 +259,7 @@ def _schema(kind: kinds.Type, schemas: dict[str, Schema]) -> Schema:
 def _reference(kind: kinds.StructType, schemas: dict[str, Schema]) -> Schema:
     name = kind.cls.__name__
     if name not in schemas:
-        schemas[name] = {}  # held, should the struct hold itself
+        schemas[name] = {}  # reserved first, in case the struct contains itself
         schemas[name] = {
             "type": "object",
             "description": inspect.getdoc(kind.cls) or "",

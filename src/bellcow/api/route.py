@@ -98,8 +98,8 @@ def route(methods: str, path: str, **declared: Any) -> Callable[[Handler], Handl
     """Declare the decorated function as the handler of `methods` ("PUT, POST") on `path`.
 
     A path is literal, or ends in one `{name}` that matches all the rest, or ends in `*` and matches
-    all that begins so. A handler gets the call, then the body if it declares one. A plain function
-    answers from memory without awaiting; a coroutine function may await.
+    every path that begins with it. A handler gets the call, then the body if it declares one. A
+    plain function answers from memory without awaiting; a coroutine function may await.
     """
 
     def declare(handler: Handler) -> Handler:

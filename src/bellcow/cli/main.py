@@ -150,7 +150,7 @@ def _change_shells(program: str, name: str) -> int:
     change = completion.install if installing else completion.uninstall
     changed = change(program, Path.home())
     for path in changed:
-        output.say(f"{'Added completion to' if installing else 'Took completion out of'} {path}")
+        output.say(f"{'Added completion to' if installing else 'Removed completion from'} {path}")
     if not changed:
         raise CommandError(
             "Nothing to change: completion is there already, or no start file of bash, zsh or fish"

@@ -61,7 +61,7 @@ def find_flaws(cert: Pem, key: Pem, ca: Pem, wanted: Wanted, now: datetime) -> I
     names = _names_of(chain[0])
     for host in wanted.hosts:
         if not _is_for(names, host):
-            yield Flaw("unfit", f"{cert.file} does not name {host}, which others are told{mend}")
+            yield Flaw("unfit", f"{cert.file} does not name {host}, which is advertised{mend}")
     # Peers require this very name: a wildcard does not prove the role.
     if wanted.name and wanted.name not in names:
         why = "which verify_server_hostname asks for"

@@ -200,7 +200,7 @@ def _not_a_setting(path: tuple[str, ...], name: str, keys: Mapping[str, Key]) ->
         if key.name == name and key.priority != "C" and not key.path.startswith("client.")
     ]
     if homes:
-        return f"{full} is not a setting; {name} belongs into {' or '.join(homes[:3])}"
+        return f"{full} is not a setting; {name} belongs in {' or '.join(homes[:3])}"
     near = difflib.get_close_matches(name, keys, n=1)
     if near:
         return f'{full} is not a setting; did you mean "{near[0]}"?'

@@ -101,7 +101,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(name="meta", path="client.meta", kind="map", repeat=True, help=_NO_EFFECT),
     Flag(name="network-interface", path="client.network_interface", help=_NO_EFFECT),
     Flag(name="network-speed", path="client.network_speed", kind="number", help=_NO_EFFECT),
-    Flag(name="acl-enabled", path="acl.enabled", kind="bool", help="Ask for tokens."),
+    Flag(name="acl-enabled", path="acl.enabled", kind="bool", help="Require tokens."),
     Flag(
         name="acl-replication-token",
         path="acl.replication_token",

@@ -27,7 +27,7 @@ def path_of(settings: Settings) -> Path | None:
     return directory / NAME if directory else None
 
 
-def is_there(settings: Settings) -> bool:
+def exists(settings: Settings) -> bool:
     """Whether the servers share a key; a keyring file counts even if it cannot be read."""
     path = path_of(settings)
     return bool(settings.server.encrypt) or (path is not None and path.exists())

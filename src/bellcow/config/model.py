@@ -45,7 +45,7 @@ class Advertise(Block, frozen=True, kw_only=True):
 class Acl(Block, frozen=True, kw_only=True):
     """Access control."""
 
-    enabled: Annotated[bool, acts("Ask for tokens.")] = False
+    enabled: Annotated[bool, acts("Require tokens.")] = False
     token_ttl: Annotated[Duration, partly("How long a token may be cached; none is.")] = seconds(30)
     policy_ttl: Annotated[Duration, partly("How long a policy may be cached; none is.")] = seconds(
         30
@@ -125,7 +125,7 @@ class License(Block, frozen=True, kw_only=True):
     """Who may issue licenses for this cluster."""
 
     issuers: Annotated[
-        Strings, acts("Public keys whose licenses count, as `ed25519:KEY`; none by default.")
+        Strings, acts("Public keys of accepted issuers, as `ed25519:KEY`; none by default.")
     ] = ()
 
 
@@ -136,7 +136,7 @@ class Settings(Block, frozen=True, kw_only=True):
     datacenter: Annotated[str, acts("Datacenter of this agent.")] = "dc1"
     name: Annotated[str, acts("Name, unique in its region; the host name when empty.")] = ""
     data_dir: Annotated[str, acts("Directory of all data, an absolute path.")] = ""
-    plugin_dir: Annotated[str, ignored("Where drivers are.")] = ""
+    plugin_dir: Annotated[str, ignored("Directory of drivers.")] = ""
     bind_addr: Annotated[
         str, acts('Address to listen on, or a template such as `{{ GetInterfaceIP "eth0" }}`.')
     ] = "0.0.0.0"
@@ -152,7 +152,7 @@ class Settings(Block, frozen=True, kw_only=True):
     log_rotate_duration: Annotated[Duration, acts("Age at which a new file begins.")] = seconds(
         24 * 3600
     )
-    log_rotate_bytes: Annotated[int, acts("Size at which a new file begins; 0 is any.")] = 0
+    log_rotate_bytes: Annotated[int, acts("Size at which a new file begins; 0 has no limit.")] = 0
     log_rotate_max_files: Annotated[int, acts("Old files kept; 0 keeps all.")] = 0
     log_include_location: Annotated[bool, ignored("Source lines in the log.")] = False
     enable_syslog: Annotated[bool, acts("Log to syslog too.")] = False

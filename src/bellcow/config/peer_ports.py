@@ -29,7 +29,7 @@ def protection(settings: Settings) -> Protection:
     """
     if settings.tls.rpc:
         return "certificates"
-    return "key" if keyring.is_there(settings) else "none"
+    return "key" if keyring.exists(settings) else "none"
 
 
 def are_open(settings: Settings, addresses: Addresses) -> bool:
@@ -53,7 +53,7 @@ def are_closed(settings: Settings, addresses: Addresses) -> bool:
     return protection(settings) == "none" and all(map(is_loopback, hosts))
 
 
-def waits_in_vain(settings: Settings, addresses: Addresses) -> tuple[str, str]:
+def needs_other_machines(settings: Settings, addresses: Addresses) -> tuple[str, str]:
     """The setting that needs servers on other machines, and why; ("", "") if there is none.
 
     `addresses` are those of the settings, before `listening` has moved any.
@@ -83,8 +83,8 @@ def refusal(why: str, key: str) -> tuple[str, ...]:
         ),
         f'    encrypt = "{key}"',
         (
-            "Certificates do as well: tls { rpc = true }. open_peers = true in the `server` block "
-            "leaves the ports open, where only servers reach them."
+            "Certificates work too: tls { rpc = true }. Where only servers reach the ports, "
+            "open_peers = true in the `server` block leaves them open."
         ),
     )
 

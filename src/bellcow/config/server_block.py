@@ -52,16 +52,16 @@ class Server(Block, frozen=True, kw_only=True):
     bootstrap_expect: Annotated[
         int,
         acts(
-            "Servers to wait for before a new cluster forms; 1 is alone; 0 joins those that "
-            "`server_join` names, and without any is alone."
+            "Servers to wait for before a new cluster forms; 1 forms it alone; 0 joins the servers "
+            "that `server_join` names, or forms it alone if there are none."
         ),
     ] = 0
     engine: Annotated[
         str,
         acts(
             "Where the state is kept: `embedded` (one server), `etcd` (several) or `auto`, which "
-            "takes etcd when servers are expected or joined, and takes the state of a single "
-            "server over into it."
+            "uses etcd when servers are expected or joined, and moves the state of a single "
+            "server into it."
         ),
     ] = "auto"
     etcd_path: Annotated[str, acts("The etcd program; looked up in PATH when empty.")] = ""
@@ -70,14 +70,14 @@ class Server(Block, frozen=True, kw_only=True):
     encrypt: Annotated[
         str,
         acts(
-            "Key that servers prove themselves with: base64 of 16, 24 or 32 bytes; a kept keyring "
-            "wins over it."
+            "Shared key by which servers authenticate each other: base64 of 16, 24 or 32 bytes; an "
+            "existing keyring file wins over it."
         ),
     ] = ""
     open_peers: Annotated[
         bool,
         acts(
-            "Listen for other servers beyond loopback without a key and without TLS: anyone who "
+            "Accept servers of other machines without a key and without TLS: anyone who "
             "reaches the ports can read and replace the whole state."
         ),
     ] = False
@@ -138,8 +138,8 @@ class Server(Block, frozen=True, kw_only=True):
         ""
     )
     license_env: Annotated[str, ignored("The license itself; use `bellcow license put`.")] = ""
-    raft_snapshot_interval: Annotated[Duration, later("Pause between looks at the log.")] = seconds(
-        120
+    raft_snapshot_interval: Annotated[Duration, later("Pause between checks of the log.")] = (
+        seconds(120)
     )
     raft_snapshot_threshold: Annotated[int, later("Log entries before it is shortened.")] = 8192
     raft_trailing_logs: Annotated[int, later("Log entries kept behind a snapshot.")] = 10240

@@ -71,7 +71,9 @@ def make_context(
         _load_authorities(context, ca)
     if verify_client:
         if not ca:
-            raise invalid("verifying clients needs ca_file: whose certificates are to be believed?")
+            raise invalid(
+                "verifying clients needs ca_file, the authorities that sign their certificates"
+            )
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 

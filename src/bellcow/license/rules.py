@@ -61,7 +61,7 @@ class Status(msgspec.Struct, frozen=True):
     ends_ns: int | None = None
 
 
-class Told(msgspec.Struct, frozen=True):
+class LastReport(msgspec.Struct, frozen=True):
     """The last report of a license in the log."""
 
     license_id: str
@@ -194,27 +194,27 @@ def status(license_: License, now_ns: int) -> Status:
     if now_ns >= dates.termination_ns:
         stopped = ", ".join(sorted(LICENSED))
         text = f"the license ended on {license_.termination_time}; stopped: {stopped}"
-        return Status(Phase.TERMINATED, f"{text}; put a new license")
+        return Status(Phase.TERMINATED, f"{text}; install a new license")
     if now_ns >= dates.expiration_ns:
         left = _left(dates.termination_ns - now_ns)
         text = f"the license expired on {license_.expiration_time}; its features stop {left}"
-        return Status(Phase.EXPIRED, f"{text}; put a new license", dates.termination_ns)
+        return Status(Phase.EXPIRED, f"{text}; install a new license", dates.termination_ns)
     until = f"the license is valid until {license_.expiration_time}"
     warn_ns = dates.expiration_ns - WARN_BEFORE_NS
     if now_ns >= warn_ns:
         left = _left(dates.expiration_ns - now_ns)
-        text = f"{until} and expires {left}; put a new license"
+        text = f"{until} and expires {left}; install a new license"
         return Status(Phase.EXPIRING, text, dates.expiration_ns)
     return Status(Phase.VALID, until, warn_ns)
 
 
-def to_tell(license_id: str, found: Status, told: Told | None, now_ns: int) -> bool:
+def is_report_due(license_id: str, found: Status, last: LastReport | None, now_ns: int) -> bool:
     """Whether the log reports it: each phase once, and every phase but VALID again each day."""
-    if told is None:
+    if last is None:
         return found.phase is not Phase.VALID
-    if (told.license_id, told.phase) != (license_id, found.phase):
+    if (last.license_id, last.phase) != (license_id, found.phase):
         return True
-    return found.phase is not Phase.VALID and now_ns - told.at_ns >= _DAY_NS
+    return found.phase is not Phase.VALID and now_ns - last.at_ns >= _DAY_NS
 
 
 def starts_later(license_: License, now_ns: int) -> bool:

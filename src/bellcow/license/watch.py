@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bellcow.license.rules import Phase, Told, status, to_tell
+from bellcow.license.rules import LastReport, Phase, is_report_due, status
 from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ class LicenseWatch:
 
     async def run(self) -> None:
         """Work for one leadership. Each leadership reports again."""
-        told: Told | None = None
+        last: LastReport | None = None
         while True:
-            told, pause_s = self._look(told)
+            last, pause_s = self._look(last)
             await asyncio.sleep(pause_s)
 
-    def _look(self, told: Told | None) -> tuple[Told, float]:
+    def _look(self, last: LastReport | None) -> tuple[LastReport, float]:
         """Report what is due. Returns the last report, and the seconds until the next check."""
         now_ns = self._clock.wall_ns()
         license_ = self._licenses.current()
@@ -45,8 +45,8 @@ class LicenseWatch:
         pause_s = LOOK_S
         if found.ends_ns is not None:
             pause_s = min(LOOK_S, (found.ends_ns - now_ns) / NS_PER_S)
-        if to_tell(license_.license_id, found, told, now_ns):
+        if is_report_due(license_.license_id, found, last, now_ns):
             self._report(EVENTS[found.phase], license=license_.license_id, status=found.text)
-        elif told is not None:
-            return told, pause_s
-        return Told(license_.license_id, found.phase, now_ns), pause_s
+        elif last is not None:
+            return last, pause_s
+        return LastReport(license_.license_id, found.phase, now_ns), pause_s

@@ -60,7 +60,7 @@ NOT_DONE = re.compile(
     r"(?:rpc error: )?(?:"
     r"No cluster leader"
     r"|snapshot restore in progress"
-    r"|this server stops"
+    r"|this server is stopping"
     r"|not done: leadership changed while committing"
     rf"|not done: {STORE_SAYS}"
     rf"|not restored, nothing changed: (?:{STORE_SAYS}|No space left on device))"
@@ -68,11 +68,11 @@ NOT_DONE = re.compile(
 UNKNOWN = re.compile(
     r"(?:rpc error: )?outcome unknown: (?:"
     r"leadership was lost during the restore"
-    r"|this server stops"
+    r"|this server is stopping"
     r"|the write may or may not be done(?: \((?:"
     r"the connection to the other server broke"
     r"|the stream ended before its end frame"
-    r"|500: outcome unknown: this server stops"
+    r"|500: outcome unknown: this server is stopping"
     r"|it does not answer any more"
     r"|it did not answer)\))?)"
 )

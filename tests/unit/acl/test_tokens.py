@@ -222,13 +222,13 @@ def test_guessed_tokens_are_reported_with_count_and_main_address():
     def report(event: str, /, **fields: object) -> None:
         said.append((event, fields))
 
-    bad.say(report)
+    bad.report(report)
     assert said == []
     for client, times in (("x", 3), ("y", 1)):
         for _ in range(times):
             bad.check(client)
-    bad.say(report)
-    bad.say(report)
+    bad.report(report)
+    bad.report(report)
     told = {"count": 4, "addresses": 2, "most_from": "x", "most": 3}
     assert said == [("unknown_tokens", told)]
 
@@ -239,7 +239,7 @@ def test_guesses_from_more_addresses_than_are_remembered_are_counted_all_the_sam
     bad = BadTokens(FixedClock(), 3)
     for number in range(100):
         bad.check(f"10.0.0.{number}")
-    bad.say(lambda event, **fields: said.append(fields))
+    bad.report(lambda event, **fields: said.append(fields))
     assert (said[0]["count"], said[0]["addresses"]) == (100, 10)
 
 

@@ -237,7 +237,7 @@ def test_authority_that_stays_trusted_between_servers_is_reported(tmp_path, caps
     bundle.write_text(Path(first.file).read_text())
     told = reloading.reload()["restart_needed"]
     assert told["setting"] == "tls.ca_file"
-    assert "trusted between servers until then: 1" in told["reason"]
+    assert "servers still trust until then: 1" in told["reason"]
 
 
 # What does not

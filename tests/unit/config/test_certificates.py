@@ -55,7 +55,7 @@ CASES = {
     "no list of usages is good for all": ({"usages": ()}, []),
     "address missing": (
         {"ip": "10.0.0.6"},
-        ["unfit: server.pem does not name 10.0.0.5, which others are told"],
+        ["unfit: server.pem does not name 10.0.0.5, which is advertised"],
     ),
     "name missing": (
         {"dns": "server.global.nomad"},

@@ -228,14 +228,14 @@ def test_a_bad_duration_is_refused_at_the_same_step_as_by_nomad(text, phase, mes
         (
             'server_join { retry_join = ["a"] }',
             "unexpected keys server_join",
-            "f.hcl:1:1: server_join is not a setting; server_join belongs into server { }",
+            "f.hcl:1:1: server_join is not a setting; server_join belongs in server { }",
         ),
         (
             "server { prefix_filter = [] }",
             "server unexpected keys prefix_filter",
             (
                 "f.hcl:1:10: server.prefix_filter is not a setting; "
-                "prefix_filter belongs into telemetry { }"
+                "prefix_filter belongs in telemetry { }"
             ),
         ),
         (
@@ -243,7 +243,7 @@ def test_a_bad_duration_is_refused_at_the_same_step_as_by_nomad(text, phase, mes
             "acl unexpected keys batch_scheduler_enabled",
             (
                 "f.hcl:1:7: acl.batch_scheduler_enabled is not a setting; batch_scheduler_enabled "
-                "belongs into server { default_scheduler_config { preemption_config { } } }"
+                "belongs in server { default_scheduler_config { preemption_config { } } }"
             ),
         ),
         (

@@ -413,7 +413,7 @@ def test_the_phases_of_a_license(now_ns, phase):
     assert found.phase is phase
     assert found.text.startswith("the license ")
     assert "lic-1" not in found.text  # health is for everybody
-    assert ("put a new license" in found.text) == (phase is not Phase.VALID)
+    assert ("install a new license" in found.text) == (phase is not Phase.VALID)
     acting = "Redundancy Zones" in rules.features_in_force(license_, now_ns)
     assert acting == (phase is not Phase.TERMINATED)
 

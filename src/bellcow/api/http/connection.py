@@ -36,7 +36,7 @@ _SLICE: Final = 4096
 
 
 class Connection(HttpToolsProtocol):
-    """One connection: `Receiver` of its reader, `Late` of its deadline, `Asker` of its query."""
+    """One connection: the `Receiver` of its reader, its deadline's `Late`, its query's `Asker`."""
 
     # Slots, because one attribute more would cost every instance the shared layout of its dict.
     __slots__ = (
@@ -84,7 +84,7 @@ class Connection(HttpToolsProtocol):
     # --- life
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        # Not uvicorn's, which also reads both addresses, 0.5 kB that only a task needs.
+        # Replaces uvicorn's, which also reads both addresses: 0.5 kB that only a task needs.
         self.connections.add(self)
         self.transport = transport
         self.flow = Flow(transport)

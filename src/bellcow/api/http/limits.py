@@ -11,7 +11,7 @@ MOST_CLIENTS = 20_000  # connections of 20 KiB each are 400 MiB
 MOST_SERVERS = 8_192
 # A second from one address. A browser that does not trust our certificate has fewer.
 FAILED_HANDSHAKES = 20
-REFUSALS = 16  # one connection in so many may be open in addition, to be refused with a 429
+REFUSALS = 16  # one more connection for so many may be open, to be refused with a 429
 
 
 Admitted = Literal["admitted", "refused", "cut"]

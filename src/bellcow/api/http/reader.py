@@ -118,7 +118,7 @@ class Reader:
     def feed(self, data: bytes) -> Unfinished | Refusal | None:
         """Parse `data`, calling the receiver. Returns what is unfinished after it, or a refusal.
 
-        After a refusal the reader is in no defined state.
+        After a refusal the reader must not be used any more.
         """
         between = not self.in_head and not self.in_body
         if between and b"  " in data and data.count(b" ", 0, data.find(b"\n", 4)) > _SPACES:
@@ -214,7 +214,7 @@ class Reader:
         """Whether a body follows.
 
         Raises:
-            _InvalidRequest: the headers are those of no request that is served.
+            _InvalidRequest: a request with these headers is not served.
         """
         hosts = 0
         has_body = False

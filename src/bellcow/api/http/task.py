@@ -23,7 +23,7 @@ SCOPE_KEY: Final = "bellcow"  # where the ASGI callable finds its `Cycle` in the
 
 # Bytes of an unread body that are read and dropped, so that the connection can stay open.
 _DRAIN_BYTES: Final = 256 * 1024
-_STOPPING: Final = "this server stops"
+_STOPPING: Final = "this server is stopping"
 
 
 class _Gone(Exception):

@@ -1,4 +1,4 @@
-"""Calls between the lifecycles of two servers: found a cluster together, start a member."""
+"""Calls between the lifecycles of two servers: form a cluster together, start a member."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls to the leader on the port between servers: join, leave, check the own membership."""
+"""Calls to the leader on the port between servers: join, leave, check one's own membership."""
 
 from __future__ import annotations
 

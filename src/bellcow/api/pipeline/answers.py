@@ -32,13 +32,13 @@ def contact(server: Server, request: Request) -> tuple[bool, int]:
         return bool(server.leadership.leader_id), 0
     leader = server.roster.table.leader
     if leader is None or leader.server_id == server.roster.itself.server_id:
-        return False, _age_unheard_ns(server)
+        return False, _age_without_leader_ns(server)
     age_s = server.roster.age_s(server.tables.index)
-    age_ns = _age_unheard_ns(server) if age_s is None else int(age_s * NS_PER_S)
+    age_ns = _age_without_leader_ns(server) if age_s is None else int(age_s * NS_PER_S)
     return bool(server.leadership.leader_id), age_ns
 
 
-def _age_unheard_ns(server: Server) -> int:
+def _age_without_leader_ns(server: Server) -> int:
     """The age of memory that has not caught up with a leader since our start.
 
     It is at least the age of this process, and at least what the wall clocks say of the last

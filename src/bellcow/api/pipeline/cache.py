@@ -61,7 +61,7 @@ class EncodedAnswers:
         return kept.compressed(request) if request.accepts_gzip else kept.plain
 
     def keep(self, route: Route, server: Server, request: Request, plain: Response) -> Response:
-        """Keep a new answer that is confirmed. Any other tells its age, which changes."""
+        """Keep a new answer that is confirmed. Any other has its age in it, which changes."""
         plain.packed = True  # it is sent again as it is
         kept = _Encoded(server.tables.head, _state(route, server), plain)
         if server.leadership.is_leader or isinstance(request.progress, Confirming):

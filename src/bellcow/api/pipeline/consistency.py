@@ -58,8 +58,8 @@ class Progress(enum.Enum):
 
     FRESH = "nothing"
     WAITING = "a confirm that may still come"
-    UNCONFIRMED = "a confirm that did not come"
-    CONFIRMED = "a confirm that came"
+    UNCONFIRMED = "a confirm that has not arrived"
+    CONFIRMED = "a confirm that has arrived"
     BLOCKED = "a change of a table: a blocking query"
 
 
@@ -131,7 +131,7 @@ def _within_hops(decision: Decision, hops: int) -> Decision:
 
 
 def gather(route: Route, call: Call) -> Asked:
-    """What the request asks, with its progress as the rounds of confirmed reads stand."""
+    """What the request asks for, and its progress by the rounds of confirmed reads."""
     return Asked(_elsewhere(route, call), call.stale, call.request.hops, _progress(call))
 
 

@@ -92,7 +92,7 @@ class Pipeline:
         self._decoders.close()
         self._packers.shutdown(wait=False, cancel_futures=True)
 
-    # The two doors
+    # Entry points
 
     def answer_now(self, request: Request, *, last: bool = False) -> Response | Wait | None:
         """The answer from memory, a wait, or None where something must be awaited."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def away() -> Waits:
     """The blocking queries that wait at another server; they end when this one stops."""
-    return Waits(lambda: Error(Code.UNAVAILABLE, "this server stops; ask another one"))
+    return Waits(lambda: Error(Code.UNAVAILABLE, "this server is stopping; ask another one"))
 
 
 class Rest:

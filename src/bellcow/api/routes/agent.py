@@ -18,8 +18,8 @@ from bellcow.model.agent import MembersReply
 
 BASE = "/v1/agent"
 CLOSED = (
-    "this server has no key and no certificates, so its ports between servers are for its own "
-    "machine alone; give all servers the same `encrypt` (bellcow operator keygen) and restart them"
+    "this server has no key and no certificates, so it accepts servers from its own machine "
+    "only; give all servers the same `encrypt` (bellcow operator keygen) and restart them"
 )
 PARSED_BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
@@ -77,8 +77,8 @@ async def join(call: Call) -> dict[str, Any]:
 async def force_leave(call: Call) -> None:
     """Declare a failed server to have left. Nomad: an unknown name is no error.
 
-    With `prune` it is forgotten as well. Refused with 409 where it would cost the quorum;
-    `force=true` does it all the same. The leader answers: its list of members counts.
+    With `prune` it is also removed from the member list. Refused with 409 where it would cost the
+    quorum; `force=true` does it anyway. The leader answers: its list of members counts.
 
     Raises:
         invalid: no node is given, or `prune` is no boolean.

@@ -39,7 +39,7 @@ async def read_host(call: Call) -> dict[str, Any]:
     node, server = call.request.param("node_id"), call.request.param("server_id")
     if node and server:
         raise invalid("Can only forward to either client node or server")
-    must_be_meant(call)
+    must_ask_this_agent(call)
     data = await asyncio.to_thread(_host_data)
     # Nomad: without a server_id the data is not wrapped.
     return {"AgentID": call.server.roster.itself.member_name, "HostData": data} if server else data
@@ -55,7 +55,7 @@ def must_allow_debugging(call: Call) -> None:
         raise denied()
 
 
-def must_be_meant(call: Call) -> None:
+def must_ask_this_agent(call: Call) -> None:
     """Check that the request names no client node, and no server but this one.
 
     A request for another live server of this region was forwarded before.

@@ -43,5 +43,5 @@ def table() -> list[str]:
     return [
         *table_,
         "",
-        "A path with * at its end stands for every path that begins so; {name} is the rest of one.",
+        "A path that ends in * stands for all that begin with it; {name} is the rest of a path.",
     ]

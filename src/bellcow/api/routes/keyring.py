@@ -1,4 +1,4 @@
-"""The keys by which later releases sign workload identities and encrypt variables: there are none.
+"""The keys that sign workload identities and encrypt variables in later releases: there are none.
 
 The keys between servers are in `agent.py`.
 """

@@ -24,7 +24,7 @@ SHOWN_CHARS = 128
     "GET",
     "/v1/namespaces",
     need=Need.ANONYMOUS,
-    right="none; what is not yours is not shown",
+    right="none; only namespaces of the token are shown",
     serve=Serve.VOTER_OR_STALE,
     watch=(NAMESPACES,),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.route import INVALID_METHOD, Serve, route
-from bellcow.api.routes.agent_host import must_allow_debugging, must_be_meant
+from bellcow.api.routes.agent_host import must_allow_debugging, must_ask_this_agent
 from bellcow.api.routes.host_redaction import REDACTED, is_secret_name, is_secret_value
 from bellcow.errors import Code, Error, invalid, not_found
 
@@ -46,7 +46,7 @@ async def read_profile(call: Call) -> Reply[None]:
         raise not_found(INVALID_METHOD)
     if call.request.param("node_id") and call.request.param("server_id"):
         raise invalid("Cannot target node and server simultaneously")
-    must_be_meant(call)
+    must_ask_this_agent(call)
     if call.tail in GO_PROFILES:
         raise Error(
             Code.NOT_IMPLEMENTED,

@@ -15,5 +15,5 @@ async def collect_garbage(call: Call) -> None:
 
 @route("PUT", "/v1/system/reconcile/summaries", need=Need.MANAGEMENT, serve=Serve.LEADER)
 async def reconcile_summaries(call: Call) -> None:
-    """Count jobs' summaries anew. There is nothing to count before there are jobs."""
+    """Count jobs' summaries again. There is nothing to count before there are jobs."""
     del call

@@ -147,10 +147,10 @@ def join(session: Session, *, words: tuple[str, ...]) -> None:
 
 
 @command(
-    "Takes a failed server out of the cluster.\n\n"
-    "Nothing happens to a server that is alive, which is said: stop it first, or take it out "
-    "of the consensus configuration with -force. The name may leave its region out when it is "
-    "clear. Needs agent:write.",
+    "Removes a failed server from the cluster.\n\n"
+    "A live server is not removed, and the command says so: stop it first, or remove it from the "
+    "consensus configuration with -force. The name may omit the region if only one server has it. "
+    "Needs agent:write.",
     takes=Takes(1, 1, "This command takes one argument: <node>", "<node>"),
 )
 @switch("prune", "Drop it from the member list at once.")
@@ -170,7 +170,7 @@ def force_leave(session: Session, *, prune: bool, force: bool, words: tuple[str,
     # Nomad: the text is the same for a live server, which is not removed.
     if not force and name in (alive(session.client) or ()):
         complain(
-            f"{name} is alive: nothing was done; -force takes it out of the consensus configuration"
+            f"{name} is alive: nothing was done; -force removes it from the consensus configuration"
         )
 
 
@@ -203,7 +203,7 @@ def _member_name(session: Session, given: str, prefix: str) -> str:
     if len(meant) == 1:
         return meant[0]
     what = (
-        f"several servers are called so: {', '.join(meant)}"
+        f"several servers have this name: {', '.join(meant)}"
         if meant
         else (f"there is no such server; the known ones are {', '.join(known) or 'none'}")
     )

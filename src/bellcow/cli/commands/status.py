@@ -22,7 +22,7 @@ _KINDS = {
 
 
 @command(
-    "Lists the jobs; with an ID, or its beginning, tells what it belongs to and where to read it.",
+    "Lists the jobs; with an ID, or its beginning, shows what it belongs to and where to read it.",
     takes=Takes(0, 1, "This command takes either no arguments or one: <id>", "[<id>]"),
 )
 def status(session: Session, *, words: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ def gc(session: Session) -> None:
         session.client.put("/v1/system/gc")
 
 
-@command("Computes the summaries of all jobs anew.\n\nNeeds a management token.")
+@command("Computes the summaries of all jobs again.\n\nNeeds a management token.")
 def summaries(session: Session) -> None:
     with failing("Error running system summary reconciliation: "):
         session.client.put("/v1/system/reconcile/summaries")

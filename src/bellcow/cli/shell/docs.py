@@ -36,7 +36,7 @@ variable.
 | 141 | the reader of the output closed it |
 
 `bellcow -autocomplete-install` adds completion to bash, zsh and fish;
-`-autocomplete-uninstall` takes it out. A program that is linked to the name `nomad` behaves the
+`-autocomplete-uninstall` removes it. A program that is linked to the name `nomad` behaves the
 same and calls itself so.
 """
 

@@ -34,7 +34,7 @@ def network_reason(error: BaseException, where: str) -> str:
         if isinstance(cause, ssl.SSLError):
             return _tls_reason(cause)
         if isinstance(cause, urllib3_errors.ReadTimeoutError):
-            return "i/o timeout: the server took the request and did not answer"
+            return "i/o timeout: the server received the request and did not answer"
     connecting = any(isinstance(cause, urllib3_errors.NewConnectionError) for cause in chain)
     for cause in chain:
         if isinstance(cause, OSError) and cause.errno:

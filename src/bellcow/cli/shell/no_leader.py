@@ -79,11 +79,11 @@ def _why_no_list(client: Client) -> list[str]:
         f"it waits for {expects} servers with this bootstrap_expect and sees {sees}, itself "
         "included"
         if expects
-        else "it waits to be admitted, for bootstrap_expect is not set"
+        else "it waits to be admitted, because bootstrap_expect is not set"
     )
     return [
-        f"If it is in no cluster yet: {new}. Its log says whom it cannot reach",
-        "If it was in one: it has started again, and more than half of the voters must be there",
+        f"If it is in no cluster yet: {new}. Its log names the servers that it cannot reach",
+        "If it was in one: it has started again, and more than half of the voters must answer",
     ]
 
 

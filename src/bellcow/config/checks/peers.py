@@ -14,7 +14,7 @@ from bellcow.config.checks.base import Given, make_problem, warning, wrong
 from bellcow.config.derive import encrypt_key, server_join
 from bellcow.config.joins import join_fault
 from bellcow.config.keys import get_value
-from bellcow.config.peer_ports import refusal, waits_in_vain
+from bellcow.config.peer_ports import needs_other_machines, refusal
 from bellcow.config.problem import Phase, Problem
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def check_peer_ports(given: Given) -> Iterator[Problem]:
         addresses = resolve_addresses(settings, given.dev, given.machine)
     except AddressError:
         return  # check_addresses reports it
-    key, why = waits_in_vain(settings, addresses)
+    key, why = needs_other_machines(settings, addresses)
     if key:
         fresh = base64.b64encode(SystemClock().random_bytes(32)).decode()
         message, *places = refusal(why, fresh)
@@ -106,10 +106,10 @@ def check_discovery(given: Given) -> Iterator[Problem]:
         fate = (
             f"this one waits for {server.bootstrap_expect} servers that it cannot find"
             if server.bootstrap_expect
-            else "this one founds a cluster of its own"
+            else "this one forms a cluster of its own"
         )
         message = (
-            f"consul is written, and bellcow looks up no servers there: {fate}; name the others in "
+            f"bellcow looks up no servers in Consul: {fate}; name the others in "
             "server { server_join { retry_join = [...] } }, with bootstrap_expect"
         )
         yield warning(message, "consul")
@@ -124,7 +124,7 @@ def check_raft_protocol(given: Given) -> Iterator[Problem]:
             Phase.AGENT, f"server setup failed: Failed to start Raft: {message}", key
         )
     elif protocol < 3:
-        yield warning(f"raft_protocol {protocol} is taken as 3, the only one there is", key)
+        yield warning(f"raft_protocol {protocol} is read as 3, the only supported one", key)
 
 
 def check_join(given: Given) -> Iterator[Problem]:

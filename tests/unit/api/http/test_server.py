@@ -77,7 +77,7 @@ async def test_stop_waits_for_running_requests():
 
 @pytest.mark.parametrize(
     ("method", "text"),
-    [("GET", b"this server stops"), ("DELETE", b"outcome unknown: this server stops")],
+    [("GET", b"this server is stopping"), ("DELETE", b"outcome unknown: this server is stopping")],
 )
 async def test_request_that_runs_too_long_after_the_stop_gets_a_500(method: str, text: bytes):
     async with contextlib.AsyncExitStack() as stack:

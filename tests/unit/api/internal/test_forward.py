@@ -479,7 +479,7 @@ def test_blocking_query_that_waits_at_the_leader_ends_when_its_own_server_stops(
         for wait in range(2):
             async with asyncio.timeout(1):
                 answer = await servers.client.answer()
-            assert (answer.status, b"this server stops" in answer.body) == (500, True), wait
+            assert (answer.status, b"this server is stopping" in answer.body) == (500, True), wait
             await servers.client.send(get("/v1/namespaces?index=1000000"))
         await servers.client.send(get("/v1/namespaces"))  # what does not wait is still carried
         await servers.client.answer()

@@ -70,7 +70,7 @@ def test_a_license_that_expires_soon_says_when(cli: Callable[..., Any], server: 
     result = cli("license", "get")
     assert (result.status, result.err) == (0, "")
     assert "License Status = valid (expiring)\n" in result.out
-    assert result.out.endswith(" and expires in 2 days; put a new license.\n")
+    assert result.out.endswith(" and expires in 2 days; install a new license.\n")
 
 
 def test_an_expired_license_names_the_stopped_features(

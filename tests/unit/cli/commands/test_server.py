@@ -152,7 +152,7 @@ def test_force_leave_of_a_live_server_prints_that_it_stays(
     assert (result.status, result.out) == (0, 'Server "node-1.global" is now leaving\n')
     assert result.err == (
         "node-1.global is alive: nothing was done; "
-        "-force takes it out of the consensus configuration\n"
+        "-force removes it from the consensus configuration\n"
     )
     assert cli("server", "force-leave", "-force", "node-1").err == ""
 
@@ -180,7 +180,7 @@ def test_force_leave_of_an_unknown_server_names_the_known_ones(
 
 def test_force_leave_refuses_a_name_that_is_not_clear(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/agent/members", {"Members": [member("a.east", 2), member("a.west", 4)]})
-    assert "several servers are called so: a.east, a.west" in cli("server", "force-leave", "a").err
+    assert "several servers have this name: a.east, a.west" in cli("server", "force-leave", "a").err
 
 
 def test_force_leave_needs_no_right_to_list(cli: Callable[..., Any], server: Any) -> None:

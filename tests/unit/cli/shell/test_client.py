@@ -88,7 +88,7 @@ def test_a_server_that_does_not_answer_is_an_error(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         client = Client(Settings(address=address))
-        with pytest.raises(RequestError, match=r"/v1/x\": i/o timeout: the server took"):
+        with pytest.raises(RequestError, match=r"/v1/x\": i/o timeout: the server received"):
             client.send("GET", "/v1/x", read_s=0.05)
 
 

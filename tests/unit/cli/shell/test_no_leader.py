@@ -53,8 +53,8 @@ def test_server_in_no_cluster_is_said_to_wait_and_for_how_many(
     new = "it waits for 3 servers with this bootstrap_expect and sees 2, itself included"
     assert result.err.splitlines()[1:] == [
         f"No server leads, and {server.address} has no list of servers",
-        f"If it is in no cluster yet: {new}. Its log says whom it cannot reach",
-        "If it was in one: it has started again, and more than half of the voters must be there",
+        f"If it is in no cluster yet: {new}. Its log names the servers that it cannot reach",
+        "If it was in one: it has started again, and more than half of the voters must answer",
     ]
 
 

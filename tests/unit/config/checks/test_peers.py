@@ -36,7 +36,7 @@ def test_a_consul_block_without_joins_gives_a_warning():
     origins = {"consul": "a.hcl:1"}
     alone = {"server.bootstrap_expect": 0}
     (warning,) = [text for text in warnings(alone, origins=origins) if "no effect" not in text]
-    assert "this one founds a cluster of its own; name the others in" in warning
+    assert "this one forms a cluster of its own; name the others in" in warning
     (warning,) = [text for text in warnings(origins=origins) if "no effect" not in text]
     assert "this one waits for 3 servers that it cannot find" in warning
     for named in ({"server.retry_join": ("a",)}, {"server.bootstrap_expect": 1}):
@@ -58,7 +58,7 @@ def test_a_name_that_cannot_be_joined_is_refused_without_its_secrets(key):
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_an_old_raft_protocol_is_a_warning(protocol):
     (message,) = warnings({"server.raft_protocol": protocol})
-    assert message == f"WARNING: raft_protocol {protocol} is taken as 3, the only one there is"
+    assert message == f"WARNING: raft_protocol {protocol} is read as 3, the only supported one"
 
 
 def test_an_old_and_a_new_spelling_of_join_do_not_go_together():

@@ -115,7 +115,7 @@ def test_a_certificate_that_others_refuse_stops_the_start_of_several(tmp_path):
     changes = with_certificate(tmp_path, days=99) | {"tls.verify_server_hostname": True}
     cert = changes["tls.cert_file"]
     flaws = [
-        f"{cert} does not name 10.0.0.5, which others are told{MEND}",
+        f"{cert} does not name 10.0.0.5, which is advertised{MEND}",
         f"{cert} does not name {NAME}, which verify_server_hostname asks for{MEND}",
     ]
     assert errors(changes) == [(Phase.AGENT, flaw) for flaw in flaws]
@@ -127,7 +127,7 @@ def test_a_single_server_gets_only_a_warning(tmp_path):
     changes = with_certificate(tmp_path, days=99) | {"server.bootstrap_expect": 0}
     assert errors(changes) == []
     assert warnings(changes) == [
-        f"WARNING: {changes['tls.cert_file']} does not name 10.0.0.5, which others are told{MEND}"
+        f"WARNING: {changes['tls.cert_file']} does not name 10.0.0.5, which is advertised{MEND}"
     ]
 
 

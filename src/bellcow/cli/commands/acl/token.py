@@ -42,7 +42,7 @@ def _described(body: Callable[..., None]) -> Callable[..., None]:
 )
 @_described
 @switch("global", "Valid in every region.", into="is_global")
-@flag("accessor", "uuid", "Accessor ID for the token, for one that is made again.", default="")
+@flag("accessor", "uuid", "Accessor ID for the token, to recreate a deleted one.", default="")
 @as_data
 def create(
     session: Session,
@@ -70,7 +70,7 @@ def create(
             body |= {"AccessorID": accessor, "SecretID": new_uuid(SystemClock())}
         token = session.client.put(_TOKEN, body)
     show_token(token, as_json=as_json, template=template)
-    _name_the_missing(session.client, policy)
+    _note_missing_policies(session.client, policy)
 
 
 def _refuse_known(client: Client, accessor: str, prefix: str) -> None:
@@ -152,17 +152,17 @@ def update(
         token = session.client.get(_path(words[0]))
         token = session.client.put(_path(words[0]), {**token, **changes})
     show_token(token, as_json=as_json, template=template)
-    _name_the_missing(session.client, policy)
+    _note_missing_policies(session.client, policy)
 
 
-def _name_the_missing(client: Client, given: tuple[str, ...]) -> None:
-    """Print a remark about policies that do not exist: they are allowed, but may be a slip."""
+def _note_missing_policies(client: Client, given: tuple[str, ...]) -> None:
+    """Print a remark about policies that do not exist: they are allowed, but may be a mistake."""
     if not given:
         return
     try:
         known = {one_["Name"] for one_ in client.get("/v1/acl/policies")}
     except RequestError:
-        return  # without the list there is only no remark
+        return  # without the list there is no remark
     for name in dict.fromkeys(given):
         if name not in known:
             note(f"There is no policy {name}: until there is one, the token gets nothing from it")

@@ -33,7 +33,7 @@ _ERRORS_FROM = 400
 @flag("H", "key: value", "A header; may be given again.", into="headers", many=True)
 @flag("filter", "expression", "Filter for the answer.", into="filter_", default="")
 @switch("verbose", "Print request and answer lines on standard error.")
-@switch("dryrun", "Print the equal curl command and send nothing.")
+@switch("dryrun", "Print the equivalent curl command, and send nothing.")
 @switch("fail", "End with 1 when the answer is an error.")
 def api(
     session: Session,

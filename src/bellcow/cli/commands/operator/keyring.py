@@ -62,8 +62,8 @@ def _explained() -> Iterator[None]:
     except CommandError as error:
         if _NO_KEYRING in error.message:
             note(
-                "A key changes with a restart: the keys of a server stand in "
-                "DATA_DIR/server/serf.keyring, or in its file as 'encrypt' before its first start"
+                "A key changes with a restart: a server's keys are in DATA_DIR/server/serf.keyring "
+                "or, before its first start, in the setting 'encrypt'"
             )
         raise
 

@@ -76,7 +76,7 @@ def _value(settings: dict[str, Any], path: str) -> str:
 
 
 @command(
-    "Changes settings of the scheduler; what is not given stays as it is.\n\n"
+    "Changes settings of the scheduler; without a flag a setting stays unchanged.\n\n"
     "Needs operator:write and operator:read."
 )
 @flag("check-index", "n", "Change nothing unless the modify index still is this.", default="")
@@ -89,14 +89,14 @@ def _value(settings: dict[str, Any], path: str) -> str:
 @three_state("memory-oversubscription", "Let tasks use more memory than they reserve.")
 @three_state("reject-job-registration", "Refuse new jobs from all but management tokens.")
 @three_state("pause-eval-broker", "Hold back evaluations: nothing is placed.")
-@three_state("preempt-system-scheduler", "Let system jobs push others aside.")
-@three_state("preempt-service-scheduler", "Let service jobs push others aside.")
-@three_state("preempt-batch-scheduler", "Let batch jobs push others aside.")
-@three_state("preempt-sysbatch-scheduler", "Let sysbatch jobs push others aside.")
+@three_state("preempt-system-scheduler", "Let system jobs preempt others.")
+@three_state("preempt-service-scheduler", "Let service jobs preempt others.")
+@three_state("preempt-batch-scheduler", "Let batch jobs preempt others.")
+@three_state("preempt-sysbatch-scheduler", "Let sysbatch jobs preempt others.")
 @flag(
     "node-limit-for-feasibility-checks",
     "n",
-    "Nodes looked at for jobs with spread or affinity.",
+    "Nodes checked for jobs with spread or affinity.",
     kind=UINT,
 )
 @switch("verbose", "Print the changes.")

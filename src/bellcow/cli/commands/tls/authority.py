@@ -165,7 +165,7 @@ def _check_allowed(authority: x509.Certificate, names: Sequence[str]) -> None:
     for name in names:
         if not any(name == each or name.endswith(f".{each}") for each in allowed):
             known = ", ".join(allowed)
-            raise invalid(f"the authority cannot vouch for {name}, only for names in {known}")
+            raise invalid(f"the authority may not sign for {name}, only for names in {known}")
 
 
 def _name(text: str) -> str:

@@ -54,8 +54,8 @@ def _check_free(path: Path, what: str, more: str = "") -> None:
 @flag("additional-domain", "name", "Domain to allow too; may be given again.", many=True)
 @flag("common-name", "name", "Name of the authority; by default one with its number.", default="")
 @flag("days", "number", "Days that it is valid.", kind=INT, default=1825)
-@flag("domain", "name", "Domain to allow, and the begin of the file names.", default="nomad")
-@switch("name-constraint", "Only ever vouch for names in nomad, localhost and the domains given.")
+@flag("domain", "name", "Domain to allow, and the beginning of the file names.", default="nomad")
+@switch("name-constraint", "Allow only names in nomad, localhost and the domains given.")
 def create_authority(
     *,
     additional_domain: tuple[str, ...],
@@ -84,7 +84,7 @@ def create_authority(
 
 
 @flags.command(
-    "Makes a certificate that the authority vouches for, as two files in this directory.\n\n"
+    "Makes a certificate signed by the authority, as two files in this directory.\n\n"
     "A server's is for server.REGION.nomad, localhost and 127.0.0.1, for use on either side of a "
     "connection; give the address that the server advertises with -additional-ipaddress."
 )

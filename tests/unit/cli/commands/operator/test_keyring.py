@@ -60,7 +60,7 @@ def test_a_failure_on_all_nodes_is_explained(cli: Callable[..., Any], server: An
     server.on("GET /v1/agent/keyring/list", b"1/1 nodes reported failure", 500)
     result = cli("operator", "keyring", "-list")
     assert result.status == 1
-    assert "the keys of a server stand in DATA_DIR/server/serf.keyring" in result.err
+    assert "a server's keys are in DATA_DIR/server/serf.keyring" in result.err
     assert result.err.endswith("500 (1/1 nodes reported failure)\n")
 
 

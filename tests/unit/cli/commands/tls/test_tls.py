@@ -120,7 +120,7 @@ def test_a_constraint_holds_for_what_the_authority_signs(cli: Callable[..., Any]
     result = cli(*make, "-additional-dnsname=one.example.com")
     assert (result.status, result.out) == (1, "")
     assert result.err == (
-        "the authority cannot vouch for one.example.com, only for names in corp, localhost, "
+        "the authority may not sign for one.example.com, only for names in corp, localhost, "
         "nomad, example.org\n"
     )
     done(cli(*make, "-additional-dnsname=one.example.org"))

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @flags.command(
     "Returns unused space of a server's store to the disk.\n\n"
     "PATH is the data directory of a running server of a cluster; etcd never makes its file "
-    "smaller by itself. Meanwhile, for about a second a gigabyte, this server takes no part: run "
-    "the command on one server after the other, on the leader last, after "
-    "'operator raft transfer-leadership'. Where the quota was full and writes were refused, they "
-    "are taken again once no server's store is full.",
+    "smaller by itself. Meanwhile, about a second a gigabyte, this server takes no part in the "
+    "cluster: run the command on one server after the other, on the leader last, after "
+    "'operator raft transfer-leadership'. Writes that were refused because of a full quota are "
+    "accepted again once no server's store is full.",
     takes=one("path"),
 )
 def defrag(*, words: tuple[str, ...]) -> None:
@@ -40,7 +40,7 @@ def defrag(*, words: tuple[str, ...]) -> None:
             [
                 ("Before", size(freed.before)),
                 ("After", size(freed.after)),
-                ("Was full", "yes, it takes writes again" if freed.was_full else "no"),
+                ("Was full", "yes, it accepts writes again" if freed.was_full else "no"),
             ]
         )
     )

@@ -163,14 +163,14 @@ def _which(body: Callable[..., None]) -> Callable[..., None]:
 
 @command(
     "Removes a server from the consensus configuration.\n\n"
-    "The server is told nothing: it keeps running and keeps its data, and stays out until it is "
-    "told to join or started again. Needs a management token. A removal that would cost the "
-    "quorum is refused unless -force is given. On a terminal the command asks before a removal "
+    "The server is not stopped: it keeps its data, and stays out of the cluster until it joins "
+    "again with 'server join' or is restarted. Needs a management token. A removal that would cost "
+    "the quorum is refused unless -force is given. On a terminal the command asks before a removal "
     "after which no voter may fail."
 )
 @_which
 @switch("force", "Remove it even if the cluster then has no quorum.")
-@switch("dry-run", "Say what would be removed, and do nothing.")
+@switch("dry-run", "Print what would be removed, and do nothing.")
 @switch("yes", "Do not ask.")
 def remove_peer(
     session: Session, *, force: bool, dry_run: bool, yes: bool, **named: str | None
@@ -200,7 +200,7 @@ def remove_peer(
             session.client.delete(_PEER, **query)
     say(f'Removed peer with {key} "{value}"')
     if peer and peer["Node"] in (alive(session.client) or ()):
-        say("It is still running, and stays out until it is told to join or started again.")
+        say("It is still running, and stays out until it joins again or is restarted.")
 
 
 @command(
@@ -253,7 +253,7 @@ def _chosen(client: Client, prefix: str) -> dict[str, Any]:
     others = [peer for peer in peers if peer["Voter"] and not peer["Leader"]]
     if not others:
         raise CommandError(
-            f"{prefix}there is no other voter: the leadership can be handed on when a second "
+            f"{prefix}there is no other voter: leadership can be transferred once a second "
             "server has joined and votes"
         )
     answer = client.request("GET", HEALTH, accept=frozenset({200, UNHEALTHY})).json()
@@ -262,7 +262,7 @@ def _chosen(client: Client, prefix: str) -> dict[str, Any]:
         names = ", ".join(peer["Node"] for peer in others)
         raise CommandError(
             f"{prefix}no other voter is healthy ({names}); 'operator autopilot health' says why, "
-            "and -peer-name takes one all the same"
+            "and -peer-name chooses one anyway"
         )
     return chosen
 

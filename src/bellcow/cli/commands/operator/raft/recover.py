@@ -37,9 +37,9 @@ _NEXT = (
     "Prepares a server to recover a cluster that has lost most of its voters for good.\n\n"
     "PATH is the data directory of a stopped server. The command shows what the server has: its "
     "role, epoch and index and the time of its last commit. With -servers it also writes the file "
-    "peers.json, after asking. Every server named in it goes by it at its next start: when all of "
-    "them answer, the one with the newest copy founds the cluster anew, and the others join it. "
-    "What no survivor had is lost. Every step is in operations/outage-recovery.md of the "
+    "peers.json, after asking. Every server in it reads it at its next start: when all of "
+    "them answer, the one with the newest copy rebuilds the cluster, and the others join it. "
+    "Writes that none of them has are lost. Every step is in operations/outage-recovery.md of the "
     "documentation, which is installed in share/doc/bellcow.",
     takes=one("path"),
 )
@@ -48,7 +48,7 @@ _NEXT = (
     "list",
     "The servers that are left: addresses, names, IDs, or ID@ADDRESS after a move, with commas.",
 )
-@flag("etcd", "file", "The program etcd, where it is not in PATH.", default="")
+@flag("etcd", "file", "Path of etcd, if it is not in PATH.", default="")
 @switch("yes", "Do not ask.")
 def recover(*, servers: str | None, etcd: str, yes: bool, words: tuple[str, ...]) -> None:
     server_dir = server_dir_of(words[0])
@@ -122,8 +122,7 @@ def _read(server_dir: Path, etcd: str) -> OfflineState | None:
 
     if (server_dir / rebuild.NEW / rebuild.COMPLETE).exists():
         raise CommandError(
-            "This server has founded its cluster anew and was stopped before it had finished: "
-            "start it, and it finishes"
+            "This server was stopped while it rebuilt its cluster: start it, and it finishes"
         )
     try:
         return asyncio.run(read_copy(server_dir, etcd))
@@ -201,7 +200,7 @@ def _chosen(servers: str, known: Sequence[RaftServer], own_id: str) -> list[List
     knows_itself = own_id in {each.id for each in known}
     if own_id not in ids and (knows_itself or "" not in ids):
         raise CommandError(
-            f"{prefix}this server, {own_id}, is not among them; if it has a new address since, "
+            f"{prefix}this server, {own_id}, is not among them; if its address has changed, "
             f"write {own_id}@HOST:PORT, on all servers"
         )
     return listed
@@ -228,7 +227,9 @@ def _ask(path: Path, listed: Sequence[Listed], known: Sequence[RaftServer], *, y
     note(f"This writes {path} with the servers")
     for server in listed:
         note(f"  {server.address}  {names.get(server.address, 'unknown here')}")
-    note("From its next start on, this server waits for all of them, and then is one of them.")
+    note(
+        "At its next start this server waits for all of them, then recovers the cluster with them."
+    )
     note("Every server that is not among them must stay down until it is wiped.")
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()

@@ -67,7 +67,7 @@ def logs(*, pretty: bool, words: tuple[str, ...]) -> None:
     "The secrets of tokens and the text of the license are left out unless -secrets is given.",
     takes=_PATH,
 )
-@flag("last-index", "n", "The index wanted: only the present one is there.", kind=INT, default=0)
+@flag("last-index", "n", "Index to print; only the present one exists.", kind=INT, default=0)
 @switch("secrets", "Print secrets too.")
 def state(*, last_index: int, secrets: bool, words: tuple[str, ...]) -> None:
     with _store(words[0]) as (_path, head, items):

@@ -28,7 +28,7 @@ _BEGINNING = b"\x1f\x8b\x08"  # the first bytes of every gzip file: RFC 1952
 _NEEDS_FILE = one("filename")
 _NOT_SENT = "\nNothing was sent to the server."
 _FOREIGN = (
-    "the state in it is not one of bellcow: its checksums are right, but it cannot be restored here"
+    "bellcow did not write the state in it: its checksums are right, but it cannot be restored here"
 )
 _REDACTED = (
     "A redacted file holds neither ACL tokens, nor the mark that the ACL bootstrap was done, nor "
@@ -120,8 +120,8 @@ def redact(*, words: tuple[str, ...]) -> None:
 
 @command(
     "Replaces the state of the cluster by that of a snapshot file.\n\n"
-    "The file is checked before anything is sent. Who the servers are does not change; everything "
-    "else does, the tokens too. Needs a management token.",
+    "The file is checked before anything is sent. The list of servers does not change; everything "
+    "else does, tokens included. Needs a management token.",
     takes=_NEEDS_FILE,
 )
 @switch("yes", "Do not ask.")

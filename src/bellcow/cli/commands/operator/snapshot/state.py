@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @flags.command(
     "Prints the objects of a snapshot file as JSON, by table, without a server.\n\n"
-    'EXPR keeps the objects that fit it, for example: Name == "ops" or Policies contains admin. '
+    'EXPR keeps the objects that match it, for example: Name == "ops" or Policies contains admin. '
     "It knows ==, !=, in, contains, matches (a regular expression) and is empty, the last four "
     "with not as well; and, or, not, parentheses; and dots into an object, as in Meta.team. An "
-    "object without the field never fits.\n\n"
+    "object without the field never matches.\n\n"
     "The secrets of tokens and the text of the license are left out unless -secrets is given.",
     takes=one("filename"),
 )
-@flag("filter", "expr", "Print only what fits.", into="expression", default="")
+@flag("filter", "expr", "Print only the objects that match.", into="expression", default="")
 @switch("secrets", "Print secrets too.")
 def state(*, expression: str, secrets: bool, words: tuple[str, ...]) -> None:
     wanted = _wanted(expression)

@@ -141,7 +141,7 @@ def test_an_existing_file_is_renamed(cli: Callable[..., Any], data_dir: Path) ->
     ("named", "said"),
     [
         ("s1", f"this server, {IDS[2]}, is not among them"),
-        ("10.9.9.9:4647", f"this server, {IDS[2]}, is not among them; if it has a new address "),
+        ("10.9.9.9:4647", f"this server, {IDS[2]}, is not among them; if its address has changed"),
         ("", "no servers in configuration"),
         ("s2,s9", '"s9" is not an address: it must be host:port; the names are those listed above'),
         ("s2,10.0.0.2:4647", "entry 2: found duplicate address in configuration: 10.0.0.2:4647"),
@@ -216,7 +216,7 @@ def test_recovery_that_was_cut_short_is_finished_by_a_start(
     (data_dir / "server/raft.new").mkdir()
     (data_dir / "server/raft.new/complete").touch()
     result = cli("operator", "raft", "recover", str(data_dir))
-    assert result.err.startswith("This server has founded its cluster anew and was stopped")
+    assert result.err.startswith("This server was stopped while it rebuilt its cluster")
 
 
 def test_damaged_copy_is_refused(cli: Callable[..., Any], data_dir: Path) -> None:

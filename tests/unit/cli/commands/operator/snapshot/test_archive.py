@@ -231,7 +231,7 @@ def test_an_archive_that_cannot_be_restored_is_not_called_sound(
     assert inspected.status == 1
     assert inspected.out.startswith("ID      = 2-9-1795442432498\n")
     assert inspected.err.startswith(
-        "Error verifying snapshot: the state in it is not one of bellcow"
+        "Error verifying snapshot: bellcow did not write the state in it"
     )
     restored = cli("operator", "snapshot", "restore", "n.snap")
     assert restored.status == 1
