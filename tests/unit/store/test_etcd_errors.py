@@ -63,7 +63,7 @@ def test_words_of_etcd_mean_one_thing(code, details, read, write):
 def test_clients_read_neither_etcds_nor_grpcs_words(row):
     code, details, _, _ = row
     for write in (False, True):
-        told = refusal(code, details, write=write).told
+        told = refusal(code, details, write=write).for_clients
         assert told
         assert not any(word in told for word in ("etcd", "grpc", code, details) if word)
 
