@@ -15,7 +15,7 @@ from bench.figure import Figure, at_least, at_most
 from bench.wrk import Contender, Load, compare, least_cpu_us, run, spelled
 from tests.cluster.chaos.cluster import Cluster, wait_until
 
-from bellcow.wire import NS_PER_S, parse_duration
+from bellcow.gocompat.duration import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

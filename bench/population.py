@@ -13,11 +13,12 @@ import msgspec
 
 from bellcow.acl.hashing import namespace_hash, policy_hash, token_hash
 from bellcow.clock import SystemClock, new_uuid
+from bellcow.gocompat.time import rfc3339
 from bellcow.model.acl import ACLPolicy, ACLToken
 from bellcow.model.namespace import Namespace
 from bellcow.state.tables import ACL_POLICIES, ACL_TOKENS, NAMESPACES, Table, with_indexes
 from bellcow.store.sqlite import open_store
-from bellcow.wire import rfc3339, to_msgpack
+from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

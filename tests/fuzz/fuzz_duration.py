@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.fuzz.mutation import Target, main
 
-from bellcow.wire import format_duration, parse_duration
+from bellcow.gocompat.duration import format_duration, parse_duration
 
 SAMPLES = (
     b"1h30m0s",

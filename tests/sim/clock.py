@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from bellcow.wire import NS_PER_S
+from bellcow.gocompat.duration import NS_PER_S
 
 BEGIN_NS = 1_800_000_000 * NS_PER_S  # 2027-01-15T08:00:00Z, when every simulation begins
 

@@ -22,6 +22,7 @@ from bellcow.cluster.peers.inputs import ClusterView
 from bellcow.cluster.peers.leader_state import LeaderState
 from bellcow.cluster.peers.requests import Membership
 from bellcow.errors import Code, Error
+from bellcow.gocompat.duration import Duration
 from bellcow.model.agent import ALIVE, FAILED, LEFT, Member
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.namespace import DEFAULT, Namespace
@@ -34,7 +35,6 @@ from bellcow.state.committer import Committer
 from bellcow.state.mirror import Mirror
 from bellcow.state.tables import RAFT, Tables
 from bellcow.state.waiting import Waiting
-from bellcow.wire import Duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -15,11 +15,11 @@ from tests.sim.camp import Dies
 
 from bellcow.cluster import datadir
 from bellcow.errors import Error
+from bellcow.gocompat.duration import NS_PER_S, parse_duration
 from bellcow.model.raft import RaftConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import RAFT, SCHEDULER
-from bellcow.wire import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable

@@ -13,12 +13,12 @@ import msgspec
 from tests.sim.store import Fault, script
 
 from bellcow.errors import Error
+from bellcow.gocompat.duration import NS_PER_S, Duration, parse_duration
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.commands import Written, put_setting
 from bellcow.state.tables import AUTOPILOT, SCHEDULER
 from bellcow.store.protocol import NO_HEAD
-from bellcow.wire import NS_PER_S, Duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

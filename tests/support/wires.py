@@ -16,8 +16,8 @@ from bellcow.clock import SystemClock
 from bellcow.cluster.transport.client import PeerClient
 from bellcow.config.model import Settings
 from bellcow.config.server_block import Server
+from bellcow.gocompat.duration import NS_PER_S
 from bellcow.state.waiting import Waiting
-from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     import ssl

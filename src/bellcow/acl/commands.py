@@ -12,9 +12,9 @@ import msgspec
 from bellcow.acl.hashing import token_hash
 from bellcow.acl.validation import invalid_token, validate_token
 from bellcow.errors import invalid, not_found
-from bellcow.model.acl import ACLBootstrap, ACLToken
+from bellcow.model.acl import ACLBootstrap, ACLToken, secret_digest
 from bellcow.state.commands import Written
-from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS, secret_digest
+from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

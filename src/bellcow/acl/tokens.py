@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from bellcow.acl.policy import DENY_ALL, Rules, parse_rules
 from bellcow.acl.rights import MANAGEMENT, NOTHING, Rights, compile_rights
 from bellcow.errors import Code, Error, denied
-from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS, secret_digest
+from bellcow.model.acl import secret_digest
+from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

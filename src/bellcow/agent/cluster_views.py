@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from bellcow.autopilot.rules import Contact, Silence
 from bellcow.cluster.members.schedule import Target, target_of
 from bellcow.cluster.members.table import Inputs
+from bellcow.gocompat.duration import Duration
 from bellcow.model.agent import FAILED, Member
 from bellcow.model.hello import RaftView, Role
 from bellcow.state.tables import RAFT, Tables
-from bellcow.wire import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from bellcow.gocompat.duration import NS_PER_S
 from bellcow.state.tables import RAFT
-from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,9 @@ import structlog
 
 from bellcow.deadline import timeout
 from bellcow.events import EVENTS, Event, Level
-from bellcow.wire import NS_PER_S, rfc3339, to_json
+from bellcow.gocompat.duration import NS_PER_S
+from bellcow.gocompat.time import rfc3339
+from bellcow.wire import to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

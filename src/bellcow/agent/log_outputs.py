@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from bellcow.config.derive import SYSLOG_FACILITIES
 from bellcow.events import Level
-from bellcow.wire import NS_PER_S
+from bellcow.gocompat.duration import NS_PER_S
 
 if TYPE_CHECKING:
     from bellcow.clock import Clock

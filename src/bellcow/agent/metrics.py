@@ -13,7 +13,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from bellcow.agent import exposition
-from bellcow.wire import NS_PER_S, rfc3339
+from bellcow.gocompat.duration import NS_PER_S
+from bellcow.gocompat.time import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

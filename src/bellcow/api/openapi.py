@@ -20,7 +20,7 @@ import bellcow
 from bellcow.api.call import Reply
 from bellcow.api.route import Route, Serve
 from bellcow.api.routes import catalog
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

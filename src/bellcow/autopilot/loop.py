@@ -27,12 +27,13 @@ from bellcow.autopilot.rules import (
 )
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
+from bellcow.gocompat.duration import NS_PER_S, Duration
+from bellcow.gocompat.time import NEVER
 from bellcow.model.agent import LEFT
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import AUTOPILOT, RAFT
 from bellcow.throttle import Reminders
-from bellcow.wire import NEVER, NS_PER_S, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

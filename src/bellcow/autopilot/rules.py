@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from bellcow.gocompat.duration import NS_PER_S, Duration
+from bellcow.gocompat.time import rfc3339_seconds
 from bellcow.model.agent import ALIVE, FAILED, LEFT
 from bellcow.model.autopilot import (
     AutopilotConfiguration,
@@ -17,7 +19,6 @@ from bellcow.model.autopilot import (
     ServerHealth,
 )
 from bellcow.model.raft import AUTOPILOT, RaftServer, RemovedServer
-from bellcow.wire import NS_PER_S, Duration, rfc3339_seconds
 
 UNKNOWN_CONTACT = Duration(-1)
 UNKNOWN_STATUS = "none"

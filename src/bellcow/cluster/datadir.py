@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from bellcow import files
+from bellcow.gocompat.time import rfc3339
 from bellcow.model.hello import Cluster
-from bellcow.wire import rfc3339
 
 if TYPE_CHECKING:
     from pathlib import Path

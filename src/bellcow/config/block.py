@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 def acts(text: str) -> msgspec.Meta:

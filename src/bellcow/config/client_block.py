@@ -8,7 +8,7 @@ import msgspec
 
 from bellcow.config.block import Anything, Block, Strings, acts, ignored, seconds
 from bellcow.config.server_block import ServerJoin
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 class Client(Block, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bellcow.config.problem import Phase, quoted
 from bellcow.gocompat import hcl
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 if TYPE_CHECKING:
     from bellcow.config.keys import Key

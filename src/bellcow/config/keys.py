@@ -11,7 +11,7 @@ import msgspec
 
 from bellcow.config.block import Anything, Block, Strings
 from bellcow.config.model import Settings
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 class Key(NamedTuple):

@@ -15,7 +15,7 @@ from bellcow.config.block import Anything, Block, Strings, acts, ignored, later,
 from bellcow.config.client_block import Client
 from bellcow.config.server_block import Server
 from bellcow.config.telemetry_block import Telemetry
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 class Ports(Block, frozen=True, kw_only=True):

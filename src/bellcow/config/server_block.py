@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from bellcow.config.block import Anything, Block, Strings, acts, ignored, later, partly, seconds
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 class ServerJoin(Block, frozen=True, kw_only=True):

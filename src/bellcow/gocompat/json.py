@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bellcow.gocompat.duration import Duration
 from bellcow.gocompat.json_reader import DecodeError, Number, Pairs, parse
-from bellcow.wire import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,12 +1,15 @@
-"""Times as Go reads them."""
+"""Times as Go reads and writes them."""
 
 from __future__ import annotations
 
 import re
+import time
 from calendar import timegm
 from datetime import UTC, datetime
 
-from bellcow.wire import NS_PER_S
+from bellcow.gocompat.duration import NS_PER_S
+
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
 
 _RFC3339 = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})"
@@ -32,3 +35,16 @@ def parse_time(text: str) -> int:
         east = int(hours) * 3600 + int(minutes) * 60
         seconds += east if sign == "-" else -east
     return seconds * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
+
+
+def rfc3339(wall_ns: int) -> str:
+    """A wall time as Go writes it: UTC, nanoseconds without trailing zeros."""
+    seconds, ns = divmod(wall_ns, NS_PER_S)
+    base = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    fraction = f".{ns:09d}".rstrip("0") if ns else ""
+    return f"{base}{fraction}Z"
+
+
+def rfc3339_seconds(wall_ns: int) -> str:
+    """A wall time rounded to whole seconds, UTC."""
+    return rfc3339((wall_ns + NS_PER_S // 2) // NS_PER_S * NS_PER_S)

@@ -55,17 +55,3 @@ def parse_int(text: str) -> int:
     if not digits or len(digits) > 19 or not set(digits) <= set(_DIGITS[:10]):
         raise ValueError("parse error")
     return int(text)
-
-
-def show_duration(ns: int) -> str:
-    """Nanoseconds as Go writes a duration."""
-    from bellcow.wire import format_duration
-
-    return format_duration(ns)
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds of a Go duration."""
-    from bellcow.wire import parse_duration as parse
-
-    return parse(text)

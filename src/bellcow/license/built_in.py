@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bellcow.gocompat.duration import NS_PER_S
+from bellcow.gocompat.time import rfc3339
 from bellcow.license.rules import _DAY_NS, ANY_INSTALLATION, PRODUCT
 from bellcow.model.license import FEATURES, License
-from bellcow.wire import NS_PER_S, rfc3339
 
 _TEMPORARY_NS = 6 * 3600 * NS_PER_S
 _COMMUNITY_NS = 36_525 * _DAY_NS  # 100 years

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bellcow.errors import invalid
+from bellcow.gocompat.duration import NS_PER_S
 from bellcow.gocompat.time import parse_time
 from bellcow.license.signature import (
     _ALGORITHM,
@@ -21,7 +22,7 @@ from bellcow.license.signature import (
     payload_of,
 )
 from bellcow.model.license import FEATURES, License
-from bellcow.wire import NS_PER_S, to_json
+from bellcow.wire import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from bellcow.gocompat.duration import NS_PER_S
 from bellcow.license.rules import LastReport, Phase, is_report_due, status
-from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from bellcow.clock import Clock

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, ClassVar
 
 from bellcow.errors import Error, invalid
-from bellcow.wire import Wire, parse_duration
-
-NO_TIME = "0001-01-01T00:00:00Z"  # as Go writes a time that was never set
+from bellcow.gocompat.duration import parse_duration
+from bellcow.gocompat.time import NEVER
+from bellcow.wire import UUID, Wire
 
 
 class ACLPolicy(Wire, frozen=True, kw_only=True, gc=False):
@@ -97,7 +98,7 @@ class ACLTokenBody(Wire, frozen=True, kw_only=True):
 
     def problem(self) -> Error | None:
         """The refusal of fields that would be ignored: the token would last longer, or do less."""
-        ends = self.expiration_time not in (None, "", NO_TIME)
+        ends = self.expiration_time not in (None, "", NEVER)
         if ends or not _is_no_length(self.expiration_ttl):
             return invalid(
                 "ExpirationTTL and ExpirationTime are not supported: "
@@ -167,3 +168,12 @@ class ACLBootstrap(Wire, frozen=True, kw_only=True):
     create_index: int = 0
     modify_index: int = 0
     reset_index: int
+
+
+def secret_digest(secret: str) -> bytes:
+    """The key that finds a token: a SHA-256, so that no lookup compares secrets byte by byte.
+
+    Nomad: the case of a UUID does not matter.
+    """
+    text = secret.lower() if UUID.fullmatch(secret) else secret
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -7,8 +7,10 @@ from typing import ClassVar
 import msgspec
 
 from bellcow.errors import Error, invalid
+from bellcow.gocompat.duration import Duration
+from bellcow.gocompat.time import NEVER
 from bellcow.model.bounds import counts_problem
-from bellcow.wire import NEVER, Duration, Wire
+from bellcow.wire import Wire
 
 
 class AutopilotConfiguration(Wire, frozen=True, kw_only=True):

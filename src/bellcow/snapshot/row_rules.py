@@ -74,7 +74,7 @@ def _token(row: ACLToken, _index: int) -> list[str]:
 
 
 def _is_time(text: str) -> bool:
-    """Whether `wire.rfc3339` may have written it."""
+    """Whether `rfc3339` may have written it."""
     try:
         return _TIME.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
     except ValueError:

@@ -7,13 +7,12 @@ and without an await. A row that a reader holds is never changed, only replaced.
 from __future__ import annotations
 
 import functools
-import hashlib
 import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from bellcow.model.acl import ACLBootstrap, ACLPolicy, ACLToken
+from bellcow.model.acl import ACLBootstrap, ACLPolicy, ACLToken, secret_digest
 from bellcow.model.agent import ClusterIdentity
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.license import StoredLicense, TemporaryLicense
@@ -21,7 +20,7 @@ from bellcow.model.namespace import Namespace
 from bellcow.model.raft import RaftConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.store.protocol import NO_HEAD, Head, Key
-from bellcow.wire import UUID, Wire, msgpack_decoder
+from bellcow.wire import Wire, msgpack_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -66,15 +65,6 @@ class Table(Generic[T]):
 
     def __repr__(self) -> str:
         return f"Table({self.name})"
-
-
-def secret_digest(secret: str) -> bytes:
-    """The key that finds a token: a SHA-256, so that no lookup compares secrets byte by byte.
-
-    Nomad: the case of a UUID does not matter.
-    """
-    text = secret.lower() if UUID.fullmatch(secret) else secret
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _token_digest(token: ACLToken) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bellcow import wire
+from bellcow.gocompat.time import rfc3339_seconds
 from bellcow.store import sqlite_check
 from bellcow.store.protocol import NO_HEAD, Change, Fenced, Head, NoSpace, Unavailable, Unknown
 from bellcow.store.sqlite_connection import BUSY_MS, Reader, connect, has_bytes, restrict
@@ -311,4 +311,4 @@ class Files:
     def _write_mark(self) -> None:
         """Record, before the first commit is acknowledged, that something is stored."""
         if self._mark is not None and not self._mark.written:
-            self._mark.begin(wire.rfc3339_seconds(self._clock.wall_ns()))
+            self._mark.begin(rfc3339_seconds(self._clock.wall_ns()))

@@ -10,7 +10,7 @@ import pytest
 from bellcow.agent.listeners import MOST_FILES, http_limits, peer_limits, raise_file_limit
 from bellcow.api.internal.gate import LIMITS
 from bellcow.config.model import Limits
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 def test_limits_are_those_of_the_settings():

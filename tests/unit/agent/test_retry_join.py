@@ -9,7 +9,7 @@ from bellcow.agent.retry_join import JoinError, join_at_start
 from bellcow.config.model import Settings
 from bellcow.config.server_block import Server, ServerJoin
 from bellcow.errors import Code, Error
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 class Neighbors:

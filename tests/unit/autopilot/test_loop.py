@@ -14,12 +14,14 @@ from tests.sim.world import World, configuration
 from bellcow.autopilot.loop import ROUND_S, Autopilot
 from bellcow.autopilot.rules import Contact, Silence
 from bellcow.errors import Error
+from bellcow.gocompat.duration import NS_PER_S, Duration
+from bellcow.gocompat.time import NEVER, rfc3339_seconds
 from bellcow.model.agent import Member
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import AUTOPILOT, Tables, with_indexes
 from bellcow.store.protocol import Head
-from bellcow.wire import NEVER, NS_PER_S, Duration, rfc3339_seconds, to_msgpack
+from bellcow.wire import to_msgpack
 
 pytestmark = pytest.mark.virtual_time
 

@@ -22,9 +22,10 @@ from bellcow.autopilot.rules import (
     observe,
     promotions,
 )
+from bellcow.gocompat.duration import NS_PER_S, Duration
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.raft import AUTOPILOT, RaftServer, RemovedServer
-from bellcow.wire import NS_PER_S, Duration, to_json
+from bellcow.wire import to_json
 
 MS = 1_000_000
 NOW = 1_800_000_000 * NS_PER_S

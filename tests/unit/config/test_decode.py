@@ -7,7 +7,7 @@ import pytest
 from bellcow.config.decode import decode
 from bellcow.config.problem import Phase
 from bellcow.gocompat import hcl
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 def read(text):

@@ -10,9 +10,9 @@ from bellcow.config import derive, model
 from bellcow.config.keys import all_keys, put_value
 from bellcow.config.model import Settings
 from bellcow.config.server_block import DefaultScheduler
+from bellcow.gocompat.duration import Duration
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
-from bellcow.wire import Duration
 
 
 def with_values(**values):

@@ -14,7 +14,7 @@ from bellcow.config.keys import all_keys, get_value
 from bellcow.config.load import load
 from bellcow.config.server_block import DefaultScheduler
 from bellcow.gocompat import hcl
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from bellcow.config.keys import get_value
 from bellcow.config.model import Settings
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 
 @pytest.mark.parametrize(

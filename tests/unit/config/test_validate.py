@@ -11,7 +11,7 @@ from bellcow.config.keys import all_keys, put_value
 from bellcow.config.model import Settings
 from bellcow.config.problem import Phase
 from bellcow.config.validate import validate
-from bellcow.wire import Duration
+from bellcow.gocompat.duration import Duration
 
 ISSUER = "ed25519:UL8oSBztkwE1kw0pRbNDoYAUvSTQjLsYYj8T5jLSu5A"
 

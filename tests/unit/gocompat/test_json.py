@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bellcow.gocompat.duration import Duration, parse_duration
 from bellcow.gocompat.json import decode
 from bellcow.gocompat.json_reader import MAX_DEPTH, MAX_VALUES, DecodeError, parse
 from bellcow.model.acl import ACLToken
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
-from bellcow.wire import Duration, parse_duration
 
 UINT64_MAX = (1 << 64) - 1
 TOP = "struct { LastContactThreshold string; ServerStabilizationTime string; *api.Alias }"

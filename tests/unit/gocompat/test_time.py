@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bellcow.gocompat.time import parse_time
-from bellcow.wire import NS_PER_S, rfc3339
+from bellcow.gocompat.duration import NS_PER_S
+from bellcow.gocompat.time import parse_time, rfc3339, rfc3339_seconds
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,28 @@ def test_times_are_read_as_the_standard_library_reads_them(moment, minutes):
 @given(st.integers(0, 4_000_000_000 * NS_PER_S))
 def test_a_time_written_is_the_time_read(wall_ns):
     assert parse_time(rfc3339(wall_ns)) == wall_ns
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (1, "1970-01-01T00:00:00.000000001Z"),
+        (1_500_000_000, "1970-01-01T00:00:01.5Z"),
+        (1_800_000_000 * NS_PER_S, "2027-01-15T08:00:00Z"),
+        (-1, "1969-12-31T23:59:59.999999999Z"),
+    ],
+)
+def test_time_is_written_with_the_digits_it_needs(ns, text):
+    assert rfc3339(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (499_999_999, "1970-01-01T00:00:00Z"),
+        (500_000_000, "1970-01-01T00:00:01Z"),
+    ],
+)
+def test_time_is_rounded_to_seconds(ns, text):
+    assert rfc3339_seconds(ns) == text

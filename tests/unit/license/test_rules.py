@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.errors import Code, Error
-from bellcow.gocompat.time import parse_time
+from bellcow.gocompat.duration import NS_PER_S
+from bellcow.gocompat.time import parse_time, rfc3339
 from bellcow.license import built_in, rules, signature
 from bellcow.license.rules import Phase
 from bellcow.model.license import FEATURES, License, issuer_key
-from bellcow.wire import NS_PER_S, rfc3339, to_json
+from bellcow.wire import to_json
 
 DAY = 24 * 3600 * NS_PER_S
 CLUSTER = "3ec8e47d-8e11-1f72-b2b5-bda9f3ed7b91"

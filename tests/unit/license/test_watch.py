@@ -8,6 +8,8 @@ import msgspec
 import pytest
 from tests.sim.clock import BEGIN_NS, VirtualClock
 
+from bellcow.gocompat.duration import NS_PER_S
+from bellcow.gocompat.time import rfc3339
 from bellcow.license.keeper import Licenses
 from bellcow.license.rules import issue
 from bellcow.license.signature import new_key
@@ -15,7 +17,7 @@ from bellcow.license.watch import LicenseWatch
 from bellcow.model.license import StoredLicense, TemporaryLicense
 from bellcow.state.tables import Tables
 from bellcow.store.protocol import Head
-from bellcow.wire import NS_PER_S, rfc3339, to_msgpack
+from bellcow.wire import to_msgpack
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from bellcow.errors import Code
+from bellcow.gocompat.duration import Duration
 from bellcow.model.autopilot import AutopilotConfiguration, ClusterHealth, ServerHealth
-from bellcow.wire import Duration, dec_hook, to_json
+from bellcow.wire import dec_hook, to_json
 
 DEFAULT = AutopilotConfiguration()
 

@@ -7,6 +7,7 @@ import pytest
 from tests.support.rows import ACCESSOR, TIME, token
 
 from bellcow.acl.hashing import namespace_hash, policy_hash
+from bellcow.gocompat.duration import Duration
 from bellcow.license.signature import MAX_BYTES
 from bellcow.model.acl import ACLBootstrap, ACLPolicy
 from bellcow.model.agent import ClusterIdentity
@@ -17,7 +18,6 @@ from bellcow.model.raft import RaftConfiguration
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.snapshot.row_rules import RULES, problems
 from bellcow.state.tables import REGISTRY, Deletion
-from bellcow.wire import Duration
 
 INDEX = 100
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellcow.errors import Error, invalid
-from bellcow.model.acl import ACLToken
+from bellcow.model.acl import ACLToken, secret_digest
 from bellcow.model.namespace import Namespace
 from bellcow.model.scheduler import SchedulerConfiguration
 from bellcow.state.draft import Draft
@@ -18,7 +18,6 @@ from bellcow.state.tables import (
     SCHEDULER,
     Table,
     Tables,
-    secret_digest,
     with_indexes,
 )
 from bellcow.store.protocol import Head

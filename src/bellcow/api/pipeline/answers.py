@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from bellcow.api.call import Reply
 from bellcow.api.message import Confirming, Response
-from bellcow.wire import NS_PER_S, pretty, to_json
+from bellcow.gocompat.duration import NS_PER_S
+from bellcow.wire import pretty, to_json
 
 if TYPE_CHECKING:
     from bellcow.api.message import Headers, Request

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from bellcow.api.message import Blocking
 from bellcow.api.query import parse_uint
 from bellcow.errors import Error, invalid
+from bellcow.gocompat.duration import NS_PER_S, parse_duration
 from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
-from bellcow.wire import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
     from bellcow.api.message import Request

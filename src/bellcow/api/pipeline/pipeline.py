@@ -37,9 +37,9 @@ from bellcow.api.route import ROUTES, Paths, Route, Serve
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
 from bellcow.events import Level
+from bellcow.gocompat.duration import NS_PER_S, format_duration
 from bellcow.model.forwarded import LAST_HOP
 from bellcow.state.confirmed_reads import PATIENCE_S
-from bellcow.wire import NS_PER_S, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence

@@ -13,8 +13,9 @@ from bellcow.api.routes.acl import BASE, must_be_on
 from bellcow.api.routes.acl_tokens import written_token
 from bellcow.clock import new_uuid
 from bellcow.errors import invalid
+from bellcow.gocompat.time import rfc3339
 from bellcow.model.acl import ACLToken, ACLTokenReply
-from bellcow.wire import UUID, Wire, rfc3339
+from bellcow.wire import UUID, Wire
 
 RESET_FILE = "acl-bootstrap-reset"
 RESET_DIGITS = 20

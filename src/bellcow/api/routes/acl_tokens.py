@@ -12,9 +12,10 @@ from bellcow.api.route import Serve, route
 from bellcow.api.routes.acl import BASE, BODY, must_be_on, named
 from bellcow.clock import new_uuid
 from bellcow.errors import denied, invalid, refused
+from bellcow.gocompat.time import rfc3339
 from bellcow.model.acl import ACLToken, ACLTokenBody, ACLTokenReply, ACLTokenStub
 from bellcow.state.tables import ACL_TOKENS, Tables
-from bellcow.wire import UUID_CHARS, rfc3339
+from bellcow.wire import UUID_CHARS
 
 
 @route(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bellcow import METADATA, NOMAD_VERSION
 from bellcow.api.routes.host_redaction import REDACTED
 from bellcow.cluster.peers.quorum import RAFT_PROTOCOL
-from bellcow.wire import NS_PER_S
+from bellcow.gocompat.duration import NS_PER_S
 
 if TYPE_CHECKING:
     from bellcow.config import model, server_block

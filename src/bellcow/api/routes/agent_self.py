@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bellcow.api.routes.agent_config import config
 from bellcow.cluster.peers.quorum import RAFT_PROTOCOL
+from bellcow.gocompat.duration import Duration, format_duration
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.tables import CLUSTER, RAFT
-from bellcow.wire import Duration, format_duration
 
 if TYPE_CHECKING:
     from bellcow.server import Server

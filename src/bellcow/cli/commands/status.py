@@ -47,7 +47,7 @@ def _kind(job: dict[str, Any]) -> str:
 
 
 def _date(ns: int) -> str:
-    from bellcow.wire import rfc3339_seconds
+    from bellcow.gocompat.time import rfc3339_seconds
 
     return rfc3339_seconds(ns) if ns else ""
 

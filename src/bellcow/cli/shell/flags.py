@@ -15,7 +15,7 @@ import click
 from bellcow.cli.shell.arguments import NOTHING, Offers, Takes
 from bellcow.cli.shell.errors import MisuseError, ShowHelp
 from bellcow.cli.shell.flag_words import NOT, asks_for_help, bare_name, normalize
-from bellcow.gocompat import values
+from bellcow.gocompat import duration, values
 from bellcow.gocompat.quote import go_quote
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class GoType(_ParamType):
 BOOL = GoType("bool", values.parse_bool)
 INT = GoType("number", values.parse_int)
 UINT = GoType("number", values.parse_uint)
-DURATION = GoType("duration", values.parse_duration)
+DURATION = GoType("duration", duration.parse_duration)
 
 
 class GoCommand(click.Command):
@@ -143,7 +143,7 @@ def _with_default(option: click.Option) -> str:
         return text
     shown = str(default)
     if isinstance(default, int) and option.type is DURATION:
-        shown = values.show_duration(default)
+        shown = duration.format_duration(default)
     return f"{text.removesuffix('.')} (default {shown})."
 
 

@@ -230,7 +230,7 @@ def size(count: int) -> str:
 def age(ns: int) -> str:
     """How long ago, in its two largest units: `1h2m ago`, `3s ago`, `5m from now`."""
     tense = "ago" if ns >= 0 else "from now"
-    rest = abs(ns) // 1_000_000_000  # wire.NS_PER_S, but wire imports msgspec, and help must not
+    rest = abs(ns) // 1_000_000_000  # NS_PER_S, but wire imports msgspec, and help must not
     parts: list[str] = []
     for unit, seconds in (
         ("y", 31536000),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bellcow.clock import new_uuid
+from bellcow.gocompat.time import rfc3339
 from bellcow.model.agent import ClusterIdentity
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.license import TemporaryLicense
@@ -27,7 +28,7 @@ from bellcow.state.tables import (
     SCHEDULER,
     with_indexes,
 )
-from bellcow.wire import rfc3339, to_msgpack
+from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
     from bellcow.clock import Clock

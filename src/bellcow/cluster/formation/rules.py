@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bellcow.cluster.members.queries import clusters_here, conflicting_expectations, willing
 from bellcow.errors import refused
-from bellcow.wire import NS_PER_S
+from bellcow.gocompat.duration import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

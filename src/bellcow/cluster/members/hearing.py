@@ -32,9 +32,9 @@ from bellcow.cluster.members.table import (
     without_doubt,
 )
 from bellcow.errors import Code, Error
+from bellcow.gocompat.duration import NS_PER_S
 from bellcow.model.agent import ALIVE, FAILED, LEAVING, LEFT
 from bellcow.model.hello import Cluster, Hello, RaftView, Record
-from bellcow.wire import NS_PER_S
 
 if TYPE_CHECKING:
     from bellcow.cluster.members.table import Table

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bellcow.cluster.peers.changes import Inputs, removed_for_dead
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error, no_leader
+from bellcow.gocompat.time import rfc3339_seconds
 from bellcow.model.raft import RaftConfiguration
 from bellcow.state.commands import put_setting
 from bellcow.state.tables import CLUSTER, RAFT
-from bellcow.wire import rfc3339_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bellcow.config.model import Settings
-    from bellcow.wire import Duration
+    from bellcow.gocompat.duration import Duration
 
 ENGINES = ("auto", "embedded", "etcd")
 SCHEDULERS = ("service", "batch", "system", "sysbatch", "_core")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import bellcow
 from bellcow import wire
+from bellcow.gocompat.duration import NS_PER_S
 from bellcow.snapshot.archive.model import (
     BLOCK_BYTES,
     FORMAT,
@@ -52,7 +53,7 @@ def write(out: BinaryIO, origin: Origin, records: Iterable[Record], spool: Binar
     end = END + frame(Trailer(counts=counts))
     size = len(start) + spool.tell() + len(end)
     spool.seek(0)
-    tar = _TarGzip(out, origin.wall_ns // wire.NS_PER_S)
+    tar = _TarGzip(out, origin.wall_ns // NS_PER_S)
     meta = wire.to_json(_meta(origin, size)) + b"\n"
     sums = {
         META_NAME: tar.add(META_NAME, len(meta), [meta]),

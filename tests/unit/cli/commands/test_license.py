@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bellcow.clock import SystemClock
-from bellcow.wire import rfc3339
+from bellcow.gocompat.time import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,9 +29,9 @@ from bellcow.cluster.formation.rules import (
 from bellcow.cluster.members.queries import clusters_here
 from bellcow.cluster.members.table import FAILED_AFTER_S, Contact, Known, Table
 from bellcow.errors import Code, Error
+from bellcow.gocompat.duration import NS_PER_S
 from bellcow.model.hello import Cluster, Itself, RaftView, Record
 from bellcow.model.membership_calls import BootstrapRequest
-from bellcow.wire import NS_PER_S
 
 NO_RAFT = RaftView(role="none", term=0, index=0, commit="")
 OURS = Cluster("ours", 0)

@@ -73,7 +73,7 @@ def _text(value: object) -> str:
 @three_state("enable-custom-upgrades", "Compare upgrade_version instead of the build.")
 @switch("verbose", "Print the changes.")
 def set_config(session: Session, *, verbose: bool, **given: Any) -> None:
-    from bellcow.wire import format_duration
+    from bellcow.gocompat.duration import format_duration
 
     changes = {
         "".join(word.capitalize() for word in name.split("_")): value

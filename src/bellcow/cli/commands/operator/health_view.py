@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from bellcow.cli.shell.output import age, listing, one_line
-from bellcow.wire import NS_PER_S, parse_duration
+from bellcow.gocompat.duration import NS_PER_S, parse_duration
 
 _FIRST_YEAR = 1971
 NO_LEADER = "No server leads."

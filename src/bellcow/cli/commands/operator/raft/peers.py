@@ -269,7 +269,7 @@ def _chosen(client: Client, prefix: str) -> dict[str, Any]:
 
 def healthiest(peers: list[dict[str, Any]], health: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The healthy peer with the highest index, then the latest contact, then the first name."""
-    from bellcow.wire import parse_duration
+    from bellcow.gocompat.duration import parse_duration
 
     known = {one["ID"]: one for one in health if one["Healthy"]}
 

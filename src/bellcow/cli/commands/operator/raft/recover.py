@@ -150,7 +150,7 @@ def _show(
     server_dir: Path, own_id: str, copy: OfflineState | None, known: Sequence[RaftServer]
 ) -> None:
     from bellcow.clock import SystemClock
-    from bellcow.wire import rfc3339
+    from bellcow.gocompat.time import rfc3339
 
     if copy is None:
         say(pairs([("Server", own_id), ("Role", "none: it has no copy of the state")]))

@@ -133,7 +133,7 @@ def _etcd(server_dir: Path) -> tuple[Path, Head, Iterator[tuple[Key, bytes]]]:
 
 
 def _shown(head: Head) -> dict[str, Any]:
-    from bellcow.wire import rfc3339
+    from bellcow.gocompat.time import rfc3339
 
     return {
         "Index": head.index,

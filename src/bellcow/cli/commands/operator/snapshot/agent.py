@@ -16,7 +16,7 @@ from bellcow.cli.shell.errors import CommandError, RequestError, failing
 from bellcow.cli.shell.flags import DURATION, UINT, flag, switch
 from bellcow.cli.shell.output import complain, say, size
 from bellcow.cli.shell.session import Session, command
-from bellcow.wire import NS_PER_S
+from bellcow.gocompat.duration import NS_PER_S
 
 if TYPE_CHECKING:
     from types import FrameType

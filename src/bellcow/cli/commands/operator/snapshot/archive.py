@@ -263,7 +263,7 @@ def inspect(*, as_json: bool, template: str, words: tuple[str, ...]) -> None:
 
 
 def _created(info: Info) -> str:
-    from bellcow.wire import rfc3339
+    from bellcow.gocompat.time import rfc3339
 
     return rfc3339(info.created_ns) if info.created_ns else ""
 

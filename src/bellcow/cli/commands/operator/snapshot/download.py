@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bellcow.cli.shell.errors import CommandError, failing
 from bellcow.cli.shell.files import replacing
 from bellcow.cli.shell.progress import counted
-from bellcow.wire import NS_PER_S
+from bellcow.gocompat.duration import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
