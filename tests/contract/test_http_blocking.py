@@ -15,7 +15,7 @@ from bellcow.api.message import Wait
 from bellcow.api.routes.catalog import routes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
 RULES = 'operator { policy = "read" }'
 SNAPSHOT = "/v1/operator/snapshot"
@@ -71,18 +71,10 @@ class Blocking:
 
 @contextlib.asynccontextmanager
 async def blocking() -> AsyncIterator[Blocking]:
-    async with here(acl=True) as server:
+    async with asyncio.timeout(60), here(acl=True) as server:
         out = Blocking(server)
         out.root = (await out.ask("PUT", "/v1/acl/bootstrap")).json()["SecretID"]
         yield out
-
-
-def run(test: Callable[[Blocking], Awaitable[None]]) -> None:
-    async def all_of_it() -> None:
-        async with blocking() as server, asyncio.timeout(60):
-            await test(server)
-
-    asyncio.run(all_of_it())
 
 
 async def still_waits(query: asyncio.Task[Answer]) -> bool:
@@ -99,8 +91,8 @@ def seconds(began: float) -> float:
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_index_of_zero_or_below_the_present_answers_at_once(path):
-    async def test(server: Blocking) -> None:
+async def test_index_of_zero_or_below_the_present_answers_at_once(path):
+    async with blocking() as server:
         await server.policy("p")
         await server.namespace("n")
         now = await server.index(path)
@@ -111,12 +103,10 @@ def test_index_of_zero_or_below_the_present_answers_at_once(path):
             assert answer.status == 200
             assert seconds(began) < 5
 
-    run(test)
-
 
 @pytest.mark.parametrize("path", LISTS)
-def test_present_index_waits_and_ends_with_its_time_unchanged(path):
-    async def test(server: Blocking) -> None:
+async def test_present_index_waits_and_ends_with_its_time_unchanged(path):
+    async with blocking() as server:
         await server.namespace("n")
         plain = await server.ask("GET", path)
         now = plain.header("X-Nomad-Index")
@@ -129,11 +119,9 @@ def test_present_index_waits_and_ends_with_its_time_unchanged(path):
         for name in ("X-Nomad-Index", "X-Nomad-KnownLeader", "X-Nomad-LastContact"):
             assert answer.header(name) == plain.header(name) is not None
 
-    run(test)
 
-
-def test_index_ahead_of_the_present_waits_until_it_is_passed():
-    async def test(server: Blocking) -> None:
+async def test_index_ahead_of_the_present_waits_until_it_is_passed():
+    async with blocking() as server:
         now = await server.policy("p")
         query = await server.start("/v1/acl/policies", above=now + 2)
         await server.policy("p1")
@@ -145,11 +133,9 @@ def test_index_ahead_of_the_present_waits_until_it_is_passed():
         assert answer.header("X-Nomad-Index") == str(last) == str(now + 3)
         assert len(answer.json()) == 4
 
-    run(test)
 
-
-def test_one_object_waits_for_its_own_index_alone():
-    async def test(server: Blocking) -> None:
+async def test_one_object_waits_for_its_own_index_alone():
+    async with blocking() as server:
         mine = await server.policy("mine")
         query = await server.start("/v1/acl/policy/mine", above=mine)
         await server.policy("another")
@@ -159,19 +145,15 @@ def test_one_object_waits_for_its_own_index_alone():
         assert answer.json()["Rules"] == ""
         assert answer.header("X-Nomad-Index") == str(changed)
 
-    run(test)
 
-
-def test_writes_elsewhere_wake_nobody():
-    async def test(server: Blocking) -> None:
+async def test_writes_elsewhere_wake_nobody():
+    async with blocking() as server:
         now = await server.index("/v1/namespaces")
         query = await server.start("/v1/namespaces", above=now, wait="700ms")
         await server.policy("p")
         await server.ask("PUT", "/v1/operator/scheduler/configuration", {})
         assert await still_waits(query)
         assert (await query).header("X-Nomad-Index") == str(now)
-
-    run(test)
 
 
 # What wakes
@@ -211,8 +193,8 @@ async def delete_namespace(server: Blocking) -> None:
         ("/v1/namespace/there", delete_namespace),
     ],
 )
-def test_write_or_deletion_wakes(path, change):
-    async def test(server: Blocking) -> None:
+async def test_write_or_deletion_wakes(path, change):
+    async with blocking() as server:
         await server.policy("there")
         await server.namespace("there")
         now = await server.index(path)
@@ -224,11 +206,9 @@ def test_write_or_deletion_wakes(path, change):
         assert int(answer.header("X-Nomad-Index") or 0) > now
         assert answer.body == (await server.ask("GET", path)).body
 
-    run(test)
 
-
-def test_token_read_wakes_when_the_token_changes():
-    async def test(server: Blocking) -> None:
+async def test_token_read_wakes_when_the_token_changes():
+    async with blocking() as server:
         await server.policy("p")
         token = await server.token("p")
         path = f"/v1/acl/token/{token['AccessorID']}"
@@ -238,12 +218,10 @@ def test_token_read_wakes_when_the_token_changes():
         await server.ask("PUT", path, {**token, "Name": "changed"})
         assert (await query).json()["Name"] == "changed"
 
-    run(test)
-
 
 @pytest.mark.parametrize("path", LISTS)
-def test_restore_wakes(path):
-    async def test(server: Blocking) -> None:
+async def test_restore_wakes(path):
+    async with blocking() as server:
         await server.policy("there")
         await server.namespace("there")
         archive = (await server.ask("GET", SNAPSHOT)).body
@@ -259,11 +237,9 @@ def test_restore_wakes(path):
         assert b"gone" not in answer.body
         assert int(answer.header("X-Nomad-Index") or 0) > now
 
-    run(test)
 
-
-def test_index_never_falls_below_that_of_a_restore():
-    async def test(server: Blocking) -> None:
+async def test_index_never_falls_below_that_of_a_restore():
+    async with blocking() as server:
         first = await server.policy("there")
         archive = (await server.ask("GET", SNAPSHOT)).body
         for number in range(5):
@@ -291,8 +267,6 @@ def test_index_never_falls_below_that_of_a_restore():
         assert scheduler.json()["Index"] > highest
         assert await server.policy("next") > highest + 1
 
-    run(test)
-
 
 # Lists that nothing changes yet
 
@@ -308,8 +282,9 @@ EMPTY_LISTS = (
 )
 
 
-def test_an_empty_list_of_the_job_side_waits_as_long_as_it_is_told_to():
-    async def test(server: Blocking) -> None:
+async def test_an_empty_list_of_the_job_side_waits_as_long_as_it_is_told_to():
+    async with blocking() as server:
+
         async def waited(path: str) -> float:
             began = time.monotonic()
             answer = await server.ask("GET", f"{path}?index=1&wait=400ms")
@@ -320,21 +295,17 @@ def test_an_empty_list_of_the_job_side_waits_as_long_as_it_is_told_to():
         times = await asyncio.gather(*map(waited, EMPTY_LISTS))
         assert min(times) >= 0.4
 
-    run(test)
 
-
-def test_an_empty_list_does_not_wait_for_an_index_that_it_has():
-    async def test(server: Blocking) -> None:
+async def test_an_empty_list_does_not_wait_for_an_index_that_it_has():
+    async with blocking() as server:
         for path in EMPTY_LISTS:
             began = time.monotonic()
             assert (await server.ask("GET", f"{path}?index=0&wait=30s")).text == "[]"
             assert seconds(began) < 5, path
 
-    run(test)
 
-
-def test_a_restore_ends_the_wait_for_an_empty_list():
-    async def test(server: Blocking) -> None:
+async def test_a_restore_ends_the_wait_for_an_empty_list():
+    async with blocking() as server:
         archive = (await server.ask("GET", SNAPSHOT)).body
         paths = ("/v1/jobs", "/v1/nodes", "/v1/plugins")
         queries = [await server.start(path, above=1) for path in paths]
@@ -344,14 +315,12 @@ def test_a_restore_ends_the_wait_for_an_empty_list():
             assert (answer.status, answer.text) == (200, "[]")
             assert int(answer.header("X-Nomad-Index") or 0) > 1
 
-    run(test)
-
 
 # Rights while waiting
 
 
-def test_deleted_token_ends_its_query_with_a_refusal():
-    async def test(server: Blocking) -> None:
+async def test_deleted_token_ends_its_query_with_a_refusal():
+    async with blocking() as server:
         await server.policy("p")
         token = await server.token("p")
         now = await server.index("/v1/acl/policies")
@@ -361,11 +330,9 @@ def test_deleted_token_ends_its_query_with_a_refusal():
         answer = await query
         assert (answer.status, answer.text) == (403, "ACL token not found")
 
-    run(test)
 
-
-def test_deleted_token_ends_its_query_within_a_second():
-    async def test(server: Blocking) -> None:
+async def test_deleted_token_ends_its_query_within_a_second():
+    async with blocking() as server:
         await server.policy("p", 'namespace "default" { policy = "read" }')
         for path in ("/v1/acl/policies", "/v1/namespaces"):
             token = await server.token("p")
@@ -377,11 +344,9 @@ def test_deleted_token_ends_its_query_within_a_second():
             assert seconds(began) < 1
             assert (answer.status, answer.text) == (403, "ACL token not found")
 
-    run(test)
 
-
-def test_lost_right_is_noticed_before_the_answer():
-    async def test(server: Blocking) -> None:
+async def test_lost_right_is_noticed_before_the_answer():
+    async with blocking() as server:
         await server.policy("p", 'namespace "default" { policy = "read" }')
         secret = (await server.token("p"))["SecretID"]
         path = "/v1/namespace/default"
@@ -391,11 +356,9 @@ def test_lost_right_is_noticed_before_the_answer():
         answer = await query
         assert (answer.status, answer.text) == (403, "Permission denied")
 
-    run(test)
 
-
-def test_end_of_the_wait_checks_the_token_as_well():
-    async def test(server: Blocking) -> None:
+async def test_end_of_the_wait_checks_the_token_as_well():
+    async with blocking() as server:
         await server.policy("p", 'namespace "default" { policy = "read" }')
         token = await server.token("p")
         now = await server.index("/v1/namespaces")
@@ -404,8 +367,6 @@ def test_end_of_the_wait_checks_the_token_as_well():
         )
         await server.ask("DELETE", f"/v1/acl/token/{token['AccessorID']}")
         assert (await query).status == 403
-
-    run(test)
 
 
 # How long, without waiting for it
@@ -477,14 +438,12 @@ def test_routes_that_watch_a_table_are_those_that_the_documents_list():
 
 
 @pytest.mark.parametrize("path", ["/v1/acl/token/self", "/v1/status/leader", "/v1/regions"])
-def test_other_reads_do_not_block(path):
-    async def test(server: Blocking) -> None:
+async def test_other_reads_do_not_block(path):
+    async with blocking() as server:
         began = time.monotonic()
         answer = await server.ask("GET", f"{path}?index=99999999&wait=20s")
         assert answer.status == 200
         assert seconds(began) < 5
-
-    run(test)
 
 
 def test_stop_answers_those_who_wait(start_agent):

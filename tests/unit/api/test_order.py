@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from tests.support.http_here import Here, here
@@ -15,7 +15,7 @@ from bellcow.api.routes import catalog
 from bellcow.gocompat import json as decoding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator
 
     import pytest
 
@@ -42,14 +42,6 @@ class Untouched:
         yield self._content
 
 
-def run(test: Callable[[Here], Coroutine[Any, Any, None]], *, acl: bool = True) -> None:
-    async def whole() -> None:
-        async with asyncio.timeout(20), here(acl=acl) as site:
-            await test(site)
-
-    asyncio.run(whole())
-
-
 async def put(
     site: Here, path: str, body: Untouched, token: str = "", method: str = "PUT"
 ) -> tuple[int, bytes]:
@@ -71,8 +63,8 @@ def takes_a_body(route: Route) -> bool:
     )
 
 
-def test_body_of_a_client_without_the_right_is_touched_on_no_route():
-    async def test(site: Here) -> None:
+async def test_body_of_a_client_without_the_right_is_touched_on_no_route():
+    async with here(acl=True) as site:
         await bootstrapped(site)
         routes = [route for route in catalog.routes() if takes_a_body(route)]
         assert len(routes) > 10
@@ -87,8 +79,6 @@ def test_body_of_a_client_without_the_right_is_touched_on_no_route():
                 assert text in {b"Permission denied", b"ACL token not found"}, route.path
                 assert not body.touched, route.path
 
-    run(test)
-
 
 def test_route_that_reads_a_body_from_anybody_reads_little():
     open_routes = [each for each in catalog.routes() if takes_a_body(each) and not each.token]
@@ -96,18 +86,16 @@ def test_route_that_reads_a_body_from_anybody_reads_little():
     assert all(each.body_rules.limit <= SMALL_LIMIT for each in open_routes)
 
 
-def test_wrong_body_is_reported_to_a_client_that_may_write():
-    async def test(site: Here) -> None:
+async def test_wrong_body_is_reported_to_a_client_that_may_write():
+    async with here(acl=True) as site:
         root = await bootstrapped(site)
         status, text = await put(site, SCHEDULER, Untouched(), root)
         assert (status, text) == (400, b"Error parsing scheduler config: unexpected EOF")
         assert (await put(site, SCHEDULER, Untouched(SPREAD), root))[0] == 200
 
-    run(test)
 
-
-def test_token_that_ends_while_its_body_comes_writes_nothing():
-    async def test(site: Here) -> None:
+async def test_token_that_ends_while_its_body_comes_writes_nothing():
+    async with here(acl=True) as site:
         root = await bootstrapped(site)
         created = site.request("PUT", "/v1/acl/token", root)
         content = b'{"Name": "second", "Type": "management"}'
@@ -125,10 +113,8 @@ def test_token_that_ends_while_its_body_comes_writes_nothing():
         status, text = await put(site, SCHEDULER, Slow(), token["SecretID"])
         assert (status, text) == (403, b"ACL token not found")
 
-    run(test)
 
-
-def test_body_is_decoded_on_threads_that_files_and_snapshots_do_not_share(
+async def test_body_is_decoded_on_threads_that_files_and_snapshots_do_not_share(
     monkeypatch: pytest.MonkeyPatch,
 ):
     names: list[str] = []
@@ -137,14 +123,12 @@ def test_body_is_decoded_on_threads_that_files_and_snapshots_do_not_share(
         names.append(threading.current_thread().name)
         return decoding.decode(kind, raw)
 
-    async def test(site: Here) -> None:
-        monkeypatch.setattr(bodies, "decode", seen)
+    monkeypatch.setattr(bodies, "decode", seen)
+    async with here() as site:
         body = Untouched(SPREAD[:-1] + b', "X": "' + b"x" * 8_000 + b'"}')
         assert (await put(site, SCHEDULER, body))[0] == 200
         assert (await put(site, SCHEDULER, Untouched(SPREAD)))[0] == 200
         names.append(await asyncio.to_thread(lambda: threading.current_thread().name))
-
-    run(test, acl=False)
     large, small, files = names
     assert large.startswith("decode")
     assert small == threading.main_thread().name

@@ -156,7 +156,12 @@ class Pair(NamedTuple):
 async def pair(*, key: bytes = b"", acl: bool = False) -> AsyncIterator[Pair]:
     clock = SystemClock()
     handled = Handled()
-    async with here(acl=acl) as back, here(acl=acl) as front, contextlib.AsyncExitStack() as stack:
+    async with (
+        asyncio.timeout(20),
+        here(acl=acl) as back,
+        here(acl=acl) as front,
+        contextlib.AsyncExitStack() as stack,
+    ):
         guards = Guards(loopback_only=True, names=["test"])
         pipeline = Pipeline(back.server, guards, [*nouns_but_snapshots(), *handled.routes()])
         made = keyed(key) if key else None
@@ -212,14 +217,6 @@ def silent(event: str, /, **fields: object) -> None:
     del event, fields
 
 
-def run(test: Callable[[Pair], Coroutine[Any, Any, None]], **options: Any) -> None:
-    async def whole() -> None:
-        async with asyncio.timeout(20), pair(**options) as servers:
-            await test(servers)
-
-    asyncio.run(whole())
-
-
 async def put(client: Client, path: str, body: bytes, *lines: str) -> Answer:
     await client.send(request("PUT", path, *lines, body=body))
     return await client.answer()
@@ -243,8 +240,8 @@ async def put(client: Client, path: str, body: bytes, *lines: str) -> Answer:
         "/v1/status/peers",
     ],
 )
-def test_read_through_a_follower_is_byte_for_byte_that_of_the_leader(key, lines, path):
-    async def test(servers: Pair) -> None:
+async def test_read_through_a_follower_is_byte_for_byte_that_of_the_leader(key, lines, path):
+    async with pair(key=key) as servers:
         await servers.client.send(get(path, *lines))
         await servers.direct.send(get(path, *lines))
         through, direct = await servers.client.answer(), await servers.direct.answer()
@@ -252,8 +249,6 @@ def test_read_through_a_follower_is_byte_for_byte_that_of_the_leader(key, lines,
         assert direct.status == {"missing": 404, "index=abc": 400}.get(
             path[-9:].split("/")[-1], 200
         )
-
-    run(test, key=key)
 
 
 ELSEWHERE = [
@@ -269,8 +264,8 @@ def shown(answer: Answer) -> tuple[int, bytes]:
     return answer.status, re.sub(rb"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]+", b"#", body)
 
 
-def test_follower_answers_every_route_as_the_leader_does():
-    async def test(servers: Pair) -> None:
+async def test_follower_answers_every_route_as_the_leader_does():
+    async with pair() as servers:
         different, asked = {}, []
         forwarder = servers.front.pipeline._server.forwarder
         send = forwarder.to_leader
@@ -294,11 +289,9 @@ def test_follower_answers_every_route_as_the_leader_does():
         assert different == {}
         assert len(ELSEWHERE) > 30
 
-    run(test)
 
-
-def test_write_through_a_follower_carries_body_and_client_and_brings_the_index():
-    async def test(servers: Pair) -> None:
+async def test_write_through_a_follower_carries_body_and_client_and_brings_the_index():
+    async with pair() as servers:
         for body in (b"hello", b"", b"x" * 100_000):
             answer = await put(servers.client, "/v1/test/write", body)
             assert (answer.status, answer.body) == (200, b"written")
@@ -306,8 +299,6 @@ def test_write_through_a_follower_carries_body_and_client_and_brings_the_index()
         assert servers.handled.seen == [
             "127.0.0.1 " + body for body in ("hello", "", "x" * 100_000)
         ]
-
-    run(test)
 
 
 async def forwarded(servers: Pair, key: bytes, method: str, target: str, *lines: str) -> Answer:
@@ -329,22 +320,18 @@ async def forwarded(servers: Pair, key: bytes, method: str, target: str, *lines:
 
 
 @pytest.mark.parametrize(("key", "client"), [(b"", "127.0.0.1"), (KEY, "9.9.9.9")])
-def test_address_of_the_client_is_taken_from_a_proven_server_alone(key: bytes, client: str):
-    async def test(servers: Pair) -> None:
+async def test_address_of_the_client_is_taken_from_a_proven_server_alone(key: bytes, client: str):
+    async with pair(key=key) as servers:
         await forwarded(servers, key, "PUT", "/v1/test/write")
         assert servers.handled.seen == [f"{client} "]
 
-    run(test, key=key)
 
-
-def test_guessed_tokens_that_are_forwarded_are_limited_too():
-    async def test(servers: Pair) -> None:
+async def test_guessed_tokens_that_are_forwarded_are_limited_too():
+    async with pair(acl=True) as servers:
         servers.leader.server.bad_tokens.limit = 3
         guess = ("GET", "/v1/namespaces", f"X-Nomad-Token: {LEADER}")
         answers = [await forwarded(servers, b"", *guess) for _ in range(5)]
         assert [status_of(answer) for answer in answers] == [403] * 3 + [429] * 2
-
-    run(test, acl=True)
 
 
 def status_of(answer: Answer) -> int:
@@ -352,36 +339,30 @@ def status_of(answer: Answer) -> int:
     return decode(next(Decoder().feed(answer.body)), Carried).status
 
 
-def test_real_write_through_a_follower_is_in_the_tables_of_the_leader():
-    async def test(servers: Pair) -> None:
+async def test_real_write_through_a_follower_is_in_the_tables_of_the_leader():
+    async with pair() as servers:
         answer = await put(servers.client, SCHEDULER, b'{"SchedulerAlgorithm":"spread"}')
         assert answer.status == 200
         assert b'"spread"' in (await servers.direct.get(SCHEDULER)).body
         assert b'"binpack"' in (await servers.client.get(f"{SCHEDULER}?stale")).body
 
-    run(test)
 
-
-def test_wrong_body_is_refused_by_the_server_in_front_without_a_leader():
-    async def test(servers: Pair) -> None:
+async def test_wrong_body_is_refused_by_the_server_in_front_without_a_leader():
+    async with pair() as servers:
         servers.following.leader_id = ""
         answer = await put(servers.client, SCHEDULER, b"nope")
         assert answer.status == 400
         assert answer.body.startswith(b"Error parsing scheduler config: ")
 
-    run(test)
 
-
-def test_token_is_checked_by_the_leader():
-    async def test(servers: Pair) -> None:
+async def test_token_is_checked_by_the_leader():
+    async with pair(acl=True) as servers:
         answer = await servers.client.get(SCHEDULER)
         assert (answer.status, answer.body) == (403, b"Permission denied")
         booted = await put(servers.client, "/v1/acl/bootstrap", b"")
         secret = msgspec.json.decode(booted.body)["SecretID"]
         await servers.client.send(get(SCHEDULER, f"X-Nomad-Token: {secret}"))
         assert (await servers.client.answer()).status == 200
-
-    run(test, acl=True)
 
 
 async def bootstrapped(servers: Pair) -> str:
@@ -390,8 +371,8 @@ async def bootstrapped(servers: Pair) -> str:
     return str(msgspec.json.decode(booted.body)["SecretID"])
 
 
-def test_token_that_the_server_in_front_does_not_know_yet_writes():
-    async def test(servers: Pair) -> None:
+async def test_token_that_the_server_in_front_does_not_know_yet_writes():
+    async with pair(acl=True) as servers:
         line = f"X-Nomad-Token: {await bootstrapped(servers)}"
         answer = await put(servers.client, SCHEDULER, b'{"SchedulerAlgorithm":"spread"}', line)
         assert (answer.status, b'"Updated":true' in answer.body) == (200, True)
@@ -400,22 +381,18 @@ def test_token_that_the_server_in_front_does_not_know_yet_writes():
         large = b'{"X": "%s"}' % (b"x" * (1 << 20))
         assert (await put(servers.client, SCHEDULER, large, line)).status == 413
 
-    run(test, acl=True)
 
-
-def test_body_of_a_stranger_is_not_waited_for_by_the_server_in_front():
-    async def test(servers: Pair) -> None:
+async def test_body_of_a_stranger_is_not_waited_for_by_the_server_in_front():
+    async with pair(acl=True) as servers:
         await bootstrapped(servers)
         head = request("PUT", SCHEDULER, f"Content-Length: {1 << 20}")
         await servers.client.send(head + b"{")
         answer = await servers.client.answer()
         assert (answer.status, answer.body) == (403, b"Permission denied")
 
-    run(test, acl=True)
 
-
-def test_plain_error_of_the_leader_has_the_prefix_of_a_forwarded_one():
-    async def test(servers: Pair) -> None:
+async def test_plain_error_of_the_leader_has_the_prefix_of_a_forwarded_one():
+    async with pair() as servers:
         servers.handled.failures += [refused("no such thing"), Error(Code.CONFLICT, "busy")]
         answer = await put(servers.client, "/v1/test/write", b"x")
         assert (answer.status, answer.body) == (500, b"rpc error: no such thing")
@@ -425,41 +402,33 @@ def test_plain_error_of_the_leader_has_the_prefix_of_a_forwarded_one():
         answer = await put(servers.client, "/v1/operator/snapshot", b"x")
         assert (answer.status, answer.body) == (500, b"failed to restore")
 
-    run(test)
 
-
-def test_write_refused_without_a_leader_is_tried_again_until_there_is_one():
-    async def test(servers: Pair) -> None:
+async def test_write_refused_without_a_leader_is_tried_again_until_there_is_one():
+    async with pair() as servers:
         servers.handled.failures += [no_leader(), no_leader()]
         answer = await put(servers.client, "/v1/test/write", b"again")
         assert (answer.status, answer.body) == (200, b"written")
         assert servers.handled.seen == ["127.0.0.1 again"] * 3
 
-    run(test)
 
-
-def test_write_that_could_not_be_committed_is_tried_once_more():
-    async def test(servers: Pair) -> None:
+async def test_write_that_could_not_be_committed_is_tried_once_more():
+    async with pair() as servers:
         servers.handled.failures += [Error(Code.UNAVAILABLE, "not done: full")] * 3
         answer = await put(servers.client, "/v1/test/write", b"x")
         assert (answer.status, answer.body) == (500, b"not done: full")
         assert len(servers.handled.seen) == 2
 
-    run(test)
 
-
-def test_write_with_an_unknown_outcome_is_never_tried_again():
-    async def test(servers: Pair) -> None:
+async def test_write_with_an_unknown_outcome_is_never_tried_again():
+    async with pair() as servers:
         servers.handled.failures.append(Error(Code.UNKNOWN_OUTCOME, "outcome unknown: maybe"))
         answer = await put(servers.client, "/v1/test/write", b"x")
         assert (answer.status, answer.body) == (500, b"outcome unknown: maybe")
         assert len(servers.handled.seen) == 1
 
-    run(test)
 
-
-def test_write_is_held_until_the_other_server_leads():
-    async def test(servers: Pair) -> None:
+async def test_write_is_held_until_the_other_server_leads():
+    async with pair() as servers:
         servers.following.leader_id = "id-nobody-knows"
         task = asyncio.ensure_future(put(servers.client, "/v1/test/write", b"x"))
         await asyncio.sleep(0.2)
@@ -467,11 +436,9 @@ def test_write_is_held_until_the_other_server_leads():
         servers.following.leader_id = LEADER
         assert (await task).status == 200
 
-    run(test)
 
-
-def test_blocking_query_that_waits_at_the_leader_ends_when_its_own_server_stops():
-    async def test(servers: Pair) -> None:
+async def test_blocking_query_that_waits_at_the_leader_ends_when_its_own_server_stops():
+    async with pair() as servers:
         await servers.client.send(get("/v1/namespaces?index=1000000"))
         while not len(servers.leader.server.waiting):  # noqa: ASYNC110  nobody tells of it
             await asyncio.sleep(0.01)
@@ -485,11 +452,9 @@ def test_blocking_query_that_waits_at_the_leader_ends_when_its_own_server_stops(
         await servers.client.answer()
         assert (await servers.client.answer()).status == 200
 
-    run(test)
 
-
-def test_reload_of_headers_does_not_lose_the_queries_that_wait_at_the_leader():
-    async def test(servers: Pair) -> None:
+async def test_reload_of_headers_does_not_lose_the_queries_that_wait_at_the_leader():
+    async with pair() as servers:
         await servers.client.send(get("/v1/namespaces?index=1000000"))
         await until(lambda: len(servers.leader.server.waiting) > 0)
         servers.front.pipeline.add_headers({"X-New": "1"})
@@ -498,12 +463,10 @@ def test_reload_of_headers_does_not_lose_the_queries_that_wait_at_the_leader():
             answer = await servers.client.answer()
         assert (answer.status, answer.headers[b"X-New"]) == (500, b"1")
 
-    run(test)
-
 
 @pytest.mark.slow
-def test_request_without_a_leader_ends_after_five_seconds():
-    async def test(servers: Pair) -> None:
+async def test_request_without_a_leader_ends_after_five_seconds():
+    async with pair() as servers:
         servers.following.leader_id = "id-nobody-knows"
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -515,11 +478,9 @@ def test_request_without_a_leader_ends_after_five_seconds():
         assert (answer.status, answer.body) == (500, b"No cluster leader")
         assert 4.9 < loop.time() - began < 7
 
-    run(test)
 
-
-def test_request_sent_on_does_not_go_further_than_the_server_it_was_sent_to():
-    async def test(servers: Pair) -> None:
+async def test_request_sent_on_does_not_go_further_than_the_server_it_was_sent_to():
+    async with pair() as servers:
         # It knows who leads, and could reach it: the one that asked must ask there itself.
         forwarder = servers.front.pipeline._server.forwarder
         lost = with_changed(servers.leader.server, leadership=Elsewhere(), forwarder=forwarder)
@@ -531,16 +492,14 @@ def test_request_sent_on_does_not_go_further_than_the_server_it_was_sent_to():
         assert (response.status, response.undone.code) == (500, Code.NO_LEADER)
         assert servers.handled.seen == []
 
-    run(test)
-
 
 class Nothing:
     async def read(self, limit: int) -> bytes | None:
         return None
 
 
-def test_leader_that_is_gone_before_the_write_left_is_looked_for_again():
-    async def test(servers: Pair) -> None:
+async def test_leader_that_is_gone_before_the_write_left_is_looked_for_again():
+    async with pair() as servers:
         await put(servers.client, "/v1/test/write", b"x")
         await servers.stop_leader()
         task = asyncio.ensure_future(put(servers.client, "/v1/test/write", b"y"))
@@ -550,11 +509,9 @@ def test_leader_that_is_gone_before_the_write_left_is_looked_for_again():
         assert (await task).body == b"written"
         assert servers.handled.seen == ["127.0.0.1 x", "127.0.0.1 y"]
 
-    run(test)
 
-
-def test_write_whose_connection_breaks_on_the_way_back_has_an_unknown_outcome():
-    async def test(servers: Pair) -> None:
+async def test_write_whose_connection_breaks_on_the_way_back_has_an_unknown_outcome():
+    async with pair() as servers:
         stuck = asyncio.Event()
 
         async def write(call: Call, body: bytes) -> None:
@@ -570,21 +527,17 @@ def test_write_whose_connection_breaks_on_the_way_back_has_an_unknown_outcome():
         assert answer.status == 500
         assert answer.body.startswith(b"outcome unknown: the write may or may not be done (")
 
-    run(test)
 
-
-def test_region_is_reached_through_any_of_its_servers():
-    async def test(servers: Pair) -> None:
+async def test_region_is_reached_through_any_of_its_servers():
+    async with pair() as servers:
         answer = await servers.client.get("/v1/operator/raft/configuration?region=nowhere")
         assert (answer.status, answer.body) == (500, b"No path to region")
         answer = await servers.client.get("/v1/agent/members?region=nowhere")
         assert answer.status == 200
 
-    run(test)
 
-
-def test_request_for_a_region_is_served_there_as_a_local_one():
-    async def test(servers: Pair) -> None:
+async def test_request_for_a_region_is_served_there_as_a_local_one():
+    async with pair() as servers:
         settings = msgspec.structs.replace(servers.leader.server.settings, region="west")
         # The server that listens is one of region west now.
         servers.leader.server.current.settings = settings
@@ -593,11 +546,9 @@ def test_request_for_a_region_is_served_there_as_a_local_one():
         answer = await put(servers.client, "/v1/test/write?region=west&stale", b"y")
         assert answer.status == 200
 
-    run(test)
 
-
-def test_named_server_answers_for_itself():
-    async def test(servers: Pair) -> None:
+async def test_named_server_answers_for_itself():
+    async with pair() as servers:
         settings = msgspec.structs.replace(servers.leader.server.settings, name="the-leader")
         servers.leader.server.current.settings = settings
         for name in ("leader", LEADER, "leader.global"):
@@ -607,33 +558,27 @@ def test_named_server_answers_for_itself():
             answer = await servers.client.get(f"/v1/test/monitor{query}")
             assert not answer.body.startswith(b"the-leader")
 
-    run(test)
 
-
-def test_large_answer_comes_whole():
-    async def test(servers: Pair) -> None:
+async def test_large_answer_comes_whole():
+    async with pair() as servers:
         answer = await servers.client.get("/v1/test/large")
         assert answer.body == b"x" * 3_000_000
         await servers.client.send(get("/v1/test/large", "Accept-Encoding: gzip"))
         packed = await servers.client.answer()
         assert gzip.decompress(packed.body) == answer.body
 
-    run(test)
 
-
-def test_client_that_goes_away_ends_the_stream_at_the_leader():
-    async def test(servers: Pair) -> None:
+async def test_client_that_goes_away_ends_the_stream_at_the_leader():
+    async with pair() as servers:
         await servers.client.send(get("/v1/test/endless"))
         await servers.client.reader.readexactly(1_000_000)
         servers.client.reset()
         async with asyncio.timeout(5):
             await servers.handled.closed.wait()
 
-    run(test)
 
-
-def test_upload_is_seen_by_the_leader_while_it_comes():
-    async def test(servers: Pair) -> None:
+async def test_upload_is_seen_by_the_leader_while_it_comes():
+    async with pair() as servers:
         lines = ("Transfer-Encoding: chunked",)
         await servers.client.send(request("PUT", "/v1/operator/snapshot", *lines))
         await servers.client.send(b"5\r\nhello\r\n")
@@ -642,21 +587,17 @@ def test_upload_is_seen_by_the_leader_while_it_comes():
         assert (await servers.client.answer()).status == 200
         assert servers.handled.received == 10
 
-    run(test)
 
-
-def test_upload_that_has_begun_is_not_tried_again():
-    async def test(servers: Pair) -> None:
+async def test_upload_that_has_begun_is_not_tried_again():
+    async with pair() as servers:
         servers.handled.failures.append(no_leader())
         answer = await put(servers.client, "/v1/operator/snapshot", b"x" * 10)
         assert (answer.status, answer.body) == (500, b"No cluster leader")
         assert servers.handled.received == 10
 
-    run(test)
 
-
-def test_upload_that_the_client_breaks_off_does_not_reach_its_end():
-    async def test(servers: Pair) -> None:
+async def test_upload_that_the_client_breaks_off_does_not_reach_its_end():
+    async with pair() as servers:
         ended = []
 
         async def upload(call: Call) -> None:
@@ -676,12 +617,10 @@ def test_upload_that_the_client_breaks_off_does_not_reach_its_end():
         servers.client.reset()
         await until(lambda: len(ended) == 1)
 
-    run(test)
-
 
 @pytest.mark.slow
-def test_hundred_megabytes_go_through_in_flat_memory():
-    async def test(servers: Pair) -> None:
+async def test_hundred_megabytes_go_through_in_flat_memory():
+    async with pair() as servers:
         size, piece = 100 << 20, bytes(1 << 20)
         lines = (f"Content-Length: {size}",)
         await servers.client.send(request("PUT", "/v1/operator/snapshot", *lines))
@@ -697,5 +636,3 @@ def test_hundred_megabytes_go_through_in_flat_memory():
             await servers.client.reader.readexactly(1 << 20)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert after - before < 32 << 10  # kilobytes
-
-    run(test)

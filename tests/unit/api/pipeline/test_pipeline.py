@@ -26,7 +26,7 @@ from bellcow.store.protocol import NO_HEAD, Confirmation, Unavailable
 from bellcow.wire import to_msgpack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator
 
     from tests.support.raw_http import Client
 
@@ -112,7 +112,7 @@ class Confirmed(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def confirmed() -> AsyncIterator[Confirmed]:
-    async with here() as site, connected(site.port) as client:
+    async with asyncio.timeout(20), here() as site, connected(site.port) as client:
         store, server = Confirming(), copy.copy(site.server)
         reads = ConfirmedReads(store, server.mirror, server.waiting)  # type: ignore[arg-type]
         leading, alone = Leading(server.leadership.epoch), Alone()
@@ -123,14 +123,6 @@ async def confirmed() -> AsyncIterator[Confirmed]:
             task = group.create_task(reads.run())
             yield Confirmed(site, store, leading, alone, client)
             task.cancel()
-
-
-def run(test: Callable[[Confirmed], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        async with asyncio.timeout(20), confirmed() as site:
-            await test(site)
-
-    asyncio.run(whole())
 
 
 class NoBody:
@@ -159,12 +151,10 @@ async def test_read_on_the_embedded_store_is_answered_at_once():
 
 
 @pytest.mark.parametrize("target", [f"{PATH}?stale", "/v1/regions", "/v1/agent/members"])
-def test_stale_or_local_read_is_answered_at_once(target: str):
-    async def test(site: Confirmed) -> None:
+async def test_stale_or_local_read_is_answered_at_once(target: str):
+    async with confirmed() as site:
         assert isinstance(site.now(target), Response)
         assert site.store.confirms == 0
-
-    run(test)
 
 
 async def test_setting_is_shown_as_written_last_though_the_row_before_had_an_index_above_all():
@@ -187,8 +177,8 @@ async def test_setting_is_shown_as_written_last_though_the_row_before_had_an_ind
 # --- where it does
 
 
-def test_read_waits_for_a_confirm_that_began_after_it_came():
-    async def test(site: Confirmed) -> None:
+async def test_read_waits_for_a_confirm_that_began_after_it_came():
+    async with confirmed() as site:
         site.store.free.clear()
         first = site.here.request("GET", PATH)
         wait = site.now("", first)
@@ -204,22 +194,18 @@ def test_read_waits_for_a_confirm_that_began_after_it_came():
         assert isinstance(answer, Response)
         assert answer.status == 200
 
-    run(test)
 
-
-def test_both_doors_answer_the_same_after_the_confirm():
-    async def test(site: Confirmed) -> None:
+async def test_both_doors_answer_the_same_after_the_confirm():
+    async with confirmed() as site:
         await site.client.send(localhost(PATH))
         fast = await site.client.answer()
         slow = await site.here.pipeline.answer(site.here.request("GET", PATH), NoBody())
         assert (fast.status, fast.body) == (slow.status, slow.body)
         assert site.store.confirms == 2
 
-    run(test)
 
-
-def test_archive_waits_for_a_confirm_too():
-    async def test(site: Confirmed) -> None:
+async def test_archive_waits_for_a_confirm_too():
+    async with confirmed() as site:
         request = site.here.request("GET", "/v1/operator/snapshot")
         response = await site.here.pipeline.answer(request, NoBody())
         assert response.status == 200
@@ -231,22 +217,18 @@ def test_archive_waits_for_a_confirm_too():
         await response.stream.aclose()  # type: ignore[union-attr]
         assert site.store.confirms == 1
 
-    run(test)
 
-
-def test_write_waits_for_its_commit_only():
-    async def test(site: Confirmed) -> None:
+async def test_write_waits_for_its_commit_only():
+    async with confirmed() as site:
         request = site.here.request("PUT", "/v1/system/gc")
         assert (await site.here.pipeline.answer(request, NoBody())).status == 200
         assert site.store.confirms == 0
 
-    run(test)
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [PATH, "/v1/operator/snapshot"])
-def test_read_that_is_not_confirmed_within_two_seconds_ends_without_a_leader(path: str):
-    async def test(site: Confirmed) -> None:
+async def test_read_that_is_not_confirmed_within_two_seconds_ends_without_a_leader(path: str):
+    async with confirmed() as site:
         site.store.fails = True
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -255,23 +237,19 @@ def test_read_that_is_not_confirmed_within_two_seconds_ends_without_a_leader(pat
         assert (answer.status, answer.body) == (500, b"No cluster leader")
         assert 1.9 < loop.time() - began < 3.5
 
-    run(test)
 
-
-def test_confirm_that_fails_once_is_made_again_within_the_two_seconds():
-    async def test(site: Confirmed) -> None:
+async def test_confirm_that_fails_once_is_made_again_within_the_two_seconds():
+    async with confirmed() as site:
         site.store.fails = True
         await site.client.send(localhost(PATH))
         await until(lambda: site.store.confirms == 2)
         site.store.fails = False
         assert (await site.client.answer()).status == 200
 
-    run(test)
-
 
 @pytest.mark.parametrize("path", [PATH, "/v1/operator/snapshot"])
-def test_read_that_waits_is_ended_by_the_loss_of_leadership(path: str):
-    async def test(site: Confirmed) -> None:
+async def test_read_that_waits_is_ended_by_the_loss_of_leadership(path: str):
+    async with confirmed() as site:
         site.store.free.clear()
         await site.client.send(localhost(path))
         await until(lambda: site.store.confirms == 1)
@@ -280,11 +258,9 @@ def test_read_that_waits_is_ended_by_the_loss_of_leadership(path: str):
         assert (answer.status, answer.body) == (500, b"No cluster leader")
         assert site.alone.asked == 0
 
-    run(test)
 
-
-def test_confirmed_read_is_answered_after_the_leadership_was_lost():
-    async def test(site: Confirmed) -> None:
+async def test_confirmed_read_is_answered_after_the_leadership_was_lost():
+    async with confirmed() as site:
         request = site.here.request("GET", PATH)
         assert isinstance(site.now("", request), Wait)
         await until(lambda: site.here.pipeline._server.reads.is_confirmed(request.progress.round))
@@ -294,14 +270,12 @@ def test_confirmed_read_is_answered_after_the_leadership_was_lost():
         assert answer.status == 200
         assert (b"X-Nomad-Knownleader", b"false") in answer.headers
 
-    run(test)
-
 
 # --- a follower
 
 
-def test_follower_answers_from_its_memory_once_a_majority_has_confirmed_it():
-    async def test(site: Confirmed) -> None:
+async def test_follower_answers_from_its_memory_once_a_majority_has_confirmed_it():
+    async with confirmed() as site:
         site.follow()
         await site.client.send(localhost(PATH))
         answer = await site.client.answer()
@@ -310,21 +284,17 @@ def test_follower_answers_from_its_memory_once_a_majority_has_confirmed_it():
         assert answer.headers[b"X-Nomad-Lastcontact"] == b"0"
         assert (site.store.confirms, site.alone.asked) == (1, 0)
 
-    run(test)
 
-
-def test_follower_whose_member_does_not_answer_asks_the_leader():
-    async def test(site: Confirmed) -> None:
+async def test_follower_whose_member_does_not_answer_asks_the_leader():
+    async with confirmed() as site:
         site.follow()
         site.leading.member_answers = False
         assert site.now(PATH) is None  # a task forwards it
         assert site.store.confirms == 0
 
-    run(test)
 
-
-def test_read_that_waits_at_a_follower_goes_on_when_this_server_leads():
-    async def test(site: Confirmed) -> None:
+async def test_read_that_waits_at_a_follower_goes_on_when_this_server_leads():
+    async with confirmed() as site:
         site.follow()
         site.store.free.clear()
         await site.client.send(localhost(PATH))
@@ -337,8 +307,6 @@ def test_read_that_waits_at_a_follower_goes_on_when_this_server_leads():
         site.store.free.set()
         assert (await reading).status == 200
 
-    run(test)
-
 
 # --- blocking queries
 
@@ -348,8 +316,8 @@ async def commit(site: Confirmed) -> None:
     await site.here.server.commit(put_setting(SCHEDULER, spread, None))
 
 
-def test_blocking_query_confirms_once_however_often_it_is_woken():
-    async def test(site: Confirmed) -> None:
+async def test_blocking_query_confirms_once_however_often_it_is_woken():
+    async with confirmed() as site:
         index = site.here.server.tables.index
         request = site.here.request("GET", BLOCKING % (index + 100))
         assert isinstance(site.now("", request), Wait)
@@ -361,12 +329,10 @@ def test_blocking_query_confirms_once_however_often_it_is_woken():
             await commit(site)
         assert site.store.confirms == 1
 
-    run(test)
-
 
 @pytest.mark.parametrize("door", ["fast", "task"])
-def test_blocking_query_is_ended_by_the_loss_of_leadership(door: str):
-    async def test(site: Confirmed) -> None:
+async def test_blocking_query_is_ended_by_the_loss_of_leadership(door: str):
+    async with confirmed() as site:
         target = BLOCKING % (site.here.server.tables.index + 100)
         if door == "fast":
             await site.client.send(localhost(target))
@@ -380,11 +346,9 @@ def test_blocking_query_is_ended_by_the_loss_of_leadership(door: str):
         assert (answer.status, answer.body) == (500, b"No cluster leader")
         assert site.alone.asked == 0
 
-    run(test)
 
-
-def test_stale_blocking_query_outlives_the_leadership():
-    async def test(site: Confirmed) -> None:
+async def test_stale_blocking_query_outlives_the_leadership():
+    async with confirmed() as site:
         target = BLOCKING % (site.here.server.tables.index + 100) + "&stale"
         await site.client.send(localhost(target))
         await until(lambda: site.here.server.waiting.has("namespaces"))
@@ -394,14 +358,12 @@ def test_stale_blocking_query_outlives_the_leadership():
             async with asyncio.timeout(0.1):
                 await site.client.answer()
 
-    run(test)
-
 
 # --- clients that leave, and our own stop
 
 
-def test_client_that_closes_its_side_still_gets_a_read_that_is_being_confirmed():
-    async def test(site: Confirmed) -> None:
+async def test_client_that_closes_its_side_still_gets_a_read_that_is_being_confirmed():
+    async with confirmed() as site:
         site.store.free.clear()
         await site.client.send(localhost(PATH))
         await until(lambda: site.store.confirms == 1)
@@ -411,11 +373,9 @@ def test_client_that_closes_its_side_still_gets_a_read_that_is_being_confirmed()
         assert (await site.client.answer()).status == 200
         assert await site.client.rest() == b""
 
-    run(test)
 
-
-def test_client_that_closes_its_side_gets_a_blocking_query_as_things_stand():
-    async def test(site: Confirmed) -> None:
+async def test_client_that_closes_its_side_gets_a_blocking_query_as_things_stand():
+    async with confirmed() as site:
         site.store.free.clear()
         await site.client.send(localhost(BLOCKING % (site.here.server.tables.index + 100)))
         await until(lambda: site.store.confirms == 1)
@@ -423,8 +383,6 @@ def test_client_that_closes_its_side_gets_a_blocking_query_as_things_stand():
         await asyncio.sleep(0.05)
         site.store.free.set()
         assert (await site.client.answer()).status == 200
-
-    run(test)
 
 
 async def test_read_that_is_being_confirmed_is_answered_when_the_server_stops():
@@ -529,8 +487,8 @@ def test_age_of_a_commit_from_the_future_may_be_any():
         assert contact_of(seen) == (True, expected_s * 1_000_000_000)
 
 
-def test_stale_answer_has_its_greatest_age_in_a_header():
-    async def test(site: Confirmed) -> None:
+async def test_stale_answer_has_its_greatest_age_in_a_header():
+    async with confirmed() as site:
         site.leading.is_leader = False
         roster = site.here.server.roster
         heard = site.here.server.clock.monotonic() - 2.5
@@ -545,21 +503,17 @@ def test_stale_answer_has_its_greatest_age_in_a_header():
         assert body["KnownLeader"]
         assert 2_500_000_000 <= body["LastContact"] < 3_500_000_000
 
-    run(test)
 
-
-def test_read_without_a_leader_is_refused_as_undone():
-    async def test(site: Confirmed) -> None:
+async def test_read_without_a_leader_is_refused_as_undone():
+    async with confirmed() as site:
         site.leading.is_leader, site.leading.leader_id = False, ""
         response = await site.here.pipeline.answer(site.here.request("GET", PATH), NoBody())
         assert (response.status, response.body) == (500, b"No cluster leader")
         assert isinstance(response.undone, Error)
 
-    run(test)
 
-
-def test_request_waits_until_tokens_are_loaded():
-    async def test(site: Confirmed) -> None:
+async def test_request_waits_until_tokens_are_loaded():
+    async with confirmed() as site:
         server = site.here.server
         server.resolver._is_known = server.mirror.loaded.is_set
         server.mirror.loaded.clear()
@@ -571,11 +525,9 @@ def test_request_waits_until_tokens_are_loaded():
         server.mirror.loaded.set()
         assert (await task).status == 200
 
-    run(test)
 
-
-def test_stale_read_waits_until_memory_holds_something():
-    async def test(site: Confirmed) -> None:
+async def test_stale_read_waits_until_memory_holds_something():
+    async with confirmed() as site:
         loaded = site.here.server.mirror.loaded
         site.leading.is_leader = False
         loaded.clear()
@@ -587,8 +539,6 @@ def test_stale_read_waits_until_memory_holds_something():
         loaded.set()
         assert (await task).status == 200
 
-    run(test)
-
 
 @pytest.mark.parametrize(
     ("path", "text"),
@@ -597,8 +547,8 @@ def test_stale_read_waits_until_memory_holds_something():
         ("/v1/operator/autopilot/configuration?cas=-1", b"Error parsing cas value: "),
     ],
 )
-def test_bad_cas_is_refused_at_once_without_a_leader(path: str, text: bytes):
-    async def test(site: Confirmed) -> None:
+async def test_bad_cas_is_refused_at_once_without_a_leader(path: str, text: bytes):
+    async with confirmed() as site:
         site.lose()
         body = b'{"SchedulerAlgorithm": "spread"}' if "scheduler" in path else b"{}"
         request = site.here.request("PUT", path)
@@ -606,5 +556,3 @@ def test_bad_cas_is_refused_at_once_without_a_leader(path: str, text: bytes):
         answer = await site.here.pipeline.answer(request, Given(body))
         assert (answer.status, answer.body[: len(text)]) == (400, text)
         assert site.alone.asked == 0
-
-    run(test)
