@@ -71,30 +71,6 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "type": ("What is asked about.", {"type": "string", "enum": ["server", "client"]}),
     "wait": ("How long to wait for `index`, at most 300s.", DURATION),
 }
-# Those that a handler reads by itself, beside those that its route declares.
-READ_BY: dict[str, tuple[str, ...]] = {
-    "force_leave": ("node", "prune", "force"),
-    "join": ("address",),
-    "list_namespaced": ("namespace", "prefix"),
-    "list_namespaces": ("prefix",),
-    "list_nodes": ("prefix",),
-    "list_plugins": ("prefix",),
-    "list_policies": ("prefix",),
-    "list_tokens": ("prefix",),
-    "monitor": ("log_level", "log_json", "plain", "node_id", "server_id"),
-    "read_deployment": ("namespace",),
-    "read_evaluation": ("namespace",),
-    "read_health": ("type",),
-    "read_host": ("node_id", "server_id"),
-    "read_job": ("namespace",),
-    "read_metrics": ("format",),
-    "read_profile": ("node_id", "server_id"),
-    "read_scaling_policy": ("namespace",),
-    "read_volume": ("namespace",),
-    "remove_raft_peer": ("id", "address", "force"),
-    "search": ("namespace",),
-    "transfer_leadership": ("id", "address"),
-}
 # Bodies and replies that the annotations of a handler do not declare.
 UPLOADS = {"restore_snapshot": "application/octet-stream", "update_license": "text/plain"}
 DOWNLOADS = {
@@ -168,7 +144,7 @@ def _name(route: Route) -> str:
 
 def parameters(route: Route) -> list[str]:
     """The names of the query parameters of a route."""
-    names = {"pretty", *READ_BY.get(route.name, ()), *(each.name for each in route.query)}
+    names = {"pretty", *route.reads, *(each.name for each in route.query)}
     if route.serve is not Serve.LOCAL:
         names.add("region")
     if route.serve in {Serve.LEADER_OR_STALE, Serve.VOTER_OR_STALE}:

@@ -72,6 +72,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     reads_wait: bool = True  # whether `wait` and `index` are parsed, and refused when malformed
     awaits: bool = False
     query: tuple[Parameter, ...] = ()  # read into `Call.query`, after the token and the body
+    reads: tuple[str, ...] = ()  # further query parameters, which the handler reads by itself
     documented: bool = True
     right: str = ""  # the right that the handler itself checks, in words
     admit: Handler | None = None  # refuses a token where `need` cannot, before the body is read

@@ -38,6 +38,7 @@ class ACLPolicyReply(Wire, frozen=True, kw_only=True):
     right="any token, which is shown its own",
     serve=Serve.VOTER_OR_STALE,
     watch=(ACL_POLICIES,),
+    reads=("prefix",),
 )
 def list_policies(call: Call) -> Reply[list[ACLPolicyStub]]:
     """All policies for a management token, else those that the token has. `prefix` on the name."""

@@ -24,6 +24,7 @@ from bellcow.wire import UUID_CHARS
     need=Need.MANAGEMENT,
     serve=Serve.VOTER_OR_STALE,
     watch=(ACL_TOKENS,),
+    reads=("prefix",),
 )
 def list_tokens(call: Call) -> Reply[list[ACLTokenStub]]:
     """All tokens without their secrets, sorted by accessor. `prefix` on the accessor."""

@@ -45,7 +45,7 @@ def list_members(call: Call) -> MembersReply:
     )
 
 
-@route("PUT, POST", f"{BASE}/join", need=Need.AGENT_WRITE, serve=Serve.LOCAL)
+@route("PUT, POST", f"{BASE}/join", need=Need.AGENT_WRITE, serve=Serve.LOCAL, reads=("address",))
 async def join(call: Call) -> dict[str, Any]:
     """Join the servers named by `address`. The body reports a failure, with status 200.
 
@@ -73,7 +73,13 @@ async def join(call: Call) -> dict[str, Any]:
     return {"error": "" if count else several_errors(failures), "num_joined": count}
 
 
-@route("PUT, POST", f"{BASE}/force-leave", need=Need.AGENT_WRITE, serve=Serve.LEADER)
+@route(
+    "PUT, POST",
+    f"{BASE}/force-leave",
+    need=Need.AGENT_WRITE,
+    serve=Serve.LEADER,
+    reads=("node", "prune", "force"),
+)
 async def force_leave(call: Call) -> None:
     """Declare a failed server to have left. Nomad: an unknown name is no error.
 
@@ -113,6 +119,7 @@ def list_client_servers(call: Call) -> None:
     right="none, or agent:read with telemetry.metrics_require_token",
     serve=Serve.LOCAL,
     token=False,
+    reads=("format",),
 )
 def read_metrics(call: Call) -> Reply[dict[str, Any]]:
     """The last finished interval, or Prometheus' format with `format=prometheus`.

@@ -12,7 +12,9 @@ from bellcow.errors import Error
 from bellcow.wire import to_json
 
 
-@route("GET", f"{BASE}/health", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)
+@route(
+    "GET", f"{BASE}/health", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False, reads=("type",)
+)
 async def read_health(call: Call) -> Reply[dict[str, Any]]:
     """Whether the server has a leader, and the reason when it has none."""
     asked = call.request.query.get("type", [])

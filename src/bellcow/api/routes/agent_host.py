@@ -28,6 +28,7 @@ UNAME = ("machine", "node", "release", "system", "version")
     need=Need.AGENT_READ,
     right="agent:read; without ACLs enable_debug",
     serve=Serve.NAMED,
+    reads=("node_id", "server_id"),
 )
 async def read_host(call: Call) -> dict[str, Any]:
     """The machine: system, disks, addresses, and the environment without secrets.

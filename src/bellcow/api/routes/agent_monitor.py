@@ -22,7 +22,13 @@ HEARTBEAT_S = 10.0
 RECHECK_S = 0.5  # after which a stream ends whose token has lost its right
 
 
-@route("GET, PUT, POST, DELETE", f"{BASE}/monitor", need=Need.AGENT_READ, serve=Serve.NAMED)
+@route(
+    "GET, PUT, POST, DELETE",
+    f"{BASE}/monitor",
+    need=Need.AGENT_READ,
+    serve=Serve.NAMED,
+    reads=("log_level", "log_json", "plain", "node_id", "server_id"),
+)
 async def monitor(call: Call) -> Reply[None]:
     """Stream the log from now on: frames of JSON, or bare lines with `plain=true`."""
     level, as_json, plain = _monitor_parameters(call)

@@ -87,10 +87,18 @@ for _path, _ways in LISTS.items():
         right=_words(_ways),
         serve=Serve.VOTER_OR_STALE,
         watch=RESTORED,
+        reads=("namespace", "prefix"),
     )(list_namespaced)
 
 
-@route("GET", "/v1/nodes", need=Need.NODE_READ, serve=Serve.VOTER_OR_STALE, watch=RESTORED)
+@route(
+    "GET",
+    "/v1/nodes",
+    need=Need.NODE_READ,
+    serve=Serve.VOTER_OR_STALE,
+    watch=RESTORED,
+    reads=("prefix",),
+)
 def list_nodes(call: Call) -> Reply[list[Any]]:
     """The client nodes; none yet."""
     return _listed(call)
@@ -103,6 +111,7 @@ def list_nodes(call: Call) -> Reply[list[Any]]:
     right="plugin:list",
     serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
+    reads=("prefix",),
 )
 def list_plugins(call: Call) -> Reply[list[Any]]:
     """The storage plugins; none yet.
@@ -125,6 +134,7 @@ def list_plugins(call: Call) -> Reply[list[Any]]:
     right=_words(READ_JOB),
     serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
+    reads=("namespace",),
 )
 def read_job(call: Call) -> Reply[Any]:
     """A job, or what belongs to it; there is none yet.
@@ -194,6 +204,7 @@ def read_allocation(call: Call) -> Reply[Any]:
     right=_words(READ_JOB),
     serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
+    reads=("namespace",),
 )
 def read_evaluation(call: Call) -> Reply[Any]:
     """An evaluation, or its allocations; there is none yet."""
@@ -210,6 +221,7 @@ def read_evaluation(call: Call) -> Reply[Any]:
     right=_words(READ_JOB),
     serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
+    reads=("namespace",),
 )
 def read_deployment(call: Call) -> Reply[Any]:
     """A deployment, or its allocations; there is none yet.
@@ -235,6 +247,7 @@ SCALING_POLICY: Ways = (("read-scaling-policy",), ("list-jobs", "read-job"))
     right=_words(SCALING_POLICY),
     serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
+    reads=("namespace",),
 )
 def read_scaling_policy(call: Call) -> Reply[Any]:
     """A scaling policy; there is none yet."""
@@ -252,6 +265,7 @@ VOLUME: Ways = (("csi-read-volume",), ("csi-mount-volume",), ("read-job",))
     right=_words(VOLUME),
     serve=Serve.VOTER_OR_STALE,
     watch=RESTORED,
+    reads=("namespace",),
 )
 def read_volume(call: Call) -> Reply[Any]:
     """A volume; there is none yet."""

@@ -27,6 +27,7 @@ SHOWN_CHARS = 128
     right="none; only namespaces of the token are shown",
     serve=Serve.VOTER_OR_STALE,
     watch=(NAMESPACES,),
+    reads=("prefix",),
 )
 def list_namespaces(call: Call) -> Reply[list[Namespace]]:
     """The namespaces in which the token has any right, sorted by name. `prefix` on the name."""

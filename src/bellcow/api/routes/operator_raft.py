@@ -32,7 +32,14 @@ def read_raft_configuration(call: Call) -> RaftConfigurationReply:
     return describe(_raft(call), server.roster.names(), server.leadership.leader_id)
 
 
-@route("DELETE", f"{BASE}/raft/peer*", need=Need.MANAGEMENT, serve=Serve.LEADER, wrong_method=404)
+@route(
+    "DELETE",
+    f"{BASE}/raft/peer*",
+    need=Need.MANAGEMENT,
+    serve=Serve.LEADER,
+    wrong_method=404,
+    reads=("id", "address", "force"),
+)
 async def remove_raft_peer(call: Call) -> None:
     """Remove a server from the consensus configuration, by `id` or by `address`.
 
@@ -41,7 +48,13 @@ async def remove_raft_peer(call: Call) -> None:
     await call.server.membership.remove(_named_server(call).id, force=call.flag("force"))
 
 
-@route("PUT, POST", f"{BASE}/raft/transfer-leadership", need=Need.MANAGEMENT, serve=Serve.LEADER)
+@route(
+    "PUT, POST",
+    f"{BASE}/raft/transfer-leadership",
+    need=Need.MANAGEMENT,
+    serve=Serve.LEADER,
+    reads=("id", "address"),
+)
 async def transfer_leadership(call: Call) -> LeadershipTransferReply:
     """Hand leadership to the voter named by `id` or `address`.
 

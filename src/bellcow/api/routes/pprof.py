@@ -32,6 +32,7 @@ HEADERS = (("X-Content-Type-Options", "nosniff"),)
     need=Need.AGENT_WRITE,
     right="agent:write; without ACLs enable_debug",
     serve=Serve.NAMED,
+    reads=("node_id", "server_id"),
 )
 async def read_profile(call: Call) -> Reply[None]:
     """The command line with `cmdline`; profiles of the Go runtime are refused.

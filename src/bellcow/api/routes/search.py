@@ -84,6 +84,7 @@ def _must_see_something(call: Call) -> None:
     admit=_must_see_something,
     serve=Serve.LEADER,
     body_rules=BodyRules(limit=SMALL_LIMIT),
+    reads=("namespace",),
 )
 async def search(call: Call, body: SearchBody) -> Reply[SearchReply]:
     """Find what begins with a prefix. Only contexts that the token may read are searched.
