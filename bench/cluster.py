@@ -12,13 +12,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.figure import Figure, at_least, at_most
-from bench.wrk import Contender, Load, compare, least_cpu_us, run, spelled
+from bench.wrk import Contender, Load, best_rate, compare, least_cpu_us, run, spelled
 from tests.cluster.chaos.cluster import Cluster, wait_until
+from tests.support import etcd
 
+from bellcow.etcd import etcd_pb2 as pb
+from bellcow.etcd.client import open_client
 from bellcow.gocompat.duration import NS_PER_S, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from bench.site import Options
     from tests.cluster.chaos.cluster import Server
@@ -30,6 +34,7 @@ PAUSE_S = 0.002  # between two writes of the client that watches the gap
 CALM_S = 1.0  # before leadership moves
 WRITERS = 200
 KEY_WRITERS = 8
+READERS = 64
 
 
 def measure(options: Options) -> list[Figure]:
@@ -46,6 +51,8 @@ def measure(options: Options) -> list[Figure]:
             _rest(cluster),
             _group_commit(cluster, options),
             _stale(cluster, options),
+            _default_reads(cluster, options),
+            _one_write(cluster, options),
         ]
         figures += _gaps(cluster, 2 if options.quick else 10)
         figures += _growth(cluster)
@@ -134,6 +141,63 @@ def _stale(cluster: Cluster, options: Options) -> Figure:
         gate=at_most(1.3),
         reference=f"{spelled(ours)} over {spelled(base)}",
     )
+
+
+def _default_reads(cluster: Cluster, options: Options) -> Figure:
+    """Reads that a majority confirms: how many a follower answers beside the leader."""
+    leader = cluster.wait_for_leader()
+    follower = next(each for each in cluster.servers if each is not leader)
+    contenders = [
+        Contender(name="leader", load=Load(url=_url(leader, SCHEDULER)), pid=_pid(leader)),
+        Contender(name="follower", load=Load(url=_url(follower, SCHEDULER)), pid=_pid(follower)),
+    ]
+    outcomes = compare(contenders, READERS, turns=options.turns, seconds=TURN_S)
+    ours, base = best_rate(outcomes["follower"]), best_rate(outcomes["leader"])
+    return Figure(
+        name=f"default GET of a follower over the leader's, {READERS} readers",
+        value=ours / base,
+        unit="x rate",
+        gate=at_least(0.85),
+        reference=f"{ours:,.0f}/s over {base:,.0f}/s",
+    )
+
+
+def _one_write(cluster: Cluster, options: Options) -> Figure:
+    """What one client waits for a durable write, beside a bare transaction of the same member."""
+    leader = cluster.wait_for_leader()
+    load = Load(
+        url=_url(leader, SCHEDULER),
+        method="PUT",
+        headers={"Content-Type": "application/json"},
+        body=BODY,
+    )
+    pairs = []
+    for _ in range(options.turns):
+        bare_us = etcd.run(_bare_us(leader.data_dir / "server/raft"))
+        pairs.append((run(load, _pid(leader), 1, TURN_S).p50_us, bare_us))
+    ours, bare = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return Figure(
+        name="durable PUT on three servers, 1 client, over a bare transaction of etcd",
+        value=ours / bare,
+        unit="x time",
+        gate=at_most(1.4),
+        reference=f"{ours:,.0f} us over {bare:,.0f} us",
+    )
+
+
+async def _bare_us(directory: Path) -> float:
+    """The median time of a transaction that writes as much as a commit of one setting."""
+    writes = [
+        pb.RequestOp(request_put=pb.PutRequest(key=key, value=bytes(150)))
+        for key in (b"bench-object", b"bench-head")
+    ]
+    times = []
+    async with open_client(directory) as client:
+        for _ in range(200):
+            began = time.perf_counter()
+            await client.txn(pb.TxnRequest(success=writes))
+            times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1e6
 
 
 # What a client sees when leadership moves
