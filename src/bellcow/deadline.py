@@ -97,7 +97,7 @@ async def until(
 ) -> T | None:
     """What `look` returns once that is not None, trying every `every_s` seconds.
 
-    None when `limit_s` seconds are over. What `look` raises passes through.
+    None when `limit_s` seconds are over. Exceptions of `look` pass through.
     """
     with contextlib.suppress(TimeoutError):
         async with timeout(limit_s):

@@ -534,7 +534,7 @@ def test_scheduler_algorithm_is_binpack_or_spread(shared):
         assert settings_of(shared, SCHEDULER)["SchedulerAlgorithm"] == "binpack"
 
 
-def test_scheduler_cas_tells_whether_it_updated(shared):
+def test_scheduler_cas_reports_whether_it_updated(shared):
     before = shared.get(SCHEDULER).json()["SchedulerConfig"]
     lost = shared.put(f"{SCHEDULER}?cas=1", SCHEDULER_SAMPLE).json()
     assert lost["Updated"] is False
@@ -601,7 +601,7 @@ def test_new_cluster_with_issuers_runs_on_the_temporary_license(licensed):
     }
 
 
-def test_health_log_and_self_tell_of_a_license_that_ends_soon(licensed):
+def test_health_log_and_self_show_that_a_license_ends_soon(licensed):
     said = licensed.get("/v1/agent/health").json()["server"]
     assert said["ok"] is True
     assert said["message"].startswith("ok, but the license is valid until ")
@@ -642,7 +642,7 @@ def test_license_that_is_not_for_here_and_now_is_refused(licensed, key, changed,
     assert licensed.get(LICENSE).json() == before
 
 
-def test_license_of_a_stranger_or_of_nobody_is_refused(licensed):
+def test_license_of_an_unknown_issuer_or_without_one_is_refused(licensed):
     stranger, _ = new_key()
     for blob in (issue(LICENSE_SAMPLE, stranger).encode(), b"blob", b"", b"a.b.c"):
         answer = licensed.put(LICENSE, blob)
@@ -701,7 +701,7 @@ def test_snapshot_holds_all_state_and_restores_into_a_fresh_cluster(start_agent)
     assert (server["Node"], server["Address"]) == ("new.global", f"127.0.0.1:{new.rpc_port}")
 
 
-def test_snapshot_sent_as_a_form_is_told_so(shared):
+def test_snapshot_sent_as_a_form_gets_a_hint(shared):
     answer = shared.put(
         SNAPSHOT,
         b"archive=%1f%8b",

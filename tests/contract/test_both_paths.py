@@ -122,7 +122,7 @@ def test_every_read_that_does_not_await_is_answered_from_memory():
     }
 
 
-def test_without_a_leader_stale_reads_answer_and_others_say_so():
+def test_without_a_leader_only_stale_reads_are_answered():
     async def test() -> dict[str, tuple[int, bytes]]:
         async with here() as server:
             leadership = server.server.leadership
@@ -232,7 +232,7 @@ class _NoBody:
         return None
 
 
-async def test_a_blocking_query_is_told_to_wait_by_both_doors():
+async def test_a_blocking_query_is_answered_alike_on_both_paths():
     async with here() as server:
         target = "/v1/namespaces?index=1&wait=50ms"
         now = server.pipeline.answer_now(server.request("GET", target))

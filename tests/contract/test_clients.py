@@ -252,7 +252,7 @@ def test_nomadpy_asks_for_health_host_and_status(served, py):
     assert py.regions.list() == ["global"]
 
 
-def test_nomadpy_joins_nobody_and_forces_nobody_out(py):
+def test_nomadpy_may_force_an_unknown_server_to_leave(py):
     (closed,) = free_ports(1)
     with pytest.raises(RuntimeError, match="connection refused"):
         py.agent.join(f"127.0.0.1:{closed}")
@@ -518,7 +518,7 @@ def test_python_nomad_manages_namespaces(old):
     assert "old-ns" not in old.namespaces
 
 
-def test_python_nomad_tells_its_refusals_apart(served, old):
+def test_python_nomad_distinguishes_its_refusals(served, old):
     with pytest.raises(URLNotAuthorizedNomadException):
         served.old(None).operator.get_configuration()
     with pytest.raises(URLNotAuthorizedNomadException):

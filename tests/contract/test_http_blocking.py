@@ -146,7 +146,7 @@ async def test_one_object_waits_for_its_own_index_alone():
         assert answer.header("X-Nomad-Index") == str(changed)
 
 
-async def test_writes_elsewhere_wake_nobody():
+async def test_write_to_another_table_wakes_no_query():
     async with blocking() as server:
         now = await server.index("/v1/namespaces")
         query = await server.start("/v1/namespaces", above=now, wait="700ms")
@@ -282,7 +282,7 @@ EMPTY_LISTS = (
 )
 
 
-async def test_an_empty_list_of_the_job_side_waits_as_long_as_it_is_told_to():
+async def test_an_empty_list_of_the_job_side_waits_for_its_whole_time():
     async with blocking() as server:
 
         async def waited(path: str) -> float:
@@ -405,7 +405,7 @@ def test_negative_wait_does_not_wait():
     assert max(waits("/v1/namespaces?index=99999999&wait=-5s")) == 0
 
 
-async def test_deadline_stays_when_a_query_goes_on_waiting():
+async def test_deadline_stays_while_a_query_continues_to_wait():
     async with here() as server:
         request = server.request("GET", "/v1/namespaces?index=99999999&wait=60s")
         first = server.pipeline.answer_now(request)
@@ -446,7 +446,7 @@ async def test_other_reads_do_not_block(path):
         assert seconds(began) < 5
 
 
-def test_stop_answers_those_who_wait(start_agent):
+def test_stop_answers_waiting_queries(start_agent):
     agent = start_agent()
     answers: list[Answer] = []
 

@@ -395,7 +395,7 @@ def test_bearer_token_counts_as_the_header_does(guarded, scheme):
     assert guarded.agent.get("/v1/acl/tokens", headers=at_odds).status == 403
 
 
-def test_wrong_method_is_told_before_the_token_is_looked_at(guarded):
+def test_wrong_method_is_refused_before_the_token_is_checked(guarded):
     answer = guarded.agent.request("POST", "/v1/operator/license", b"x", UNKNOWN)
     assert (answer.status, answer.text) == (405, "Invalid method")
 
@@ -411,7 +411,7 @@ def test_token_is_looked_at_before_the_body_and_what_goes_with_it(guarded):
     assert answer.text == "Error parsing scheduler config: unexpected EOF"
 
 
-def test_bad_times_of_a_read_are_told_before_the_token_is_looked_at(guarded):
+def test_bad_times_of_a_read_are_refused_before_the_token_is_checked(guarded):
     agent = guarded.agent
     answer = agent.get("/v1/operator/raft/configuration?wait=x", UNKNOWN)
     assert (answer.status, answer.text) == (400, "Invalid wait time")

@@ -178,7 +178,7 @@ def test_every_accepted_write_takes_one_index_and_a_refused_one_none(shared):
     assert last_index(shared) == before + 2
 
 
-def test_index_goes_on_growing_over_a_restart(start_agent):
+def test_index_continues_to_grow_after_a_restart(start_agent):
     agent = start_agent()
     first = agent.put(SCHEDULER, {"SchedulerAlgorithm": "spread"}).json()["Index"]
     shown = agent.get(SCHEDULER).body
@@ -314,7 +314,7 @@ def test_secret_that_comes_without_an_accessor_is_not_used(guarded):
 
 
 @pytest.mark.parametrize("by_path", [True, False])
-def test_accessor_that_nobody_has_makes_no_token_by_itself(guarded, by_path):
+def test_unused_accessor_alone_makes_no_token(guarded, by_path):
     agent, root = guarded
     accessor = "55555555-2222-3333-4444-777777777777"
     path = f"/v1/acl/token/{accessor}" if by_path else "/v1/acl/token"
@@ -453,7 +453,7 @@ def test_deleted_token_stops_at_once(guarded):
     assert (answer.status, answer.text) == (403, "ACL token not found")
 
 
-def test_two_faults_of_a_token_are_told_together(guarded):
+def test_two_faults_of_a_token_are_reported_together(guarded):
     agent, root = guarded
     body = {"Name": "n" * 257, "Type": "client"}
     answer = agent.put("/v1/acl/token", body, root)

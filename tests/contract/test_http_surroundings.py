@@ -591,7 +591,7 @@ def test_metrics_may_ask_for_a_token(start_agent):
     assert agent.get("/v1/metrics", root).status == 200
 
 
-def test_metrics_show_the_host_unless_told_not_to(shared, start_agent):
+def test_metrics_show_the_host_unless_it_is_switched_off(shared, start_agent):
     labels = {tuple(row["Labels"]) for row in shared.get("/v1/metrics").json()["Gauges"]}
     assert labels == {("host",)}
     quiet = start_agent({"telemetry": {"disable_hostname": True}})
@@ -674,7 +674,7 @@ def test_join_of_what_can_be_no_name_is_a_plain_failure(shared):
     assert answer.json()["num_joined"] == 0
 
 
-def test_join_tells_of_each_address_that_failed(shared):
+def test_join_reports_each_address_that_failed(shared):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))  # bound, but nobody listens
         port = holder.getsockname()[1]
@@ -687,7 +687,7 @@ def test_join_tells_of_each_address_that_failed(shared):
     }
 
 
-def test_a_server_without_a_key_calls_nobody_on_another_machine(shared):
+def test_a_server_without_a_key_calls_no_other_machine(shared):
     error = shared.put("/v1/agent/join?address=192.0.2.1").json()["error"]
     assert "Failed to join 192.0.2.1: this server has no key" in error
     assert "give all servers the same `encrypt`" in error

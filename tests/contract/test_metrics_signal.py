@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tests.harness import Agent
 
 
-def test_usr1_writes_the_metrics_and_the_server_goes_on(start_agent: Callable[..., Agent]) -> None:
+def test_usr1_writes_the_metrics_and_the_server_keeps_running(
+    start_agent: Callable[..., Agent],
+) -> None:
     agent = start_agent()
     assert agent.process is not None
     agent.process.send_signal(signal.SIGUSR1)

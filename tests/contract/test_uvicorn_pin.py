@@ -64,7 +64,7 @@ async def test_pipelined_requests_are_answered_in_order(paths: list[str]):
 
 
 @pytest.mark.parametrize("path", ["/json", "/slow"])
-async def test_connection_close_closes(path: str):
+async def test_answer_to_connection_close_ends_the_connection(path: str):
     async with running() as site, site.connect() as client:
         await client.send(get(path, "Connection: close"))
         assert (await client.answer()).headers[b"Connection"] == b"close"

@@ -103,7 +103,7 @@ def test_a_token_without_the_right_is_refused(server: Running, route: Route) -> 
 
 
 @guarded
-def test_only_the_rights_that_include_the_declared_one_let_in(
+def test_only_rights_that_include_the_declared_one_are_accepted(
     server: Running, route: Route
 ) -> None:
     includes = {
@@ -134,7 +134,7 @@ def test_a_route_that_declares_no_right_has_a_reason(route: Route) -> None:
     assert (route.name in OPEN, route.name in JUDGED) == (not route.right, bool(route.right))
 
 
-def test_a_route_that_judges_by_itself_says_so_in_the_table() -> None:
+def test_a_route_whose_handler_checks_the_right_declares_it() -> None:
     jobs = [route.asks for route in ROUTES if (route.method, route.path) == ("GET", "/v1/jobs")]
     assert jobs == ["list-jobs in the namespace"]
 

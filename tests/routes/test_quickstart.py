@@ -76,7 +76,7 @@ def test_the_configuration_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rights_are_handed_out(start_agent: Callable[..., Agent]) -> None:
+def test_quickstart_makes_a_token_with_a_policy(start_agent: Callable[..., Agent]) -> None:
     agent = start_agent({"acl": {"enabled": True}})
     bootstrap, *between, refused = commands(5)
     root = re.findall(SECRET, run(agent, bootstrap).stdout)[0]

@@ -51,7 +51,7 @@ def test_a_namespace_is_found_by_how_its_name_begins(stocked: Running) -> None:
     assert {name for name, some in everything["Matches"].items() if some} == {"namespaces"}
 
 
-def test_only_twenty_matches_are_shown_and_the_answer_says_so(stocked: Running) -> None:
+def test_only_twenty_matches_are_shown_and_marked_as_truncated(stocked: Running) -> None:
     found = search(stocked, "team-", "namespaces").json()
     assert found["Matches"] == {"namespaces": NAMES[:20]}
     assert found["Truncations"] == {"namespaces": True}

@@ -61,7 +61,7 @@ def test_event_counts_as_recent_while_it_is_due_though_it_is_not_reported():
     assert said == ["copy_stalled"]
 
 
-def test_forgotten_event_is_reported_anew():
+def test_forgotten_event_is_reported_again():
     said: list[str] = []
     reminders = Reminders(FixedClock(), lambda event, /, **fields: said.append(event))
     reminders.report("copy_stalled")

@@ -52,7 +52,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "index": ("Wait until the answer's index is above this.", NUMBER),
     "log_json": ("Lines of JSON instead of text.", {"type": "boolean"}),
     "log_level": (
-        "The least level shown.",
+        "The lowest level shown.",
         {"type": "string", "enum": ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]},
     ),
     "namespace": ("The namespace, `*` for all that the token may see.", {"type": "string"}),

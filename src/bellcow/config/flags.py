@@ -65,7 +65,7 @@ FLAGS: tuple[Flag, ...] = (
         name="rejoin",
         path="server.rejoin_after_leave",
         kind="bool",
-        help="Join again after having left.",
+        help="Join again at start, even after leaving the cluster.",
     ),
     Flag(
         name="join",

@@ -88,7 +88,9 @@ class Server(Block, frozen=True, kw_only=True):
     retry_interval: Annotated[Duration, acts("Old spelling of `server_join.retry_interval`.")] = (
         seconds(30)
     )
-    rejoin_after_leave: Annotated[bool, later("Join again at start after having left.")] = False
+    rejoin_after_leave: Annotated[
+        bool, later("Join again at start, even after leaving the cluster.")
+    ] = False
     non_voting_server: Annotated[bool, acts("Never vote.")] = False
     redundancy_zone: Annotated[str, partly("Zone of which autopilot lets one server vote.")] = ""
     upgrade_version: Annotated[

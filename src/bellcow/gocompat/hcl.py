@@ -1,7 +1,7 @@
 """The HCL 1 reader: text in, a tree of nodes with positions out.
 
 It reads the agent's files and ACL policies, so its input is untrusted: the time is linear, size and
-depth are limited. It reads JSON of the same shape too, and gives no meaning to any key.
+depth are limited. It reads JSON of the same shape too, and interprets no key.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Snapshots:
     async def restore(self, body: AsyncIterator[bytes], content_type: str) -> Restored:
         """Replace the whole state, then call `on_restored`.
 
-        What `Restorer.restore` raises passes through.
+        Exceptions of `Restorer.restore` pass through.
         """
         restored = await self._restorer.restore(body, content_type)
         self._on_restored()

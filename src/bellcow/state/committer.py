@@ -104,7 +104,7 @@ class Committer:
     async def commit(self, command: Callable[[Draft], T]) -> T:
         """Run `command` in the next batch and return its answer.
 
-        What the command raises passes through.
+        Exceptions of the command pass through.
 
         Raises:
             no_leader: this server does not lead, or lost the leadership; nothing was done.

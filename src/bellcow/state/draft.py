@@ -105,7 +105,7 @@ class Draft:
         self._takes_index = True
 
     def run(self, command: Callable[[Draft], T]) -> T:
-        """Run one command and return its answer. What the command raises passes through.
+        """Run one command and return its answer. Exceptions of the command pass through.
 
         Its changes are in `fresh` until `keep` or `forget` is called.
         """

@@ -33,7 +33,7 @@ UNREADABLE_S = 1.0  # before a state that cannot be read is loaded again
 BEHIND_S = 5.0  # between two loads because the leader's index is higher
 PATIENCE_S = 1.0  # for a head known to exist, before a load: its event may have been lost
 HEADS_KEPT = 64
-OWN_KEPT = 1_024  # commits of ours whose events are late; with more of them the watch is broken
+OWN_KEPT = 1_024  # our commits whose events are late; with more, the watch counts as broken
 
 
 def no_leader_index() -> int:

@@ -188,7 +188,7 @@ def _interned(value: Any) -> Any:
 
 
 def fill(items: Iterable[tuple[Key, bytes]]) -> Rows:
-    """New rows from stored objects. What `decode` raises passes through. For any thread."""
+    """New rows from stored objects. Exceptions of `decode` pass through. For any thread."""
     rows = Rows()
     for key, value in items:
         table, row = decode(key, value)
@@ -228,7 +228,7 @@ class Tables:
         return row
 
     def version(self, *tables: Table[Any]) -> int:
-        """A number that each commit to any of `tables` changes, whatever indexes its rows have.
+        """A number that changes with each commit to any of `tables`, whatever their rows' indexes.
 
         For caches. It counts the commits that this process applied: do not compare it elsewhere.
         """
@@ -267,7 +267,7 @@ class Tables:
         """Apply one whole commit. Called by the mirror only.
 
         `rows` are the rows that `changes` encode, None for deleted ones, where this process has
-        them. Returns the names of the tables it changed. What `decode` raises passes through, with
+        them. Returns the names of the tables it changed. Exceptions of `decode` pass through, with
         nothing changed.
         """
         if rows is None:

@@ -57,7 +57,7 @@ class Source(Protocol):
     """The voters. Both calls raise Unavailable, and try another voter next time."""
 
     async def commits(self, cluster: Cluster, after: Head) -> Sequence[Change] | Reload | None:
-        """The commits that follow `after`, maybe none yet. Reload when the voter lacks them.
+        """The commits that follow `after`, maybe none yet. `Reload` if the voter lacks them.
 
         None when every voter that answers is behind this copy, or behind the leader.
         """

@@ -89,18 +89,18 @@ class Copy:
         """Read head and note.
 
         Raises:
-            Corrupt: the file does not say whose copy it is.
+            Corrupt: the file does not name its cluster.
         """
         self._stored = self._files.read_head()
         note = self._files.note(_NOTE)
         if note is None:
             if self._stored != NO_HEAD:
-                raise Corrupt("it does not say whose copy it is")
+                raise Corrupt("it does not name its cluster")
             return None
         try:
             follows = msgspec.msgpack.decode(note, type=Follows)
         except UNDECODABLE as error:
-            raise Corrupt(f"it does not say whose copy it is ({undecodable(error)})") from error
+            raise Corrupt(f"it does not name its cluster ({undecodable(error)})") from error
         self.head = msgspec.structs.replace(self._stored, gen=follows.gen, gens=follows.gens)
         return follows
 

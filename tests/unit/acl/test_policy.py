@@ -359,7 +359,7 @@ def test_operator_capabilities_add_to_the_level_and_deny_clears_them(rules, gran
         (("scale",), (False, False)),
     ],
 )
-def test_quota_levels(levels, expected):
+def test_quota_levels_give_read_and_write(levels, expected):
     found = rights_of(*(f'quota {{ policy = "{level}" }}' for level in levels))
     assert (found.quota_read, found.quota_write) == expected
 
@@ -373,7 +373,7 @@ def test_quota_levels(levels, expected):
         (("list", "deny"), (False, False)),
     ],
 )
-def test_plugin_levels(levels, expected):
+def test_plugin_levels_give_list_and_read(levels, expected):
     found = rights_of(*(f'plugin {{ policy = "{level}" }}' for level in levels))
     assert (found.plugin_list, found.plugin_read) == expected
 

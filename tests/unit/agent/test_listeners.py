@@ -37,7 +37,7 @@ def test_server_port_has_default_limits_without_settings():
     assert msgspec.structs.replace(made, connections=LIMITS.connections) == LIMITS
 
 
-def test_connections_in_all_follow_from_the_limit_of_open_files(monkeypatch):
+def test_limit_of_connections_follows_from_that_of_open_files(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
     assert (http_limits(Limits()).connections, peer_limits(Limits()).connections) == (768, 128)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)

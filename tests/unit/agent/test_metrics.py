@@ -143,7 +143,7 @@ async def test_interval_ends_every_ten_seconds():
     assert seen == [True, True, True]
 
 
-def test_counters_and_samples_are_there_before_the_first_interval_ends():
+def test_counters_and_samples_are_shown_before_the_first_interval_ends():
     metrics, source = made(), Source()
     metrics.counter("c", source)
     source.value = 3

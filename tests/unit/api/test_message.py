@@ -77,7 +77,7 @@ def test_of_two_values_the_first_counts() -> None:
     assert asked.query["cas"] == ["1", "2"]
 
 
-def test_a_parameter_without_a_value_is_there_and_empty() -> None:
+def test_a_parameter_without_a_value_is_present_and_empty() -> None:
     asked = request(b"stale&cas=")
     assert asked.has("stale")
     assert asked.has("cas")
@@ -86,7 +86,7 @@ def test_a_parameter_without_a_value_is_there_and_empty() -> None:
     assert asked.param("pretty", "default") == "default"
 
 
-def test_without_a_query_nothing_is_there() -> None:
+def test_without_a_query_there_are_no_parameters() -> None:
     assert not request().has("stale")
     assert request().param("stale", "x") == "x"
     assert request().query == {}
@@ -121,5 +121,5 @@ def test_gzip_is_taken_where_it_is_listed_with_some_quality(value: bytes, taken:
     assert request(b"", (b"accept-encoding", value)).accepts_gzip is taken
 
 
-def test_gzip_is_not_taken_where_nothing_is_said() -> None:
+def test_gzip_is_not_accepted_without_a_header() -> None:
     assert not request().accepts_gzip

@@ -29,7 +29,7 @@ def test_names_are_unique_and_every_flag_has_help():
     assert all(flag.help.endswith(".") for flag in FLAGS)
 
 
-def test_all_flags_of_the_real_agent_are_there():
+def test_all_flags_of_the_real_agent_exist():
     general = "bind config data-dir plugin-dir dc log-level log-json node region dev dev-connect"
     server = (
         "server bootstrap-expect encrypt raft-protocol rejoin join retry-join retry-max "

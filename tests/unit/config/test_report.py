@@ -18,7 +18,7 @@ def say(tmp_path, text, flags=None):
     return out.ok, list(out.stdout), [line.replace(str(path), "F") for line in out.stderr]
 
 
-def test_a_good_file_is_announced_and_nothing_else_is_said(tmp_path):
+def test_a_good_file_is_announced_without_further_lines(tmp_path):
     ok, stdout, stderr = say(tmp_path, SERVER)
     assert ok
     assert stdout == [f"==> Loaded configuration from {tmp_path}/a.hcl", STARTING]
@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_read_does_not_make_others_look_missing(tmp_path):
     assert '    F:1:1: sever is not a setting; did you mean "server"?' in stderr
 
 
-def test_a_value_that_could_not_be_read_is_not_judged_again(tmp_path):
+def test_a_value_that_could_not_be_read_is_reported_once(tmp_path):
     _, _, stderr = say(tmp_path, SERVER + 'ports {\n  http = "x"\n  rpc = 4646\n}\n')
     assert len([line for line in stderr if line.startswith("==> ")]) == 1
 

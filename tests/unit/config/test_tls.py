@@ -153,7 +153,7 @@ def test_without_tls_there_is_no_context():
     assert http_context(Tls(cert_file="c", key_file="k")) is None
 
 
-def test_clients_are_asked_for_a_certificate_when_the_settings_say_so(tmp_path):
+def test_clients_need_a_certificate_if_the_settings_require_one(tmp_path):
     authority = Authority(tmp_path)
     pair = authority.sign()
     tls = Tls(http=True, cert_file=pair.cert, key_file=pair.key, ca_file=authority.file)

@@ -215,7 +215,7 @@ _LATER = [
 
 
 @pytest.mark.parametrize(("changes", "message"), _CHECK)
-def test_a_setting_is_refused_before_anything_is_announced(changes, message):
+def test_a_wrong_setting_is_refused_before_the_start_is_announced(changes, message):
     assert errors(changes) == [(Phase.CHECK, message)]
 
 

@@ -355,7 +355,7 @@ async def test_server_without_a_folder_restores_too(tmp_path):
         assert (await server.snapshots.restore(body_of(packed), "")).kept == ""
 
 
-async def test_health_begins_anew_after_a_restore(tmp_path):
+async def test_health_is_judged_from_scratch_after_a_restore(tmp_path):
     async with leading(tmp_path) as server:
         packed = await saved(server)
         await asyncio.sleep(3)

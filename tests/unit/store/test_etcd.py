@@ -272,7 +272,7 @@ def test_damaged_key_and_head_are_refused(run):
     run(story)
 
 
-def test_what_etcd_finds_too_large_is_refused_by_name(run):
+def test_commit_above_the_limits_of_etcd_raises_too_large(run):
     async def story(site):
         site.store.limits = msgspec.structs.replace(
             site.store.limits, max_changes=9_000, max_bytes=1 << 30, object_bytes=1 << 30

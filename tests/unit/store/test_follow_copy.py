@@ -80,12 +80,12 @@ def test_copy_knows_what_it_holds_after_a_write_that_failed(path):
 
 
 @pytest.mark.parametrize("notes", [{}, {"follows": b"\xc1"}])
-def test_file_that_does_not_say_whose_copy_it_is_is_set_aside(path, notes):
+def test_file_that_does_not_name_its_cluster_is_set_aside(path, notes):
     files = Files(path, SystemClock(), ADVICE)
     files.commit(NO_HEAD, Change(Head(index=1, commit="c1"), {("t", "a"): b"1"}), **notes)
     files.close()
     copy, aside = open_copy(path, HERD, SystemClock())
-    assert "whose copy" in aside.reason
+    assert "its cluster" in aside.reason
     assert aside.path.exists()
     assert copy.head == NO_HEAD
     copy.close()

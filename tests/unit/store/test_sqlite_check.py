@@ -61,7 +61,7 @@ def test_lost_log_of_a_store_without_checkpoint_is_refused(crashed):
         opened(crashed)
 
 
-def test_refused_file_and_its_log_are_left_as_they_are(crashed):
+def test_refused_file_and_its_log_are_unchanged(crashed):
     log = crashed.with_name("store.db-wal")
     frame = 24 + 512
     log.write_bytes(log.read_bytes()[: 32 + 4 * frame])  # the tables, and no head

@@ -124,7 +124,7 @@ def _take(tables: Tables) -> Moment:
 
 
 async def _state(cluster: Cluster, moment: Moment) -> AsyncIterator[bytes]:
-    """One chunk after the other, as fast as the caller reads; encoded in a thread."""
+    """The chunks, encoded in a thread one after the other, as fast as the caller reads."""
     yield encode(StateBegin(cluster, moment.head))
     objects = moment.objects()
     while chunk := await asyncio.to_thread(_chunk, objects):

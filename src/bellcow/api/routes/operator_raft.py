@@ -56,7 +56,7 @@ async def remove_raft_peer(call: Call) -> None:
     reads=("id", "address"),
 )
 async def transfer_leadership(call: Call) -> LeadershipTransferReply:
-    """Hand leadership to the voter named by `id` or `address`.
+    """Transfer leadership to the voter named by `id` or `address`.
 
     Raises:
         invalid: the named server has no vote.
@@ -83,7 +83,7 @@ async def transfer_leadership(call: Call) -> LeadershipTransferReply:
     documented=False,
 )
 def refuse_other_raft_path(call: Call) -> None:
-    """Nomad: the raft paths are a folder; any other path in it is an invalid method.
+    """Nomad: any other path below /v1/operator/raft is refused as an invalid method.
 
     Raises:
         not_found: always.

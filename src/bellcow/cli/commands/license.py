@@ -173,7 +173,7 @@ def _claims(blob: str) -> dict[str, Any]:
         padded = payload + "=" * (-len(payload) % 4)
         claims = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=dict[str, Any])
     except (IndexError, binascii.Error, ValueError) as error:
-        raise CommandError("Error reading license: this is no signed license text") from error
+        raise CommandError("Error reading license: the text is not a signed license") from error
     missing = [key for key in ("LicenseID", "ExpirationTime") if key not in claims]
     if missing:
         raise CommandError(f"Error reading license: {' and '.join(missing)} missing in it")

@@ -41,7 +41,7 @@ def explain(
     `known` returns "" if the server has no list of servers, and may raise RequestError.
 
     Raises:
-        CommandError: always, without a text, as all is printed.
+        CommandError: always; without a text, because all of it is printed already.
     """
     complain(f"{prefix}{refusal.message}")
     try:

@@ -322,7 +322,7 @@ def _with_others(table: Table, hello: Hello, inputs: Inputs, now: float, *, answ
 
 
 def _refuted(me: Record, claimed: Record) -> Record:
-    """Our own record, with a later version if another server has a different one of us.
+    """Our own record; with a later version if another server has a different one.
 
     This also corrects the version after a start with a clock that was set back.
     """

@@ -115,7 +115,7 @@ class PeerClient:
         """Send frames; return those of the answer as soon as it begins. There is no time limit.
 
         The request leaves with its first frame. Reading the answer raises the same. The caller
-        closes the stream. What `frames` raised passes through.
+        closes the stream. Exceptions of `frames` pass through.
 
         Raises:
             Error: UNAVAILABLE, nothing was sent; UNKNOWN_OUTCOME, the connection broke or the

@@ -92,7 +92,7 @@ def inspect(source: BinaryIO, check: Callable[[Meta], Check] | None = None) -> I
     """Verify a seekable archive to its last object and count the objects.
 
     `check` makes of the metadata a function that is called with each record. It may raise, so that
-    an archive is refused that a restore would refuse. What `read` raises passes through, without
+    an archive is refused that a restore would refuse. Exceptions of `read` pass through, without
     `PREFIX`.
     """
     size = source.seek(0, 2)

@@ -109,7 +109,7 @@ REQUEST = Request("GET", "/v1/x", b"/v1/x", b"", [])
 ANSWER = Response(200, [])
 
 
-def test_query_that_is_not_answered_waits_for_what_it_is_told():
+def test_query_that_is_not_answered_waits_for_the_newly_given_tables():
     asker = Asker(Wait(("nodes",), 3.0), ANSWER)
     asker.waiting._sets.clear()  # as `Waiting.wake` does before it wakes
     asker.query.wake()

@@ -498,7 +498,7 @@ class Nothing:
         return None
 
 
-async def test_leader_that_is_gone_before_the_write_left_is_looked_for_again():
+async def test_leader_lost_before_the_write_was_sent_is_looked_for_again():
     async with pair() as servers:
         await put(servers.client, "/v1/test/write", b"x")
         await servers.stop_leader()

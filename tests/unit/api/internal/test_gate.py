@@ -95,7 +95,9 @@ async def test_servers_with_certificates_of_their_region_find_each_other(tmp_pat
 
 
 @pytest.mark.parametrize("dns", ["client.global.nomad", "server.eu.nomad", "localhost"])
-async def test_certificate_of_anybody_else_is_refused_on_both_sides(tmp_path, dns: str):
+async def test_certificate_without_the_name_of_a_server_is_refused_on_both_sides(
+    tmp_path, dns: str
+):
     authority = Authority(tmp_path)
     right, wrong = contexts(authority, "server.global.nomad"), contexts(authority, dns)
     loose = wrong["call_with"]

@@ -1,4 +1,4 @@
-"""What servers ask of a seat comes as a message and goes back as one."""
+"""Requests of servers to a lifecycle, and its answers, as messages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ask(lifecycle: Lifecycle, path: str, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("path", "message"), [(BOOTSTRAP_PATH, BOOTSTRAP), (MEMBER_PATH, ORDER)])
-def test_message_reaches_the_seat_as_it_was_sent(path, message):
+def test_message_reaches_the_lifecycle_unchanged(path, message):
     lifecycle = Lifecycle()
     assert decode(ask(lifecycle, path, encode(message)), Done) == Done()
     assert lifecycle.asked == [message]
@@ -60,7 +60,7 @@ def test_malformed_message_is_refused(body):
         assert caught.value.code is Code.INVALID
 
 
-def test_refusal_of_the_seat_is_the_answer():
+def test_refusal_of_the_lifecycle_is_the_answer():
     other = BootstrapRequest(cluster_id="d", proposer="a", members=())
     with pytest.raises(Error, match="no"):
         ask(Lifecycle(), BOOTSTRAP_PATH, encode(other))

@@ -168,7 +168,7 @@ def test_question_that_waits_is_answered_by_the_next_commit():
     assert answer_of(story) == ([["b"]], 0.5)
 
 
-def test_answer_is_cut_between_commits_and_goes_on_with_the_next_question():
+def test_answer_is_cut_between_commits_and_the_next_one_has_the_rest():
     async def story(voter):
         head = await voter.put("a")
         for number in range(9):
@@ -187,7 +187,7 @@ def test_answer_is_cut_between_commits_and_goes_on_with_the_next_question():
     assert answer_of(story) == ([8, 1, 1], True, True)
 
 
-def test_unknown_commit_is_gone_below_our_index_and_shows_us_behind_from_there_on():
+def test_unknown_commit_is_gone_below_our_index_and_ahead_of_us_from_there_on():
     async def story(voter):
         await voter.put("a")
         await voter.put("b")
@@ -196,7 +196,7 @@ def test_unknown_commit_is_gone_below_our_index_and_shows_us_behind_from_there_o
     assert answer_of(story) == [Gone, Gone, Behind, Behind]
 
 
-def test_restore_leaves_nothing_to_go_on_from():
+def test_after_a_restore_no_earlier_commit_is_continued():
     async def story(voter):
         await voter.put("a")
         before = await voter.put("b", gens=1)

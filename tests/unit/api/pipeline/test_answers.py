@@ -78,7 +78,7 @@ def test_an_empty_body_is_never_compressed() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_what_is_compressed_comes_back(body: bytes) -> None:
+def test_compressed_body_unpacks_to_the_same(body: bytes) -> None:
     assert gzip.decompress(answers.compress(body)) == body
 
 

@@ -179,7 +179,7 @@ def test_local_route_is_served_whatever_the_request_says():
         (LAST_HOP, Forward.REGION, Refuse.NO_LEADER),
     ],
 )
-def test_forwarded_request_goes_on_once_at_most(
+def test_forwarded_request_is_forwarded_at_most_once_more(
     hops: int, elsewhere: Forward | None, expected: Decision
 ):
     assert decided(WRITE, Asked(elsewhere, hops=hops), leads=False) is expected

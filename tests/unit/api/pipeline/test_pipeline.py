@@ -293,7 +293,7 @@ async def test_follower_whose_member_does_not_answer_asks_the_leader():
         assert site.store.confirms == 0
 
 
-async def test_read_that_waits_at_a_follower_goes_on_when_this_server_leads():
+async def test_read_that_waits_at_a_follower_is_answered_once_this_server_leads():
     async with confirmed() as site:
         site.follow()
         site.store.free.clear()

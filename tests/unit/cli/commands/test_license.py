@@ -93,7 +93,9 @@ def test_an_expired_license_names_the_stopped_features(
     assert listed in result.out
 
 
-def test_a_license_of_tomorrow_is_not_called_valid(cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_license_that_starts_tomorrow_is_not_shown_as_valid(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
     key = tmp_path / "license.key"
     public = cli("license", "keygen", f"-out={key}").out.strip()
     claims = msgspec.json.encode({**CLAIMS, "StartTime": "2998-01-01T00:00:00Z"})

@@ -365,7 +365,7 @@ def test_no_step_removes_a_living_voter_that_the_quorum_needs(count, alive, name
     st.sets(st.sampled_from("abcd")),
     st.sampled_from((0.0, 61.0)),
 )
-def test_every_change_has_a_next_step_and_keeps_the_voters_that_it_is_not_about(
+def test_every_change_has_a_next_step_and_keeps_all_other_voters(
     kind, name, member_id, starts, votes, alive, age_s
 ):
     extra = (member(7, "d" if starts else "", voter=votes, address="d:4647"),)

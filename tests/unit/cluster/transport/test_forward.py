@@ -364,7 +364,7 @@ async def test_call_ends_when_the_silent_server_has_failed(method, code):
 
 
 @pytest.mark.virtual_time
-async def test_call_of_a_live_server_has_no_time_limit():
+async def test_call_to_a_live_server_has_no_time_limit():
     here = forwarder(Silent())  # type: ignore[arg-type]
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(300):

@@ -100,7 +100,7 @@ def test_policies_are_listed(cli: Callable[..., Any], server: Any) -> None:
     )
 
 
-def test_no_policies(cli: Callable[..., Any], server: Any) -> None:
+def test_an_empty_list_of_policies_is_shown_as_such(cli: Callable[..., Any], server: Any) -> None:
     server.on("GET /v1/acl/policies", [])
     assert cli("acl", "policy", "list").out == "No policies found\n"
     assert cli("acl", "policy", "list", "-json").out == "[]\n"
