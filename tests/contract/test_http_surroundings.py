@@ -143,6 +143,10 @@ def test_monitor_takes_any_method_and_this_server_by_name(shared, method):
             "log_json=maybe",
             'Unknown option for log json: strconv.ParseBool: parsing "maybe": invalid syntax',
         ),
+        (
+            "plain=%22%0A",
+            r'Unknown option for plain: strconv.ParseBool: parsing "\"\n": invalid syntax',
+        ),
         ("server_id=nope", "unknown Nomad server nope"),
         ("server_id=single", "unknown Nomad server single"),
         ("server_id=a&node_id=b", "Cannot target node and server simultaneously"),

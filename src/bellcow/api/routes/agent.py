@@ -14,6 +14,7 @@ from bellcow.config.joins import host_fault, split_join_address
 from bellcow.config.peer_ports import is_loopback
 from bellcow.errors import Code, Error, denied, invalid, refused
 from bellcow.gocompat.multierror import several_errors
+from bellcow.gocompat.values import parse_bool
 from bellcow.model.agent import MembersReply
 
 BASE = "/v1/agent"
@@ -21,10 +22,6 @@ CLOSED = (
     "this server has no key and no certificates, so it accepts servers from its own machine "
     "only; give all servers the same `encrypt` (bellcow operator keygen) and restart them"
 )
-PARSED_BOOLEANS = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
-}
 
 
 @route("GET", f"{BASE}/self", need=Need.AGENT_READ, serve=Serve.LOCAL)
@@ -92,12 +89,11 @@ async def force_leave(call: Call) -> None:
     name = call.request.param("node")
     if not name:
         raise invalid("missing node to force leave")
-    prune = call.request.param("prune", "false")
-    if prune not in PARSED_BOOLEANS:
-        raise invalid("invalid prune value")
-    await call.server.membership.force_leave(
-        name, prune=PARSED_BOOLEANS[prune], force=call.flag("force")
-    )
+    try:
+        prune = parse_bool(call.request.param("prune", "false"))
+    except ValueError:
+        raise invalid("invalid prune value") from None
+    await call.server.membership.force_leave(name, prune=prune, force=call.flag("force"))
 
 
 @route("GET, PUT, POST", f"{BASE}/servers", need=Need.ANONYMOUS, serve=Serve.LOCAL, token=False)

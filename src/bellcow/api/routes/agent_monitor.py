@@ -9,10 +9,11 @@ from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
 from bellcow.api.http.task import closing
 from bellcow.api.route import Serve, route
-from bellcow.api.routes.agent import BASE, PARSED_BOOLEANS
+from bellcow.api.routes.agent import BASE
 from bellcow.api.routes.agent_host import must_name_this_server
 from bellcow.errors import Code, Error, invalid
 from bellcow.events import Level
+from bellcow.gocompat.values import parse_bool
 from bellcow.wire import to_json
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 10.0
 RECHECK_S = 0.5  # after which a stream ends whose token has lost its right
+_SHOWN = 64  # characters of a wrong value that its refusal repeats
 
 
 @route(
@@ -42,7 +44,7 @@ async def monitor(call: Call) -> Reply[None]:
 def _monitor_parameters(call: Call) -> tuple[Level, bool, bool]:
     name = call.request.param("log_level") or "INFO"
     if name.upper() not in Level.__members__:
-        raise invalid(f"Unknown log level: {name[:64]}")
+        raise invalid(f"Unknown log level: {name[:_SHOWN]}")
     as_json = _parsed(call, "log_json", "log json")
     plain = _parsed(call, "plain", "plain")
     node, server = call.request.param("node_id"), call.request.param("server_id")
@@ -56,11 +58,10 @@ def _monitor_parameters(call: Call) -> tuple[Level, bool, bool]:
 
 def _parsed(call: Call, name: str, words: str) -> bool:
     text = call.request.param(name) or "false"
-    if text not in PARSED_BOOLEANS:
-        raise invalid(
-            f'Unknown option for {words}: strconv.ParseBool: parsing "{text[:64]}": invalid syntax'
-        )
-    return PARSED_BOOLEANS[text]
+    try:
+        return parse_bool(text[:_SHOWN])
+    except ValueError as error:
+        raise invalid(f"Unknown option for {words}: {error}") from None
 
 
 async def _while_allowed(call: Call, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
