@@ -6,7 +6,7 @@ server. A route turns a message into a message, or a stream of frames into anoth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from bellcow.cluster.transport.frames import QUESTION_BYTES, Framed, opened
 from bellcow.cluster.transport.server_names import ServerNames
 from bellcow.errors import Code, Error, not_found
 from bellcow.model.hello import decode_hello
+from bellcow.model.membership_calls import decode, encode
 from bellcow.throttle import Reminders
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ HELD_BYTES = 8 << 20  # of unfinished requests from one address: a hello of 500 
 _PACKED = (b"Content-Type", b"application/msgpack")
 _FRAMED = (b"Content-Type", b"application/octet-stream")
 _SHOWN = 200  # characters of a path that an unknown caller sent
+T = TypeVar("T")
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -66,6 +68,18 @@ class StreamRoute(msgspec.Struct, frozen=True):
 
 
 AnyRoute = Route | StreamRoute
+
+
+def call_route(
+    kind: type[T], answer: Callable[[T], Awaitable[msgspec.Struct]], body_bytes: int
+) -> Route:
+    """A route between servers of this region that reads one message and answers with another."""
+
+    async def handle(request: Request, body: bytes) -> bytes:
+        del request
+        return encode(await answer(decode(body, kind)))
+
+    return Route(handle, body_bytes)
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):

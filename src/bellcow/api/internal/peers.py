@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bellcow.api.internal.gate import Route
+from bellcow.api.internal.gate import call_route
 from bellcow.model.membership_calls import (
     JOIN_PATH,
     LEAVE_PATH,
@@ -12,13 +12,14 @@ from bellcow.model.membership_calls import (
     JoinRequest,
     LeaveRequest,
     StandingRequest,
-    decode,
-    encode,
 )
 
 if TYPE_CHECKING:
-    from bellcow.api.message import Request
+    from collections.abc import Awaitable
+
+    from bellcow.api.internal.gate import Route
     from bellcow.cluster.peers.requests import Membership
+    from bellcow.model.membership_calls import Standing
 
 REQUEST_BYTES = 16 << 10
 
@@ -26,20 +27,11 @@ REQUEST_BYTES = 16 << 10
 def routes(membership: Membership) -> dict[tuple[str, str], Route]:
     """A server that does not lead refuses all of them."""
 
-    async def join(request: Request, body: bytes) -> bytes:
-        del request
-        return encode(await membership.admit(decode(body, JoinRequest)))
-
-    async def leave(request: Request, body: bytes) -> bytes:
-        del request
-        return encode(await membership.leave(decode(body, LeaveRequest).server_id))
-
-    async def standing(request: Request, body: bytes) -> bytes:
-        del request
-        return encode(await membership.standing(decode(body, StandingRequest)))
+    def leave(asked: LeaveRequest) -> Awaitable[Standing]:
+        return membership.leave(asked.server_id)
 
     return {
-        ("POST", JOIN_PATH): Route(join, REQUEST_BYTES),
-        ("POST", LEAVE_PATH): Route(leave, REQUEST_BYTES),
-        ("POST", STANDING_PATH): Route(standing, REQUEST_BYTES),
+        ("POST", JOIN_PATH): call_route(JoinRequest, membership.admit, REQUEST_BYTES),
+        ("POST", LEAVE_PATH): call_route(LeaveRequest, leave, REQUEST_BYTES),
+        ("POST", STANDING_PATH): call_route(StandingRequest, membership.standing, REQUEST_BYTES),
     }
