@@ -6,7 +6,7 @@ ask for jobs go on working.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bellcow.acl.rights import Need
 from bellcow.api.call import Call, Reply
@@ -15,6 +15,11 @@ from bellcow.errors import Code, Error, denied, refused
 from bellcow.model.namespace import DEFAULT
 from bellcow.state.tables import CLUSTER
 from bellcow.wire import UUID_CHARS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bellcow.api.route import Handler
 
 ALL_NAMESPACES = "*"
 NO_JOBS = "jobs are not supported yet: this cluster has no scheduler and no client nodes"
@@ -68,6 +73,21 @@ def _words(ways: Ways) -> str:
     return f"{groups} in the namespace"
 
 
+def read(
+    path: str, right: str = "", *, need: Need = Need.ANONYMOUS, reads: tuple[str, ...] = ()
+) -> Callable[[Handler], Handler]:
+    """Declare the decorated function as the read of a path; `reads` names its parameters."""
+    return route(
+        "GET",
+        path,
+        need=need,
+        right=right,
+        serve=Serve.VOTER_OR_STALE,
+        watch=RESTORED,
+        reads=reads,
+    )
+
+
 # Lists
 
 
@@ -80,39 +100,16 @@ def list_namespaced(call: Call) -> Reply[list[Any]]:
 
 
 for _path, _ways in LISTS.items():
-    route(
-        "GET",
-        _path,
-        need=Need.ANONYMOUS,
-        right=_words(_ways),
-        serve=Serve.VOTER_OR_STALE,
-        watch=RESTORED,
-        reads=("namespace", "prefix"),
-    )(list_namespaced)
+    read(_path, _words(_ways), reads=("namespace", "prefix"))(list_namespaced)
 
 
-@route(
-    "GET",
-    "/v1/nodes",
-    need=Need.NODE_READ,
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-    reads=("prefix",),
-)
+@read("/v1/nodes", need=Need.NODE_READ, reads=("prefix",))
 def list_nodes(call: Call) -> Reply[list[Any]]:
     """The client nodes; none yet."""
     return _listed(call)
 
 
-@route(
-    "GET",
-    "/v1/plugins",
-    need=Need.ANONYMOUS,
-    right="plugin:list",
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-    reads=("prefix",),
-)
+@read("/v1/plugins", "plugin:list", reads=("prefix",))
 def list_plugins(call: Call) -> Reply[list[Any]]:
     """The storage plugins; none yet.
 
@@ -127,15 +124,7 @@ def list_plugins(call: Call) -> Reply[list[Any]]:
 # One thing
 
 
-@route(
-    "GET",
-    "/v1/job/{id}",
-    need=Need.ANONYMOUS,
-    right=_words(READ_JOB),
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-    reads=("namespace",),
-)
+@read("/v1/job/{id}", _words(READ_JOB), reads=("namespace",))
 def read_job(call: Call) -> Reply[Any]:
     """A job, or what belongs to it; there is none yet.
 
@@ -155,13 +144,7 @@ def read_job(call: Call) -> Reply[Any]:
     return _missing(call, "job versions" if name and part == "versions" else "job")
 
 
-@route(
-    "GET",
-    "/v1/node/{id}",
-    need=Need.NODE_READ,
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-)
+@read("/v1/node/{id}", need=Need.NODE_READ)
 def read_node(call: Call) -> Reply[Any]:
     """A client node, or its allocations; there is none yet.
 
@@ -177,14 +160,7 @@ def read_node(call: Call) -> Reply[Any]:
     return _missing(call, "node")
 
 
-@route(
-    "GET",
-    "/v1/allocation/{id}",
-    need=Need.ANONYMOUS,
-    right="any token",
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-)
+@read("/v1/allocation/{id}", "any token")
 def read_allocation(call: Call) -> Reply[Any]:
     """An allocation; there is none yet.
 
@@ -197,15 +173,7 @@ def read_allocation(call: Call) -> Reply[Any]:
     return _missing(call, "alloc")
 
 
-@route(
-    "GET",
-    "/v1/evaluation/{id}",
-    need=Need.ANONYMOUS,
-    right=_words(READ_JOB),
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-    reads=("namespace",),
-)
+@read("/v1/evaluation/{id}", _words(READ_JOB), reads=("namespace",))
 def read_evaluation(call: Call) -> Reply[Any]:
     """An evaluation, or its allocations; there is none yet."""
     _must_allow(call, READ_JOB)
@@ -214,15 +182,7 @@ def read_evaluation(call: Call) -> Reply[Any]:
     return _nothing(call) if part == "allocations" else _missing(call, "eval")
 
 
-@route(
-    "GET",
-    "/v1/deployment/{id}",
-    need=Need.ANONYMOUS,
-    right=_words(READ_JOB),
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-    reads=("namespace",),
-)
+@read("/v1/deployment/{id}", _words(READ_JOB), reads=("namespace",))
 def read_deployment(call: Call) -> Reply[Any]:
     """A deployment, or its allocations; there is none yet.
 
@@ -240,15 +200,7 @@ def read_deployment(call: Call) -> Reply[Any]:
 SCALING_POLICY: Ways = (("read-scaling-policy",), ("list-jobs", "read-job"))
 
 
-@route(
-    "GET",
-    "/v1/scaling/policy/{id}",
-    need=Need.ANONYMOUS,
-    right=_words(SCALING_POLICY),
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-    reads=("namespace",),
-)
+@read("/v1/scaling/policy/{id}", _words(SCALING_POLICY), reads=("namespace",))
 def read_scaling_policy(call: Call) -> Reply[Any]:
     """A scaling policy; there is none yet."""
     _must_allow(call, SCALING_POLICY)
@@ -258,29 +210,14 @@ def read_scaling_policy(call: Call) -> Reply[Any]:
 VOLUME: Ways = (("csi-read-volume",), ("csi-mount-volume",), ("read-job",))
 
 
-@route(
-    "GET",
-    "/v1/volume/csi/{id}",
-    need=Need.ANONYMOUS,
-    right=_words(VOLUME),
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-    reads=("namespace",),
-)
+@read("/v1/volume/csi/{id}", _words(VOLUME), reads=("namespace",))
 def read_volume(call: Call) -> Reply[Any]:
     """A volume; there is none yet."""
     _must_allow(call, VOLUME)
     return _missing(call, "volume")
 
 
-@route(
-    "GET",
-    "/v1/plugin/csi/{id}",
-    need=Need.ANONYMOUS,
-    right="plugin:read",
-    serve=Serve.VOTER_OR_STALE,
-    watch=RESTORED,
-)
+@read("/v1/plugin/csi/{id}", "plugin:read")
 def read_plugin(call: Call) -> Reply[Any]:
     """A storage plugin; there is none yet.
 
