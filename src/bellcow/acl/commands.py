@@ -13,7 +13,7 @@ from bellcow.acl.hashing import token_hash
 from bellcow.acl.validation import invalid_token, validate_token
 from bellcow.errors import invalid, not_found
 from bellcow.model.acl import ACLBootstrap, ACLToken, secret_digest
-from bellcow.state.commands import Written
+from bellcow.state.commands import Written, put_row
 from bellcow.state.tables import ACL_BOOTSTRAP, ACL_POLICIES, ACL_TOKENS
 
 if TYPE_CHECKING:
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 
 def put_policy(policy: ACLPolicy) -> Callable[[Draft], Written]:
-    def command(draft: Draft) -> Written:
-        draft.put(ACL_POLICIES, policy.name, policy)
-        return Written(draft.index)
-
-    return command
+    return put_row(ACL_POLICIES, policy.name, policy)
 
 
 def delete_policy(name: str) -> Callable[[Draft], Written]:

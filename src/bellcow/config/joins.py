@@ -42,7 +42,7 @@ def join_fault(text: str) -> str:
 
 def host_fault(host: str) -> str:
     """Why this is neither an address nor a host name; "" if it is one."""
-    if _is_ip(host):
+    if is_ip(host):
         return ""
     if not _NAME.fullmatch(host):
         return "it is neither an address nor a host name; is a placeholder left in it?"
@@ -67,7 +67,8 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _is_ip(host: str) -> bool:
+def is_ip(host: str) -> bool:
+    """Whether it is an IP address and no name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -141,10 +141,7 @@ class _Reader:
 
     def match(self) -> _Test:
         """One comparison: selector, operator and value, or value, `in` and selector."""
-        first = self.token
-        if first.kind not in {"word", "string"}:
-            self.expected("a field")
-        self.next += 1
+        first = self.text("a field")
         if self.took("in"):
             return _contains(self.selector(), _unquoted(first))
         if self.took("not", "in"):
@@ -171,18 +168,18 @@ class _Reader:
         return _negated(test) if negated else test
 
     def selector(self) -> _Path:
-        token = self.token
-        if token.kind not in {"word", "string"}:
-            self.expected("a field")
-        self.next += 1
-        return _path(token)
+        return _path(self.text("a field"))
 
     def value(self) -> str:
+        return _unquoted(self.text("a value"))
+
+    def text(self, what: str) -> _Token:
+        """The next token, which must be a word or a string; `what` names it in the refusal."""
         token = self.token
         if token.kind not in {"word", "string"}:
-            self.expected("a value")
+            self.expected(what)
         self.next += 1
-        return _unquoted(token)
+        return token
 
     def pattern(self) -> re.Pattern[str]:
         at = self.token.at

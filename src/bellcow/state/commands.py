@@ -40,12 +40,18 @@ def put_setting(
     return command
 
 
-def put_namespace(namespace: Namespace) -> Callable[[Draft], Written]:
+def put_row(table: Table[Any], row_id: str, row: Any) -> Callable[[Draft], Written]:
+    """Add a row, or replace the one with that id."""
+
     def command(draft: Draft) -> Written:
-        draft.put(NAMESPACES, namespace.name, namespace)
+        draft.put(table, row_id, row)
         return Written(draft.index)
 
     return command
+
+
+def put_namespace(namespace: Namespace) -> Callable[[Draft], Written]:
+    return put_row(NAMESPACES, namespace.name, namespace)
 
 
 def delete_namespace(name: str) -> Callable[[Draft], Written]:

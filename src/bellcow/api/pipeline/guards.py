@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from bellcow.config.joins import is_ip
 from bellcow.errors import Code, Error, denied
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Guards:
             return
         text = host.decode("latin-1")
         name = _host_name(text)
-        if name not in self._names and not _is_ip(name):
+        if name not in self._names and not is_ip(name):
             raise Error(
                 Code.MISDIRECTED,
                 f'"{_printable((name or text)[:64])}" is not a name of this server; '
@@ -113,14 +113,6 @@ def _is_of(host: str, origin: str) -> bool:
     """Whether the origin is the host, in lower case, that the request was sent to."""
     found = _ORIGIN.fullmatch(origin)
     return found is not None and found[1].lower() == host
-
-
-def _is_ip(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _printable(text: str) -> str:

@@ -13,9 +13,9 @@ from bellcow.cli.shell import flags
 from bellcow.cli.shell.arguments import Takes
 from bellcow.cli.shell.errors import CommandError, failing
 from bellcow.cli.shell.files import read_input, write_private
-from bellcow.cli.shell.flags import flag, switch
+from bellcow.cli.shell.flags import flag
 from bellcow.cli.shell.output import note, one_line, pairs, say, show
-from bellcow.cli.shell.session import Session, as_data, command
+from bellcow.cli.shell.session import Session, as_data, command, if_stale, stale_switch
 from bellcow.wire import UNDECODABLE, undecodable
 
 _LICENSE = "/v1/operator/license"
@@ -26,13 +26,13 @@ _NO_CONTENT = 204
     "Shows the license of the cluster; ends with 1 when it has expired.\n\n"
     "Needs operator:read or license-read."
 )
-@switch("stale", "Let any server answer, leader or not.")
+@stale_switch
 @as_data
 def get(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
     prefix = "Error getting license: "
     with failing(prefix):
-        query = {"stale": ""} if stale else {}
         accept = frozenset({200, _NO_CONTENT})
+        query = if_stale(stale=stale)
         answer = session.client.request("GET", _LICENSE, query=query, accept=accept)
         if answer.status == _NO_CONTENT:
             answer.body()

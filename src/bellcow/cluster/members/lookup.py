@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import threading
 from typing import TYPE_CHECKING
 
-from bellcow.config.joins import host_fault
+from bellcow.config.joins import host_fault, is_ip
 from bellcow.deadline import timeout
 from bellcow.errors import Code, Error
 
@@ -40,7 +39,7 @@ class Lookups:
         Raises:
             Error: UNAVAILABLE, none is found within `LOOKUP_S`; the text is Go's.
         """  # noqa: DOC501  made by `_no_addresses`
-        if _is_address(host):
+        if is_ip(host):
             return (host,)
         if fault := host_fault(host):
             raise _no_addresses(host, fault)
@@ -81,14 +80,6 @@ class Lookups:
 def _getaddrinfo(host: str) -> tuple[str, ...]:
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def shown(host: str) -> str:

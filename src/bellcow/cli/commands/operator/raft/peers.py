@@ -11,7 +11,7 @@ from bellcow.cli.shell.errors import CommandError, RequestError, failing, in_fla
 from bellcow.cli.shell.flags import flag, switch
 from bellcow.cli.shell.no_leader import HEALTH, UNHEALTHY
 from bellcow.cli.shell.output import go_bool, note, say, show, table
-from bellcow.cli.shell.session import Session, as_data, command
+from bellcow.cli.shell.session import Session, as_data, command, if_stale, stale_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ _TRANSFER = "/v1/operator/raft/transfer-leadership"
     "Needs a management token. Without a leader only -stale gets an answer: what the server that "
     "is asked knew last."
 )
-@switch("stale", "Let any server answer, leader or not.")
+@stale_switch
 @as_data
 def list_peers(session: Session, *, stale: bool, as_json: bool, template: str) -> None:
     prefix = "Failed to retrieve raft configuration: "
@@ -64,7 +64,7 @@ def _note_silent_voters(client: Client, answer: dict[str, Any]) -> None:
 
 
 def _configuration(client: Client, *, stale: bool) -> dict[str, Any]:
-    answer: dict[str, Any] = client.get(CONFIGURATION, **({"stale": ""} if stale else {}))
+    answer: dict[str, Any] = client.get(CONFIGURATION, **if_stale(stale=stale))
     return answer
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bellcow.cli.shell.errors import CommandError, failing
 from bellcow.cli.shell.files import replacing
 from bellcow.cli.shell.progress import counted
+from bellcow.cli.shell.session import if_stale
 from bellcow.gocompat.duration import NS_PER_S
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def default_name(wall_ns: int) -> str:
 def fetch(client: Client, *, stale: bool) -> Answer:
     """Request a snapshot; the body is not read yet."""
     with failing("Failed to get snapshot file: "):
-        return client.request("GET", _SNAPSHOT, query={"stale": ""} if stale else {})
+        return client.request("GET", _SNAPSHOT, query=if_stale(stale=stale))
 
 
 def checked(answer: Answer) -> Iterator[bytes]:
