@@ -24,7 +24,7 @@ def refused(agent: Agent) -> str:
     """Start an agent that must not start; what it said."""
     agent.start(wait=False)
     assert agent.process is not None
-    assert agent.process.wait(15) == 1, agent.log
+    assert agent.process.wait(60) == 1, agent.log
     assert "Traceback" not in agent.log
     return agent.log
 
@@ -92,7 +92,9 @@ def test_agent_outlives_a_full_disk_and_recovers_when_there_is_room(small_disk, 
             if put(agent, f"n{number}") == 500:
                 break
         check_full_disk(agent)
-        assert agent.log.count("no space left, writes are refused") == 1
+        said = "no space left, writes are refused"
+        until(lambda: said in agent.log, "word of it")
+        assert agent.log.count(said) == 1
         filler.unlink()
         assert put(agent, "after") == 200
         agent.restart()
@@ -235,4 +237,4 @@ def test_server_keeps_its_id_and_tells_of_its_new_address(start_agent):
     agent.start()
     (after,) = agent.get("/v1/operator/raft/configuration").json()["Servers"]
     assert after == {**before, "Address": before["Address"].replace(old, new)}
-    assert agent.get("/v1/operator/autopilot/health").json()["Healthy"]
+    until(lambda: agent.get("/v1/operator/autopilot/health").json()["Healthy"], "good health")

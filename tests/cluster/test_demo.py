@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.harness import until
 from tests.support.etcd import needs_etcd
 
 pytestmark = [pytest.mark.slow, needs_etcd]
@@ -54,7 +55,7 @@ def test_demonstration_tells_its_story() -> None:
         rest = rest[found.end() :]
     folder = re.findall(r'"(/tmp/bellcow-demo-\w+)/', done.stdout)[0]
     assert not Path(folder).exists()
-    assert not left_behind(folder)
+    until(lambda: not left_behind(folder), "the end of all processes")
 
 
 def test_demonstration_that_is_interrupted_cleans_up() -> None:
@@ -64,7 +65,7 @@ def test_demonstration_that_is_interrupted_cleans_up() -> None:
         while "they are a cluster" not in text:
             text += demo.stdout.readline()
         demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=30)
+        demo.communicate(timeout=60)
     folder = re.findall(r'"(/tmp/bellcow-demo-\w+)/', text)[0]
     assert not Path(folder).exists()
-    assert not left_behind(folder)
+    until(lambda: not left_behind(folder), "the end of all processes")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.cluster.chaos.cluster import KEY, Cluster, wait_until
+from tests.harness import until
 from tests.support.etcd import needs_etcd
 
 from bellcow.model.membership_calls import FORWARD_PATH, STATE_PATH
@@ -203,7 +204,7 @@ def test_the_key_changes_in_three_rounds_under_load_and_no_vote_is_lost(cluster:
             server.start()
             cluster.wait_for_leader()
             cluster.wait_until_healthy(3)
-            assert voters(server) == {"s1", "s2", "s3"}
+            until(lambda s=server: voters(s) == {"s1", "s2", "s3"}, "three voters")
             # On a slow machine the one that restarts is away for long enough to fail.
             assert set(failures(cluster) - before) <= {f"{server.name}.global"}
     written = writer.end()

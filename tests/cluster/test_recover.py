@@ -35,6 +35,8 @@ FILE = b'["127.0.0.1:4647", "127.0.0.1:4747"]'
 SAME = (
     b"""[{"id": "two", "address": "127.0.0.1:4747"}, {"id": "one", "address": "127.0.0.1:4647"}]"""
 )
+DIFFERS = "127.0.0.1:4747 has a peers.json with other servers: make them the same"
+SILENT = "no answer from 127.0.0.1:4847"
 VIEW = RaftView(role="none", term=0, index=0, commit="")
 
 
@@ -70,7 +72,7 @@ class Left:
             report=self.events,
             plan_of=plan_of,
         )
-        if outcome.kind == "founded":
+        if outcome.kind == "rebuilt":
             view = RaftView(role="leader", term=2, index=1, commit="c")
             self.here = Inputs(cluster=outcome.cluster, raft=view)
         return outcome
@@ -117,7 +119,7 @@ def test_epoch_that_anybody_has_shown_is_kept(folder: Path):
         shared: dict[str, Left] = {}
         one, two = Left("one", folder, shared), Left("two", folder, shared)
         two.here = Inputs(cluster=Cluster(US, 5, "theirs"), raft=VIEW)
-        async with talking(one, two) as group, asyncio.timeout(20):
+        async with talking(one, two) as group, asyncio.timeout(60):
             task = group.create_task(one.recover())
             while not one.said:  # noqa: ASYNC110  nobody tells of it
                 await asyncio.sleep(0.05)
@@ -140,7 +142,7 @@ def test_newest_copy_founds_and_the_other_server_joins(folder: Path):
         async with talking(one, two) as group, asyncio.timeout(60):
             tasks = [group.create_task(server.recover()) for server in (one, two)]
             outcomes = [await task for task in tasks]
-        assert outcomes == [Outcome("join", Cluster(US, 1)), Outcome("founded", Cluster(US, 1))]
+        assert outcomes == [Outcome("join", Cluster(US, 1)), Outcome("rebuilt", Cluster(US, 1))]
         assert one.roster.table.recovery is two.roster.table.recovery is None
         assert "two at 127.0.0.1:4747 has the newest copy and rebuilds the cluster" in one.said
         assert (one.events.count("recovery_joining"), two.events.count("cluster_rebuilt")) == (1, 1)
@@ -163,17 +165,16 @@ def test_nobody_founds_while_a_listed_server_is_missing_or_differs(folder: Path)
         one, two = Left("one", folder, shared), Left("two", folder, shared)
         async with talking(one, two) as group:
             tasks = [group.create_task(server.recover()) for server in (one, two)]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await one.events.wait_for("recovery_waiting")
                 await two.events.wait_for("recovery_waiting")
+                # Before they have heard of each other both wait for an answer.
+                while one.said[-1] != DIFFERS or not two.said[-1].startswith(SILENT):  # noqa: ASYNC110  nobody tells of it
+                    await asyncio.sleep(0.05)
             await asyncio.sleep(0.5)
             assert not any(task.done() for task in tasks)
             for task in tasks:
                 task.cancel()
-        assert one.said[-1] == (
-            "127.0.0.1:4747 has a peers.json with other servers: make them the same"
-        )
-        assert two.said[-1].startswith("no answer from 127.0.0.1:4847")
 
     run(story())
 
@@ -281,7 +282,7 @@ def test_embedded_copy_of_a_cluster_on_etcd_is_founded_in_etcd(folder: Path):
             shutil.move(path, server_dir / path.name.replace("follow", "store"))
         one = Left("one", folder, {})
         async with talking(one), asyncio.timeout(60):
-            assert (await one.recover()).kind == "founded"
+            assert (await one.recover()).kind == "rebuilt"
         assert (await copy_of(server_dir)).source == "raft"
         found = datadir.read(server_dir / datadir.LOCAL_STATE, datadir.LocalState)
         assert found is not None

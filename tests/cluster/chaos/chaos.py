@@ -20,6 +20,7 @@ from tests.cluster.chaos.faults import FAULTS, NotNow, Stage
 from tests.cluster.chaos.history import AUTOPILOT, NAMESPACES, SCHEDULER, write_history
 from tests.cluster.chaos.measures import longest_gap, longest_gaps, staleness
 from tests.cluster.chaos.votes import judge_votes, polled
+from tests.harness import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -237,7 +238,8 @@ def _quiet(cluster: Cluster, report: Report) -> None:
         cluster.stop()
     except AssertionError as error:
         report.problems.append(str(error))
-    time.sleep(1)
+    with contextlib.suppress(AssertionError):  # what is left then is told below
+        until(lambda: not cluster.left_behind(), "the end of all processes")
     report.problems += [f"process left behind: {each}" for each in cluster.left_behind()]
     for server in cluster.servers:
         for path in server.data_dir.glob("server/*"):
