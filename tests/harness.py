@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BELLCOW = Path(sys.executable).parent / "bellcow"
 PORTS = range(15_000, 32_000)
-START_S = 20.0
+START_S = 60.0
 WAIT_S = 60.0  # a machine with other work is slow; who does not wait in vain waits no longer
 
 T = TypeVar("T")

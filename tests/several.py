@@ -89,8 +89,14 @@ class Several:
         return {name for name, each in self.servers(via, token).items() if each["Voter"]}
 
     def leader(self, via: Agent | None = None, token: str = "") -> str:
-        servers = self.servers(via, token)
-        return next(name for name, each in servers.items() if each["Leader"])
+        """The leader, as soon as one leads whose name is known."""
+
+        def known() -> str:
+            servers = self.servers(via, token)
+            leaders = [name for name, each in servers.items() if each["Leader"]]
+            return next(name for name in leaders if name in self.agents)
+
+        return until(known, "a leader")
 
     def followers(self, token: str = "") -> list[str]:
         servers = self.servers(token=token)
@@ -113,6 +119,7 @@ class Several:
     def let_lead(self, name: str, via: Agent | None = None, token: str = "") -> None:
         """Hand leadership to a server, and wait until all agree that it leads."""
         agent = via or self.one()
+        self.until(lambda: name in self.servers(agent, token), f"{name} is known by name")
         servers = self.servers(agent, token)
         path = f"/v1/operator/raft/transfer-leadership?id={servers[name]['ID']}"
         if not servers[name]["Leader"]:  # one that has just started may not be heard of yet

@@ -213,8 +213,10 @@ class Site:
             assert self.digest() == before.digest, "the stored state has changed"
         if self.agent is None:
             return
-        grown = (self._memory() - before.memory) / MIB
-        assert grown <= MEMORY_MIB, f"{grown:.0f} MiB more memory than before"
+        self.until(
+            lambda: self._memory() - before.memory <= MEMORY_MIB * MIB,
+            f"no more than {MEMORY_MIB} MiB more memory than before",
+        )
         self.until(lambda: self._files() == before.files, "files were left behind or are gone")
         self.check_log(self.log[before.log_size :])
 
@@ -253,7 +255,7 @@ class Site:
         strange = {char for char in log if not char.isprintable() and char != "\n"}
         assert not strange, f"control characters in the log: {strange}"
 
-    def until(self, condition: Callable[[], bool], what: str, patience_s: float = 3.0) -> None:
+    def until(self, condition: Callable[[], bool], what: str, patience_s: float = 30.0) -> None:
         """Wait for something that a server does in its own time."""
         until(condition, what, patience_s)
 
@@ -318,7 +320,7 @@ class Sites:
         self._started.append(site)
         agent.start(wait=not tls)
         if tls:
-            site.until(lambda: "answering requests" in site.log, "the agent does not start", 20)
+            site.until(lambda: "answering requests" in site.log, "the agent does not start", 60)
         elif acl:
             site.token = self.secrets.add(agent.bootstrap())
         return site

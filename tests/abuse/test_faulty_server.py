@@ -239,7 +239,9 @@ def test_living_voter_is_not_said_to_have_left_for_good(site: Site) -> None:
     for lie in (gone, soon):
         site.lies(NAMES, lambda lie=lie: hello_of(faulty(), lie))
         site.lies((leader,), lambda lie=lie: hello_of(lie))
-    assert site.members(leader)[f"{victim}.global"] == "alive"
+    # One that is late with its own hello may count as failed; it is never said to have left.
+    assert site.members(leader)[f"{victim}.global"] != "left"
+    site.several.until(lambda: site.members(leader)[f"{victim}.global"] == "alive", "it is alive")
 
 
 @pytest.mark.parametrize("announced", [False, True])
@@ -318,7 +320,7 @@ def test_guessed_tokens_that_are_forwarded_are_answered_with_too_many(site: Site
 
     async def guess(count: int) -> list[int]:
         statuses = []
-        async with speaker() as client, asyncio.timeout(20):
+        async with speaker() as client, asyncio.timeout(60):
             for number in range(count):
                 secret = f"deadbeef-0000-4000-8000-{number:012x}"
                 ask = Ask(

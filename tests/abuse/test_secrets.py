@@ -16,6 +16,7 @@ from tests.abuse.rows_http import LICENSE, RAFT, SNAPSHOT
 from tests.abuse.rows_surroundings import claims, with_issuer
 from tests.abuse.secret_registry import Secrets
 from tests.abuse.wire import request
+from tests.harness import WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,13 +92,17 @@ def use_secrets(site: Site) -> list[bytes]:
         said.append(site.get("/v1/acl/tokens", token=client).body)
         said.append(site.ask("DELETE", f"/v1/acl/token/{site.accessor_of(client)}").body)
         said.append(site.get(RAFT, token=client).body)
+        sock.settimeout(WAIT_S)
+        while b"request refused" not in heard:
+            piece = sock.recv(65536)
+            assert piece, "the log was not followed"
+            heard += piece
         sock.settimeout(0.3)
         try:
             while piece := sock.recv(65536):
                 heard += piece
         except TimeoutError:
             pass
-    assert b"request refused" in heard, "the log was not followed"
     return [*said, heard]
 
 

@@ -384,17 +384,23 @@ def all_are_back(replay: Replay, site: Several) -> None:
 def restored_everywhere(replay: Replay, site: Several) -> None:
     """The real followers were asked too early, and told the state before."""
     del replay
+    hold_what_c2_holds(site, "c1", "c3")
+
+
+def hold_what_c2_holds(site: Several, *names: str) -> None:
+    """Wait until stale reads of these servers show the last write."""
     path = "/v1/operator/scheduler/configuration"
     index = site.agents["c2"].get(path).header("X-Nomad-Index")
-    for name in ("c1", "c3"):
+    for name in names:
         agent = site.agents[name]
         site.until(
-            lambda a=agent: a.get(f"{path}?stale").header("X-Nomad-Index") == index, "the restore"
+            lambda a=agent: a.get(f"{path}?stale").header("X-Nomad-Index") == index, "the write"
         )
 
 
 def only_c3_is_left(replay: Replay, site: Several) -> None:
     del replay
+    hold_what_c2_holds(site, "c3")
     for name in ("c1", "c2"):
         site.agents[name].kill()
     c3 = site.agents["c3"]

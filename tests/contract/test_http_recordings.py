@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from tests.contract.http_replay import (
     recorded,
 )
 from tests.contract.http_shapes import SHAPES
-from tests.harness import Agent, Answer, exchange, free_ports
+from tests.harness import Agent, Answer, exchange, free_ports, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -418,9 +417,7 @@ class Replay:
 
     def until_healthy(self) -> None:
         """Health is looked at every two seconds; with ACLs on nobody may ask yet."""
-        deadline = time.monotonic() + 10
-        while self.agent.get(HEALTH).status == 429 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: self.agent.get(HEALTH).status != 429, "good health")
 
 
 @pytest.fixture(scope="module")

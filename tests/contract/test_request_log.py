@@ -19,9 +19,9 @@ def test_each_request_is_logged_as_nomad_logs_it(start_agent: Callable[..., Agen
     agent.get("/v1/agent/self")
     agent.get("/v1/nodes?index=1&wait=1ms")
     agent.put("/v1/agent/join?address=", b"")
-    until(lambda: "path=/v1/agent/join" in agent.log_path.read_text(), "the last request")
-    log = agent.log_path.read_text()
-    assert COMPLETE in log
+    wanted = (COMPLETE, "method=GET path=/v1/nodes ", "path=/v1/agent/join")
+    until(lambda: all(part in agent.log for part in wanted), "the three requests")
+    log = agent.log
     assert log.count("method=GET path=/v1/nodes ") == 1
     assert "wait=" not in log
 
