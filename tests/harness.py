@@ -182,7 +182,11 @@ class Agent:
                 env={**os.environ, **self._environment},
             )
         if wait:
-            self.wait()
+            try:
+                self.wait()
+            except BaseException:
+                self.kill()  # its test has no agent to stop yet
+                raise
         return self
 
     def wait(self) -> None:
