@@ -157,7 +157,7 @@ def test_three_servers_form_a_cluster_and_reload_certificates(machine: Machine) 
     prepared(machine)
     for name in NUMBERS:
         machine.start(name)
-    export, acl, _, members, peers = commands("Is it so?")
+    export, acl, _, members, peers = commands("Check it")
     variables = dict(
         word.split("=", 1) for word in machine.here(export, "one").split() if "=" in word
     )

@@ -74,7 +74,7 @@ def test_defrag_frees_space_and_a_full_store_accepts_writes_again(
     shown = dict(line.replace(" ", "").split("=") for line in result.out.splitlines())
     assert shown["Before"].endswith("MiB")
     assert shown["After"].endswith("KiB")
-    assert shown["Wasfull"] == "yes,ittakeswritesagain"
+    assert shown["Wasfull"] == "yes,itacceptswritesagain"
     assert asyncio.run(takes_writes(member))
     again = cli("operator", "raft", "defrag", str(data_dir))
     assert "Was full = no" in again.out
