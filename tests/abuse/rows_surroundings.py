@@ -83,7 +83,7 @@ CONFIGURATIONS: dict[str, tuple[str, str]] = {
 }
 
 
-@row("F3", "configuration files of every wrong kind", local=True, limit_s=30)
+@row("F3", "configuration files of every wrong kind", local=True, limit_s=120)
 def configurations(site: Site) -> None:
     assert site.agent is not None
     folder = site.agent.folder / "tmp" / "f3"

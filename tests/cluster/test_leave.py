@@ -66,6 +66,13 @@ def wait_for_leader(agent: Agent) -> str:
     return until(known, "a leader")
 
 
+def wait_until_all_vote(agent: Agent) -> str:
+    """The leader, once the configuration has every server with its name and its vote."""
+    all_vote = dict.fromkeys(NAMES, True)
+    until(lambda: voters(agent) == all_vote, "all to vote")
+    return wait_for_leader(agent)
+
+
 def statuses(agent: Agent) -> dict[str, str]:
     members = agent.get("/v1/agent/members").json()["Members"]
     return {each["Name"].removesuffix(".global"): each["Status"] for each in members}
@@ -80,7 +87,7 @@ def end(agent: Agent, number: signal.Signals = signal.SIGTERM) -> None:
 
 
 def test_servers_leave_one_after_another_until_one_is_left(agents: dict[str, Agent]) -> None:
-    first = wait_for_leader(agents["s1"])
+    first = wait_until_all_vote(agents["s1"])
     one, other = (agents[name] for name in NAMES if name != first)
     end(one, signal.SIGINT)
     two = {first: True, other.folder.name: True}
@@ -99,7 +106,7 @@ def test_servers_leave_one_after_another_until_one_is_left(agents: dict[str, Age
 
 
 def test_server_that_the_quorum_needs_stops_and_stays_a_member(agents: dict[str, Agent]) -> None:
-    first = wait_for_leader(agents["s1"])
+    first = wait_until_all_vote(agents["s1"])
     dead, other = (agents[name] for name in NAMES if name != first)
     settings = {"CleanupDeadServers": False}
     assert agents[first].put("/v1/operator/autopilot/configuration", settings).status == 200
