@@ -1,4 +1,4 @@
-"""Whole servers without processes: the real parts, wired as in `agent/build.py`, on fakes.
+"""Whole servers without processes: the parts that `agent/build.py` makes, on fakes.
 
 One `Disk` and one set of `Votes` are shared by all servers of a `World`; a server that is started
 again begins with empty memory and a new client of the same disk.
@@ -13,14 +13,13 @@ from tests.sim.clock import VirtualClock
 from tests.sim.peers import ScriptedPeers, Votes
 from tests.sim.store import Disk, MemoryStore, no_fault
 
-from bellcow.autopilot.loop import Autopilot
+from bellcow.agent.build import Environment, Others, build_leading, build_snapshots, build_state
+from bellcow.agent.data_dir import SNAPSHOTS
 from bellcow.autopilot.rules import Contact, Silence
 from bellcow.cluster.formation.initial_state import Founder
-from bellcow.cluster.leadership import Leadership
+from bellcow.cluster.lifecycle.embedded import EmbeddedLifecycle
 from bellcow.cluster.members.schedule import Target
 from bellcow.cluster.peers.inputs import ClusterView
-from bellcow.cluster.peers.leader_state import LeaderState
-from bellcow.cluster.peers.requests import Membership
 from bellcow.errors import Code, Error
 from bellcow.gocompat.duration import Duration
 from bellcow.model.agent import ALIVE, FAILED, LEFT, Member
@@ -28,13 +27,9 @@ from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.namespace import DEFAULT, Namespace
 from bellcow.model.raft import RaftConfiguration, RaftServer
 from bellcow.model.scheduler import SchedulerConfiguration
-from bellcow.snapshot.restore import Restorer
-from bellcow.snapshot.service import Snapshots
 from bellcow.state.commands import put_setting
-from bellcow.state.committer import Committer
-from bellcow.state.mirror import Mirror
-from bellcow.state.tables import RAFT, Tables
-from bellcow.state.waiting import Waiting
+from bellcow.state.mirror import no_leader_index
+from bellcow.state.tables import RAFT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -44,7 +39,8 @@ if TYPE_CHECKING:
 
     from bellcow.cluster.formation.initial_state import AgreedCluster
     from bellcow.state.draft import Draft
-    from bellcow.store.protocol import Change, Head, Reload
+    from bellcow.state.tables import Tables
+    from bellcow.store.protocol import Change, Head, Limits, Reload
 
 
 class LossyStore(MemoryStore):
@@ -60,6 +56,17 @@ class LossyStore(MemoryStore):
                 yield change
 
 
+class _Lifecycle(EmbeddedLifecycle):
+    """Of a server whose cluster the test forms."""
+
+    def __init__(self, tables: Tables, world: World) -> None:
+        super().__init__(tables)
+        self._world = world
+
+    def agreed_cluster(self) -> AgreedCluster | None:
+        return self._world.agreed_cluster()
+
+
 class SimServer:
     """One server, from start to stop. To start it again, make another."""
 
@@ -68,65 +75,31 @@ class SimServer:
         self.events: list[tuple[str, dict[str, object]]] = []
         self.clock = world.clock
         self.store = LossyStore(world.disk)
-        self.tables = Tables()
-        self.waiting = Waiting()
-        self.mirror = Mirror(self.store, self.tables, self.waiting, self.report)
-        self.committer = Committer(self.store, self.tables, self.mirror, self.clock, self.report)
         self.peers = ScriptedPeers(world.votes, name)
         self.store.term = lambda: self.peers.seen().term
-        self.leadership = Leadership(
-            store=self.store,
-            peers=self.peers,
-            mirror=self.mirror,
-            tables=self.tables,
-            committer=self.committer,
-            clock=self.clock,
-            founder=founder(name),
-            report=self.report,
-            agreed_cluster=world.agreed_cluster,
-            elsewhere=lambda: world.leader_for(name),
+        environment = Environment(
+            clock=self.clock, transport=world, lookup=world.lookup, report=self.report
         )
-        self.membership = Membership(
-            LeaderState(
-                me=name,
-                tables=self.tables,
-                waiting=self.waiting,
-                committer=self.committer,
-                peers=self.peers,
-                lead=self.leadership,
-                look=lambda: world.view(name),
-                transport=world,
-                clock=self.clock,
-                report=self.report,
+        self._state = state = build_state(self.store, self.peers, no_leader_index, environment)
+        self.tables, self.waiting = state.tables, state.waiting
+        self.mirror, self.committer = state.mirror, state.committer
+        leading = build_leading(
+            founder(name, acts=world.tended),
+            state=state,
+            lifecycle=_Lifecycle(self.tables, world),
+            others=Others(
+                view=lambda: world.view(name),
+                contacts=SimContacts(world, name),
+                leader=lambda: world.leader_for(name),
+                greeter=world,
+                nudge=lambda: None,
             ),
-            greeter=world,
+            grows=True,
+            environment=environment,
         )
-        self.autopilot = Autopilot(
-            self.tables,
-            SimContacts(world, name),
-            self.clock,
-            name,
-            self.report,
-            self.membership if world.tended else None,
-            self.waiting,
-        )
-        self.membership.before_join = self.autopilot.clean_up
-        self.restorer = Restorer(
-            store=self.store,
-            tables=self.tables,
-            committer=self.committer,
-            clock=self.clock,
-            folder=world.folder,
-            report=self.report,
-        )
-        self.snapshots = Snapshots(
-            tables=self.tables,
-            clock=self.clock,
-            folder=world.folder,
-            restorer=self.restorer,
-            on_restored=self.autopilot.restart,
-            report=self.report,
-        )
+        self.leadership, self.membership = leading.leadership, leading.membership
+        self.autopilot = leading.autopilot
+        self.snapshots = build_snapshots(state, self.autopilot, world.folder, environment)
         self._loops: list[Callable[[], Awaitable[None]]] = [
             *([self.membership.run] if world.tended else []),
             self.autopilot.run,
@@ -136,6 +109,10 @@ class SimServer:
 
     def report(self, event: str, /, **fields: object) -> None:
         self.events.append((event, fields))
+
+    def limit(self, limits: Limits) -> None:
+        """What one commit of this server may hold from now on."""
+        self.store.limits = self._state.store.limits = limits
 
     def saw(self, event: str) -> int:
         """How often `event` was reported."""
@@ -155,7 +132,7 @@ class SimServer:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self.store.close()
+        await self._state.store.close()
 
     async def write(self, command: Callable[[Draft], Any]) -> Any:
         """A write as the API does it: wait for a leader here, then commit."""
@@ -169,11 +146,13 @@ class World:
     Who votes and how servers seem to each other is what the test says; `Herd` lives by itself.
     """
 
-    tended = False  # whether membership and autopilot change anything
+    tended = False  # whether membership and autopilot change the members
 
     def __init__(self, *names: str, seed: int = 0, folder: Path | None = None) -> None:
         self.names = names or ("a",)
         self.folder = folder
+        if folder is not None:
+            (folder / SNAPSHOTS).mkdir(exist_ok=True)
         self.clock = VirtualClock(seed)
         self.disk = Disk()
         self.votes = Votes(self.names)
@@ -247,6 +226,11 @@ class World:
         if name in self.statuses and self.status(name) != ALIVE:
             self.statuses[name] = "none" if prune else LEFT
 
+    async def lookup(self, name: str) -> tuple[str, ...]:
+        """No name has an address."""
+        del name
+        return ()
+
     async def post(self, target: Target, path: str, body: bytes) -> bytes:
         """A call to another server."""
         raise Error(Code.UNAVAILABLE, f"nobody carries {path} to {target.server_id}: {body!r}")
@@ -298,13 +282,14 @@ def configuration(names: tuple[str, ...]) -> RaftConfiguration:
     return RaftConfiguration(servers=tuple(servers))
 
 
-def founder(name: str) -> Founder:
+def founder(name: str, *, acts: bool = True) -> Founder:
+    """`acts` is whether autopilot may remove the dead."""
     return Founder(
         server_id=name,
         name=f"{name}.global",
         address=f"{name}:4647",
         region="global",
-        autopilot=AutopilotConfiguration(),
+        autopilot=AutopilotConfiguration(cleanup_dead_servers=acts),
         scheduler=SchedulerConfiguration(),
         default_namespace=Namespace(name=DEFAULT, description="Default shared namespace"),
     )

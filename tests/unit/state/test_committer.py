@@ -28,7 +28,7 @@ async def leading(limits: Limits | None = None):
     async with World("a") as world:
         server = await world.begin()
         if limits is not None:
-            server.store.limits = limits
+            server.limit(limits)
         yield server
 
 
