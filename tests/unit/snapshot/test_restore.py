@@ -12,7 +12,6 @@ from tests.sim.clock import BEGIN_NS
 from tests.sim.store import Fault, no_fault, script
 from tests.sim.world import SimServer, World
 
-from bellcow.agent.data_dir import SNAPSHOTS
 from bellcow.errors import Code, Error
 from bellcow.model.autopilot import AutopilotConfiguration
 from bellcow.model.bounds import ARCHIVE_INDEX_MAX, INDEX_MAX
@@ -31,7 +30,8 @@ pytestmark = pytest.mark.virtual_time
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """The names of all files, those in folders below it too."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 @asynccontextmanager
@@ -176,7 +176,7 @@ async def test_row_that_the_api_would_refuse_is_named_and_nothing_is_touched(tmp
             'autopilot_configuration "-": it cannot be decoded: '
         )
         assert server.store.disk.head == before
-        assert files_in(tmp_path / SNAPSHOTS) == []
+        assert files_in(tmp_path) == []
 
 
 async def test_row_with_an_index_above_the_archive_is_refused(tmp_path):
@@ -217,7 +217,7 @@ async def test_object_that_cannot_be_decoded_is_refused_before_anything_is_touch
         )
         assert server.store.disk.head == before
         assert server.saw("snapshot_refused") == 1
-        assert files_in(tmp_path / SNAPSHOTS) == []
+        assert files_in(tmp_path) == []
 
 
 async def test_garbage_is_refused_and_a_form_is_told_to_be_one(tmp_path):
@@ -266,7 +266,7 @@ async def test_broken_upload_changes_nothing_and_leaves_room_for_the_next(tmp_pa
 
         with pytest.raises(Error, match="unexpected EOF"):
             await server.snapshots.restore(broken(), "")
-        before = files_in(tmp_path / SNAPSHOTS)
+        before = files_in(tmp_path)
         await server.snapshots.restore(body_of(packed), "")
         assert before == []
 
@@ -347,7 +347,7 @@ async def test_only_the_newest_of_the_kept_archives_stay(tmp_path, monkeypatch):
         packed = await saved(server)
         for _ in range(5):
             await server.snapshots.restore(body_of(packed), "")
-        assert len(files_in(tmp_path / SNAPSHOTS)) == 3
+        assert len(files_in(tmp_path)) == 3
 
 
 async def test_server_without_a_folder_restores_too(tmp_path):
