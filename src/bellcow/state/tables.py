@@ -126,6 +126,8 @@ class Rows:
         rows = self.rows[table.name]
         if table.key and (own := getattr(row, table.key)) == row_id:
             row_id = own  # one string instead of two
+        for name in table.shared:
+            msgspec.structs.force_setattr(row, name, _interned(getattr(row, name)))
         if table.lookup is not None:
             self._unindex(table, rows.get(row_id))
             self.by_lookup[table.name][table.lookup(row)] = row
@@ -171,14 +173,7 @@ def decode(key: Key, value: bytes) -> tuple[Table[Any], Any]:
             f'the store holds objects of a kind "{key[0]}" that this version does not know; '
             "start the version that wrote them"
         )
-    row = table.decoder.decode(value)
-    _share(table, row)
-    return table, row
-
-
-def _share(table: Table[Any], row: Any) -> None:
-    for name in table.shared:
-        msgspec.structs.force_setattr(row, name, _interned(getattr(row, name)))
+    return table, table.decoder.decode(value)
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -277,7 +272,6 @@ class Tables:
             if row is None:
                 self._rows.delete(table, row_id)
             else:
-                _share(table, row)
                 self._rows.put(table, row_id, row)
             touched.add(table.name if table is not DELETIONS else row_id)
         self.head = head
