@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.site import Options
+    from bench.wrk import Outcome
     from tests.cluster.chaos.cluster import Server
 
 SCHEDULER = "/v1/operator/scheduler/configuration"
@@ -67,13 +68,7 @@ def _key(options: Options) -> Figure:
             cluster.start()
             leader = cluster.wait_for_leader()
             cluster.wait_until_healthy(3)
-            load = Load(
-                url=_url(leader, SCHEDULER),
-                method="PUT",
-                headers={"Content-Type": "application/json"},
-                body=BODY,
-            )
-            contenders.append(Contender(name=name, load=load, pid=_pid(leader)))
+            contenders.append(Contender(name=name, load=_put(leader), pid=_pid(leader)))
         outcomes = compare(contenders, KEY_WRITERS, turns=options.turns, seconds=TURN_S)
     rates = {
         name: statistics.median(each.rate for each in found) for name, found in outcomes.items()
@@ -102,12 +97,7 @@ def _rest(cluster: Cluster) -> Figure:
 
 def _group_commit(cluster: Cluster, options: Options) -> Figure:
     leader = cluster.wait_for_leader()
-    load = Load(
-        url=_url(leader, SCHEDULER),
-        method="PUT",
-        headers={"Content-Type": "application/json"},
-        body=BODY,
-    )
+    load = _put(leader)
     run(load, _pid(leader), 8, 1)
     pairs = [
         (run(load, _pid(leader), 1, TURN_S), run(load, _pid(leader), WRITERS, TURN_S))
@@ -125,15 +115,7 @@ def _group_commit(cluster: Cluster, options: Options) -> Figure:
 
 def _stale(cluster: Cluster, options: Options) -> Figure:
     """What a follower pays for an answer from its memory, beside what the leader pays for one."""
-    leader = cluster.wait_for_leader()
-    follower = next(each for each in cluster.servers if each is not leader)
-    path = f"{SCHEDULER}?stale"
-    contenders = [
-        Contender(name="leader", load=Load(url=_url(leader, path)), pid=_pid(leader)),
-        Contender(name="follower", load=Load(url=_url(follower, path)), pid=_pid(follower)),
-    ]
-    outcomes = compare(contenders, 8, turns=options.turns, seconds=TURN_S)
-    ours, base = outcomes["follower"], outcomes["leader"]
+    ours, base = _reads(cluster, f"{SCHEDULER}?stale", 8, options)
     return Figure(
         name="stale GET of a follower over the leader's",
         value=least_cpu_us(ours) / least_cpu_us(base),
@@ -145,14 +127,7 @@ def _stale(cluster: Cluster, options: Options) -> Figure:
 
 def _default_reads(cluster: Cluster, options: Options) -> Figure:
     """Reads that a majority confirms: how many a follower answers beside the leader."""
-    leader = cluster.wait_for_leader()
-    follower = next(each for each in cluster.servers if each is not leader)
-    contenders = [
-        Contender(name="leader", load=Load(url=_url(leader, SCHEDULER)), pid=_pid(leader)),
-        Contender(name="follower", load=Load(url=_url(follower, SCHEDULER)), pid=_pid(follower)),
-    ]
-    outcomes = compare(contenders, READERS, turns=options.turns, seconds=TURN_S)
-    ours, base = best_rate(outcomes["follower"]), best_rate(outcomes["leader"])
+    ours, base = map(best_rate, _reads(cluster, SCHEDULER, READERS, options))
     return Figure(
         name=f"default GET of a follower over the leader's, {READERS} readers",
         value=ours / base,
@@ -162,15 +137,24 @@ def _default_reads(cluster: Cluster, options: Options) -> Figure:
     )
 
 
+def _reads(
+    cluster: Cluster, path: str, connections: int, options: Options
+) -> tuple[list[Outcome], list[Outcome]]:
+    """The same GET of a follower and of the leader, in turns."""
+    leader = cluster.wait_for_leader()
+    follower = next(each for each in cluster.servers if each is not leader)
+    contenders = [
+        Contender(name=name, load=Load(url=_url(server, path)), pid=_pid(server))
+        for name, server in (("leader", leader), ("follower", follower))
+    ]
+    outcomes = compare(contenders, connections, turns=options.turns, seconds=TURN_S)
+    return outcomes["follower"], outcomes["leader"]
+
+
 def _one_write(cluster: Cluster, options: Options) -> Figure:
     """What one client waits for a durable write, beside a bare transaction of the same member."""
     leader = cluster.wait_for_leader()
-    load = Load(
-        url=_url(leader, SCHEDULER),
-        method="PUT",
-        headers={"Content-Type": "application/json"},
-        body=BODY,
-    )
+    load = _put(leader)
     pairs = []
     for _ in range(options.turns):
         bare_us = etcd.run(_bare_us(leader.data_dir / "server/raft"))
@@ -321,6 +305,16 @@ def _growth(cluster: Cluster) -> list[Figure]:
             gate=at_most(6),
         ),
     ]
+
+
+def _put(server: Server) -> Load:
+    """Durable writes of one setting."""
+    return Load(
+        url=_url(server, SCHEDULER),
+        method="PUT",
+        headers={"Content-Type": "application/json"},
+        body=BODY,
+    )
 
 
 def _url(server: Server, path: str) -> str:
